@@ -1,0 +1,35 @@
+# `make demo` and `make test` are all a newcomer needs: each makes its own .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+
+help:
+	@echo "make demo    set up, backdoor a MiniLM, purify it with several policies, print the table"
+	@echo "make test    set up, run every check and test"
+	@echo "make check   ruff and mypy only"
+	@echo "make bench   measure the evaluator (minutes; nothing is asserted)"
+	@echo "make clean   remove the environment, caches and build output (never runs/)"
+
+# The stamp makes a second call instant, and a changed pin or setting installs again.
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: .venv/.installed
+	$(BIN)/prune-env demo
+
+check: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: .venv/.installed
+	$(BIN)/python tests/benchmarks/evaluator.py
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

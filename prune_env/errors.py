@@ -1,0 +1,79 @@
+"""Every error that a user can cause: what was expected, what was found, what to do about it."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class PruneEnvError(Exception):
+    """Base of all errors of the package; the command line answers one with exit status 2.
+
+    Args:
+        what: One sentence that names the file, row, key or argument.
+        expected: What would have been right.
+        actual: What was found.
+        remedy: What the user can do.
+    """
+
+    def __init__(
+        self, what: str, *, expected: object = None, actual: object = None, remedy: str = ""
+    ) -> None:
+        parts = [what.rstrip(".")]
+        if expected is not None:
+            parts.append(f"Expected: {expected}")
+        if actual is not None:
+            parts.append(f"Actual: {actual}")
+        if remedy:
+            parts.append(f"Remedy: {remedy.rstrip('.')}")
+        super().__init__(". ".join(parts) + ".")
+
+
+class SettingsError(PruneEnvError, ValueError):
+    """A setting or argument is outside its range, or contradicts another one."""
+
+
+class DataError(PruneEnvError, ValueError):
+    """A table of texts cannot be read or does not fit the task."""
+
+
+class ModelError(PruneEnvError, ValueError):
+    """A model folder is incomplete, damaged, or does not fit the task."""
+
+
+class UnsafeModelError(ModelError):
+    """A model could run code or reach the network while it is loaded: refused."""
+
+
+class UnsupportedModelError(ModelError):
+    """The architecture is not on the allow-list, or its heads cannot be gated."""
+
+
+class StateError(PruneEnvError, RuntimeError):
+    """A saved state, checkpoint or run folder is damaged, foreign, or used out of order."""
+
+
+class OutputExistsError(PruneEnvError, FileExistsError):
+    """An output folder exists and would be overwritten."""
+
+
+class MetricError(PruneEnvError, ValueError):
+    """A metric is undefined on this input (never reported as 0)."""
+
+
+class DivergedError(PruneEnvError, RuntimeError):
+    """Training produced NaN or Inf; nothing was saved over a good model."""
+
+
+class UnknownNameError(PruneEnvError, KeyError):
+    """A name is not registered; the message lists those that are."""
+
+    def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
+        known = sorted(known)
+        close = get_close_matches(str(name), known, n=1)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        super().__init__(
+            f"Unknown {kind} '{name}'",
+            expected=f"one of {', '.join(known) or '(none registered)'}",
+            remedy=f"{hint}`prune-env list` describes every name",
+        )
+
+    __str__ = Exception.__str__  # KeyError would show the message in quotes

@@ -1,0 +1,46 @@
+"""What a policy is: anything that answers `predict`, whether it learned or not."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.registry import Registry
+
+Observation = dict[str, npt.NDArray[np.float32]]
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Chooses the next head to prune, or STOP.
+
+    The signature is that of Stable-Baselines3 with the `action_masks` of sb3-contrib, so fixed
+    policies, own agents and SB3 models are interchangeable in `evaluate_policy` and in `purify`.
+    """
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+        action_masks: Any = None,
+    ) -> tuple[Any, Any]:
+        """Return the action for an observation (or a batch of them) and the next state.
+
+        Args:
+            observation: `Dict` observation of the environment; every array may carry one leading
+                batch dimension, as vector environments give it.
+            state: What the previous call returned; None at first.
+            episode_start: Bool per environment, True where a new episode begins.
+            deterministic: Switch exploration off.
+            action_masks: Bool (..., L * H + 1), True where the action is legal.
+
+        Returns:
+            The action (int64 scalar array, or one per environment) and the policy's state.
+        """
+        ...
+
+
+POLICIES: Registry[Any] = Registry("policy")
+"""Policy classes or factories by name; `prune_env.agents` and `prune_env.baselines` fill it."""

@@ -1,0 +1,86 @@
+"""Things that are chosen by name: one table per kind, each entry with a line of help."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Generic, TypeVar, cast
+
+from prune_env.errors import SettingsError, UnknownNameError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """One named thing.
+
+    Attributes:
+        name: What users write.
+        help: One line for `prune-env list`.
+        target: The thing itself, or `"module:attribute"`, imported at first use so that listing
+            names costs no import of torch.
+    """
+
+    name: str
+    help: str
+    target: T | str
+
+    def load(self) -> T:
+        """Return the thing, importing it if it was given as a string."""
+        if isinstance(self.target, str):
+            module, _, attribute = self.target.partition(":")
+            return cast(T, getattr(import_module(module), attribute))
+        return self.target
+
+
+class Registry(Generic[T]):
+    """A table from names to things of one kind.
+
+    Args:
+        kind: The singular noun used in messages, such as `"policy"`.
+
+    Example:
+        >>> colours: Registry[int] = Registry("colour")
+        >>> colours.register("red", 0xFF0000, help="the colour of errors")
+        >>> colours["red"]
+        16711680
+        >>> colours["rde"]
+        Traceback (most recent call last):
+        ...
+        prune_env.errors.UnknownNameError: Unknown colour 'rde'. Expected: one of red. \
+Remedy: did you mean 'red'? `prune-env list` describes every name.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry[T]] = {}
+
+    def register(self, name: str, target: T | str, *, help: str) -> None:
+        """Add one thing; registering the same target again changes nothing.
+
+        Raises:
+            SettingsError: The name is taken by another thing.
+        """
+        held = self._entries.get(name)
+        if held is not None and held.target != target:
+            raise SettingsError(
+                f"The {self.kind} name '{name}' is taken",
+                actual=held.target,
+                remedy="register under another name",
+            )
+        self._entries[name] = Entry(name, help, target)
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._entries:
+            raise UnknownNameError(self.kind, name, self._entries)
+        return self._entries[name].load()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[Entry[Any]]:
+        return iter(sorted(self._entries.values(), key=lambda entry: entry.name))
+
+    def names(self) -> list[str]:
+        """Return every name, sorted."""
+        return sorted(self._entries)
