@@ -1,0 +1,39 @@
+"""Fixtures that every package's tests share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from prune_env.data.dataset import TextDataset
+from prune_env.models import LoadedModel, load_classifier
+from tests.support import shared_data, tiny_dataset, write_tiny_folder
+
+torch.set_num_threads(1)  # two pytest workers share two cores
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ready classifier on disk: BERT, 2 layers x 4 heads."""
+    return write_tiny_folder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def tiny_model(tiny_folder: Path) -> LoadedModel:
+    """The model of `tiny_folder`, loaded anew for each test, so a test may change it."""
+    return load_classifier(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_data() -> TextDataset:
+    """64 distinct short sentences."""
+    return tiny_dataset()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with SST-2 and its published trigger texts; skips where it is absent."""
+    folder = shared_data()
+    if folder is None:
+        pytest.skip("no real data: set PRUNE_ENV_DATA to a folder that holds sst2/")
+    return folder
