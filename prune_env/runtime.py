@@ -36,7 +36,7 @@ def pick_device(name: str = "auto") -> torch.device:
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether bf16 matrix products run in hardware (emulated ones are slower than fp32)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     flags = Path("/proc/cpuinfo")

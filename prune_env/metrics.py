@@ -1,0 +1,197 @@
+"""ACC, LFR, the floor and their intervals, from logits; all figures are in percent.
+
+An LFR means little alone: a model that was never poisoned also flips some triggered texts, because
+the rewriting hurts their sentiment (the *floor*), and a model that merely leans away from the
+target label flips fewer without having lost its backdoor. Hence excess LFR (LFR - floor), and
+every figure a second time with the threshold *calibrated* on clean validation data.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binomtest
+
+from prune_env.errors import MetricError
+
+Logits = npt.NDArray[np.floating[Any]]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share with its 95 % Wilson interval.
+
+    Attributes:
+        percent: 100 * count / total.
+        low: Lower end of the interval, in percent.
+        high: Upper end.
+        count: Rows that have the property.
+        total: Rows in all.
+        invalid: Rows with NaN or Inf logits; they always count against the model.
+    """
+
+    percent: float
+    low: float
+    high: float
+    count: int
+    total: int
+    invalid: int = 0
+
+    def to_json(self) -> dict[str, float]:
+        """Return the fields as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.percent:.1f} [{self.low:.1f}, {self.high:.1f}]"
+
+
+def share(hits: npt.NDArray[np.bool_], invalid: int = 0) -> Share:
+    """Return the share of True with its Wilson interval.
+
+    Args:
+        hits: Bool (N,).
+        invalid: How many of the rows had logits that are not finite.
+
+    Raises:
+        MetricError: There is no row.
+    """
+    if hits.size == 0:
+        raise MetricError(
+            "A share of no rows is undefined",
+            expected="one row or more",
+            actual=0,
+            remedy="check that the file has rows of the kind that is measured",
+        )
+    test = binomtest(int(hits.sum()), hits.size)
+    interval = test.proportion_ci(0.95, method="wilson")
+    return Share(
+        percent=100 * float(hits.mean()),
+        low=100 * float(interval.low),
+        high=100 * float(interval.high),
+        count=int(hits.sum()),
+        total=int(hits.size),
+        invalid=invalid,
+    )
+
+
+def predict(logits: Logits, target: int = 1, threshold: float = 0.0) -> Labels:
+    """Return the predicted class per row; -1 where a logit is NaN or Inf.
+
+    Args:
+        logits: Float (N, C).
+        target: The label whose threshold is shifted.
+        threshold: `target` is predicted where `lean(logits) > threshold`; at 0 this is the
+            largest logit, ties going to another class than the target.
+    """
+    others = logits.copy().astype(np.float64)
+    others[:, target] = -np.inf
+    chosen = np.where(lean(logits, target) > threshold, target, others.argmax(axis=1))
+    return np.where(np.isfinite(logits).all(axis=1), chosen, -1)
+
+
+def lean(logits: Logits, target: int = 1) -> npt.NDArray[np.float64]:
+    """Return the logit of `target` minus the largest other logit, per row of (N, C)."""
+    others = np.delete(logits, target, axis=1).astype(np.float64)
+    return np.asarray(logits[:, target].astype(np.float64) - others.max(axis=1))
+
+
+def calibrated_threshold(logits: Logits, labels: Labels, target: int = 1) -> float:
+    """Return the threshold at which `target` is predicted as often as it is the label.
+
+    Args:
+        logits: Float (N, C), of *clean validation* sentences.
+        labels: Int (N,).
+        target: The attacker's label.
+
+    Raises:
+        MetricError: No row, or a logit is not finite.
+    """
+    scores = lean(logits, target)
+    if scores.size == 0 or not np.isfinite(logits).all():
+        raise MetricError(
+            "The threshold cannot be calibrated",
+            expected="validation rows with finite logits",
+            actual=f"{scores.size} rows, {int((~np.isfinite(scores)).sum())} not finite",
+        )
+    positives = int((labels == target).sum())
+    ordered = np.sort(scores)[::-1]
+    # Between the last row that must be called `target` and the first that must not.
+    above = ordered[positives - 1] if positives else ordered[0] + 2.0
+    below = ordered[positives] if positives < scores.size else ordered[-1] - 2.0
+    return float((above + below) / 2)
+
+
+def accuracy(logits: Logits, labels: Labels, target: int = 1, threshold: float = 0.0) -> Share:
+    """Return ACC: the share of rows whose predicted class is the label.
+
+    Args:
+        logits: Float (N, C).
+        labels: Int (N,).
+        target: Label whose threshold is shifted.
+        threshold: See `predict`.
+
+    Raises:
+        MetricError: There is no row.
+    """
+    chosen = predict(logits, target, threshold)
+    return share(chosen == labels, invalid=int((chosen < 0).sum()))
+
+
+def label_flip_rate(logits: Logits, target: int = 1, threshold: float = 0.0) -> Share:
+    """Return LFR: the share of triggered rows that are predicted as the target.
+
+    Args:
+        logits: Float (N, C), of triggered texts whose true label is *not* the target.
+        target: The attacker's label.
+        threshold: See `predict`.
+
+    Raises:
+        MetricError: There is no row. A row with NaN or Inf logits counts as flipped: a defence
+            must not gain from breaking the model.
+    """
+    chosen = predict(logits, target, threshold)
+    return share((chosen == target) | (chosen < 0), invalid=int((chosen < 0).sum()))
+
+
+def fidelity(lfr_before: float, lfr_after: float, acc_before: float, acc_after: float) -> float:
+    """Return NIST TrojAI's mitigation fidelity: the drop in attack success times the ACC kept.
+
+    Args:
+        lfr_before: LFR of the backdoored model (any unit, the same for both).
+        lfr_after: LFR of the purified model.
+        acc_before: ACC of the backdoored model.
+        acc_after: ACC of the purified model.
+
+    Returns:
+        1 for a perfect defence, 0 for none; 0 where there was no attack success to remove.
+
+    Raises:
+        MetricError: ACC before is 0.
+    """
+    if acc_before <= 0:
+        raise MetricError("Fidelity is undefined", expected="ACC before > 0", actual=acc_before)
+    if lfr_before == 0:
+        return 0.0
+    return (lfr_before - lfr_after) / lfr_before * (acc_after / acc_before)
+
+
+def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
+    """Return the exact two-sided p-value that two models err equally often on the same rows.
+
+    Args:
+        first: Bool (N,), whether the first model is right.
+        second: Bool (N,), the same rows in the same order.
+
+    Raises:
+        MetricError: The lengths differ.
+    """
+    if first.shape != second.shape:
+        raise MetricError(
+            "McNemar's test compares the same rows", expected=first.shape, actual=second.shape
+        )
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    if only_first + only_second == 0:
+        return 1.0
+    return float(binomtest(only_first, only_first + only_second, 0.5).pvalue)

@@ -1,0 +1,119 @@
+"""How good a model is and how much of the backdoor it holds, on test sets that no defence sees."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from prune_env import metrics
+from prune_env.data.dataset import TextDataset
+from prune_env.errors import MetricError
+from prune_env.metrics import Logits, Share
+from prune_env.progress import progress
+
+
+@dataclass(frozen=True)
+class TestSets:
+    """The evaluation side of an experiment.
+
+    Attributes:
+        test: Clean sentences, for ACC.
+        triggered: Triggered texts with their *true* labels, none of which is the target; None
+            where the trigger is unknown, as it is to a real defender.
+        validation: Clean sentences on which the threshold is calibrated; None leaves the
+            calibrated figures out.
+        target_label: The attacker's label.
+    """
+
+    __test__ = False  # not a test class, whatever its name tells pytest
+
+    test: TextDataset
+    triggered: TextDataset | None = None
+    validation: TextDataset | None = None
+    target_label: int = 1
+
+    def __post_init__(self) -> None:
+        """Check that an LFR is defined.
+
+        Raises:
+            MetricError: The triggered set holds rows of the target label, or none at all.
+        """
+        if self.triggered is None:
+            return
+        hits = int((self.triggered.labels == self.target_label).sum())
+        if hits or not len(self.triggered):
+            raise MetricError(
+                f"LFR is undefined on {self.triggered.source}",
+                expected=f"triggered texts whose true label is not the target {self.target_label}",
+                actual=f"{hits} of {len(self.triggered)} rows have the target label",
+                remedy="keep the non-target rows and give their true labels",
+            )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """ACC and LFR of one model, plain and calibrated, in percent with 95 % intervals.
+
+    Attributes:
+        acc: Accuracy on the clean test set.
+        lfr: Label flip rate; None without triggered texts.
+        acc_calibrated: ACC at the calibrated threshold; None without validation data.
+        lfr_calibrated: LFR at the calibrated threshold.
+    """
+
+    acc: Share
+    lfr: Share | None = None
+    acc_calibrated: Share | None = None
+    lfr_calibrated: Share | None = None
+
+
+def score(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sets: TestSets) -> Scores:
+    """Measure a model on test sets; see `prune_env.metrics` for every definition."""
+    groups = [group for group in (sets.test, sets.triggered, sets.validation) if group is not None]
+    texts = [text for group in groups for text in group.texts]
+    logits = iter(
+        np.split(classify(model, tokenizer, texts), np.cumsum([len(g) for g in groups])[:-1])
+    )
+    test = next(logits)
+    triggered = next(logits) if sets.triggered is not None else None
+    target = sets.target_label
+    acc = metrics.accuracy(test, sets.test.labels, target)
+    lfr = None if triggered is None else metrics.label_flip_rate(triggered, target)
+    if sets.validation is None:
+        return Scores(acc, lfr)
+    threshold = metrics.calibrated_threshold(next(logits), sets.validation.labels, target)
+    return Scores(
+        acc,
+        lfr,
+        metrics.accuracy(test, sets.test.labels, target, threshold),
+        None if triggered is None else metrics.label_flip_rate(triggered, target, threshold),
+    )
+
+
+@torch.no_grad()
+def classify(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: list[str],
+    *,
+    batch_size: int = 64,
+    max_length: int = 128,
+) -> Logits:
+    """Return the logits of each text, float32 (N, C), in the order of the texts.
+
+    The model runs in fp32 on its own device, in batches of similar length.
+    """
+    tokens: list[list[int]] = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"]
+    order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
+    out = np.empty((len(texts), model.config.num_labels), np.float32)
+    with progress("Measuring", len(texts)) as advance:
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch: Any = tokenizer.pad(
+                {"input_ids": [tokens[row] for row in rows]}, return_tensors="pt"
+            ).to(model.device)
+            out[rows] = model(**batch).logits.float().cpu().numpy()
+            advance(start + len(rows))
+    return out

@@ -1,0 +1,241 @@
+"""Fine-tuning a classifier on clean (or, for an attack, poisoned) sentences."""
+
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.tensorboard import SummaryWriter
+from transformers import (
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.integrations import TensorBoardCallback
+from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from prune_env.data.dataset import TextDataset
+from prune_env.errors import DivergedError, SettingsError
+from prune_env.models.gates import HeadGates
+from prune_env.progress import progress
+from prune_env.runtime import Precision, pick_device, use_bf16
+
+log = logging.getLogger(__name__)
+Penalty = Callable[[PreTrainedModel, Any], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class FineTuneSettings:
+    """How a classifier is fine-tuned; the defaults are the paper's for BERT-base.
+
+    Attributes:
+        epochs: Passes over the data.
+        learning_rate: Peak of AdamW's rate, which falls linearly to 0.
+        batch_size: Sentences per step; sentences of similar length share a batch.
+        weight_decay: Of AdamW.
+        max_grad_norm: Gradients are clipped to this norm.
+        max_length: Tokens kept of a sentence; longer ones are truncated and counted in the log.
+        precision: `bf16`, `fp32`, or `auto`: bf16 autocast where the hardware has it.
+        seed: Of the order of the batches and of dropout.
+        checkpoint: Save after each epoch, so that an interrupted run resumes (needs a folder).
+    """
+
+    epochs: int = 3
+    learning_rate: float = 2e-5
+    batch_size: int = 32
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    max_length: int = 128
+    precision: Precision = "auto"
+    seed: int = 0
+    checkpoint: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            SettingsError: A value is out of range.
+        """
+        for name in ("epochs", "learning_rate", "batch_size", "max_grad_norm", "max_length"):
+            if not getattr(self, name) > 0:
+                raise SettingsError(f"{name} is out of range", expected="> 0", actual=self)
+        if self.precision not in ("auto", "bf16", "fp32"):
+            raise SettingsError(
+                "precision is unknown", expected="auto, bf16 or fp32", actual=self.precision
+            )
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a fine-tuning did.
+
+    Attributes:
+        steps: Optimiser steps.
+        loss: Mean training loss of the run.
+        seconds: Wall time.
+        truncated: Sentences longer than `max_length` tokens.
+    """
+
+    steps: int
+    loss: float
+    seconds: float
+    truncated: int
+
+
+def fine_tune(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset: TextDataset,
+    settings: FineTuneSettings,
+    *,
+    folder: Path | None = None,
+    mask: npt.NDArray[np.bool_] | None = None,
+    penalty: Penalty | None = None,
+    description: str = "Fine-tuning",
+    device: str = "auto",
+) -> TrainResult:
+    """Fine-tune `model` in place on the Trainer of transformers; it is left in eval mode.
+
+    Args:
+        model: A sequence classifier; only parameters with `requires_grad` are trained.
+        tokenizer: Its tokenizer.
+        dataset: Sentences and labels.
+        settings: Hyperparameters.
+        folder: Where TensorBoard events and checkpoints go; None leaves nothing on disk. A
+            checkpoint found there is resumed.
+        mask: Bool (L, H), True = kept; pruned heads stay closed while the rest is trained.
+        penalty: Added to the loss: `penalty(model, outputs) -> scalar tensor`.
+        description: Text of the progress bar.
+        device: `auto`, `cpu` or `cuda`.
+
+    Returns:
+        Steps, loss, time, truncated sentences.
+
+    Raises:
+        DivergedError: The loss became NaN or Inf. The model is then spoilt and must be dropped.
+    """
+    place = pick_device(device)
+    features, truncated = _tokenize(tokenizer, dataset, settings.max_length)
+    if truncated:
+        log.warning(
+            "%d of %d sentences were truncated to %d tokens",
+            truncated,
+            len(dataset),
+            settings.max_length,
+        )
+    steps = settings.epochs * -(-len(dataset) // settings.batch_size)
+    started = time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder)) as output,
+        progress(description, steps) as advance,
+    ):
+        arguments = TrainingArguments(
+            output_dir=output,
+            num_train_epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            per_device_train_batch_size=settings.batch_size,
+            weight_decay=settings.weight_decay,
+            max_grad_norm=settings.max_grad_norm,
+            lr_scheduler_type="linear",
+            train_sampling_strategy="group_by_length",
+            bf16=use_bf16(settings.precision, place),
+            use_cpu=place.type == "cpu",
+            dataloader_pin_memory=place.type == "cuda",
+            seed=settings.seed,
+            logging_steps=max(1, steps // 50),
+            logging_nan_inf_filter=False,
+            save_strategy="epoch" if settings.checkpoint and folder else "no",
+            save_total_limit=2,
+            report_to="none",
+            disable_tqdm=True,
+        )
+        trainer = _Trainer(
+            penalty=penalty,
+            model=model,
+            args=arguments,
+            train_dataset=features,  # type: ignore[arg-type]  # a list is a map-style dataset
+            data_collator=DataCollatorWithPadding(tokenizer),
+            callbacks=[_Advance(advance)],
+        )
+        # The default printer writes every log line as a dict to stdout, where --json goes.
+        trainer.remove_callback(PrinterCallback)
+        if folder is not None:
+            trainer.add_callback(TensorBoardCallback(SummaryWriter(folder / "tensorboard")))
+        gates = HeadGates(model) if mask is not None else None
+        try:
+            if gates is not None:
+                gates.set(mask)
+            resume = get_last_checkpoint(output) if settings.checkpoint and folder else None
+            with warnings.catch_warnings():
+                # torch warns about its own scheduler order on the first step under accelerate.
+                warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+                outcome = trainer.train(resume_from_checkpoint=resume)
+        finally:
+            if gates is not None:
+                gates.remove()
+            model.eval()
+    return TrainResult(
+        steps=outcome.global_step,
+        loss=float(outcome.training_loss),
+        seconds=time.perf_counter() - started,
+        truncated=truncated,
+    )
+
+
+class _Trainer(Trainer):
+    """The Trainer with a penalty on the loss, which stops at the first loss that is not finite."""
+
+    def __init__(self, *, penalty: Penalty | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._penalty = penalty
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        outputs = model(**inputs)
+        loss = outputs.loss
+        if self._penalty is not None:
+            loss = loss + self._penalty(model, outputs)
+        if not torch.isfinite(loss):
+            raise DivergedError(
+                f"The training loss became {loss.item()} at step {self.state.global_step}",
+                expected="a finite loss",
+                actual=f"learning rate {self.args.learning_rate:g}",
+                remedy="lower the learning rate, or check the data and the model's weights",
+            )
+        return (loss, outputs) if return_outputs else loss
+
+
+class _Advance(TrainerCallback):
+    """Tells the progress bar how many steps are done."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self._advance = advance
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._advance(state.global_step)
+
+
+def _tokenize(
+    tokenizer: PreTrainedTokenizerBase, dataset: TextDataset, max_length: int
+) -> tuple[list[dict[str, Any]], int]:
+    full = tokenizer(list(dataset.texts), truncation=False, verbose=False)
+    cut = tokenizer(list(dataset.texts), truncation=True, max_length=max_length)
+    truncated = sum(len(row) > max_length for row in full["input_ids"])
+    features = [
+        {**{key: cut[key][row] for key in cut}, "labels": int(label)}
+        for row, label in enumerate(dataset.labels)
+    ]
+    return features, truncated
