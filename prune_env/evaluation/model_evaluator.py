@@ -1,0 +1,162 @@
+"""What every evaluator of a real transformer shares: data, masks, identity."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from prune_env.data.dataset import TextDataset
+from prune_env.errors import DataError, ModelError
+from prune_env.evaluation.base import Evaluation, Masks, check_masks
+from prune_env.evaluation.tokens import TokenRows, token_limit
+from prune_env.models.heads import HeadMap, find_heads
+
+
+class ModelEvaluator(ABC):
+    """Base of the evaluators of a transformer on one or several sets of labelled texts.
+
+    The weights of the model must not change while an evaluator holds it.
+
+    Args:
+        model: A sequence classifier with float32 weights, on the device to be used.
+        tokenizer: Its tokenizer.
+        dataset: The texts and labels; or several sets by name, of which the first is the one that
+            `evaluate` and `accuracy` answer for, and `evaluate_sets` answers for all.
+        max_length: Longer texts are cut to so many tokens.
+
+    Raises:
+        DataError: A set is empty, or a label does not fit the model.
+        ModelError: A weight is not float32, or the model has fewer than two classes.
+        UnsupportedModelError: The heads of the model cannot be gated.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        dataset: TextDataset | Mapping[str, TextDataset],
+        *,
+        max_length: int = 128,
+    ) -> None:
+        sets = {"data": dataset} if isinstance(dataset, TextDataset) else dict(dataset)
+        _check_model(model)
+        _check_sets(sets, model.config.num_labels)
+        self.model = model
+        self.device = model.device
+        self.heads: HeadMap = find_heads(model)
+        self.rows = TokenRows(
+            [text for part in sets.values() for text in part.texts],
+            tokenizer,
+            token_limit(max_length, tokenizer, model.config),
+        )
+        self.labels: npt.NDArray[np.int64] = np.concatenate([s.labels for s in sets.values()])
+        ends = np.cumsum([len(part) for part in sets.values()]).tolist()
+        self._parts = dict(zip(sets, map(slice, [0, *ends[:-1]], ends), strict=True))
+        self._primary = next(iter(self._parts.values()))
+        self._evaluations = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Layers and heads of a mask (L, H)."""
+        return self.heads.shape
+
+    @cached_property
+    def available(self) -> Masks:
+        """Bool (L, H), True where a head exists."""
+        counts = np.array([layer.num_heads for layer in self.heads.layers])
+        return np.arange(self.shape[1]) < counts[:, None]
+
+    @property
+    def evaluations(self) -> int:
+        """Masks that were really computed since creation."""
+        return self._evaluations
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the weights, the configuration, the tokens, the labels and the kind."""
+        digest = hashlib.sha256(type(self).__name__.encode())
+        config = self.model.config.to_dict()
+        for detail in ("_name_or_path", "transformers_version", "dtype"):
+            config.pop(detail, None)
+        digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
+        self.rows.update_hash(digest)
+        digest.update(self.labels.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def evaluate(self, masks: Masks) -> Evaluation:
+        """Return the answers on the first set under masks (N, L, H)."""
+        logits = self._logits(check_masks(masks, self.available))
+        return Evaluation.from_logits(logits[:, self._primary], self.labels[self._primary])
+
+    def evaluate_sets(self, masks: Masks) -> dict[str, Evaluation]:
+        """Return the answers on each set under masks (N, L, H), from the same forward passes."""
+        logits = self._logits(check_masks(masks, self.available))
+        return {
+            name: Evaluation.from_logits(logits[:, part], self.labels[part])
+            for name, part in self._parts.items()
+        }
+
+    def accuracy(self, masks: Masks) -> npt.NDArray[np.float64]:
+        """Return the accuracy (N,) on the first set under masks (N, L, H)."""
+        return self.evaluate(masks).accuracy
+
+    @abstractmethod
+    def _logits(self, masks: Masks) -> npt.NDArray[np.float32]:
+        """Return float32 (N, S, C) on the samples of all sets under checked masks."""
+
+
+@contextmanager
+def inference(model: PreTrainedModel) -> Iterator[None]:
+    """Run a model in evaluation mode without gradients, and leave its mode as it was."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)
+
+
+def _check_model(model: PreTrainedModel) -> None:
+    for name, parameter in model.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise ModelError(
+                f"The weight {name} is not float32",
+                expected="float32, which defines what a model answers",
+                actual=parameter.dtype,
+                remedy="call model.float(); the evaluator itself uses bfloat16 where that is fast",
+            )
+    if model.config.num_labels < 2:
+        raise ModelError(
+            "The model is no classifier",
+            expected="two classes or more",
+            actual=model.config.num_labels,
+            remedy="load it with num_labels >= 2",
+        )
+
+
+def _check_sets(sets: Mapping[str, TextDataset], classes: int) -> None:
+    if not sets:
+        raise DataError("There is no data to evaluate on", remedy="give at least one set of texts")
+    for name, part in sets.items():
+        if not len(part):
+            raise DataError(
+                f"The set '{name}' is empty", expected="at least one text", remedy="fill or omit it"
+            )
+        if part.labels.max() >= classes:
+            raise DataError(
+                f"A label of the set '{name}' does not fit the model",
+                expected=f"0 to {classes - 1}",
+                actual=int(part.labels.max()),
+                remedy="load the model with as many labels as the data has",
+            )

@@ -1,0 +1,90 @@
+"""Texts as token rows: tokenised once, padded only when a batch asks for it."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+from prune_env.errors import DataError, SettingsError
+
+logger = logging.getLogger(__name__)
+
+
+class TokenRows:
+    """Token rows of fixed texts, without padding.
+
+    Args:
+        texts: S texts.
+        tokenizer: The tokenizer of the model.
+        max_length: Longer rows are cut to so many tokens, and counted.
+
+    Attributes:
+        lengths: int64 (S,), tokens of each row.
+        truncated: How many rows were cut.
+
+    Raises:
+        DataError: A text has no token at all.
+    """
+
+    def __init__(
+        self, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int
+    ) -> None:
+        encoded = tokenizer(list(texts), truncation=True, max_length=max_length)
+        self._tokenizer = tokenizer
+        self._fields: dict[str, list[list[int]]] = {
+            name: encoded[name] for name in tokenizer.model_input_names if name in encoded
+        }
+        self.lengths = np.array([len(row) for row in encoded["input_ids"]], np.int64)
+        empty = np.flatnonzero(self.lengths == 0)
+        if empty.size:
+            raise DataError(
+                f"Row {empty[0] + 1} has no token",
+                expected="at least one token per text",
+                actual=repr(texts[empty[0]]),
+                remedy="remove blank texts, for this tokenizer adds no special tokens to them",
+            )
+        encodings = encoded.encodings or ()
+        self.truncated = sum(bool(encoding.overflowing) for encoding in encodings)
+        if self.truncated:
+            logger.warning(
+                "%d of %d texts were cut to %d tokens", self.truncated, len(texts), max_length
+            )
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, rows: npt.NDArray[np.int64], device: torch.device) -> dict[str, torch.Tensor]:
+        """Return the model inputs of some rows, padded to the longest of them."""
+        picked = {name: [field[row] for row in rows] for name, field in self._fields.items()}
+        padded = self._tokenizer.pad(picked, return_tensors="pt")
+        return {name: tensor.to(device) for name, tensor in padded.items()}
+
+    def update_hash(self, digest: Any) -> None:
+        """Feed every token of every row to a hash of `hashlib`."""
+        for name, field in sorted(self._fields.items()):
+            digest.update(name.encode())
+            for row in field:
+                digest.update(np.array([len(row), *row], "<i8").tobytes())
+
+
+def token_limit(
+    max_length: int, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig
+) -> int:
+    """Return the longest row that was asked for and that tokenizer and model can take.
+
+    Raises:
+        SettingsError: `max_length` leaves no room for a sentence.
+    """
+    if max_length < 3:
+        raise SettingsError(
+            "max_length leaves no room for a sentence", expected=">= 3", actual=max_length
+        )
+    positions = getattr(config, "max_position_embeddings", None)
+    limits = [max_length, tokenizer.model_max_length]
+    if isinstance(positions, int) and positions > 0:
+        limits.append(positions)
+    return min(limits)
