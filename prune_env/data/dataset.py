@@ -1,0 +1,177 @@
+"""Labelled texts in memory: what every other package takes and gives."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.errors import DataError, SettingsError
+
+DEFAULT_LABEL_NAMES = ("negative", "positive")
+"""Binary sentiment, the task of the published attacks: 0 negative, 1 positive."""
+
+
+@dataclass(frozen=True, eq=False)
+class TextDataset:
+    """Texts with one label each, in a fixed order, immutable.
+
+    Attributes:
+        texts: N texts; a text may be blank, for text generators do emit blank lines.
+        labels: int64 (N,), read-only; each is an index into `label_names`.
+        label_names: One name per class, in label order.
+        source: Where the rows come from: a path, or a name of the catalog.
+        skipped: Rows of the source that were left out because they could not be read.
+
+    Raises:
+        DataError: Lengths differ, a label is out of range, or a text is not valid Unicode.
+
+    Example:
+        >>> data = TextDataset(("a warm film", "a dull film"), [1, 0])
+        >>> len(data), data.where(1).texts
+        (2, ('a warm film',))
+    """
+
+    texts: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+    label_names: tuple[str, ...] = DEFAULT_LABEL_NAMES
+    source: str = "memory"
+    skipped: int = 0
+
+    def __post_init__(self) -> None:
+        labels = np.array(self.labels)
+        if labels.size == 0:
+            labels = labels.astype(np.int64)
+        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+            raise DataError(
+                "Labels must be one whole number per text",
+                expected=f"integers, shape ({len(self.texts)},)",
+                actual=f"{labels.dtype}, shape {labels.shape}",
+                remedy="convert them to class indices",
+            )
+        if len(labels) != len(self.texts):
+            raise DataError(
+                "Texts and labels differ in number",
+                expected=f"{len(self.texts)} labels",
+                actual=len(labels),
+                remedy="give one label per text",
+            )
+        outside = np.flatnonzero((labels < 0) | (labels >= len(self.label_names)))
+        if outside.size:
+            raise DataError(
+                f"Row {outside[0] + 1} has a label out of range",
+                expected=f"0 to {len(self.label_names) - 1} {tuple(self.label_names)}",
+                actual=labels[outside[0]],
+                remedy="give as many label names as there are classes",
+            )
+        for row, text in enumerate(self.texts, start=1):
+            problem = text_problem(text)
+            if problem:
+                raise DataError(
+                    f"Row {row} has a text that no tokenizer can take",
+                    expected="Unicode text",
+                    actual=problem,
+                    remedy="remove or repair the row",
+                )
+        labels = labels.astype(np.int64)
+        labels.flags.writeable = False
+        object.__setattr__(self, "texts", tuple(self.texts))
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "label_names", tuple(self.label_names))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Identity of the content: texts, labels and label names, in order; not the source."""
+        digest = hashlib.sha256(json.dumps(self.label_names).encode())
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
+        for text in self.texts:
+            raw = text.encode()
+            digest.update(len(raw).to_bytes(8, "little"))
+            digest.update(raw)
+        return digest.hexdigest()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows per label name; 0 for a class without rows."""
+        numbers = np.bincount(self.labels, minlength=len(self.label_names))
+        return dict(zip(self.label_names, map(int, numbers), strict=True))
+
+    def select(self, indices: Sequence[int] | npt.NDArray[np.integer | np.bool_]) -> "TextDataset":
+        """Return the rows at `indices` (or where a bool array of length N is True), in that order.
+
+        Raises:
+            IndexError: An index is out of range.
+        """
+        rows = np.asarray(indices)
+        rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.int64)
+        return replace(self, texts=tuple(self.texts[row] for row in rows), labels=self.labels[rows])
+
+    def where(self, label: int) -> "TextDataset":
+        """Return the rows that carry `label`; there may be none."""
+        return self.select(self.labels == label)
+
+    def split(self, fraction: float, seed: int) -> tuple["TextDataset", "TextDataset"]:
+        """Draw a stratified part; the same seed and rows give the same part.
+
+        Args:
+            fraction: Share of each class that goes to the part, in (0, 1); rounded to whole rows,
+                and at least one row of each class stays on either side.
+            seed: Seed of the draw.
+
+        Returns:
+            `(rest, part)`, each in the original order.
+
+        Raises:
+            SettingsError: The fraction is outside (0, 1).
+            DataError: A class that has rows has only one.
+        """
+        if not 0 < fraction < 1:
+            raise SettingsError("fraction must lie inside (0, 1)", actual=fraction)
+        random = np.random.default_rng(seed)
+        taken = np.zeros(len(self), dtype=bool)
+        for label in np.unique(self.labels):
+            rows = np.flatnonzero(self.labels == label)
+            if len(rows) < 2:
+                raise DataError(
+                    f"{self.source}: class '{self.label_names[label]}' is too small to be split",
+                    expected="2 rows or more of each class",
+                    actual=len(rows),
+                    remedy="bring more data, or give the parts as separate files",
+                )
+            size = min(max(round(fraction * len(rows)), 1), len(rows) - 1)
+            taken[random.permutation(rows)[:size]] = True
+        return self.select(~taken), self.select(taken)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three parts of a data set.
+
+    Attributes:
+        train: For fine-tuning.
+        validation: For the accuracy that a defence may look at.
+        test: For ACC, and for LFR once triggered; a defence never sees it.
+    """
+
+    train: TextDataset
+    validation: TextDataset
+    test: TextDataset
+
+
+def text_problem(text: object) -> str:
+    """Say why a value cannot be tokenized; empty if it can."""
+    if not isinstance(text, str):
+        return f"{type(text).__name__} {text!r:.80}"
+    if "\0" in text:
+        return "a NUL character"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"a lone surrogate at character {error.start}"
+    return ""

@@ -1,0 +1,102 @@
+"""From what a user writes after `--data` to texts: a name, a file or a folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prune_env.data.catalog import DATASETS, load_named
+from prune_env.data.dataset import Splits, TextDataset
+from prune_env.data.readers import OnBadRow, read_datasets, read_table
+from prune_env.errors import DataError, UnknownNameError
+
+SPLIT_FILES = {"train": ("train",), "validation": ("validation", "dev", "val"), "test": ("test",)}
+SUFFIXES = (".tsv", ".csv", ".jsonl")
+
+
+def load_data(
+    name_or_path: str | Path,
+    *,
+    folder: Path | None = None,
+    allow_download: bool = False,
+    text_column: str = "sentence",
+    label_column: str = "label",
+    label_names: Sequence[str] | None = None,
+    on_bad_row: OnBadRow = "error",
+) -> TextDataset | Splits:
+    """Resolve a data set.
+
+    Args:
+        name_or_path: One of
+            a name of the catalog (a name wins over a folder of the same name; write `./name`),
+            a .tsv, .csv or .jsonl file,
+            a folder written by `datasets` (`save_to_disk`), or
+            a folder that holds `train`, `validation` (or `dev`, `val`) and `test` files, or has
+            them in its folder `clean`.
+        folder: Where the files of a named data set are.
+        allow_download: Let a named data set be fetched from its publishers.
+        text_column: Column of texts, for files.
+        label_column: Column of labels, for files.
+        label_names: One name per class, for files; None means ("negative", "positive").
+        on_bad_row: `"error"`, or `"skip"` with a count, for files.
+
+    Returns:
+        `Splits` for a name and a folder of three parts, a `TextDataset` for a single table.
+
+    Raises:
+        UnknownNameError: A plain word that is neither in the catalog nor a path.
+        DataError: The path does not exist, or what it holds cannot be read.
+    """
+    if str(name_or_path) in DATASETS:
+        return load_named(str(name_or_path), folder, allow_download=allow_download)
+    path = Path(name_or_path)
+    settings: dict[str, Any] = {
+        "text_column": text_column,
+        "label_column": label_column,
+        "label_names": label_names,
+        "on_bad_row": on_bad_row,
+    }
+    if not path.exists() and path.name == str(name_or_path) and not path.suffix:
+        raise UnknownNameError(DATASETS.kind, name_or_path, DATASETS.names())
+    if not path.is_dir():
+        return read_table(path, **settings)
+    if (path / "dataset_dict.json").is_file():
+        return Splits(
+            *(read_datasets(path, _saved_split(path, part), **settings) for part in SPLIT_FILES)
+        )
+    if (path / "state.json").is_file():
+        return read_datasets(path, "all", **settings)
+    return Splits(*(read_table(_split_file(path, part), **settings) for part in SPLIT_FILES))
+
+
+def _split_file(folder: Path, part: str) -> Path:
+    for place in (folder, folder / "clean"):
+        files = [
+            place / (stem + suffix)
+            for stem in SPLIT_FILES[part]
+            for suffix in SUFFIXES
+            if (place / (stem + suffix)).is_file()
+        ]
+        if len(files) == 1:
+            return files[0]
+        if files:
+            raise DataError(
+                f"{place} holds more than one {part} file",
+                expected="one",
+                actual=", ".join(file.name for file in files),
+                remedy="remove or rename the others",
+            )
+    raise DataError(
+        f"{folder} holds no {part} file",
+        expected=f"{' or '.join(SPLIT_FILES[part])} with one of {', '.join(SUFFIXES)}",
+        actual=", ".join(sorted(entry.name for entry in folder.iterdir())[:20])
+        or "an empty folder",
+        remedy="add the file, or give a single table",
+    )
+
+
+def _saved_split(folder: Path, part: str) -> str:
+    """Name under which a folder of `datasets` holds a part."""
+    for stem in SPLIT_FILES[part]:
+        if (folder / stem).is_dir():
+            return stem
+    return part

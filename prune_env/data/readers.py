@@ -1,0 +1,168 @@
+"""Strict readers: every row arrives, or an error says which one does not and why."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from prune_env.data.dataset import TextDataset, text_problem
+from prune_env.data.labels import LabelError, LabelParser
+from prune_env.data.tables import Row, table_rows
+from prune_env.errors import DataError, SettingsError
+
+OnBadRow = Literal["error", "skip"]
+
+
+def read_table(
+    path: str | Path,
+    *,
+    text_column: str = "sentence",
+    label_column: str = "label",
+    label_names: Sequence[str] | None = None,
+    on_bad_row: OnBadRow = "error",
+) -> TextDataset:
+    """Read labelled texts from a .tsv, .csv or .jsonl file.
+
+    TSV has no quoting, so a lone double quote is text; CSV follows RFC 4180. White space around a
+    text, a label or a column name is dropped. An *empty* text cell is a missing value and a bad
+    row; one of white space only is a blank text and is kept, for rewriters do emit such rows.
+
+    Args:
+        path: The file; UTF-8, with or without BOM, lines ended by LF or CRLF.
+        text_column: Name of the column of texts.
+        label_column: Name of the column of labels: a class index or a label name per row.
+        label_names: One name per class; None means ("negative", "positive").
+        on_bad_row: `"error"` stops at the first row that cannot be read (ragged, broken JSON, no
+            text, no such label); `"skip"` leaves such rows out and counts them in `skipped`.
+
+    Raises:
+        DataError: The file as a whole cannot be read, a row cannot, or no row is left.
+        SettingsError: An argument is out of range.
+    """
+    path = Path(path)
+    columns = (text_column, label_column)
+    rows = table_rows(path, columns)
+    return _collect(rows, str(path), columns, LabelParser(label_names), on_bad_row)
+
+
+def read_datasets(
+    name_or_path: str | Path,
+    split: str,
+    *,
+    text_column: str = "sentence",
+    label_column: str = "label",
+    label_names: Sequence[str] | None = None,
+    on_bad_row: OnBadRow = "error",
+    allow_download: bool = False,
+    revision: str | None = None,
+) -> TextDataset:
+    """Read one split of a `datasets` data set.
+
+    Args:
+        name_or_path: A folder written by `save_to_disk`, or a Hub name such as
+            `"stanfordnlp/sst2"`.
+        split: Name of the split, such as `"train"`; a folder with a single split ignores it.
+        text_column: Name of the column of texts.
+        label_column: Name of the column of labels.
+        label_names: One name per class; None takes those of a `ClassLabel` column, and otherwise
+            ("negative", "positive").
+        on_bad_row: As for `read_table`.
+        allow_download: Let the library reach the network for a Hub name.
+        revision: Commit or tag of the Hub data set.
+
+    Raises:
+        DataError: The library is missing, the data set cannot be found, has no such split or
+            column, or a row cannot be read.
+    """
+    try:
+        import datasets  # noqa: PLC0415  (optional, and slow to import)
+    except ImportError as error:
+        raise DataError(
+            "The library `datasets` is not installed",
+            remedy="pip install 'prune-env[datasets]'",
+        ) from error
+    source = f"{name_or_path}:{split}"
+    if not allow_download and not Path(name_or_path).is_dir():
+        raise DataError(
+            f"There is no folder {name_or_path}",
+            expected="a folder written by datasets' save_to_disk",
+            remedy="allow the download if this is the name of a data set on the Hub",
+        )
+    try:
+        if Path(name_or_path).is_dir():
+            table: Any = datasets.load_from_disk(str(name_or_path))
+            table = table[split] if isinstance(table, datasets.DatasetDict) else table
+        else:
+            table = datasets.load_dataset(str(name_or_path), split=split, revision=revision)
+    except Exception as error:  # the library raises what its many backends raise
+        raise DataError(
+            f"datasets cannot load {source}",
+            actual=f"{type(error).__name__}: {error}"[:500],
+            remedy="check the name, the split and the folder",
+        ) from error
+    columns = (text_column, label_column)
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise DataError(
+            f"{source}: no column {', '.join(missing)}",
+            expected=f"the columns {', '.join(columns)}",
+            actual=", ".join(table.column_names),
+            remedy="name the columns to be read (text_column, label_column)",
+        )
+    if label_names is None:
+        label_names = getattr(table.features[label_column], "names", None)
+    rows = (
+        Row(number, number, {text_column: text, label_column: label})
+        for number, (text, label) in enumerate(
+            zip(table[text_column], table[label_column], strict=True), start=1
+        )
+    )
+    return _collect(rows, source, columns, LabelParser(label_names), on_bad_row)
+
+
+def _collect(
+    rows: Iterable[Row],
+    source: str,
+    columns: tuple[str, str],
+    parse_label: LabelParser,
+    on_bad_row: OnBadRow,
+) -> TextDataset:
+    if on_bad_row not in ("error", "skip"):
+        raise SettingsError("on_bad_row is unknown", expected="error or skip", actual=on_bad_row)
+    texts: list[str] = []
+    labels: list[int] = []
+    skipped = 0
+    for row in rows:
+        problem, expected = row.problem, "a row with every column"
+        if row.cells is not None:
+            text, cell = (row.cells[column] for column in columns)
+            problem = "an empty text" if text == "" else text_problem(text)
+            expected = f"a text in column '{columns[0]}'"
+            if not problem:
+                try:
+                    label = parse_label(cell)
+                except LabelError as error:
+                    problem, expected = str(error), parse_label.expected
+        if not problem:
+            texts.append(text.strip())
+            labels.append(label)
+        elif on_bad_row == "skip":
+            skipped += 1
+        else:
+            raise DataError(
+                f"{source}, row {row.number} (line {row.line}) cannot be read",
+                expected=expected,
+                actual=problem,
+                remedy="repair the row, or let bad rows be skipped and counted (on_bad_row='skip')",
+            )
+    if not texts:
+        raise DataError(
+            f"{source} has no rows",
+            expected="one row or more",
+            actual=f"{skipped} bad rows, skipped" if skipped else "a header only",
+            remedy="check how the file was written",
+        )
+    return TextDataset(
+        tuple(texts), np.array(labels), parse_label.names, source=source, skipped=skipped
+    )

@@ -1,0 +1,169 @@
+"""From a file to rows of cells: TSV, CSV and JSON lines, without guessing and without loss."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prune_env.errors import DataError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        number: 1 for the first row of data.
+        line: Line of the file on which the row ends, counted from 1.
+        cells: Column name to value; None where the row cannot be read.
+        problem: Why it cannot be read; empty if it can.
+    """
+
+    number: int
+    line: int
+    cells: dict[str, Any] | None
+    problem: str = ""
+
+
+def table_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
+    """Yield the rows of a .tsv, .csv or .jsonl file.
+
+    Args:
+        path: The file; UTF-8, with or without BOM, lines ended by LF or CRLF.
+        columns: Columns that must be there, once each. Others may be there too.
+
+    Raises:
+        DataError: The file is missing, of another type, not UTF-8, holds NUL bytes, is empty, lacks
+            a column or holds it twice, or has a CSV quote that never ends.
+    """
+    readers = {".tsv": _tsv_rows, ".csv": _csv_rows, ".jsonl": _jsonl_rows}
+    if path.suffix.lower() not in readers:
+        raise DataError(
+            f"{path} is not a table that can be read",
+            expected=f"a file that ends in {', '.join(readers)}",
+            actual=path.suffix or "no file extension",
+            remedy="convert or rename the file",
+        )
+    return readers[path.suffix.lower()](path, _decoded(path), columns)
+
+
+def _decoded(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read",
+            expected="a readable file",
+            actual=error.strerror or str(error),
+            remedy="check the path and its permissions",
+        ) from error
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        problem, line = "UTF-16 or UTF-32", 1
+    elif b"\0" in raw:
+        problem, line = "a NUL byte", raw.count(b"\n", 0, raw.index(b"\0")) + 1
+    else:
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            problem = f"byte 0x{error.object[error.start]:02x}, which is not UTF-8"
+        else:
+            if text.strip():
+                return text
+            raise DataError(
+                f"{path} is empty",
+                expected="a header and rows",
+                actual=f"{len(raw)} bytes, no text",
+                remedy="check how the file was written",
+            )
+    raise DataError(
+        f"{path}, line {line}: the encoding is wrong",
+        expected="UTF-8 text",
+        actual=problem,
+        remedy="convert it, for example with `iconv -f LATIN1 -t UTF-8` (or UTF-16)",
+    )
+
+
+def _lines(text: str) -> list[str]:
+    """Split at LF or CRLF only: str.splitlines also cuts at U+2028, U+0085 and form feeds."""
+    lines = text.rstrip("\r\n").split("\n")
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _check_columns(path: Path, found: list[str], columns: tuple[str, ...]) -> None:
+    wrong = {name: found.count(name) for name in columns if found.count(name) != 1}
+    if wrong:
+        what = ", ".join(
+            f"'{name}' is missing" if count == 0 else f"'{name}' stands {count} times"
+            for name, count in wrong.items()
+        )
+        raise DataError(
+            f"{path}: column {what}",
+            expected=f"the columns {', '.join(columns)}, once each",
+            actual=f"{', '.join(found) or 'no column'}"[:500],
+            remedy="name the columns to be read (text_column, label_column)",
+        )
+
+
+def _cells(header: list[str], cells: list[str], number: int, line: int) -> Row:
+    if len(cells) == len(header):
+        return Row(number, line, dict(zip(header, cells, strict=True)))
+    return Row(number, line, None, f"{len(cells)} cells under {len(header)} columns")
+
+
+def _tsv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
+    """Cells lie between tabs; a quote is a character like any other."""
+    header, *lines = _lines(text)
+    names = [name.strip() for name in header.split("\t")]
+    _check_columns(path, names, columns)
+    for number, line in enumerate(lines, start=1):
+        yield _cells(names, line.split("\t"), number, number + 1)
+
+
+def _csv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
+    """RFC 4180: a cell in double quotes may hold commas and line ends; "" is one quote."""
+    # newline="" keeps the line ends inside quoted cells as they are.
+    reader = csv.reader(io.StringIO(text.rstrip("\r\n"), newline=""), strict=True)
+    limit = csv.field_size_limit(sys.maxsize)  # of the process: 131,072 characters by default
+    try:
+        rows = [(reader.line_num, cells) for cells in reader]
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {reader.line_num}: broken CSV",
+            expected='cells without quotes, or as "..." with inner quotes doubled',
+            actual=error,
+            remedy="repair the quotes, or save the table as TSV, which has none",
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+    names = [name.strip() for name in rows[0][1]]
+    _check_columns(path, names, columns)
+    for number, (line, cells) in enumerate(rows[1:], start=1):
+        yield _cells(names, cells, number, line)
+
+
+def _jsonl_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
+    """One JSON object a line."""
+    for number, line in enumerate(_lines(text), start=1):
+        try:
+            pairs = json.loads(line, object_pairs_hook=_Pairs)
+        except (ValueError, RecursionError) as error:
+            yield Row(number, number, None, f"broken JSON ({error})")
+            continue
+        if not isinstance(pairs, _Pairs):
+            yield Row(number, number, None, f"JSON that is not an object: {line:.80}")
+            continue
+        names = [name for name, _ in pairs]
+        if any(names.count(column) != 1 for column in columns):
+            found = ", ".join(names) or "none"
+            yield Row(number, number, None, f"not each of {', '.join(columns)} once; keys: {found}")
+            continue
+        yield Row(number, number, dict(pairs))
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The pairs of a JSON object, doubled keys kept; a JSON array stays a plain list."""
