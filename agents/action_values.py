@@ -1,0 +1,146 @@
+"""The learned worth of every action: two small networks and the memory they are fitted on."""
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.agents.features import (
+    STATUS,
+    BoolArray,
+    FloatArray,
+    head_features,
+    pooled_features,
+)
+from prune_env.agents.q_network import QNetwork
+from prune_env.policy import Observation
+
+Tensors = dict[str, npt.NDArray[np.generic]]
+
+
+class ActionValues:
+    """Q(state, action) for any count of heads.
+
+    The value of pruning a head is a network over that head's features, the same for every head;
+    the value of STOP is another one over the pooled state. Both work in units of the largest
+    return seen, so that rewards of any size are learned at the same pace.
+
+    Args:
+        metrics: Number of importance metrics M in the observation.
+        hidden: Width of the networks.
+        memory: Number of latest returns that are remembered, of heads and of STOP each.
+        rng: Source of the first weights.
+    """
+
+    def __init__(self, metrics: int, hidden: int, memory: int, rng: np.random.Generator) -> None:
+        self.metrics = metrics
+        self._networks = {
+            "head": QNetwork(metrics + 2 + STATUS, hidden, rng),
+            "stop": QNetwork(2 * metrics + STATUS, hidden, rng),
+        }
+        self._memories = {
+            "head": _Memory(memory, metrics + 2 + STATUS),
+            "stop": _Memory(memory, 2 * metrics + STATUS),
+        }
+        self._scale = 0.0
+
+    def __call__(self, observation: Observation, legal: BoolArray) -> FloatArray:
+        """Return float32 (N, L * H + 1), in units of the reward; -inf where illegal.
+
+        Args:
+            observation: With a batch dimension of N.
+            legal: Bool (N, L * H + 1).
+        """
+        heads = self._networks["head"](head_features(observation))
+        stop = self._networks["stop"](pooled_features(observation))
+        values: FloatArray = np.concatenate([heads, stop[:, None]], axis=1)
+        values *= np.float32(self._scale)
+        values[~legal] = -np.inf
+        return values
+
+    def features(self, observation: Observation, action: int) -> FloatArray:
+        """Return what the value of `action` in a batch of one depends on."""
+        heads = head_features(observation)[0]
+        row: FloatArray = pooled_features(observation)[0] if action == len(heads) else heads[action]
+        return row
+
+    def remember(self, features: list[FloatArray], returns: FloatArray) -> None:
+        """Add what the actions of an episode were worth.
+
+        Args:
+            features: Of each action, as `features` gave them.
+            returns: Float32 (T,), in units of the reward.
+        """
+        self._scale = max(self._scale, float(np.abs(returns).max()))
+        for feature, value in zip(features, returns, strict=True):
+            kind = "stop" if len(feature) == 2 * self.metrics + STATUS else "head"
+            self._memories[kind].add(feature, value)
+
+    def fit(
+        self, updates: int, batch_size: int, learning_rate: float, rng: np.random.Generator
+    ) -> float:
+        """Take Adam steps on random batches of the memory.
+
+        Returns:
+            The mean squared error over them, as a share of the scale's square.
+        """
+        if self._scale == 0.0:
+            return 0.0
+        errors = []
+        for _ in range(updates):
+            for kind, network in self._networks.items():
+                if self._memories[kind].filled:
+                    features, returns = self._memories[kind].sample(batch_size, rng)
+                    errors.append(network.fit(features, returns / self._scale, learning_rate))
+        return float(np.mean(errors))
+
+    def state(self) -> Tensors:
+        """Return copies of everything learned and remembered, by name."""
+        tensors: Tensors = {"scale": np.array([self._scale])}
+        for kind in self._networks:
+            tensors |= {f"{kind}.{k}": v for k, v in self._networks[kind].state().items()}
+            tensors |= {f"{kind}.memory.{k}": v for k, v in self._memories[kind].state().items()}
+        return tensors
+
+    def restore(self, tensors: Tensors) -> None:
+        """Take over what `state` returned."""
+        self._scale = float(tensors["scale"][0])
+        for kind in self._networks:
+            self._networks[kind].restore(_under(tensors, f"{kind}."))
+            self._memories[kind].restore(_under(tensors, f"{kind}.memory."))
+
+
+class _Memory:
+    """The latest pairs of features and return; the oldest are overwritten."""
+
+    def __init__(self, capacity: int, width: int) -> None:
+        self._features = np.zeros((capacity, width), np.float32)
+        self._returns = np.zeros(capacity, np.float32)
+        self._added = 0
+
+    @property
+    def filled(self) -> int:
+        return min(self._added, len(self._returns))
+
+    def add(self, features: FloatArray, value: float) -> None:
+        slot = self._added % len(self._returns)
+        self._features[slot], self._returns[slot] = features, value
+        self._added += 1
+
+    def sample(self, size: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        chosen = rng.integers(self.filled, size=size)
+        return self._features[chosen], self._returns[chosen]
+
+    def state(self) -> Tensors:
+        return {
+            "features": self._features[: self.filled].copy(),
+            "returns": self._returns[: self.filled].copy(),
+            "added": np.array([self._added], np.int64),
+        }
+
+    def restore(self, tensors: Tensors) -> None:
+        self._added = int(tensors["added"][0])
+        self._features[: self.filled] = tensors["features"]
+        self._returns[: self.filled] = tensors["returns"]
+
+
+def _under(tensors: Tensors, prefix: str) -> Tensors:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,134 @@
+"""Agents on disk: numbers in safetensors, everything else in JSON, and nothing that can run code.
+
+A checkpoint is a pair of files in the agent's folder, named by the steps taken:
+`000000012000.safetensors` and `000000012000.json`. The JSON names the SHA-256 of the other file and
+is written last, so a checkpoint exists from the moment when it is whole. The newest two stay.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from prune_env.errors import StateError
+from prune_env.files import read_json, sha256_of, write_bytes, write_json
+
+FORMAT = 1
+KEPT = 2
+_NAME = re.compile(r"\d{12}\.json")
+
+Tensors = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a folder holds of an agent.
+
+    Attributes:
+        algorithm: Name of the agent in `POLICIES`, such as `"epsilon-greedy"`.
+        step: Environment steps taken.
+        spec: Plain JSON values: settings, random states, counters.
+        tensors: Weights, optimiser and memory by name.
+    """
+
+    algorithm: str
+    step: int
+    spec: dict[str, Any]
+    tensors: Tensors
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Add a checkpoint and drop all but the newest two.
+
+    A fault at any moment leaves the older ones as they were.
+
+    Args:
+        folder: The agent's own folder, made if missing.
+        checkpoint: What to write.
+
+    Raises:
+        StateError: The disk gave back other bytes than were written.
+        OSError: The disk is full or read-only.
+    """
+    folder = Path(folder)
+    path = folder / f"{checkpoint.step:012d}.safetensors"
+    data = save({name: np.ascontiguousarray(value) for name, value in checkpoint.tensors.items()})
+    digest = sha256(data).hexdigest()
+    write_bytes(path, data)
+    if sha256_of(path) != digest:
+        raise StateError(
+            f"{path} was not stored as written", remedy="check the disk; older checkpoints are kept"
+        )
+    write_json(
+        path.with_suffix(".json"),
+        {
+            "format": FORMAT,
+            "algorithm": checkpoint.algorithm,
+            "step": checkpoint.step,
+            "tensors_sha256": digest,
+            "spec": checkpoint.spec,
+        },
+    )
+    for old in _newest_first(folder)[KEPT:]:
+        old.unlink()
+        old.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Return the newest whole checkpoint of a folder, walking past damaged ones.
+
+    Raises:
+        StateError: There is none; the message says what is wrong with each.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        raise StateError(
+            f"{folder} is not an agent's folder",
+            expected="a folder with safetensors and JSON; archives that hold pickled fields, such"
+            " as the zip files of Stable-Baselines3, are never opened",
+            remedy="train the agent here, or save it with prune_env.agents.sb3.save_agent",
+        )
+    faults = []
+    for path in _newest_first(folder):
+        try:
+            return _read(path)
+        except StateError as error:
+            faults.append(str(error))
+    raise StateError(
+        f"No usable agent in {folder}",
+        expected="a checkpoint: <steps>.json with <steps>.safetensors",
+        actual="; ".join(faults) or "no such file",
+        remedy="give the folder that `prune-env train` wrote",
+    )
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+
+
+def _read(path: Path) -> Checkpoint:
+    head = read_json(path)
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise StateError(
+            f"{path.name} has another format",
+            expected=FORMAT,
+            actual=head.get("format") if isinstance(head, dict) else type(head).__name__,
+            remedy="load it with the version of prune-env that wrote it",
+        )
+    tensors = path.with_suffix(".safetensors")
+    data = tensors.read_bytes() if tensors.is_file() else b""
+    if sha256(data).hexdigest() != head.get("tensors_sha256"):
+        raise StateError(f"{tensors.name} is damaged or missing", remedy="use an older checkpoint")
+    try:
+        return Checkpoint(head["algorithm"], int(head["step"]), dict(head["spec"]), load(data))
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise StateError(f"{path.name} is not a checkpoint", actual=repr(error)) from None
