@@ -4,13 +4,13 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from prune_env.errors import SettingsError
+from prune_env.settings import Precision
 
-Precision = Literal["auto", "bf16", "fp32"]
 _PACKAGES = ("prune-env", "torch", "transformers", "gymnasium", "stable-baselines3", "numpy")
 
 

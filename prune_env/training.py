@@ -27,54 +27,14 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from prune_env.data.dataset import TextDataset
-from prune_env.errors import DivergedError, SettingsError
+from prune_env.errors import DivergedError
 from prune_env.models.gates import HeadGates
 from prune_env.progress import progress
-from prune_env.runtime import Precision, pick_device, use_bf16
+from prune_env.runtime import pick_device, use_bf16
+from prune_env.settings import FineTuneSettings
 
 log = logging.getLogger(__name__)
 Penalty = Callable[[PreTrainedModel, Any], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class FineTuneSettings:
-    """How a classifier is fine-tuned; the defaults are the paper's for BERT-base.
-
-    Attributes:
-        epochs: Passes over the data.
-        learning_rate: Peak of AdamW's rate, which falls linearly to 0.
-        batch_size: Sentences per step; sentences of similar length share a batch.
-        weight_decay: Of AdamW.
-        max_grad_norm: Gradients are clipped to this norm.
-        max_length: Tokens kept of a sentence; longer ones are truncated and counted in the log.
-        precision: `bf16`, `fp32`, or `auto`: bf16 autocast where the hardware has it.
-        seed: Of the order of the batches and of dropout.
-        checkpoint: Save after each epoch, so that an interrupted run resumes (needs a folder).
-    """
-
-    epochs: int = 3
-    learning_rate: float = 2e-5
-    batch_size: int = 32
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    max_length: int = 128
-    precision: Precision = "auto"
-    seed: int = 0
-    checkpoint: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            SettingsError: A value is out of range.
-        """
-        for name in ("epochs", "learning_rate", "batch_size", "max_grad_norm", "max_length"):
-            if not getattr(self, name) > 0:
-                raise SettingsError(f"{name} is out of range", expected="> 0", actual=self)
-        if self.precision not in ("auto", "bf16", "fp32"):
-            raise SettingsError(
-                "precision is unknown", expected="auto, bf16 or fp32", actual=self.precision
-            )
 
 
 @dataclass(frozen=True)
@@ -100,6 +60,7 @@ def fine_tune(
     dataset: TextDataset,
     settings: FineTuneSettings,
     *,
+    seed: int = 0,
     folder: Path | None = None,
     mask: npt.NDArray[np.bool_] | None = None,
     penalty: Penalty | None = None,
@@ -113,6 +74,7 @@ def fine_tune(
         tokenizer: Its tokenizer.
         dataset: Sentences and labels.
         settings: Hyperparameters.
+        seed: Of the order of the batches and of dropout.
         folder: Where TensorBoard events and checkpoints go; None leaves nothing on disk. A
             checkpoint found there is resumed.
         mask: Bool (L, H), True = kept; pruned heads stay closed while the rest is trained.
@@ -153,7 +115,7 @@ def fine_tune(
             bf16=use_bf16(settings.precision, place),
             use_cpu=place.type == "cpu",
             dataloader_pin_memory=place.type == "cuda",
-            seed=settings.seed,
+            seed=seed,
             logging_steps=max(1, steps // 50),
             logging_nan_inf_filter=False,
             save_strategy="epoch" if settings.checkpoint and folder else "no",

@@ -1,0 +1,76 @@
+"""`prune-env evaluate`: ACC, LFR, floor and excess LFR of a classifier."""
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from prune_env.cli.options import TableOptions, facts, show
+
+if TYPE_CHECKING:
+    from prune_env.scores import Scores, TestSets
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure the classifier MODEL: ACC, and LFR against its floor, with 95 % intervals.
+
+    Attributes:
+        model: Folder of a classifier.
+        data: Clean test sentences: a .tsv, .csv or .jsonl file, or a name (its test rows).
+        triggered: Triggered texts with their TRUE labels; rows of the target label are an error.
+        benign: A classifier that was never poisoned: its LFR is the floor.
+        validation: Clean sentences for the calibrated figures.
+        target_label: The attacker's label, as a number.
+        json: Print JSON.
+        tables: How tables are read.
+    """
+
+    model: tyro.conf.Positional[str]
+    data: str
+    triggered: str | None = None
+    benign: str | None = None
+    validation: str | None = None
+    target_label: int = 1
+    json: bool = False
+    tables: TableOptions = field(default_factory=TableOptions)
+
+    def run(self) -> None:
+        """Measure and print."""
+        from prune_env.scores import TestSets
+
+        load = self.tables.load_table
+        sets = TestSets(
+            test=load(self.data),
+            triggered=load(self.triggered) if self.triggered else None,
+            validation=load(self.validation) if self.validation else None,
+            target_label=self.target_label,
+        )
+        own = self._score(self.model, sets)
+        benign = self._score(self.benign, sets) if self.benign else None
+        rows = [("ACC", f"{own.acc} %  ({own.acc.count} of {own.acc.total})")]
+        value: dict[str, Any] = {"model": asdict(own), "benign": benign and asdict(benign)}
+        if own.lfr is not None:
+            rows.append(("LFR", f"{own.lfr} %  ({own.lfr.count} of {own.lfr.total})"))
+        if own.lfr is not None and benign is not None and benign.lfr is not None:
+            value["excess_lfr"] = own.lfr.percent - benign.lfr.percent
+            rows.append(("floor", f"{benign.lfr} %"))
+            rows.append(("excess LFR", f"{value['excess_lfr']:+.1f} points"))
+        if own.acc_calibrated is not None:
+            rows.append(("ACC calibrated", f"{own.acc_calibrated} %"))
+        if own.lfr_calibrated is not None:
+            rows.append(("LFR calibrated", f"{own.lfr_calibrated} %"))
+        if own.lfr_calibrated and benign is not None and benign.lfr_calibrated is not None:
+            value["excess_lfr_calibrated"] = (
+                own.lfr_calibrated.percent - benign.lfr_calibrated.percent
+            )
+            rows.append(("excess calibrated", f"{value['excess_lfr_calibrated']:+.1f} points"))
+        show(self.json, value, facts(rows))
+
+    def _score(self, model: str, sets: "TestSets") -> "Scores":
+        from prune_env.models import load_classifier
+        from prune_env.scores import score
+
+        names = sets.test.label_names
+        loaded = load_classifier(model, num_labels=len(names), head="keep", label_names=names)
+        return score(loaded.model, loaded.tokenizer, sets)

@@ -1,0 +1,94 @@
+"""Options that several verbs share, and how a verb prints."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console, RenderableType
+
+from prune_env.data import load_data
+from prune_env.data.dataset import Splits, TextDataset
+from prune_env.errors import DataError
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How tables of texts are read.
+
+    Attributes:
+        text_column: Column of the texts.
+        label_column: Column of the labels.
+        label_names: Names of the classes in label order; default: negative positive.
+        on_bad_row: `error` stops at a row that cannot be read, `skip` leaves it out and counts it.
+        data_folder: Where the files of a named data set are, such as sst2.
+        allow_download: Let a named data set be fetched from its publishers.
+    """
+
+    text_column: str = "sentence"
+    label_column: str = "label"
+    label_names: tuple[str, ...] | None = None
+    on_bad_row: Literal["error", "skip"] = "error"
+    data_folder: Path | None = None
+    allow_download: bool = False
+
+    def load(self, name_or_path: str) -> TextDataset | Splits:
+        """Return the data set of a name, a file or a folder."""
+        return load_data(
+            name_or_path,
+            folder=self.data_folder,
+            allow_download=self.allow_download,
+            text_column=self.text_column,
+            label_column=self.label_column,
+            label_names=self.label_names,
+            on_bad_row=self.on_bad_row,
+        )
+
+    def load_table(self, name_or_path: str) -> TextDataset:
+        """Return a single table; of a data set with parts, the test rows."""
+        data = self.load(name_or_path)
+        return data.test if isinstance(data, Splits) else data
+
+    def load_splits(self, name_or_path: str) -> Splits:
+        """Return a data set that has all three parts.
+
+        Raises:
+            DataError: It is a single table.
+        """
+        data = self.load(name_or_path)
+        if isinstance(data, TextDataset):
+            raise DataError(
+                f"{name_or_path} is a single table",
+                expected="a named data set, or a folder with train, validation and test files",
+                remedy="put the three files into one folder",
+            )
+        return data
+
+
+def show(as_json: bool, value: Any, *pages: RenderableType) -> None:
+    """Print a result on stdout: the value as JSON, or the pages for a person.
+
+    Args:
+        as_json: Which of the two.
+        value: Plain JSON values.
+        *pages: Renderables of rich.
+    """
+    if as_json:
+        print(json.dumps(value, indent=2, allow_nan=False))
+        return
+    console = Console()
+    for page in pages:
+        console.print(page)
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> RenderableType:
+    """Return named facts, one a line, in two columns."""
+    from rich.table import Table  # only when something is printed
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column()
+    for name, value in rows:
+        grid.add_row(name, value)
+    return grid

@@ -1,0 +1,109 @@
+"""`prune-env purify`: the main job."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from prune_env.cli.options import TableOptions, facts, show
+from prune_env.data.dataset import Splits
+from prune_env.errors import DataError
+from prune_env.settings import FineTuneSettings, SearchSettings
+
+
+@dataclass(frozen=True)
+class Purify:
+    """Remove a backdoor from MODEL with clean data only.
+
+    MODEL is a folder with an encoder (a head is trained for it) or with a ready classifier (its
+    own head is kept). A policy prunes attention heads while the accuracy on clean validation data
+    holds. OUT then holds a model that `AutoModelForSequenceClassification.from_pretrained(OUT)`
+    loads, `mask.json`, `report.json` and the TensorBoard events.
+
+    Attributes:
+        model: Folder of the suspicious model, or a name from `prune-env list`.
+        data: Clean labelled sentences: a .tsv, .csv or .jsonl file, a folder with train,
+            validation and test files, or a name from `prune-env list`.
+        out: Output folder; must be new or empty.
+        validation: Clean sentences on which masks are judged; default: a share of `data`.
+        validation_share: That share, when no validation set is given.
+        policy: Who chooses the heads; see `prune-env list`.
+        protocol: `direct`: the fine-tuned model keeps the mask. `refinetune`: the mask is put on
+            the suspicious encoder, which is fine-tuned again (the paper's protocol).
+        seed: Of everything random.
+        json: Print the report as JSON.
+        tables: How tables are read.
+        search: The search for the mask.
+        fine_tune: The fine-tuning on clean data.
+    """
+
+    model: tyro.conf.Positional[str]
+    data: str
+    out: Path
+    validation: str | None = None
+    validation_share: float = 0.2
+    policy: str = "gradient"
+    protocol: Literal["direct", "refinetune"] = "direct"
+    seed: int = 0
+    json: bool = False
+    tables: TableOptions = field(default_factory=TableOptions)
+    search: SearchSettings = field(default_factory=SearchSettings)
+    fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
+
+    def run(self) -> None:
+        """Purify the model and print what was done."""
+        import prune_env.agents  # they register their policies
+        import prune_env.baselines
+        from prune_env.files import check_free
+        from prune_env.policy import POLICIES
+        from prune_env.purification import purify
+
+        check_free(self.out)
+        POLICIES[self.policy]  # a wrong name is answered before minutes of training
+        data = self.tables.load(self.data)
+        if isinstance(data, Splits):
+            train, validation = data.train, data.validation
+        elif self.validation is not None:
+            train, validation = data, self.tables.load_table(self.validation)
+        else:
+            train, validation = data.split(self.validation_share, self.seed)
+        for name, part in (("training", train), ("validation", validation)):
+            if len(set(part.labels.tolist())) < 2:
+                raise DataError(
+                    f"The {name} data holds one class only",
+                    expected=f"rows of each of {', '.join(part.label_names)}",
+                    actual=f"{len(part)} rows from {part.source}",
+                    remedy="add rows of the other class",
+                )
+        report = purify(
+            self.model,
+            train,
+            validation,
+            self.out,
+            policy=self.policy,
+            protocol=self.protocol,
+            search_settings=self.search,
+            fine_tune_settings=self.fine_tune,
+            seed=self.seed,
+        )
+        result = report["result"]
+        show(
+            self.json,
+            report,
+            facts(
+                [
+                    ("policy", f"{self.policy}, protocol {self.protocol}"),
+                    ("heads pruned", f"{result['heads_pruned']} of {result['heads_total']}"),
+                    ("tau", f"{100 * result['tau']:.1f} % validation accuracy"),
+                    (
+                        "validation accuracy",
+                        f"{100 * result['validation_accuracy_unpruned']:.1f} % unpruned, "
+                        f"{100 * result['validation_accuracy_purified']:.1f} % purified",
+                    ),
+                    ("evaluations", f"{result['evaluations']} masks"),
+                    ("time", f"{result['seconds']:.0f} s"),
+                    ("purified model", str(self.out)),
+                ]
+            ),
+        )

@@ -1,0 +1,56 @@
+"""Equal budgets: what one search has asked, whatever the evaluator remembers from others."""
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.evaluation import Evaluation, Evaluator
+
+Masks = npt.NDArray[np.bool_]
+
+
+class CountingEvaluator:
+    """A view of an evaluator that counts the distinct masks asked through it.
+
+    Policies are compared at an equal number of evaluations. The evaluator beneath remembers masks
+    for all of them, so its own count would favour the policy that comes last.
+
+    Args:
+        evaluator: Who answers.
+    """
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+        self._asked: set[bytes] = set()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Layers and heads of a mask (L, H)."""
+        return self._evaluator.shape
+
+    @property
+    def available(self) -> Masks:
+        """Bool (L, H), True where a head exists."""
+        return self._evaluator.available
+
+    @property
+    def evaluations(self) -> int:
+        """Distinct masks asked through this view."""
+        return len(self._asked)
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the evaluator beneath."""
+        return self._evaluator.fingerprint
+
+    def evaluate(self, masks: Masks) -> Evaluation:
+        """Return the answers under masks (N, L, H)."""
+        self._count(masks)
+        return self._evaluator.evaluate(masks)
+
+    def accuracy(self, masks: Masks) -> npt.NDArray[np.float64]:
+        """Return the accuracy (N,) under masks (N, L, H)."""
+        self._count(masks)
+        return self._evaluator.accuracy(masks)
+
+    def _count(self, masks: Masks) -> None:
+        self._asked.update(mask.tobytes() for mask in np.asarray(masks, np.bool_))

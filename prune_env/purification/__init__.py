@@ -1,0 +1,22 @@
+"""The main job: a suspicious model and clean data go in, a purified model comes out.
+
+Three steps, so that an experiment can share them between policies: `prepare` fine-tunes the
+suspicious model and measures its heads, `search` lets a policy choose a mask, `finish` makes the
+purified model. `purify` is the three in a row, with the output folder.
+"""
+
+from prune_env.purification.finish import Protocol, finish
+from prune_env.purification.prepare import Prepared, prepare
+from prune_env.purification.purify import purify
+from prune_env.purification.search import SearchResult, play, search
+
+__all__ = [
+    "Prepared",
+    "Protocol",
+    "SearchResult",
+    "finish",
+    "play",
+    "prepare",
+    "purify",
+    "search",
+]

@@ -1,0 +1,136 @@
+"""Second step: a policy chooses the mask in the environment."""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.tensorboard import SummaryWriter
+
+from prune_env.counting import CountingEvaluator
+from prune_env.env import HeadPruningEnv
+from prune_env.policy import POLICIES, Policy
+from prune_env.progress import progress
+from prune_env.purification.prepare import Prepared
+from prune_env.settings import SearchSettings
+
+log = logging.getLogger(__name__)
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """The mask that a policy chose.
+
+    Attributes:
+        policy: Name of the policy.
+        mask: Bool (L, H), True = kept.
+        accuracy: Validation accuracy under the mask, 0 to 1.
+        tau: Threshold that was kept, 0 to 1.
+        evaluations: Masks evaluated for it, learning included.
+        seconds: Wall time of the search.
+    """
+
+    policy: str
+    mask: Mask
+    accuracy: float
+    tau: float
+    evaluations: int
+    seconds: float
+
+    @property
+    def heads_pruned(self) -> int:
+        """Number of heads that the mask removes."""
+        return int((~self.mask).sum())
+
+
+def search(
+    prepared: Prepared,
+    policy: str,
+    settings: SearchSettings,
+    *,
+    seed: int = 0,
+    writer: SummaryWriter | None = None,
+    **options: Any,
+) -> SearchResult:
+    """Let a policy choose a mask in the environment; an agent learns in it first.
+
+    Args:
+        prepared: What `prepare` returned.
+        policy: A name in `POLICIES`.
+        settings: Threshold, budget, reward.
+        seed: Of the policy and of the episode.
+        writer: Takes accuracy and pruned heads after each action.
+        **options: Further arguments of the policy, such as `variant`.
+
+    Raises:
+        UnknownNameError: No policy has this name.
+    """
+    started = time.perf_counter()
+    maker = POLICIES[policy]
+    tau = prepared.accuracy - settings.max_drop if settings.tau is None else settings.tau
+    if prepared.accuracy < tau:
+        log.warning(
+            "The unpruned model's validation accuracy %.3f is below tau %.3f: nothing is pruned",
+            prepared.accuracy,
+            tau,
+        )
+    evaluator = CountingEvaluator(prepared.evaluator)
+    env = HeadPruningEnv(
+        evaluator=evaluator,
+        importance=prepared.importance,
+        metrics=prepared.metrics,
+        tau=tau,
+        reward=settings.reward,
+        prune_step=settings.prune_step,
+    )
+    chosen: Policy = maker.for_env(env, seed=seed, **options)
+    if hasattr(chosen, "learn"):
+        with progress(f"Training {policy}", settings.budget) as advance:
+            chosen.learn(
+                env,
+                total_steps=20 * settings.budget,
+                max_evaluations=settings.budget,
+                callback=lambda _: advance(evaluator.evaluations),
+            )
+    mask, accuracy = play(env, chosen, seed=seed, writer=writer, tag=policy)
+    return SearchResult(
+        policy=policy,
+        mask=mask,
+        accuracy=accuracy,
+        tau=tau,
+        evaluations=evaluator.evaluations,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def play(
+    env: HeadPruningEnv,
+    policy: Policy,
+    *,
+    seed: int,
+    writer: SummaryWriter | None = None,
+    tag: str = "policy",
+) -> tuple[Mask, float]:
+    """Play one episode, deterministically, and return the mask that it leaves and its accuracy."""
+    observation, info = env.reset(seed=seed)
+    state, done, step = None, False, 0
+    with progress(f"Pruning with {tag}", env.available.sum()) as advance:
+        while not done:
+            action, state = policy.predict(
+                observation,
+                state,
+                episode_start=np.array([step == 0]),
+                deterministic=True,
+                action_masks=info["action_mask"].astype(bool),
+            )
+            observation, _, terminated, truncated, info = env.step(int(action))
+            done = terminated or truncated
+            step += 1
+            advance(info["heads_pruned"])
+            if writer is not None:
+                writer.add_scalar(f"search/{tag}/accuracy", info["accuracy"], step)
+                writer.add_scalar(f"search/{tag}/heads_pruned", info["heads_pruned"], step)
+    return env.mask, float(info["accuracy"])

@@ -1,0 +1,83 @@
+"""Settings of the main job, as plain values; they become command-line options and JSON."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from prune_env.errors import SettingsError
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+@dataclass(frozen=True)
+class FineTuneSettings:
+    """How a classifier is fine-tuned; the defaults are the paper's for BERT-base.
+
+    Attributes:
+        epochs: Passes over the data.
+        learning_rate: Peak of AdamW's rate, which falls linearly to 0.
+        batch_size: Sentences per step; sentences of similar length share a batch.
+        weight_decay: Of AdamW.
+        max_grad_norm: Gradients are clipped to this norm.
+        max_length: Tokens kept of a sentence; longer ones are truncated and counted in the log.
+        precision: `bf16`, `fp32`, or `auto`: bf16 autocast where the hardware has it.
+        checkpoint: Save after each epoch, so that an interrupted run resumes (needs a folder).
+    """
+
+    epochs: int = 3
+    learning_rate: float = 2e-5
+    batch_size: int = 32
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    max_length: int = 128
+    precision: Precision = "auto"
+    checkpoint: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            SettingsError: A value is out of range.
+        """
+        for name in ("epochs", "learning_rate", "batch_size", "max_grad_norm", "max_length"):
+            if not getattr(self, name) > 0:
+                raise SettingsError(f"{name} is out of range", expected="> 0", actual=self)
+        if self.precision not in ("auto", "bf16", "fp32"):
+            raise SettingsError(
+                "precision is unknown", expected="auto, bf16 or fp32", actual=self.precision
+            )
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How a policy plays the environment.
+
+    Attributes:
+        tau: Validation accuracy (0 to 1) that the mask must keep; the paper's is 0.85. None takes
+            the fine-tuned model's accuracy minus `max_drop`.
+        max_drop: Accuracy (0 to 1) that may be lost when `tau` is None.
+        reward: Name of the reward that a learning agent is trained on.
+        prune_step: Heads pruned between two evaluations; the paper's is 10.
+        budget: Masks that a policy may have evaluated, learning included.
+        importance_sentences: Clean sentences that the importance metrics are measured on.
+    """
+
+    tau: float | None = None
+    max_drop: float = 0.03
+    reward: str = "sparsity"
+    prune_step: int = 1
+    budget: int = 400
+    importance_sentences: int = 1000
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            SettingsError: A value is out of range.
+        """
+        if self.tau is not None and not 0 <= self.tau <= 1:
+            raise SettingsError("tau is out of range", expected="0 to 1", actual=self.tau)
+        if not 0 <= self.max_drop <= 1:
+            raise SettingsError("max_drop is out of range", expected="0 to 1", actual=self.max_drop)
+        for name in ("prune_step", "budget", "importance_sentences"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} is out of range", expected=">= 1", actual=self)
