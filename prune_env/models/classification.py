@@ -1,0 +1,116 @@
+"""The classification head of a model: is there one in the files, and is it kept or new?"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from prune_env.errors import ModelError
+
+READY = ("ForSequenceClassification",)
+ENCODER = ("Model", "ForMaskedLM", "ForPreTraining")
+"""How the names of architectures end that hold a trained classifier, or only an encoder."""
+
+PRETRAINING_HEADS = re.compile(r"^cls\.")
+"""Weights of pre-training tasks, which an encoder may bring along and a classifier never uses."""
+
+HARMLESS_KEYS = re.compile(r"(^|\.)position_ids$")
+"""Constants that older releases of transformers wrote among the weights."""
+
+SIZE_MARGIN = 2
+"""A config may describe this many times the weights in the files (new head, tied weights)."""
+
+
+@dataclass(frozen=True)
+class HeadPlan:
+    """What to do about the classification head.
+
+    Attributes:
+        new: Whether it starts untrained.
+        head_keys: Names of its weights.
+    """
+
+    new: bool
+    head_keys: frozenset[str]
+
+    def drops(self, key: str) -> bool:
+        """Return whether a weight of the files is to be left out."""
+        return self.new and (key in self.head_keys or PRETRAINING_HEADS.search(key) is not None)
+
+
+def plan_head(
+    source: str,
+    model_class: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    weights: Mapping[str, torch.Tensor],
+    head: str,
+) -> HeadPlan:
+    """Decide whether the head in the files is kept.
+
+    Args:
+        source: The model, for messages.
+        model_class: The classifier class that will be built.
+        config: Its configuration.
+        weights: The weights in the files, by name.
+        head: "auto", "keep" or "new".
+
+    Raises:
+        ModelError: `keep` on an encoder; a classifier without its head; an architecture that is
+            neither; a config that describes far more weights than the files hold.
+    """
+    head_keys = _head_keys(source, model_class, config, weights)
+    architecture = str((getattr(config, "architectures", None) or ["unknown"])[0])
+    complete = head_keys <= weights.keys()
+    if architecture.endswith(READY):
+        if not complete and head != "new":
+            raise ModelError(
+                f"The classifier {source} has no classification head",
+                expected=", ".join(sorted(head_keys)),
+                actual=", ".join(sorted(head_keys & weights.keys())) or "none of them",
+                remedy="use head='new' to train another one",
+            )
+        return HeadPlan(head == "new", head_keys)
+    if not architecture.endswith((*ENCODER, "unknown")):
+        raise ModelError(
+            f"{source} was saved as {architecture}",
+            expected=f"an encoder, or a name that ends in {' or '.join(READY)}",
+            remedy="save the encoder alone, or a classifier",
+        )
+    if head == "keep" and not complete:
+        raise ModelError(
+            f"{source} is an encoder ({architecture}) without a classification head",
+            expected=", ".join(sorted(head_keys)),
+            remedy="use head='auto' to train a new one",
+        )
+    return HeadPlan(head == "new" or not complete, head_keys)
+
+
+def _head_keys(
+    source: str,
+    model_class: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    weights: Mapping[str, torch.Tensor],
+) -> frozenset[str]:
+    """Build the model without memory, and name the weights outside its encoder."""
+    try:
+        with torch.device("meta"):
+            skeleton = model_class(config)
+    except Exception as error:  # hostile sizes fail in as many ways as there are layers
+        raise ModelError(
+            f"config.json of {source} describes an impossible model",
+            actual=str(error)[:300],
+            remedy="get the model again from its publisher",
+        ) from error
+    wanted = sum(parameter.numel() for parameter in skeleton.parameters())
+    held = sum(tensor.numel() for tensor in weights.values())
+    if wanted > SIZE_MARGIN * held:
+        raise ModelError(
+            f"config.json of {source} describes another model than its weights",
+            expected=f"{wanted} numbers",
+            actual=f"{held} numbers in the files",
+            remedy="get the model again from its publisher",
+        )
+    encoder = f"{skeleton.base_model_prefix}."
+    return frozenset(key for key in skeleton.state_dict() if not key.startswith(encoder))

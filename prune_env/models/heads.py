@@ -1,0 +1,284 @@
+"""Finding the attention heads of a transformer by the structure of its modules."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from prune_env.errors import UnsupportedModelError
+from prune_env.models.masks import Mask
+
+# How the families name the same parts. A name is only a hint: shapes are checked below.
+QUERY_KEY_VALUE = (
+    ("query", "key", "value"),
+    ("q_proj", "k_proj", "v_proj"),
+    ("query_proj", "key_proj", "value_proj"),
+    ("q_lin", "k_lin", "v_lin"),
+    ("q", "k", "v"),
+)
+FUSED = ("Wqkv", "c_attn")
+OUTPUT = ("o_proj", "out_proj", "out_lin", "dense", "o", "Wo", "c_proj")
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """The query, key or value part of an attention module's linear maps.
+
+    Attributes:
+        name: Name of the module in the model; a fused map is shared by its three parts.
+        module: `nn.Linear`, or GPT-2's `Conv1D`, which keeps its weight transposed.
+        rows: Output features of the module that belong to this part.
+    """
+
+    name: str
+    module: nn.Module
+    rows: slice
+
+    def weight(self) -> torch.Tensor:
+        """Return the weight, a view (rows, in_features)."""
+        return self._part(_tensor(self.module, "weight"))
+
+    def bias(self) -> torch.Tensor | None:
+        """Return the bias, a view (rows,), or None if the map has none."""
+        bias = getattr(self.module, "bias", None)
+        return None if bias is None else bias[self.rows]
+
+    def grad(self) -> torch.Tensor | None:
+        """Return the weight's gradient, a view (rows, in_features), or None before backward."""
+        grad = _tensor(self.module, "weight").grad
+        return None if grad is None else self._part(grad)
+
+    def _part(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.T[self.rows] if isinstance(self.module, Conv1D) else tensor[self.rows]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerHeads:
+    """One attention module and its heads.
+
+    Head h owns rows `h * head_dim : (h + 1) * head_dim` of the query, the same columns of the
+    output projection, and those rows of key and value that belong to its group `kv_head(h)`.
+
+    Attributes:
+        index: Row in the mask.
+        name: Name of the attention module in the model.
+        num_heads: Query heads.
+        head_dim: Width of one head.
+        kv_heads: Key-value heads; fewer than `num_heads` where queries share them.
+        attention: The module that computes the heads.
+        projection: The linear map that mixes the heads' outputs.
+        projection_name: Its name in the model.
+        query: The part of the weights that makes queries.
+        key: The part that makes keys.
+        value: The part that makes values.
+        calls: How often one forward pass runs this module (more than 1 where layers share it).
+    """
+
+    index: int
+    name: str
+    num_heads: int
+    head_dim: int
+    kv_heads: int
+    attention: nn.Module
+    projection: nn.Module
+    projection_name: str
+    query: Projection
+    key: Projection
+    value: Projection
+    calls: int = 1
+
+    def kv_head(self, head: int) -> int:
+        """Return the key-value head that query head `head` reads."""
+        return head // (self.num_heads // self.kv_heads)
+
+    def output_weight(self) -> torch.Tensor:
+        """Return the output projection's weight, a view (out_features, num_heads, head_dim)."""
+        weight = _tensor(self.projection, "weight")
+        weight = weight.T if isinstance(self.projection, Conv1D) else weight
+        return weight.reshape(weight.shape[0], self.num_heads, self.head_dim)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadMap:
+    """All heads of a model, in forward order.
+
+    Attributes:
+        layers: One entry per attention module, which is one per layer unless layers share it.
+    """
+
+    layers: tuple[LayerHeads, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(L, H): attention modules, and the most heads that one of them has."""
+        return len(self.layers), max(layer.num_heads for layer in self.layers)
+
+    @cached_property
+    def available(self) -> Mask:
+        """Bool (L, H), True where a head exists."""
+        counts = np.array([layer.num_heads for layer in self.layers])
+        exists: Mask = np.arange(self.shape[1]) < counts[:, None]
+        exists.flags.writeable = False
+        return exists
+
+    @property
+    def shared(self) -> bool:
+        """Whether several layers of the model run one attention module: a head exists once."""
+        return any(layer.calls > 1 for layer in self.layers)
+
+
+def find_heads(model: nn.Module) -> HeadMap:
+    """Find every self-attention head of an encoder or a causal decoder.
+
+    Of an encoder-decoder, the heads of the encoder are found.
+
+    Args:
+        model: A transformers model, with or without a classification head.
+
+    Raises:
+        UnsupportedModelError: No attention module was recognised, or one was recognised whose
+            shapes contradict its own head count.
+    """
+    config = getattr(model, "config", None)
+    found = tuple(_attention_modules(model))
+    expected = getattr(config, "num_hidden_layers", None)
+    expected = getattr(getattr(config, "vision_config", None), "num_hidden_layers", expected)
+    if not found or (expected is not None and expected % len(found)):
+        raise UnsupportedModelError(
+            f"The attention heads of {type(model).__name__} cannot be found",
+            expected=f"{expected or 'some'} attention modules with query, key, value and output",
+            actual=len(found),
+            remedy="`prune-env list` names the supported model types",
+        )
+    calls = 1 if expected is None else expected // len(found)
+    if calls > 1 and getattr(config, "model_type", None) != "albert":
+        raise UnsupportedModelError(
+            f"{type(model).__name__} has attention in {len(found)} of {expected} layers only",
+            remedy="`prune-env list` names the supported model types",
+        )
+    return HeadMap(
+        tuple(
+            _layer(model, index, name, parent, calls) for index, (name, parent) in enumerate(found)
+        )
+    )
+
+
+def _attention_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    decoder = bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
+    for name, module in model.named_modules():
+        if decoder and "decoder" in name.split("."):
+            continue
+        children = dict(module.named_children())
+        if any(all(part in children for part in triple) for triple in QUERY_KEY_VALUE) or any(
+            part in children for part in FUSED
+        ):
+            yield name, module
+
+
+def _layer(model: nn.Module, index: int, name: str, attention: nn.Module, calls: int) -> LayerHeads:
+    children = dict(attention.named_children())
+    config = getattr(model, "config", None)
+    config = getattr(config, "vision_config", config)
+    heads = _first_int(attention, ("num_attention_heads", "num_heads", "n_heads")) or _first_int(
+        config, ("num_attention_heads",)
+    )
+    projection_name, projection = _output(model, name, children)
+    width = _features(projection)[0]
+    if not heads or width % heads:
+        raise _contradiction(name, f"{heads} heads over {width} features")
+    head_dim = width // heads
+    query, key, value = _query_key_value(name, children, width)
+    kv_width = key.rows.stop - key.rows.start
+    if (
+        query.rows.stop - query.rows.start != width
+        or value.rows.stop - value.rows.start != kv_width
+        or kv_width % head_dim
+        or width % kv_width
+    ):
+        raise _contradiction(name, f"query {query.rows}, key {key.rows}, value {value.rows}")
+    return LayerHeads(
+        index=index,
+        name=name,
+        num_heads=heads,
+        head_dim=head_dim,
+        kv_heads=kv_width // head_dim,
+        attention=attention,
+        projection=projection,
+        projection_name=projection_name,
+        query=query,
+        key=key,
+        value=value,
+        calls=calls,
+    )
+
+
+def _output(model: nn.Module, name: str, children: dict[str, nn.Module]) -> tuple[str, nn.Module]:
+    """Return the output projection: a child, or BERT's `output.dense` beside the module."""
+    for part in OUTPUT:
+        if part in children:
+            return f"{name}.{part}", children[part]
+    beside = f"{name.rpartition('.')[0]}.output.dense"
+    try:
+        return beside, model.get_submodule(beside)
+    except AttributeError:
+        raise _contradiction(name, "no output projection") from None
+
+
+def _query_key_value(
+    name: str, children: dict[str, nn.Module], width: int
+) -> tuple[Projection, Projection, Projection]:
+    for triple in QUERY_KEY_VALUE:
+        if all(part in children for part in triple):
+            query, key, value = (
+                Projection(f"{name}.{part}", child, slice(0, _features(child)[1]))
+                for part, child in ((part, children[part]) for part in triple)
+            )
+            return query, key, value
+    part = next(part for part in FUSED if part in children)
+    child = children[part]
+    if _features(child)[1] != 3 * width:
+        raise _contradiction(name, f"{part} with {_features(child)[1]} outputs")
+    query, key, value = (
+        Projection(f"{name}.{part}", child, slice(i * width, (i + 1) * width)) for i in range(3)
+    )
+    return query, key, value
+
+
+def _features(module: nn.Module) -> tuple[int, int]:
+    """Return the input and output features of a linear map."""
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features
+    if isinstance(module, Conv1D):
+        return module.nx, module.nf
+    raise UnsupportedModelError(
+        f"A projection of an attention module is a {type(module).__name__}",
+        expected="nn.Linear or Conv1D",
+        remedy="load the model without quantization or adapters",
+    )
+
+
+def _first_int(owner: object, names: tuple[str, ...]) -> int | None:
+    for name in names:
+        value = getattr(owner, name, None)
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def _tensor(module: nn.Module, name: str) -> torch.Tensor:
+    tensor = getattr(module, name)
+    assert isinstance(tensor, torch.Tensor)
+    return tensor
+
+
+def _contradiction(name: str, actual: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"The shapes of attention module '{name}' contradict each other",
+        expected="heads * head_dim features into the output projection, and whole key-value heads",
+        actual=actual,
+        remedy="`prune-env list` names the supported model types",
+    )

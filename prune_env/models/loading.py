@@ -1,0 +1,342 @@
+"""Loading a suspicious model as a text classifier, without trusting anything about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from prune_env.errors import ModelError, SettingsError, UnknownNameError
+from prune_env.models.catalog import MODELS
+from prune_env.models.classification import HARMLESS_KEYS, HeadPlan, plan_head
+from prune_env.models.gates import check_gates
+from prune_env.models.heads import find_heads
+from prune_env.models.inspection import identity, list_files
+from prune_env.models.quiet import quiet_transformers
+from prune_env.models.source import find_problems, read_config, weight_files
+
+DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
+SELF_TEST = "A short sentence to test every layer."
+
+
+@dataclass
+class LoadedModel:
+    """A classifier with its tokenizer, and where both come from.
+
+    Attributes:
+        model: In eval mode, float32, on the CPU.
+        tokenizer: The model's tokenizer.
+        source: Path, registered name or Hub id, as given.
+        sha256: Identity of the files that it was loaded from.
+        new_head: Whether the classification head is untrained.
+        label_names: Name of each output, in the order of the model's logits.
+    """
+
+    model: PreTrainedModel
+    tokenizer: Any
+    source: str
+    sha256: str
+    new_head: bool
+    label_names: tuple[str, ...]
+
+    def align(
+        self, labels: npt.NDArray[np.integer[Any]], names: Sequence[str]
+    ) -> npt.NDArray[np.int64]:
+        """Translate labels from another order of names into the order of the model's logits.
+
+        Args:
+            labels: Int (N,), indices into `names`.
+            names: Label names of a data set; case and outer white space do not matter.
+
+        Returns:
+            Int64 (N,), indices into `label_names`.
+
+        Raises:
+            ModelError: The two sets of names differ.
+        """
+        _check_same_names(self.source, self.label_names, names)
+        order = [_folded(self.label_names).index(name) for name in _folded(names)]
+        return np.take(np.array(order, dtype=np.int64), labels)
+
+
+def load_classifier(
+    source: str | Path,
+    *,
+    num_labels: int = 2,
+    head: Literal["auto", "keep", "new"] = "auto",
+    label_names: Sequence[str] | None = None,
+    allow_download: bool = False,
+    revision: str | None = None,
+    seed: int = 0,
+    attn_implementation: str = "sdpa",
+) -> LoadedModel:
+    """Load a model for sequence classification; no code of the model runs, no network is used.
+
+    Args:
+        source: Folder, name in `MODELS`, or, with `allow_download`, an id on the Hub.
+        num_labels: Number of classes.
+        head: `auto` keeps the head of a ready classifier and gives an encoder a new one; `keep`
+            insists on a ready classifier; `new` always makes a new one.
+        label_names: One name per class. A new head takes them in this order. A ready classifier
+            must have the same names; it keeps its own order (see `LoadedModel.align`), unless
+            its names are the meaningless LABEL_0, LABEL_1, ..., which are then replaced.
+        allow_download: Fetch the model from the Hub if `source` is no local one.
+        revision: Branch, tag or commit on the Hub.
+        seed: Seed of a new head; the global random state is left alone.
+        attn_implementation: `sdpa`, or `eager` where attention maps are needed; an architecture
+            that has no sdpa is loaded as `eager`.
+
+    Returns:
+        The model, proven to react to head gates.
+
+    Raises:
+        UnsafeModelError: Loading could run code or reach the network.
+        UnsupportedModelError: The architecture is not on the allow-list.
+        ModelError: The folder is incomplete or damaged, or the head does not fit.
+        SettingsError: An argument is out of its range.
+        UnknownNameError: `source` is neither a folder nor a registered name.
+    """
+    _check_arguments(num_labels, head, label_names, attn_implementation)
+    folder = find_source(source, allow_download=allow_download, revision=revision)
+    for problem in find_problems(folder):
+        raise problem
+    files = list_files(folder)
+    config = _build_config(folder)
+    model_class = _model_class(config)
+    weights = {
+        name: tensor
+        for path in weight_files(folder)
+        for name, tensor in load_file(path).items()
+        if not HARMLESS_KEYS.search(name)
+    }
+    plan = plan_head(str(source), model_class, config, weights, head)
+    names = _settle_labels(str(source), config, plan, num_labels, label_names)
+    with quiet_transformers():
+        model = _build_model(
+            str(source),
+            config,
+            weights,
+            plan,
+            seed=seed,
+            attn_implementation=attn_implementation,
+        )
+        tokenizer = _load_tokenizer(folder, config)
+    _check_vocabulary(str(source), model, tokenizer)
+    sample = tokenizer(SELF_TEST, return_tensors="pt")
+    check_gates(model, find_heads(model), sample["input_ids"], sample["attention_mask"])
+    return LoadedModel(model, tokenizer, str(source), identity(files), plan.new, names)
+
+
+def find_source(
+    source: str | Path, *, allow_download: bool = False, revision: str | None = None
+) -> Path:
+    """Return the local folder of a model, downloading it only if that is allowed.
+
+    Raises:
+        ModelError: No such folder, or the download failed.
+        UnknownNameError: `source` looks like a name, and is not registered.
+    """
+    if isinstance(source, Path) or Path(source).exists():
+        return Path(source)
+    if source in MODELS:
+        return MODELS[source]()
+    if allow_download:
+        return _download(source, revision)
+    if "/" not in source:
+        raise UnknownNameError("model", source, MODELS.names())
+    raise ModelError(
+        f"No model folder {source}",
+        expected=f"a folder, or one of {', '.join(MODELS.names())}",
+        remedy="check the path; an id on the Hub needs --allow-download",
+    )
+
+
+def _download(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download  # noqa: PLC0415 - only where it is asked for
+
+    try:
+        with quiet_transformers():
+            return Path(snapshot_download(name, revision=revision, allow_patterns=DOWNLOADED))
+    except Exception as error:  # the Hub client raises many kinds, some of them httpx's own
+        raise ModelError(
+            f"The model {name} cannot be downloaded",
+            actual=str(error)[:300],
+            remedy="check the id, the revision and the network",
+        ) from error
+
+
+def _check_arguments(
+    num_labels: int, head: str, label_names: Sequence[str] | None, attn_implementation: str
+) -> None:
+    for name, value, allowed in (
+        ("head", head, ("auto", "keep", "new")),
+        ("attn_implementation", attn_implementation, ("sdpa", "eager")),
+    ):
+        if value not in allowed:
+            raise SettingsError(f"{name} is unknown", expected=" or ".join(allowed), actual=value)
+    if num_labels < 2:
+        raise SettingsError("num_labels is too small", expected="2 or more", actual=num_labels)
+    if label_names is not None and len(set(_folded(label_names))) != num_labels:
+        raise SettingsError(
+            "label_names do not name the classes",
+            expected=f"{num_labels} different names",
+            actual=tuple(label_names),
+        )
+
+
+def _build_config(folder: Path) -> PreTrainedConfig:
+    content = read_config(folder / "config.json")
+    try:
+        with quiet_transformers():
+            config = CONFIG_MAPPING[content["model_type"]].from_dict(content)
+    except Exception as error:  # the config classes validate hostile values in many ways
+        raise ModelError(
+            f"{folder / 'config.json'} is not a valid {content['model_type']} configuration",
+            actual=str(error)[:300],
+            remedy="get the model again from its publisher",
+        ) from error
+    # These change what a forward pass returns, and nothing of what it computes.
+    config.return_dict = True
+    config.output_attentions = False
+    config.output_hidden_states = False
+    return config
+
+
+def _model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
+    return cast(type[PreTrainedModel], MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)])
+
+
+def _settle_labels(
+    source: str,
+    config: PreTrainedConfig,
+    plan: HeadPlan,
+    num_labels: int,
+    label_names: Sequence[str] | None,
+) -> tuple[str, ...]:
+    """Make `config` agree with the wanted classes, and return their names in logit order."""
+    generic = [f"LABEL_{index}" for index in range(num_labels)]
+    if plan.new:
+        config.problem_type = None
+        names = list(label_names or generic)
+    elif config.num_labels != num_labels or getattr(config, "problem_type", None) not in (
+        None,
+        "single_label_classification",
+    ):
+        raise ModelError(
+            f"The classifier {source} does not fit the task",
+            expected=f"{num_labels} exclusive classes",
+            actual=f"{config.num_labels} labels, problem type {config.problem_type}",
+            remedy="give the number of classes of the model, or head='new' to train another head",
+        )
+    else:
+        own = [str(name) for _, name in sorted((config.id2label or {}).items())]
+        names = list(label_names or generic) if own == generic else own
+        if label_names is not None:
+            _check_same_names(source, names, label_names)
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: index for index, name in enumerate(names)}
+    return tuple(names)
+
+
+def _build_model(
+    source: str,
+    config: PreTrainedConfig,
+    weights: dict[str, torch.Tensor],
+    plan: HeadPlan,
+    *,
+    seed: int,
+    attn_implementation: str,
+) -> PreTrainedModel:
+    kept = {name: tensor for name, tensor in weights.items() if not plan.drops(name)}
+    model_class = _model_class(config)
+    attention = attn_implementation if model_class._supports_sdpa else "eager"
+    load: Any = model_class.from_pretrained
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            # A name of None: no file is looked up, whatever the config says.
+            model, info = load(
+                None,
+                config=config,
+                state_dict={name: tensor.clone() for name, tensor in kept.items()},
+                output_loading_info=True,
+                dtype=torch.float32,
+                attn_implementation=attention,
+            )
+        except Exception as error:  # shapes that contradict each other surface in many ways
+            raise _misfit(source, str(error)[:300]) from error
+    missing = set(info["missing_keys"]) - plan.head_keys if plan.new else info["missing_keys"]
+    for kind, keys in (
+        ("missing", missing),
+        ("unexpected", info["unexpected_keys"]),
+        ("of another shape", {key[0] for key in info["mismatched_keys"]}),
+    ):
+        if keys:
+            raise _misfit(source, f"{len(keys)} weights {kind}: {', '.join(sorted(keys)[:5])}")
+    assert isinstance(model, PreTrainedModel)
+    return model.eval()
+
+
+def _misfit(source: str, actual: str) -> ModelError:
+    return ModelError(
+        f"The weights of {source} do not fit its config.json",
+        expected="each weight of the architecture, once, in its shape",
+        actual=actual,
+        remedy="save the whole model again with save_pretrained, pooler included",
+    )
+
+
+def _load_tokenizer(folder: Path, config: PreTrainedConfig) -> Any:
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise ModelError(
+            f"{folder} holds no tokenizer",
+            expected=f"one of {', '.join(TOKENIZER_FILES)}",
+            remedy="save the tokenizer into the folder with save_pretrained",
+        )
+    try:
+        return AutoTokenizer.from_pretrained(
+            folder, config=config, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # the tokenizers parse hostile files in many ways
+        raise ModelError(
+            f"The tokenizer in {folder} cannot be loaded",
+            actual=str(error)[:300],
+            remedy="save the tokenizer again with save_pretrained",
+        ) from error
+
+
+def _check_vocabulary(source: str, model: PreTrainedModel, tokenizer: Any) -> None:
+    rows = len(cast(torch.Tensor, model.get_input_embeddings().weight))
+    if len(tokenizer) > rows:
+        raise ModelError(
+            f"The tokenizer of {source} is not the model's",
+            expected=f"at most {rows} tokens",
+            actual=len(tokenizer),
+            remedy="put the model's own tokenizer into the folder",
+        )
+
+
+def _check_same_names(source: str, own: Sequence[str], other: Sequence[str]) -> None:
+    if sorted(_folded(own)) != sorted(_folded(other)):
+        raise ModelError(
+            f"The label names of {source} are not those of the data",
+            expected=", ".join(own),
+            actual=", ".join(other),
+            remedy="name the classes of the data as the model does",
+        )
+
+
+def _folded(names: Sequence[str]) -> list[str]:
+    return [name.strip().casefold() for name in names]

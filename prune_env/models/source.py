@@ -1,0 +1,224 @@
+"""The files of a model folder, judged before any of them reaches a model."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from prune_env.errors import ModelError, UnsafeModelError, UnsupportedModelError
+
+SUPPORTED_TYPES = frozenset({"bert"})
+"""`model_type` values of config.json that may be loaded."""
+
+FORBIDDEN_KEYS = ("auto_map", "trust_remote_code", "quantization_config", "transformers_weights")
+FORBIDDEN_PREFIXES = ("_attn_implementation", "attn_implementation", "_experts_implementation")
+"""Keys of any JSON file that name code, kernels or other files to load (CVE-2026-4372 and
+CVE-2026-5241 get round `trust_remote_code=False` by such keys)."""
+
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5")
+CONFIGS = (
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+)
+MAX_JSON_BYTES = 16 * 2**20
+MAX_LAYERS = 1000
+LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+HEAD_KEYS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
+
+
+def find_problems(folder: Path) -> Iterator[ModelError]:
+    """Yield every reason not to load the model in `folder`, unsafe ones first.
+
+    Only files are parsed; nothing is executed, and no weight reaches a model.
+    """
+    if not (folder / "config.json").is_file():
+        yield from _no_config(folder)
+        return
+    yield from _unsafe_files(folder)
+    for name in CONFIGS:
+        if (folder / name).is_file():
+            try:
+                yield from _unsafe_keys(folder / name, read_config(folder / name))
+            except ModelError as problem:
+                yield problem
+    try:
+        config = read_config(folder / "config.json")
+    except ModelError:
+        return
+    yield from _unsupported(folder, config)
+    try:
+        shards = weight_files(folder)
+    except ModelError as problem:
+        yield problem
+        return
+    for path in shards:
+        yield from _damaged_weights(path)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the object in a small JSON file of a model folder.
+
+    Raises:
+        ModelError: The file is missing, too large, not JSON, or not an object.
+    """
+    try:
+        size = path.stat().st_size
+        content = json.loads(path.read_text("utf-8")) if size <= MAX_JSON_BYTES else None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise _damaged(path, "a JSON object", error) from None
+    if not isinstance(content, dict):
+        raise _damaged(path, "a JSON object", f"{size} bytes of something else")
+    return content
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a model: one, or those that its index names.
+
+    Raises:
+        UnsafeModelError: There are only pickles, or the index names a file outside the folder.
+        ModelError: There are none, or a named one is missing.
+    """
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return [single]
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        names = read_config(index).get("weight_map")
+        if not isinstance(names, dict) or not all(isinstance(n, str) for n in names.values()):
+            raise _damaged(index, "a weight_map from tensors to files", type(names).__name__)
+        paths = [folder / name for name in sorted(set(names.values()))]
+        for path in paths:
+            if path.parent != folder or path.suffix != ".safetensors":
+                raise UnsafeModelError(
+                    f"{index} names the file '{path.name}' outside the folder, or of another kind",
+                    expected="*.safetensors beside the index",
+                    remedy="do not use this model",
+                )
+            if not path.is_file():
+                raise _damaged(index, f"the file {path.name}", "no such file")
+        return paths
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+    if pickles:
+        raise UnsafeModelError(
+            f"The weights in {folder} are pickles, which can run code: {', '.join(pickles)}",
+            expected="model.safetensors",
+            remedy="get the safetensors form, or convert it on a machine that you can lose",
+        )
+    raise ModelError(
+        f"{folder} holds no weights",
+        expected="model.safetensors",
+        remedy="get the whole model from its publisher",
+    )
+
+
+def head_count(config: dict[str, Any]) -> tuple[int, int] | None:
+    """Return (layers, heads) as a config states them, or None if it does not."""
+    config = config.get("vision_config", config)
+    counts = [
+        next((config[key] for key in keys if type(config.get(key)) is int), None)
+        for keys in (LAYER_KEYS, HEAD_KEYS)
+    ]
+    return None if counts[0] is None or counts[1] is None else (counts[0], counts[1])
+
+
+def _no_config(folder: Path) -> Iterator[ModelError]:
+    """Explain a folder without config.json; pickles are named first."""
+    if not folder.is_dir():
+        kind = UnsafeModelError if folder.suffix in PICKLES else ModelError
+        yield kind(
+            f"{folder} is not a model folder",
+            expected="a folder with config.json and model.safetensors",
+            actual="a file" if folder.exists() else "no such folder",
+            remedy="give the folder that `save_pretrained` wrote",
+        )
+        return
+    try:
+        weight_files(folder)
+    except ModelError as problem:
+        yield problem
+    yield ModelError(
+        f"{folder} holds no config.json",
+        expected="a folder that `save_pretrained` wrote",
+        actual=", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "an empty folder",
+        remedy="check the path",
+    )
+
+
+def _unsafe_files(folder: Path) -> Iterator[ModelError]:
+    if (folder / "adapter_config.json").exists():
+        yield UnsafeModelError(
+            f"{folder / 'adapter_config.json'} would load another model underneath this one",
+            expected="a whole model",
+            remedy="merge the adapter and save the model",
+        )
+
+
+def _unsafe_keys(path: Path, value: Any, inside: str = "") -> Iterator[ModelError]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _unsafe_keys(path, item, inside)
+    if not isinstance(value, dict):
+        return
+    for key, item in value.items():
+        if key in FORBIDDEN_KEYS or key.startswith(FORBIDDEN_PREFIXES):
+            yield UnsafeModelError(
+                f"{path} sets '{inside}{key}', which can load code or other files",
+                expected=f"no key '{key}'",
+                actual=f"{item!r:.80}",
+                remedy="do not use this model, or delete the key if you know why it is there",
+            )
+        yield from _unsafe_keys(path, item, f"{inside}{key}.")
+
+
+def _unsupported(folder: Path, config: dict[str, Any]) -> Iterator[ModelError]:
+    path = folder / "config.json"
+    model_type = config.get("model_type")
+    if model_type not in SUPPORTED_TYPES:
+        yield UnsupportedModelError(
+            f"{path} has the model type '{model_type}'",
+            expected=f"one of {', '.join(sorted(SUPPORTED_TYPES))}",
+            remedy="use a model of a supported type",
+        )
+    counts = head_count(config)
+    if counts is not None and not (0 < counts[0] <= MAX_LAYERS and 0 < counts[1] <= MAX_LAYERS):
+        yield ModelError(
+            f"{path} states {counts[0]} layers and {counts[1]} heads",
+            expected=f"1 to {MAX_LAYERS} of each",
+            remedy="get the model again from its publisher",
+        )
+
+
+def _damaged_weights(path: Path) -> Iterator[ModelError]:
+    """Check a safetensors file: header, offsets, length; then NaN and Inf, tensor by tensor."""
+    broken = []
+    try:
+        # The library checks sizes, gaps, overlaps and the file's length before it gives a tensor.
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                tensor = file.get_tensor(name)
+                if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                    broken.append(name)
+    except (SafetensorError, OSError, ValueError, OverflowError, RuntimeError) as error:
+        yield _damaged(path, "a whole safetensors file", error)
+    if broken:
+        yield ModelError(
+            f"{path} holds NaN or Inf in {len(broken)} tensors: {', '.join(broken[:5])}",
+            expected="finite weights",
+            remedy="get the model again from its publisher, or train it again",
+        )
+
+
+def _damaged(path: Path, expected: str, actual: object) -> ModelError:
+    return ModelError(
+        f"{path} is damaged",
+        expected=expected,
+        actual=str(actual)[:200],
+        remedy="get the model again from its publisher",
+    )
