@@ -1,0 +1,132 @@
+"""What a policy sees: the parts of the observation, by name."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from prune_env.episode import Episode
+from prune_env.errors import SettingsError
+from prune_env.pool import Pool
+from prune_env.registry import Registry
+from prune_env.subject import SCALE_LIMIT, split_names
+
+Array = npt.NDArray[np.float32]
+
+DEFAULT_OBSERVATION = ("mask", "importance", "status")
+
+
+class ObservationPart(ABC):
+    """One entry of the `Dict` observation.
+
+    Derive from it, and register the class under its name to use it in `gym.make`:
+    `OBSERVATIONS.register("mine", Mine, help="...")`.
+
+    Attributes:
+        name: Key in the observation.
+        source: Where the idea comes from.
+    """
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+
+    @abstractmethod
+    def space(self, pool: Pool) -> spaces.Box:
+        """Return the space of this part, float32, for the grid and metrics of a pool."""
+
+    @abstractmethod
+    def build(self, episode: Episode) -> Array:
+        """Return this part for the present state, in an array that nobody else holds."""
+
+
+class MaskPart(ObservationPart):
+    """Float32 (L, H): 1 = kept, 0 = pruned, or no such head."""
+
+    name = "mask"
+    source = "State of the sequential decision process, arXiv 2508.20032"
+
+    def space(self, pool: Pool) -> spaces.Box:
+        """Return the space of this part."""
+        return spaces.Box(0, 1, pool.shape, np.float32)
+
+    def build(self, episode: Episode) -> Array:
+        """Return this part for the present state."""
+        return episode.trial.astype(np.float32)
+
+
+class ImportancePart(ObservationPart):
+    """Float32 (L, H, M): every metric standardised over the model's heads, clipped to +-10."""
+
+    name = "importance"
+    source = "Head scores on clean data, arXiv 2508.20032; Michel et al., NeurIPS 2019"
+
+    def space(self, pool: Pool) -> spaces.Box:
+        """Return the space of this part."""
+        shape = (*pool.shape, len(pool.metrics))
+        return spaces.Box(-SCALE_LIMIT, SCALE_LIMIT, shape, np.float32)
+
+    def build(self, episode: Episode) -> Array:
+        """Return this part for the present state."""
+        return episode.board.importance.copy()
+
+
+class StatusPart(ObservationPart):
+    """Float32 (4,): accuracy, its margin to tau, share of heads pruned, share of budget left."""
+
+    name = "status"
+    source = "The stopping rule of arXiv 2508.20032 (accuracy against tau)"
+
+    def space(self, pool: Pool) -> spaces.Box:
+        """Return the space of this part."""
+        return spaces.Box(np.array([0, -1, 0, 0], np.float32), np.ones(4, np.float32))
+
+    def build(self, episode: Episode) -> Array:
+        """Return this part for the present state."""
+        accuracy = episode.accuracy
+        margin = accuracy - episode.settings.tau
+        return np.array([accuracy, margin, episode.share_pruned, episode.budget_left], np.float32)
+
+
+class LegalPart(ObservationPart):
+    """Float32 (L * H + 1,): 1 = the action is legal; for algorithms without action masks."""
+
+    name = "legal"
+    source = "Huang and Ontanon, A Closer Look at Invalid Action Masking, 2022"
+
+    def space(self, pool: Pool) -> spaces.Box:
+        """Return the space of this part."""
+        return spaces.Box(0, 1, (pool.shape[0] * pool.shape[1] + 1,), np.float32)
+
+    def build(self, episode: Episode) -> Array:
+        """Return this part for the present state."""
+        return episode.legal.astype(np.float32)
+
+
+OBSERVATIONS: Registry[type[ObservationPart]] = Registry("observation")
+"""Parts of the observation by name."""
+
+for _part in (MaskPart, ImportancePart, StatusPart, LegalPart):
+    OBSERVATIONS.register(_part.name, _part, help=(_part.__doc__ or "").splitlines()[0])
+
+
+def make_observation(names: str | Sequence[str]) -> tuple[ObservationPart, ...]:
+    """Return the parts of an observation.
+
+    Args:
+        names: Names, as a sequence or as one string with commas.
+
+    Raises:
+        SettingsError: No part is named, or one is named twice.
+        UnknownNameError: No part has this name.
+    """
+    names = split_names(names)
+    if not names or len(set(names)) != len(names):
+        raise SettingsError(
+            "An observation names each of its parts once",
+            expected=f"some of {', '.join(OBSERVATIONS.names())}",
+            actual=", ".join(names) or "none",
+        )
+    return tuple(OBSERVATIONS[name]() for name in names)
