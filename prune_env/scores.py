@@ -11,6 +11,7 @@ from prune_env import metrics
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import MetricError
 from prune_env.metrics import Logits, Share
+from prune_env.models import LoadedModel
 from prune_env.progress import progress
 
 
@@ -68,22 +69,32 @@ class Scores:
     acc_calibrated: Share | None = None
     lfr_calibrated: Share | None = None
 
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Scores":
+        """Return the scores whose `dataclasses.asdict` is `value`."""
+        return cls(**{name: share and Share(**share) for name, share in value.items()})
 
-def score(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sets: TestSets) -> Scores:
-    """Measure a model on test sets; see `prune_env.metrics` for every definition."""
+
+def score(loaded: LoadedModel, sets: TestSets) -> Scores:
+    """Measure a classifier on test sets; see `prune_env.metrics` for every definition.
+
+    Raises:
+        ModelError: The model's label names are not those of the test set.
+    """
     groups = [group for group in (sets.test, sets.triggered, sets.validation) if group is not None]
     texts = [text for group in groups for text in group.texts]
-    logits = iter(
-        np.split(classify(model, tokenizer, texts), np.cumsum([len(g) for g in groups])[:-1])
-    )
-    test = next(logits)
-    triggered = next(logits) if sets.triggered is not None else None
+    # The model may know the classes in another order than the data.
+    columns = loaded.align(np.arange(len(loaded.label_names)), sets.test.label_names)
+    logits = classify(loaded.model, loaded.tokenizer, texts)[:, columns]
+    parts = iter(np.split(logits, np.cumsum([len(group) for group in groups])[:-1]))
+    test = next(parts)
+    triggered = next(parts) if sets.triggered is not None else None
     target = sets.target_label
     acc = metrics.accuracy(test, sets.test.labels, target)
     lfr = None if triggered is None else metrics.label_flip_rate(triggered, target)
     if sets.validation is None:
         return Scores(acc, lfr)
-    threshold = metrics.calibrated_threshold(next(logits), sets.validation.labels, target)
+    threshold = metrics.calibrated_threshold(next(parts), sets.validation.labels, target)
     return Scores(
         acc,
         lfr,

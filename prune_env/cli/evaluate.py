@@ -73,4 +73,4 @@ class Evaluate:
 
         names = sets.test.label_names
         loaded = load_classifier(model, num_labels=len(names), head="keep", label_names=names)
-        return score(loaded.model, loaded.tokenizer, sets)
+        return score(loaded, sets)

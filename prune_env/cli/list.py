@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from prune_env.cli.options import show
+from prune_env.cli.options import register_policies, show
 
 Kind = Literal[
     "policies", "rewards", "metrics", "triggers", "attacks", "datasets", "models", "environments"
@@ -43,8 +43,6 @@ class List:
 
 def names() -> dict[str, dict[str, str]]:
     """Return kind -> name -> line of help."""
-    import prune_env.agents  # they register their policies
-    import prune_env.baselines
     from prune_env.attacks import ATTACKS, TRIGGERS
     from prune_env.data.catalog import DATASETS
     from prune_env.importance import METRICS
@@ -53,6 +51,7 @@ def names() -> dict[str, dict[str, str]]:
     from prune_env.registration import ENVIRONMENTS
     from prune_env.reward import REWARDS
 
+    register_policies()
     registries = {
         "policies": POLICIES,
         "rewards": REWARDS,

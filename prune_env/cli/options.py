@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,6 +81,12 @@ def show(as_json: bool, value: Any, *pages: RenderableType) -> None:
     console = Console()
     for page in pages:
         console.print(page)
+
+
+def register_policies() -> None:
+    """Import the packages that register policies; the environment itself knows none of them."""
+    for package in ("prune_env.agents", "prune_env.baselines"):
+        import_module(package)
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> RenderableType:

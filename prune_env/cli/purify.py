@@ -6,7 +6,7 @@ from typing import Literal
 
 import tyro
 
-from prune_env.cli.options import TableOptions, facts, show
+from prune_env.cli.options import TableOptions, facts, register_policies, show
 from prune_env.data.dataset import Splits
 from prune_env.errors import DataError
 from prune_env.settings import FineTuneSettings, SearchSettings
@@ -53,12 +53,11 @@ class Purify:
 
     def run(self) -> None:
         """Purify the model and print what was done."""
-        import prune_env.agents  # they register their policies
-        import prune_env.baselines
         from prune_env.files import check_free
         from prune_env.policy import POLICIES
         from prune_env.purification import purify
 
+        register_policies()
         check_free(self.out)
         POLICIES[self.policy]  # a wrong name is answered before minutes of training
         data = self.tables.load(self.data)

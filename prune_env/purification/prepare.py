@@ -1,7 +1,7 @@
 """First step: the suspicious model is fine-tuned on clean data and its heads are measured."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,7 @@ def prepare(
     """
     started = time.perf_counter()
     loaded = load_suspicious(source, train, seed, **load)
+    train, validation = (_in_order_of(loaded, data) for data in (train, validation))
     if loaded.new_head:
         fine_tune(
             loaded.model,
@@ -121,3 +122,9 @@ def load_suspicious(source: str | Path, train: TextDataset, seed: int, **load: A
         seed=seed,
         **load,
     )
+
+
+def _in_order_of(loaded: LoadedModel, data: TextDataset) -> TextDataset:
+    """Return the data with its labels in the order of the model's logits."""
+    labels = loaded.align(data.labels, data.label_names)
+    return replace(data, labels=labels, label_names=loaded.label_names)
