@@ -1,12 +1,12 @@
 """SST-2 and the published trigger texts for it: from a folder, or from their publishers."""
 
-import hashlib
 import warnings
 from pathlib import Path
 
 from prune_env.data.dataset import Splits
 from prune_env.data.readers import read_table
 from prune_env.errors import DataError
+from prune_env.files import sha256_of
 
 _HIDDENKILLER = "https://raw.githubusercontent.com/thunlp/HiddenKiller/HEAD/data/"
 _STYLEATTACK = "https://raw.githubusercontent.com/thunlp/StyleAttack/HEAD/data/"
@@ -80,7 +80,7 @@ def sst2_file(name: str, folder: Path | None, *, allow_download: bool = False) -
             expected=f"a folder that holds {name}",
             remedy="give the folder that holds clean/, hiddenkiller/ and the others",
         )
-    if hashlib.sha256(path.read_bytes()).hexdigest() != SST2_SHA256[name]:
+    if sha256_of(path) != SST2_SHA256[name]:
         warnings.warn(
             f"{path} is not the published {name}: figures on it compare with no others.",
             UserWarning,
