@@ -24,7 +24,7 @@ _HOMES = {
     "BatchCore": "prune_env.core",
     "EpisodeSettings": "prune_env.episode",
     "Subject": "prune_env.subject",
-    "DEFAULT_METRICS": "prune_env.subject",
+    "DEFAULT_METRICS": "prune_env.importance",
     "LandscapeEvaluator": "prune_env.landscape",
     "OBSERVATIONS": "prune_env.observation",
     "ObservationPart": "prune_env.observation",

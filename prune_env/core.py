@@ -81,8 +81,8 @@ class BatchCore:
         self._scores = np.zeros((num_envs, len(reward.terms)))
 
     @property
-    def observation_space(self) -> spaces.Dict:
-        """The space of one episode's observation."""
+    def observation_space(self) -> spaces.Space[Any]:
+        """The space of one episode's observation, a `Dict`."""
         return spaces.Dict({part.name: part.space(self.pool) for part in self.parts})
 
     @property

@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from prune_env.errors import SettingsError
 from prune_env.evaluation.base import Evaluation, Masks, check_masks
-from prune_env.subject import DEFAULT_METRICS, Subject
+from prune_env.importance import DEFAULT_METRICS
+from prune_env.subject import Subject
 
 
 class LandscapeEvaluator:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from prune_env.episode import Episode
 from prune_env.errors import SettingsError
+from prune_env.grid import HeadGrid
 from prune_env.pool import Pool
 from prune_env.registry import Registry
 from prune_env.subject import SCALE_LIMIT, split_names
@@ -34,7 +35,7 @@ class ObservationPart(ABC):
     source: ClassVar[str]
 
     @abstractmethod
-    def space(self, pool: Pool) -> spaces.Box:
+    def space(self, pool: Pool) -> spaces.Space[Any]:
         """Return the space of this part, float32, for the grid and metrics of a pool."""
 
     @abstractmethod
@@ -48,9 +49,9 @@ class MaskPart(ObservationPart):
     name = "mask"
     source = "State of the sequential decision process, arXiv 2508.20032"
 
-    def space(self, pool: Pool) -> spaces.Box:
+    def space(self, pool: Pool) -> spaces.Space[Any]:
         """Return the space of this part."""
-        return spaces.Box(0, 1, pool.shape, np.float32)
+        return HeadGrid(0, 1, pool.shape)
 
     def build(self, episode: Episode) -> Array:
         """Return this part for the present state."""
@@ -63,10 +64,10 @@ class ImportancePart(ObservationPart):
     name = "importance"
     source = "Head scores on clean data, arXiv 2508.20032; Michel et al., NeurIPS 2019"
 
-    def space(self, pool: Pool) -> spaces.Box:
+    def space(self, pool: Pool) -> spaces.Space[Any]:
         """Return the space of this part."""
         shape = (*pool.shape, len(pool.metrics))
-        return spaces.Box(-SCALE_LIMIT, SCALE_LIMIT, shape, np.float32)
+        return HeadGrid(-SCALE_LIMIT, SCALE_LIMIT, shape)
 
     def build(self, episode: Episode) -> Array:
         """Return this part for the present state."""
@@ -79,7 +80,7 @@ class StatusPart(ObservationPart):
     name = "status"
     source = "The stopping rule of arXiv 2508.20032 (accuracy against tau)"
 
-    def space(self, pool: Pool) -> spaces.Box:
+    def space(self, pool: Pool) -> spaces.Space[Any]:
         """Return the space of this part."""
         return spaces.Box(np.array([0, -1, 0, 0], np.float32), np.ones(4, np.float32))
 
@@ -96,7 +97,7 @@ class LegalPart(ObservationPart):
     name = "legal"
     source = "Huang and Ontanon, A Closer Look at Invalid Action Masking, 2022"
 
-    def space(self, pool: Pool) -> spaces.Box:
+    def space(self, pool: Pool) -> spaces.Space[Any]:
         """Return the space of this part."""
         return spaces.Box(0, 1, (pool.shape[0] * pool.shape[1] + 1,), np.float32)
 

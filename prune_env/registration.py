@@ -1,43 +1,61 @@
 """The table of environment ids."""
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import gymnasium as gym
 
-ENTRY_POINT = "prune_env.env:HeadPruningEnv"
-VECTOR_ENTRY_POINT = "prune_env.vector:HeadPruningVectorEnv"
+from prune_env.registry import Registry
 
-ENVIRONMENTS: dict[str, tuple[str, int, dict[str, object]]] = {
-    "prune_env/HeadPruning-v0": (
-        "Any classifier and clean data: model=folder or name, data=file or name",
-        500,
-        {},
-    ),
-    "prune_env/MiniLM-v0": (
-        "The backdoored MiniLM of the demo (72 heads) on Rotten Tomatoes, made at first use",
-        200,
-        {"model": "minilm-demo"},
-    ),
-    "prune_env/Tiny-v0": (
-        "A tiny BERT with a planted backdoor, trained at first use in under a minute",
-        50,
-        {"model": "tiny"},
-    ),
-    "prune_env/Landscape-v0": (
-        "No transformer: a synthetic accuracy landscape, thousands of steps a second",
-        200,
-        {"model": "landscape"},
-    ),
-}
-"""Line of help, `max_episode_steps` and default arguments of every id."""
+
+@dataclass(frozen=True)
+class Environment:
+    """What is registered under an id.
+
+    Attributes:
+        max_episode_steps: Steps after which `TimeLimit` truncates. Legal play ends after at most
+            L * H + 1 steps; the rest is room for illegal choices.
+        kwargs: Default arguments of the constructor, strings and numbers.
+    """
+
+    max_episode_steps: int
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+ENVIRONMENTS: Registry[Environment] = Registry("environment")
+"""Every id that importing the package registers."""
+
+ENVIRONMENTS.register(
+    "prune_env/HeadPruning-v0",
+    Environment(500),
+    help="any classifier and clean data: model=folder or name, data=file, folder or name",
+)
+ENVIRONMENTS.register(
+    "prune_env/MiniLM-v0",
+    Environment(200, {"model": "minilm-demo"}),
+    help="the demo's backdoored MiniLM (72 heads) on Rotten Tomatoes, made at first use",
+)
+ENVIRONMENTS.register(
+    "prune_env/Tiny-v0",
+    Environment(50, {"model": "tiny"}),
+    help="a tiny BERT with a planted backdoor, trained at first use in under a minute",
+)
+ENVIRONMENTS.register(
+    "prune_env/Landscape-v0",
+    Environment(200, {"model": "landscape"}),
+    help="no transformer: a synthetic accuracy landscape, thousands of steps a second",
+)
 
 
 def register_environments() -> None:
     """Register every id with Gymnasium; a second call changes nothing."""
-    for id_, (_, max_episode_steps, kwargs) in ENVIRONMENTS.items():
-        if id_ not in gym.registry:
+    for entry in ENVIRONMENTS:
+        if entry.name not in gym.registry:
+            environment = entry.load()
             gym.register(
-                id_,
-                entry_point=ENTRY_POINT,
-                vector_entry_point=VECTOR_ENTRY_POINT,
-                max_episode_steps=max_episode_steps,
-                kwargs=kwargs,
+                entry.name,
+                entry_point="prune_env.env:HeadPruningEnv",
+                vector_entry_point="prune_env.vector:HeadPruningVectorEnv",
+                max_episode_steps=environment.max_episode_steps,
+                kwargs=dict(environment.kwargs),
             )

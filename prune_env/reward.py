@@ -56,6 +56,9 @@ class Reward(ABC):
             Float64 (N,).
         """
 
+    def __deepcopy__(self, memo: dict[int, object]) -> "Reward":
+        return self  # a function of the mask, possibly with a model inside
+
 
 class Sparsity(Reward):
     """Share of the heads that are pruned, counted only while tau holds."""

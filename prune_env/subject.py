@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 Mask = npt.NDArray[np.bool_]
 Rewrite = Callable[[str], str]
 
-DEFAULT_METRICS = ("key_gradient", "gate_gradient", "cls_variance", "magnitude")
-"""Importance metrics that observations show unless told otherwise."""
-
 SCALE_LIMIT = 10.0
 """Standardised importance is clipped to [-SCALE_LIMIT, SCALE_LIMIT]."""
 

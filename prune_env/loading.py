@@ -1,0 +1,245 @@
+"""From names to what an environment plays: subjects, found once per process."""
+
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from prune_env.core import BatchCore
+from prune_env.episode import EpisodeSettings
+from prune_env.errors import SettingsError
+from prune_env.observation import make_observation
+from prune_env.pool import Pool
+from prune_env.registry import Registry
+from prune_env.reward import Reward, WeightedSum, make_reward
+from prune_env.subject import Rewrite, Subject, split_names
+
+if TYPE_CHECKING:
+    from prune_env.data.dataset import TextDataset
+    from prune_env.evaluation import Evaluator
+    from prune_env.models import LoadedModel
+
+SUBJECTS: Registry[Callable[..., Subject]] = Registry("ready-made model")
+"""Functions that make a subject from metric names, and from numbers written after its name."""
+
+SUBJECTS.register(
+    "landscape",
+    "prune_env.landscape:landscape_subject",
+    help="synthetic accuracy landscape; takes layers, heads, seed, sentences",
+)
+SUBJECTS.register(
+    "minilm-demo",
+    "prune_env.attacks.subjects:minilm_demo",
+    help="the demo's backdoored MiniLM-L6 on Rotten Tomatoes, made at first use",
+)
+SUBJECTS.register(
+    "tiny",
+    "prune_env.attacks.subjects:tiny",
+    help="a tiny BERT with a planted backdoor, trained at first use in under a minute",
+)
+
+IMPORTANCE_SENTENCES = 1000
+MAX_LENGTH = 128
+
+
+def make_core(
+    model: str | Subject | None = None,
+    data: str | None = None,
+    *,
+    evaluator: "Evaluator | None" = None,
+    importance: npt.ArrayLike | None = None,
+    metrics: str | Sequence[str],
+    reward: str | Reward | WeightedSum,
+    observation: str | Sequence[str],
+    pool: Sequence[str | Subject] | None,
+    settings: EpisodeSettings,
+    num_envs: int = 1,
+    max_episode_steps: int | None = None,
+) -> BatchCore:
+    """Return the core of an environment from the arguments of its constructor.
+
+    See `HeadPruningEnv` for the arguments.
+
+    Raises:
+        SettingsError: The arguments contradict each other, or one is out of range.
+        UnknownNameError: A model, metric, reward or observation is not registered.
+    """
+    metrics = split_names(metrics)
+    given = [
+        name
+        for name, value in (("model", model), ("evaluator", evaluator), ("pool", pool))
+        if value is not None
+    ]
+    if len(given) != 1:
+        raise SettingsError(
+            "An environment plays one model or one pool",
+            expected="exactly one of model, evaluator, pool",
+            actual=", ".join(given) or "none of them",
+            remedy="for example model='path/to/classifier', data='clean.tsv'",
+        )
+    if evaluator is not None:
+        if importance is None:
+            raise SettingsError(
+                "An evaluator comes with the importance of its heads",
+                expected="importance: array (L, H, M), one column per metric",
+                remedy="compute it with prune_env.importance.head_importance",
+            )
+        subjects = [Subject(evaluator, importance, metrics)]  # type: ignore[arg-type]
+    else:
+        sources = [model] if pool is None else list(pool)
+        subjects = [find_subject(source, data, metrics) for source in sources if source is not None]
+    return BatchCore(
+        Pool(subjects),
+        settings,
+        make_reward(reward),
+        make_observation(observation),
+        num_envs=num_envs,
+        max_episode_steps=max_episode_steps,
+    )
+
+
+def find_subject(model: str | Subject, data: str | None, metrics: Sequence[str]) -> Subject:
+    """Return what a user means by a model, found or computed once per process.
+
+    Args:
+        model: A subject; a name in `SUBJECTS`, with numbers if it takes any, such as
+            `"landscape:layers=4,seed=7"`; or a folder or name of a ready classifier.
+        data: Clean data for a classifier: a file, folder or name, see `load_data`.
+        metrics: Names of the importance metrics.
+
+    Raises:
+        SettingsError: A classifier is given without data.
+    """
+    if isinstance(model, Subject):
+        return model
+    name, _, numbers = model.partition(":")
+    if name in SUBJECTS:
+        return _ready_made(model, name, numbers, tuple(metrics))
+    if data is None:
+        raise SettingsError(
+            f"The model '{model}' comes without data",
+            expected=f"clean data, or one of {', '.join(SUBJECTS.names())}",
+            remedy="give data=file, folder or name, see `prune-env list`",
+        )
+    return load_subject(model, data, metrics)
+
+
+def load_subject(
+    model: str, data: str, metrics: Sequence[str], *, name: str | None = None
+) -> Subject:
+    """Return a ready classifier with clean data and the importance of its heads.
+
+    Masks are judged on the validation part of the data. Importance is measured on its training
+    part (at most 1,000 sentences); a single table is used for both.
+
+    Args:
+        model: Folder, or name in `MODELS`.
+        data: File, folder or name.
+        metrics: Names of the importance metrics.
+        name: What to call the subject; the folder's name by default.
+
+    Raises:
+        ModelError: There is no classifier, or its labels are not those of the data.
+        DataError: The data cannot be read.
+    """
+    stamp = (_stamp(model), _stamp(data))
+    subject = _load(model, data, tuple(metrics), stamp)
+    return replace(subject, name=name or Path(model).name or model)
+
+
+@lru_cache(maxsize=64)
+def _ready_made(model: str, name: str, numbers: str, metrics: tuple[str, ...]) -> Subject:
+    make = SUBJECTS[name]
+    try:
+        values = {
+            key.strip(): json.loads(value)
+            for key, value in (pair.split("=") for pair in numbers.split(",") if pair.strip())
+        }
+        arguments = inspect.signature(make).bind(metrics, **values)
+    except (ValueError, TypeError) as error:
+        known = [*inspect.signature(make).parameters][1:]
+        raise SettingsError(
+            f"Cannot read the model '{model}'",
+            expected=f"'{name}', or '{name}:key=number,...' with keys {', '.join(known) or 'none'}",
+            actual=error,
+        ) from None
+    subject = make(*arguments.args, **arguments.kwargs)
+    return replace(subject, name=model, origin=(find_subject, (model, None, metrics)))
+
+
+@lru_cache(maxsize=64)
+def _load(model: str, data: str, metrics: tuple[str, ...], stamp: object) -> Subject:
+    from prune_env.importance import head_importance  # noqa: PLC0415 - imports torch
+
+    texts = _Texts.load(model, data, stamp)
+    importance = head_importance(
+        texts.loaded.model,
+        texts.loaded.tokenizer,
+        texts.train,
+        metrics,
+        max_length=MAX_LENGTH,
+        max_sentences=IMPORTANCE_SENTENCES,
+    )
+    return Subject(
+        evaluator=texts.evaluator,
+        importance=importance,
+        metrics=metrics,
+        rewritten=texts.rewritten,
+        origin=(find_subject, (model, data, metrics)),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Texts:
+    """A classifier and its clean data, shared by the subjects of all metrics."""
+
+    loaded: "LoadedModel"
+    train: "TextDataset"
+    validation: "TextDataset"
+    evaluator: "Evaluator"
+
+    @staticmethod
+    @lru_cache(maxsize=64)
+    def load(model: str, data: str, stamp: object) -> "_Texts":
+        """Load model and data once for a state of their files."""
+        from prune_env.data import load_data  # noqa: PLC0415
+        from prune_env.data.dataset import Splits  # noqa: PLC0415
+        from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
+        from prune_env.models import load_classifier  # noqa: PLC0415 - imports torch
+
+        read = load_data(data)
+        train, validation = (
+            (read.train, read.validation) if isinstance(read, Splits) else (read, read)
+        )
+        names = validation.label_names
+        loaded = load_classifier(model, num_labels=len(names), label_names=names, head="keep")
+        train, validation = (
+            replace(part, labels=loaded.align(part.labels, names), label_names=loaded.label_names)
+            for part in (train, validation)
+        )
+        evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, validation, max_length=MAX_LENGTH)
+        return _Texts(loaded, train, validation, evaluator)
+
+    def rewritten(self, rewrite: Rewrite) -> "Evaluator":
+        """Return an evaluator on the validation texts, each passed through `rewrite`."""
+        from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
+
+        texts = tuple(rewrite(text) for text in self.validation.texts)
+        dataset = replace(self.validation, texts=texts)
+        return MaskEvaluator(
+            self.loaded.model, self.loaded.tokenizer, dataset, max_length=MAX_LENGTH
+        )
+
+
+def _stamp(source: str) -> Any:
+    """Return what changes when the files behind a path change; None for a name."""
+    path = Path(source)
+    if not path.exists():
+        return None
+    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+    return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
