@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prune_env.models.catalog import MODELS
+    from prune_env.models.catalog import MODELS, find_source
     from prune_env.models.export import save_zeroed, zero_heads
     from prune_env.models.gates import HeadGates, check_gates
     from prune_env.models.heads import HeadMap, LayerHeads, Projection, find_heads
@@ -27,6 +27,7 @@ _HOMES = {
     "SourceReport": "inspection",
     "check_gates": "gates",
     "find_heads": "heads",
+    "find_source": "catalog",
     "full_mask": "masks",
     "inspect_source": "inspection",
     "load_classifier": "loading",
@@ -49,6 +50,7 @@ __all__ = [
     "SourceReport",
     "check_gates",
     "find_heads",
+    "find_source",
     "full_mask",
     "inspect_source",
     "load_classifier",

@@ -1,14 +1,17 @@
-"""Models that are known by name."""
+"""Where a model comes from: a folder, a name, or the Hub if that is allowed."""
 
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
-from prune_env.errors import ModelError
+from prune_env.errors import ModelError, UnknownNameError
 from prune_env.registry import Registry
 
 MODELS: Registry[Callable[[], Path]] = Registry("model")
 """Name -> function that returns the folder of a model on this machine."""
+
+DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+"""What is fetched from the Hub: never code, never pickles."""
 
 
 def minilm_folder() -> Path:
@@ -34,3 +37,44 @@ MODELS.register(
     minilm_folder,
     help="all-MiniLM-L6-v2: a BERT encoder of 6 layers x 12 heads, from a wheel, without network",
 )
+
+
+def find_source(
+    source: str | Path, *, allow_download: bool = False, revision: str | None = None
+) -> Path:
+    """Return the local folder of a model, downloading it only if that is allowed.
+
+    Raises:
+        ModelError: No such folder, or the download failed.
+        UnknownNameError: `source` looks like a name, and is not registered.
+    """
+    if isinstance(source, Path) or Path(source).exists():
+        return Path(source)
+    if source in MODELS:
+        return MODELS[source]()
+    if allow_download:
+        return _download(source, revision)
+    if "/" not in source:
+        raise UnknownNameError("model", source, MODELS.names())
+    raise ModelError(
+        f"No model folder {source}",
+        expected=f"a folder, or one of {', '.join(MODELS.names())}",
+        remedy="check the path; an id on the Hub needs --allow-download",
+    )
+
+
+def _download(name: str, revision: str | None) -> Path:
+    # Imported here, since masks and registered names need neither the Hub nor transformers.
+    from huggingface_hub import snapshot_download  # noqa: PLC0415
+
+    from prune_env.models.quiet import quiet_transformers  # noqa: PLC0415
+
+    try:
+        with quiet_transformers():
+            return Path(snapshot_download(name, revision=revision, allow_patterns=DOWNLOADED))
+    except Exception as error:  # the Hub client raises many kinds, some of them httpx's own
+        raise ModelError(
+            f"The model {name} cannot be downloaded",
+            actual=str(error)[:300],
+            remedy="check the id, the revision and the network",
+        ) from error

@@ -3,20 +3,34 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from prune_env.errors import ModelError
+from prune_env.models.heads import find_heads
+from prune_env.models.source import IMAGE_TYPES
 
-READY = ("ForSequenceClassification",)
-ENCODER = ("Model", "ForMaskedLM", "ForPreTraining")
+READY = ("ForSequenceClassification", "ForImageClassification")
+ENCODER = ("Model", "ForMaskedLM", "ForPreTraining", "ForCausalLM", "ForConditionalGeneration")
 """How the names of architectures end that hold a trained classifier, or only an encoder."""
 
-PRETRAINING_HEADS = re.compile(r"^cls\.")
-"""Weights of pre-training tasks, which an encoder may bring along and a classifier never uses."""
+SPARE_KEYS = re.compile(
+    r"^(cls|predictions|sop_classifier|vocab_(transform|layer_norm|projector)|lm_head"
+    r"|lm_predictions|mask_predictions|generator_(predictions|lm_head)|discriminator_predictions"
+    r"|text_model|text_projection|visual_projection)\."
+    r"|^(decoder\.(bias|weight)|logit_scale)$|(^|\.)pooler\."
+)
+"""Weights that an encoder may bring along and its classifier has no place for: the heads of
+pre-training tasks, a pooler that the family's classifiers do without, CLIP's text tower."""
 
-HARMLESS_KEYS = re.compile(r"(^|\.)position_ids$")
+HARMLESS_KEYS = re.compile(r"(^|\.)(position_ids|rotary_emb\.inv_freq|attn\.(masked_)?bias)$")
 """Constants that older releases of transformers wrote among the weights."""
 
 SIZE_MARGIN = 2
@@ -29,15 +43,15 @@ class HeadPlan:
 
     Attributes:
         new: Whether it starts untrained.
-        head_keys: Names of its weights.
+        keys: Names of its weights.
     """
 
     new: bool
-    head_keys: frozenset[str]
+    keys: frozenset[str]
 
-    def drops(self, key: str) -> bool:
-        """Return whether a weight of the files is to be left out."""
-        return self.new and (key in self.head_keys or PRETRAINING_HEADS.search(key) is not None)
+    def may_be_spare(self, key: str) -> bool:
+        """Return whether the files may hold this weight without the model having a place for it."""
+        return self.new and SPARE_KEYS.search(key) is not None
 
 
 def plan_head(
@@ -87,6 +101,16 @@ def plan_head(
     return HeadPlan(head == "new" or not complete, head_keys)
 
 
+def classifier_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """Return the classifier class of a text or image architecture."""
+    mapping: Any = (
+        MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+        if config.model_type in IMAGE_TYPES
+        else MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    )
+    return cast(type[PreTrainedModel], mapping[type(config)])
+
+
 def _head_keys(
     source: str,
     model_class: type[PreTrainedModel],
@@ -112,5 +136,5 @@ def _head_keys(
             actual=f"{held} numbers in the files",
             remedy="get the model again from its publisher",
         )
-    encoder = f"{skeleton.base_model_prefix}."
-    return frozenset(key for key in skeleton.state_dict() if not key.startswith(encoder))
+    encoder = find_heads(skeleton).layers[0].name.partition(".")[0]
+    return frozenset(key for key in skeleton.state_dict() if not key.startswith(f"{encoder}."))

@@ -3,32 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
-from transformers import (
-    CONFIG_MAPPING,
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 
-from prune_env.errors import ModelError, SettingsError, UnknownNameError
-from prune_env.models.catalog import MODELS
-from prune_env.models.classification import HARMLESS_KEYS, HeadPlan, plan_head
-from prune_env.models.gates import check_gates
-from prune_env.models.heads import find_heads
+from prune_env.errors import ModelError, SettingsError
+from prune_env.models.catalog import find_source
+from prune_env.models.classification import (
+    HARMLESS_KEYS,
+    HeadPlan,
+    classifier_class,
+    plan_head,
+)
 from prune_env.models.inspection import identity, list_files
+from prune_env.models.processor import fit_processor, load_processor, self_test
 from prune_env.models.quiet import quiet_transformers
 from prune_env.models.source import find_problems, read_config, weight_files
-
-DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
-SELF_TEST = "A short sentence to test every layer."
 
 
 @dataclass
@@ -37,7 +31,7 @@ class LoadedModel:
 
     Attributes:
         model: In eval mode, float32, on the CPU.
-        tokenizer: The model's tokenizer.
+        tokenizer: The model's tokenizer, or the image processor of an image model.
         source: Path, registered name or Hub id, as given.
         sha256: Identity of the files that it was loaded from.
         new_head: Whether the classification head is untrained.
@@ -114,15 +108,10 @@ def load_classifier(
         raise problem
     files = list_files(folder)
     config = _build_config(folder)
-    model_class = _model_class(config)
-    weights = {
-        name: tensor
-        for path in weight_files(folder)
-        for name, tensor in load_file(path).items()
-        if not HARMLESS_KEYS.search(name)
-    }
-    plan = plan_head(str(source), model_class, config, weights, head)
+    weights = _load_weights(folder)
+    plan = plan_head(str(source), classifier_class(config), config, weights, head)
     names = _settle_labels(str(source), config, plan, num_labels, label_names)
+    tokenizer = load_processor(folder, config)
     with quiet_transformers():
         model = _build_model(
             str(source),
@@ -132,49 +121,9 @@ def load_classifier(
             seed=seed,
             attn_implementation=attn_implementation,
         )
-        tokenizer = _load_tokenizer(folder, config)
-    _check_vocabulary(str(source), model, tokenizer)
-    sample = tokenizer(SELF_TEST, return_tensors="pt")
-    check_gates(model, find_heads(model), sample["input_ids"], sample["attention_mask"])
+    fit_processor(str(source), model, tokenizer)
+    self_test(str(source), model, tokenizer)
     return LoadedModel(model, tokenizer, str(source), identity(files), plan.new, names)
-
-
-def find_source(
-    source: str | Path, *, allow_download: bool = False, revision: str | None = None
-) -> Path:
-    """Return the local folder of a model, downloading it only if that is allowed.
-
-    Raises:
-        ModelError: No such folder, or the download failed.
-        UnknownNameError: `source` looks like a name, and is not registered.
-    """
-    if isinstance(source, Path) or Path(source).exists():
-        return Path(source)
-    if source in MODELS:
-        return MODELS[source]()
-    if allow_download:
-        return _download(source, revision)
-    if "/" not in source:
-        raise UnknownNameError("model", source, MODELS.names())
-    raise ModelError(
-        f"No model folder {source}",
-        expected=f"a folder, or one of {', '.join(MODELS.names())}",
-        remedy="check the path; an id on the Hub needs --allow-download",
-    )
-
-
-def _download(name: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 - only where it is asked for
-
-    try:
-        with quiet_transformers():
-            return Path(snapshot_download(name, revision=revision, allow_patterns=DOWNLOADED))
-    except Exception as error:  # the Hub client raises many kinds, some of them httpx's own
-        raise ModelError(
-            f"The model {name} cannot be downloaded",
-            actual=str(error)[:300],
-            remedy="check the id, the revision and the network",
-        ) from error
 
 
 def _check_arguments(
@@ -214,8 +163,19 @@ def _build_config(folder: Path) -> PreTrainedConfig:
     return config
 
 
-def _model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
-    return cast(type[PreTrainedModel], MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)])
+def _load_weights(folder: Path) -> dict[str, torch.Tensor]:
+    weights: dict[str, torch.Tensor] = {}
+    for path in weight_files(folder):
+        for name, tensor in load_file(path).items():
+            if name in weights:
+                raise ModelError(
+                    f"{path} holds the weight {name}, which another file holds too",
+                    expected="each weight once",
+                    remedy="get the model again from its publisher",
+                )
+            if not HARMLESS_KEYS.search(name):
+                weights[name] = tensor
+    return weights
 
 
 def _settle_labels(
@@ -259,8 +219,13 @@ def _build_model(
     seed: int,
     attn_implementation: str,
 ) -> PreTrainedModel:
-    kept = {name: tensor for name, tensor in weights.items() if not plan.drops(name)}
-    model_class = _model_class(config)
+    # Copies, so that a model never changes or vanishes with the file that is mapped into memory.
+    kept = {
+        name: tensor.clone()
+        for name, tensor in weights.items()
+        if not (plan.new and name in plan.keys)
+    }
+    model_class = classifier_class(config)
     attention = attn_implementation if model_class._supports_sdpa else "eager"
     load: Any = model_class.from_pretrained
     with torch.random.fork_rng(devices=[]):
@@ -270,23 +235,24 @@ def _build_model(
             model, info = load(
                 None,
                 config=config,
-                state_dict={name: tensor.clone() for name, tensor in kept.items()},
+                state_dict=kept,
                 output_loading_info=True,
                 dtype=torch.float32,
                 attn_implementation=attention,
             )
         except Exception as error:  # shapes that contradict each other surface in many ways
             raise _misfit(source, str(error)[:300]) from error
-    missing = set(info["missing_keys"]) - plan.head_keys if plan.new else info["missing_keys"]
+    missing = {key for key in info["missing_keys"] if not (plan.new and key in plan.keys)}
+    unexpected = {key for key in info["unexpected_keys"] if not plan.may_be_spare(key)}
     for kind, keys in (
         ("missing", missing),
-        ("unexpected", info["unexpected_keys"]),
+        ("unexpected", unexpected),
         ("of another shape", {key[0] for key in info["mismatched_keys"]}),
     ):
         if keys:
             raise _misfit(source, f"{len(keys)} weights {kind}: {', '.join(sorted(keys)[:5])}")
-    assert isinstance(model, PreTrainedModel)
-    return model.eval()
+    classifier: PreTrainedModel = model.eval()
+    return classifier
 
 
 def _misfit(source: str, actual: str) -> ModelError:
@@ -296,36 +262,6 @@ def _misfit(source: str, actual: str) -> ModelError:
         actual=actual,
         remedy="save the whole model again with save_pretrained, pooler included",
     )
-
-
-def _load_tokenizer(folder: Path, config: PreTrainedConfig) -> Any:
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        raise ModelError(
-            f"{folder} holds no tokenizer",
-            expected=f"one of {', '.join(TOKENIZER_FILES)}",
-            remedy="save the tokenizer into the folder with save_pretrained",
-        )
-    try:
-        return AutoTokenizer.from_pretrained(
-            folder, config=config, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:  # the tokenizers parse hostile files in many ways
-        raise ModelError(
-            f"The tokenizer in {folder} cannot be loaded",
-            actual=str(error)[:300],
-            remedy="save the tokenizer again with save_pretrained",
-        ) from error
-
-
-def _check_vocabulary(source: str, model: PreTrainedModel, tokenizer: Any) -> None:
-    rows = len(cast(torch.Tensor, model.get_input_embeddings().weight))
-    if len(tokenizer) > rows:
-        raise ModelError(
-            f"The tokenizer of {source} is not the model's",
-            expected=f"at most {rows} tokens",
-            actual=len(tokenizer),
-            remedy="put the model's own tokenizer into the folder",
-        )
 
 
 def _check_same_names(source: str, own: Sequence[str], other: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """The files of a model folder, judged before any of them reaches a model."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,11 @@ from safetensors import SafetensorError, safe_open
 
 from prune_env.errors import ModelError, UnsafeModelError, UnsupportedModelError
 
-SUPPORTED_TYPES = frozenset({"bert"})
+TEXT_TYPES = frozenset(
+    "albert bert deberta-v2 distilbert electra gemma gemma2 gemma3_text gpt2 llama mistral"
+    " modernbert mpnet qwen2 qwen3 roberta t5".split()
+)
+IMAGE_TYPES = frozenset({"clip", "vit"})
 """`model_type` values of config.json that may be loaded."""
 
 FORBIDDEN_KEYS = ("auto_map", "trust_remote_code", "quantization_config", "transformers_weights")
@@ -28,7 +33,9 @@ CONFIGS = (
     "tokenizer_config.json",
 )
 MAX_JSON_BYTES = 16 * 2**20
-MAX_LAYERS = 1000
+MAX_COUNT = 1000
+COUNTED = re.compile(r"layers?$|heads?$|groups?(_num)?$|^num_labels$")
+"""Sizes that cost time or memory before any weight is compared with them."""
 LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 HEAD_KEYS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 
@@ -180,19 +187,27 @@ def _unsafe_keys(path: Path, value: Any, inside: str = "") -> Iterator[ModelErro
 def _unsupported(folder: Path, config: dict[str, Any]) -> Iterator[ModelError]:
     path = folder / "config.json"
     model_type = config.get("model_type")
-    if model_type not in SUPPORTED_TYPES:
+    if model_type not in TEXT_TYPES | IMAGE_TYPES:
         yield UnsupportedModelError(
             f"{path} has the model type '{model_type}'",
-            expected=f"one of {', '.join(sorted(SUPPORTED_TYPES))}",
+            expected=f"one of {', '.join(sorted(TEXT_TYPES | IMAGE_TYPES))}",
             remedy="use a model of a supported type",
         )
-    counts = head_count(config)
-    if counts is not None and not (0 < counts[0] <= MAX_LAYERS and 0 < counts[1] <= MAX_LAYERS):
-        yield ModelError(
-            f"{path} states {counts[0]} layers and {counts[1]} heads",
-            expected=f"1 to {MAX_LAYERS} of each",
-            remedy="get the model again from its publisher",
-        )
+    for key, count in _counts(config):
+        if not 0 <= count <= MAX_COUNT:
+            yield ModelError(
+                f"{path} sets {key} to {count:.3g}",
+                expected=f"0 to {MAX_COUNT}",
+                remedy="get the model again from its publisher",
+            )
+
+
+def _counts(value: Any) -> Iterator[tuple[str, int]]:
+    """Yield the numbers of layers, heads, groups and labels, wherever they are in a config."""
+    for key, item in value.items() if isinstance(value, dict) else ():
+        if type(item) is int and COUNTED.search(key):
+            yield key, item
+        yield from _counts(item)
 
 
 def _damaged_weights(path: Path) -> Iterator[ModelError]:
@@ -203,7 +218,7 @@ def _damaged_weights(path: Path) -> Iterator[ModelError]:
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 - not a dict
                 tensor = file.get_tensor(name)
-                if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                if not bool(torch.isfinite(tensor.float()).all()):
                     broken.append(name)
     except (SafetensorError, OSError, ValueError, OverflowError, RuntimeError) as error:
         yield _damaged(path, "a whole safetensors file", error)

@@ -1,0 +1,147 @@
+"""What turns texts or images into a model's inputs: loaded, checked and fitted to the model."""
+
+from inspect import signature
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+
+from prune_env.errors import ModelError, PruneEnvError, UnsafeModelError
+from prune_env.models.gates import check_gates
+from prune_env.models.heads import find_heads
+from prune_env.models.quiet import quiet_transformers
+from prune_env.models.source import IMAGE_TYPES, read_config
+
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
+IMAGE_FILES = ("preprocessor_config.json",)
+TOKENIZERS = frozenset(
+    f"{name}Tokenizer"
+    for name in "Albert Bert DebertaV2 DistilBert Electra GPT2 Gemma Llama MPNet PreTrained Qwen2"
+    " Roberta T5 XLMRoberta".split()
+) | {"TokenizersBackend"}
+IMAGE_PROCESSORS = frozenset({"CLIPImageProcessor", "ViTImageProcessor"})
+SAMPLE = "A short sentence to test every layer."
+
+
+def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
+    """Return the tokenizer of a text model, or the image processor of an image model.
+
+    Only classes that belong to a supported type are built, whatever the files name.
+
+    Args:
+        folder: Model folder.
+        config: Its configuration.
+
+    Raises:
+        ModelError: The files are missing or damaged.
+        UnsafeModelError: The files name a class that belongs to no supported type.
+    """
+    image = config.model_type in IMAGE_TYPES
+    files = IMAGE_FILES if image else TOKENIZER_FILES
+    if not any((folder / name).is_file() for name in files):
+        raise ModelError(
+            f"{folder} holds no {'image processor' if image else 'tokenizer'}",
+            expected=f"one of {', '.join(files)}",
+            remedy="save it into the folder with save_pretrained",
+        )
+    _check_class(folder, image)
+    auto: Any = AutoImageProcessor if image else AutoTokenizer
+    try:
+        with quiet_transformers():
+            return auto.from_pretrained(
+                folder, config=config, local_files_only=True, trust_remote_code=False
+            )
+    except Exception as error:  # the tokenizers parse hostile files in many ways
+        raise ModelError(
+            f"The {'image processor' if image else 'tokenizer'} in {folder} cannot be loaded",
+            actual=str(error)[:300],
+            remedy="save it again with save_pretrained",
+        ) from error
+
+
+def fit_processor(source: str, model: PreTrainedModel, processor: Any) -> None:
+    """Make a tokenizer produce exactly what its model takes; an image processor stays as it is.
+
+    Padding goes to the right, which is exact for encoders and causal decoders alike; a decoder
+    without a padding token pads with its end token, as the pooling of the last token needs one;
+    texts are cut at the positions that the model has.
+
+    Args:
+        source: The model, for messages.
+        model: The classifier; its config learns the padding token.
+        processor: Tokenizer or image processor.
+
+    Raises:
+        ModelError: The vocabulary is larger than the embedding, there is no padding token, or the
+            model means another one.
+    """
+    if model.config.model_type in IMAGE_TYPES:
+        return
+    rows = len(cast(torch.Tensor, model.get_input_embeddings().weight))
+    if len(processor) > rows:
+        raise ModelError(
+            f"The tokenizer of {source} is not the model's",
+            expected=f"at most {rows} tokens",
+            actual=len(processor),
+            remedy="put the model's own tokenizer into the folder",
+        )
+    if processor.pad_token is None:
+        processor.pad_token = processor.eos_token
+    own = model.config.pad_token_id
+    if processor.pad_token_id is None or own not in (None, processor.pad_token_id):
+        raise ModelError(
+            f"{source} does not say which token pads a batch",
+            expected=f"one padding token, {'in the tokenizer' if own is None else own}",
+            actual=processor.pad_token_id,
+            remedy="set the same pad_token in the tokenizer and pad_token_id in config.json",
+        )
+    model.config.pad_token_id = processor.pad_token_id
+    processor.padding_side = processor.truncation_side = "right"
+    accepted = signature(model.forward).parameters
+    processor.model_input_names = [name for name in processor.model_input_names if name in accepted]
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if model.config.model_type in ("mpnet", "roberta"):
+        positions -= processor.pad_token_id + 1  # their first position follows the padding index
+    if positions is not None:
+        processor.model_max_length = min(processor.model_max_length, positions)
+
+
+def self_test(source: str, model: PreTrainedModel, processor: Any) -> None:
+    """Run the model once, with every layer closed in turn.
+
+    Raises:
+        ModelError: It cannot run, or answers NaN or Inf.
+        UnsupportedModelError: Its heads do not react to gates.
+    """
+    try:
+        if model.config.model_type in IMAGE_TYPES:
+            pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+            sample = processor(images=[pixels], return_tensors="pt")
+            check_gates(model, find_heads(model), sample["pixel_values"])
+        else:
+            sample = processor(SAMPLE, truncation=True, return_tensors="pt")
+            check_gates(model, find_heads(model), sample["input_ids"], sample["attention_mask"])
+    except PruneEnvError:
+        raise
+    except Exception as error:  # a config and weights that contradict each other fail anywhere
+        raise ModelError(
+            f"The model {source} cannot run on a sample",
+            actual=f"{type(error).__name__}: {error}"[:300],
+            remedy="get the model again from its publisher",
+        ) from error
+
+
+def _check_class(folder: Path, image: bool) -> None:
+    """Refuse a processor class from elsewhere in transformers: some of them unpickle."""
+    path = folder / ("preprocessor_config.json" if image else "tokenizer_config.json")
+    key = "image_processor_type" if image else "tokenizer_class"
+    named = read_config(path).get(key) if path.is_file() else None
+    known = IMAGE_PROCESSORS if image else TOKENIZERS
+    if named is not None and str(named).removesuffix("Fast") not in known:
+        raise UnsafeModelError(
+            f"{path} names the class '{named:.60}'",
+            expected=f"one of {', '.join(sorted(known))}",
+            remedy="save it again with a class of this list",
+        )
