@@ -1,0 +1,62 @@
+"""PURE's penalty: the attention of the heads that remain is spread out while fine-tuning."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from prune_env.importance.attention import attention_maps
+from prune_env.models.heads import find_heads
+from prune_env.models.masks import Mask
+from prune_env.training import Penalty
+
+STRENGTH = 0.15
+
+
+@contextmanager
+def attention_norm(model: PreTrainedModel, mask: Mask | None = None) -> Iterator[Penalty]:
+    """Yield PURE's penalty: 0.15 * sum over layers of w * mean over sentences of the row norm.
+
+    The row norm of a sentence is the L2 norm of the [CLS] rows of all kept heads of a layer
+    together; it is smallest where attention is spread evenly. The layer weights w rise linearly
+    with depth and sum to 1, since later layers carry the backdoor in PURE's analysis.
+
+    Source: Zhao et al. (ICML 2024), attention normalization.
+    """
+    with _penalty(model, mask, lambda squares: squares.sqrt().mean()) as penalty:
+        yield penalty
+
+
+@contextmanager
+def attention_norm_released(model: PreTrainedModel, mask: Mask | None = None) -> Iterator[Penalty]:
+    """Yield the penalty of the published code: the root is taken after summing over the batch.
+
+    It grows with the square root of the batch size.
+    """
+    with _penalty(model, mask, lambda squares: squares.sum().sqrt()) as penalty:
+        yield penalty
+
+
+@contextmanager
+def _penalty(
+    model: PreTrainedModel,
+    mask: Mask | None,
+    norm: Callable[[torch.Tensor], torch.Tensor],
+) -> Iterator[Penalty]:
+    layers = [layer for layer in find_heads(model).layers for _ in range(layer.calls)]
+    weights = [(2 * depth + 2) / (len(layers) * (len(layers) + 1)) for depth in range(len(layers))]
+
+    def penalty(model: PreTrainedModel, outputs: Any) -> torch.Tensor:
+        norms = []
+        for layer, attention in zip(layers, outputs.attentions, strict=True):
+            rows = attention[:, :, 0].float()
+            if mask is not None:
+                rows = rows[:, torch.as_tensor(mask[layer.index, : layer.num_heads])]
+            norms.append(norm(rows.square().sum((1, 2))))
+        weighted = torch.stack(norms) * torch.tensor(weights, device=norms[0].device)
+        return STRENGTH * weighted.sum()
+
+    with attention_maps(model):
+        yield penalty

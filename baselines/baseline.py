@@ -1,0 +1,136 @@
+"""What every fixed policy shares: the arguments, and `predict` over one observation or many."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.baselines.recipe import Recipe
+from prune_env.errors import SettingsError
+from prune_env.importance.metrics import DEFAULT_METRICS
+from prune_env.policy import Observation
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+class Baseline(ABC):
+    """A fixed policy: it names the next head; the environment decides when the episode ends.
+
+    Args:
+        metrics: Names of the last axis of `observation["importance"]`, in order.
+        variant: `paper` for the strategy as defined, `released` for what the published code does.
+        seed: Of whatever is drawn at random; the policy is deterministic given the seed.
+
+    Raises:
+        SettingsError: The variant does not exist, or a metric that it reads is missing.
+    """
+
+    variants: ClassVar[tuple[str, ...]] = ("paper",)
+
+    def __init__(
+        self,
+        metrics: Sequence[str] = DEFAULT_METRICS,
+        *,
+        variant: str = "paper",
+        seed: int = 0,
+    ) -> None:
+        self.metrics = tuple(metrics)
+        self.variant = variant
+        self.seed = seed
+        missing = [name for name in self.recipe(variant).metrics if name not in self.metrics]
+        if missing:
+            raise SettingsError(
+                f"{type(self).__name__} reads importance metrics that the observation lacks",
+                expected=", ".join(missing),
+                actual=", ".join(self.metrics) or "none",
+                remedy="name them in the environment's `metrics`",
+            )
+
+    @classmethod
+    def recipe(cls, variant: str = "paper") -> Recipe:
+        """Return what the strategy needs of the purifier: metrics, threshold, fine-tunings.
+
+        Raises:
+            SettingsError: The variant does not exist.
+        """
+        if variant not in cls.variants:
+            raise SettingsError(
+                f"{cls.__name__} has no variant '{variant}'",
+                expected=" or ".join(cls.variants),
+                actual=variant,
+            )
+        return cls._recipe(variant)
+
+    @classmethod
+    def for_env(cls, env: Any, *, seed: int = 0, **kwargs: Any) -> Self:
+        """Build the policy for an environment, whose metric names it takes over.
+
+        Args:
+            env: A `HeadPruningEnv`, wrapped or not, or its vector form.
+            seed: See the class.
+            **kwargs: Further arguments of the class, such as `variant`.
+        """
+        return cls(metrics=env.unwrapped.metrics, seed=seed, **kwargs)
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+        action_masks: Any = None,
+    ) -> tuple[npt.NDArray[np.int64], Any]:
+        """Return the next head, or STOP where no legal head is left to prune.
+
+        Args:
+            observation: `mask` (L, H), and `importance` (L, H, M) for policies that read it, each
+                with or without one leading batch dimension.
+            state: Handed back unchanged: fixed policies read all they need off the observation.
+            episode_start: Ignored.
+            deterministic: Ignored: the only randomness is the seed's.
+            action_masks: Bool (L * H + 1,), batched like the observation. Without it a kept head
+                is legal unless it is the last of its layer.
+
+        Returns:
+            Int64 action, a scalar array or (N,), and `state`.
+
+        Raises:
+            SettingsError: The observation does not fit the policy.
+        """
+        single = np.ndim(observation["mask"]) == 2
+        rows = {key: np.asarray(observation[key]) for key in observation}
+        if single:
+            rows = {key: value[None] for key, value in rows.items()}
+        kept = rows["mask"] > 0.5
+        if action_masks is None:
+            legal = kept & (kept.sum(2, keepdims=True) > 1)
+        else:
+            flat = np.asarray(action_masks, dtype=bool).reshape(len(kept), -1)
+            legal = flat[:, :-1].reshape(kept.shape)
+        actions = [
+            self.choose({key: value[row] for key, value in rows.items()}, legal[row])
+            if legal[row].any()
+            else legal[row].size
+            for row in range(len(kept))
+        ]
+        result = np.asarray(actions, dtype=np.int64)
+        return (result[0:1].reshape(()) if single else result), state
+
+    @abstractmethod
+    def choose(self, observation: Observation, legal: BoolArray) -> int:
+        """Return the action for one observation.
+
+        Args:
+            observation: Unbatched.
+            legal: Bool (L, H) with at least one head that may be pruned.
+
+        Returns:
+            layer * H + head, or L * H to stop.
+        """
+
+    @classmethod
+    @abstractmethod
+    def _recipe(cls, variant: str) -> Recipe:
+        """Return the recipe of a variant that exists."""

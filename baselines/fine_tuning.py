@@ -1,0 +1,32 @@
+"""Fine-tuning alone, the defences that prune nothing: FT and FTH."""
+
+from prune_env.baselines.baseline import Baseline, BoolArray
+from prune_env.baselines.recipe import Phase, Recipe
+from prune_env.policy import Observation
+
+HIGH_SCALE = 2.5
+"""FTH runs at 5e-5 where FT runs at 2e-5."""
+
+
+class FineTuning(Baseline):
+    """Prune nothing: what clean fine-tuning alone removes (FT)."""
+
+    def choose(self, observation: Observation, legal: BoolArray) -> int:
+        """Return STOP."""
+        return legal.size
+
+    @classmethod
+    def _recipe(cls, variant: str) -> Recipe:
+        return Recipe()
+
+
+class FineTuningHigh(FineTuning):
+    """Prune nothing, fine-tune at 2.5 times the caller's learning rate (FTH).
+
+    Source: the paper's FTH, which runs at 5e-5 where FT runs at 2e-5.
+    """
+
+    @classmethod
+    def _recipe(cls, variant: str) -> Recipe:
+        phases = (Phase(learning_rate_scale=HIGH_SCALE),)
+        return Recipe(search=phases, final=phases)

@@ -1,0 +1,17 @@
+"""Gradient pruning of a model that was fine-tuned under a structured sparsity penalty."""
+
+from prune_env.baselines.gradient import Gradient
+from prune_env.baselines.recipe import Phase, Recipe
+
+
+class GradientL1L2(Gradient):
+    """Order by the key gradient on a model whose heads were shrunk as groups, smallest first.
+
+    Source: the paper's gradient-based strategy with structured L1/L2 sparsification. The penalty
+    acts only on the model in which the mask is searched. Under `released` it is unstructured.
+    """
+
+    @classmethod
+    def _recipe(cls, variant: str) -> Recipe:
+        penalty = {"paper": "group-sparsity", "released": "sparsity-released"}[variant]
+        return Recipe(metrics=(cls.metric[variant],), search=(Phase(penalty=penalty),))

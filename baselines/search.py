@@ -1,0 +1,148 @@
+"""Policies that look ahead: they try masks on an evaluator, then play the best that they found."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.baselines.baseline import Baseline, BoolArray
+from prune_env.baselines.recipe import Recipe
+from prune_env.episode import EpisodeSettings
+from prune_env.errors import SettingsError
+from prune_env.evaluation import Evaluator
+from prune_env.importance.metrics import DEFAULT_METRICS
+from prune_env.policy import Observation
+
+DEFAULT_BUDGET = 400
+Callback = Callable[[Any], bool | None]
+
+
+class SearchPolicy(Baseline):
+    """Searches once, within a budget of masks, and then prunes the heads of its plan in order.
+
+    `learn` runs the search for an environment's rules; a policy that is asked before runs it at
+    its first `predict`, for the threshold that the observation shows. The plan belongs to the
+    evaluator's model, so the policy cannot play a pool of several models.
+
+    Args:
+        metrics: See `Baseline`; none is read.
+        evaluator: Accuracy on clean validation data under a mask.
+        budget: Distinct masks that the search may ask for.
+        variant: Only `paper`.
+        seed: Of the search.
+
+    Raises:
+        SettingsError: The budget is below 1, or the variant does not exist.
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[str] = DEFAULT_METRICS,
+        *,
+        evaluator: Evaluator,
+        budget: int = DEFAULT_BUDGET,
+        variant: str = "paper",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(metrics, variant=variant, seed=seed)
+        if budget < 1:
+            raise SettingsError("budget is out of range", expected=">= 1", actual=budget)
+        self.evaluator = evaluator
+        self.budget = budget
+        self._plan: list[int] | None = None
+
+    @classmethod
+    def for_env(cls, env: Any, *, seed: int = 0, **kwargs: Any) -> Self:
+        """Build the policy for an environment, whose metric names and evaluator it takes over."""
+        return cls(env.unwrapped.metrics, evaluator=env.unwrapped.evaluator, seed=seed, **kwargs)
+
+    def learn(
+        self,
+        env: Any,
+        *,
+        total_steps: int | None = None,
+        max_evaluations: int | None = None,
+        callback: Callback | None = None,
+    ) -> Self:
+        """Search under an environment's threshold and least heads per layer.
+
+        Args:
+            env: A `HeadPruningEnv`; it is not stepped.
+            total_steps: Ignored: a search takes no steps.
+            max_evaluations: Replaces `budget`.
+            callback: Called after every group of masks; returning False ends the search early.
+        """
+        if max_evaluations is not None:
+            self.budget = max_evaluations
+        self._run(env.unwrapped.settings, callback)
+        return self
+
+    def choose(self, observation: Observation, legal: BoolArray) -> int:
+        """Return the next head of the plan, or STOP at its end.
+
+        Raises:
+            SettingsError: The observation is of another model's shape.
+        """
+        if legal.shape != self.evaluator.shape:
+            raise SettingsError(
+                f"{type(self).__name__} was built for another model",
+                expected=f"{self.evaluator.shape} heads",
+                actual=f"{legal.shape}",
+                remedy="build it for one environment without a pool",
+            )
+        if self._plan is None:
+            accuracy, margin = (float(value) for value in observation["status"][:2])
+            tau = min(max(round(accuracy - margin, 6), 0.0), 1.0)
+            self._run(EpisodeSettings(tau=tau), None)
+        assert self._plan is not None
+        return next((head for head in self._plan if legal.flat[head]), legal.size)
+
+    def _run(self, rules: EpisodeSettings, callback: Callback | None) -> None:
+        scorer = Scorer(self.evaluator, self.budget, callback)
+        self._plan = self._search(scorer, rules, np.random.default_rng(self.seed))
+
+    @abstractmethod
+    def _search(
+        self, scorer: "Scorer", rules: EpisodeSettings, random: np.random.Generator
+    ) -> list[int]:
+        """Return the heads to prune, as actions, in order."""
+
+    @classmethod
+    def _recipe(cls, variant: str) -> Recipe:
+        return Recipe()
+
+
+class Scorer:
+    """Answers masks within a budget; a mask that was asked before costs nothing.
+
+    Args:
+        evaluator: Who answers.
+        budget: Distinct masks that may be asked.
+        callback: See `SearchPolicy.learn`.
+    """
+
+    def __init__(self, evaluator: Evaluator, budget: int, callback: Callback | None) -> None:
+        self.available: BoolArray = np.asarray(evaluator.available, dtype=bool)
+        self._evaluator = evaluator
+        self._left = budget
+        self._callback = callback
+        self._known: dict[bytes, tuple[float, float]] = {}
+
+    @property
+    def left(self) -> int:
+        """Masks that may still be asked."""
+        return self._left
+
+    def __call__(self, masks: Sequence[BoolArray]) -> npt.NDArray[np.float64]:
+        """Return accuracy and mean loss (N, 2) under masks, N at most `left`."""
+        new = {mask.tobytes(): mask for mask in masks if mask.tobytes() not in self._known}
+        if new:
+            answer = self._evaluator.evaluate(np.stack(list(new.values())))
+            for key, accuracy, loss in zip(new, answer.accuracy, answer.loss, strict=True):
+                self._known[key] = (float(accuracy), float(loss))
+            self._left -= len(new)
+            if self._callback is not None and self._callback(self) is False:
+                self._left = 0
+        return np.array([self._known[mask.tobytes()] for mask in masks])
