@@ -1,5 +1,6 @@
 """SST-2 and the published trigger texts for it: from a folder, or from their publishers."""
 
+import os
 import warnings
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def sst2_file(name: str, folder: Path | None, *, allow_download: bool = False) -
     Args:
         name: A key of `SST2_SHA256`, such as `"clean/train.tsv"`.
         folder: The folder that holds `clean/` and the others; a file there that is not the
-            published one is used with a warning. None means the download cache.
+            published one is used with a warning. None means the download cache,
+            $PRUNE_ENV_CACHE or the user's cache folder.
         allow_download: Fetch the file if no folder is given.
 
     Raises:
@@ -98,7 +100,7 @@ def _downloaded(name: str) -> Path:
             SST2_SOURCES[kind] + file,
             known_hash=SST2_SHA256[name],
             fname=name.replace("/", "-"),
-            path=pooch.os_cache("prune-env") / "sst2",
+            path=Path(os.environ.get("PRUNE_ENV_CACHE") or pooch.os_cache("prune-env")) / "sst2",
         )
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash: Value
         raise DataError(

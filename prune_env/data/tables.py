@@ -33,7 +33,7 @@ def table_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
     """Yield the rows of a .tsv, .csv or .jsonl file.
 
     Args:
-        path: The file; UTF-8, with or without BOM, lines ended by LF or CRLF.
+        path: The file; UTF-8, with or without BOM, lines ended by LF or CRLF (in a CSV also by CR).
         columns: Columns that must be there, once each. Others may be there too.
 
     Raises:
@@ -45,8 +45,8 @@ def table_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
         raise DataError(
             f"{path} is not a table that can be read",
             expected=f"a file that ends in {', '.join(readers)}",
-            actual=path.suffix or "no file extension",
-            remedy="convert or rename the file",
+            actual=(path.suffix or "no file extension") if path.exists() else "no such file",
+            remedy="check the path, or convert the file",
         )
     return readers[path.suffix.lower()](path, _decoded(path), columns)
 
@@ -58,7 +58,7 @@ def _decoded(path: Path) -> str:
         raise DataError(
             f"{path} cannot be read",
             expected="a readable file",
-            actual=error.strerror or str(error),
+            actual="no such file" if isinstance(error, FileNotFoundError) else error.strerror,
             remedy="check the path and its permissions",
         ) from error
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):

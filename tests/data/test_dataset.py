@@ -1,0 +1,144 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prune_env.data import Splits, TextDataset, overlap, require_all_labels
+from prune_env.errors import DataError, SettingsError
+
+
+def make(labels: list[int], **fields: object) -> TextDataset:
+    return TextDataset(tuple(f"text {i}" for i in range(len(labels))), np.array(labels), **fields)
+
+
+def test_holds_rows_in_order() -> None:
+    data = make([1, 0, 1], source="here", skipped=2)
+    assert len(data) == 3
+    assert data.texts == ("text 0", "text 1", "text 2")
+    assert data.labels.dtype == np.int64
+    assert data.counts == {"negative": 1, "positive": 2}
+    assert (data.source, data.skipped) == ("here", 2)
+
+
+def test_labels_cannot_be_changed_from_outside() -> None:
+    labels = np.array([0, 1])
+    data = TextDataset(("a", "b"), labels)
+    labels[0] = 1
+    assert data.labels.tolist() == [0, 1]
+    with pytest.raises(ValueError, match="read-only"):
+        data.labels[0] = 1
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "message"),
+    [
+        (("a",), [0, 1], "Texts and labels differ in number"),
+        (("a", "b"), [0, 2], "Row 2 has a label out of range"),
+        (("a", "b"), [-1, 0], "Row 1 has a label out of range"),
+        (("a",), [0.5], "one whole number per text"),
+        (("a",), [True], "one whole number per text"),
+        (("a",), [[0]], "one whole number per text"),
+        (("a", None), [0, 1], "Row 2 has a text .* NoneType"),
+        (("a", "\ud800"), [0, 1], "Row 2 .* lone surrogate"),
+        (("a\0", "b"), [0, 1], "Row 1 .* NUL"),
+    ],
+)
+def test_refuses_rows_that_no_model_can_take(texts: tuple, labels: list, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        TextDataset(texts, np.array(labels))
+
+
+def test_may_be_empty() -> None:
+    data = make([1, 1]).where(0)
+    assert len(data) == 0
+    assert data.labels.dtype == np.int64
+    assert data.counts == {"negative": 0, "positive": 0}
+
+
+def test_sha256_is_of_content_alone() -> None:
+    data = make([0, 1])
+    assert data.sha256 == make([0, 1], source="elsewhere", skipped=3).sha256
+    others = [
+        make([1, 1]),
+        make([0, 1], label_names=("a", "b")),
+        TextDataset(("text 0text", " 1"), np.array([0, 1])),
+        data.select([1, 0]),
+    ]
+    assert len({data.sha256, *(other.sha256 for other in others)}) == 5
+
+
+def test_select_by_index_and_by_mask() -> None:
+    data = make([0, 1, 1], source="here", skipped=2)
+    assert data.select([2, 0]).texts == ("text 2", "text 0")
+    assert data.select([2, 0]).labels.tolist() == [1, 0]
+    assert data.select(np.array([True, False, True])).texts == ("text 0", "text 2")
+    assert data.select([]).texts == ()
+    assert (data.select([0]).source, data.select([0]).skipped) == ("here", 2)
+    assert data.where(1).texts == ("text 1", "text 2")
+    with pytest.raises(IndexError):
+        data.select([3])
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    labels=st.lists(st.integers(0, 2), min_size=6, max_size=40).filter(
+        lambda labels: all(labels.count(k) != 1 for k in range(3))
+    ),
+    fraction=st.floats(0.01, 0.99),
+    seed=st.integers(0, 2**32),
+)
+def test_split_is_a_stratified_partition(labels: list[int], fraction: float, seed: int) -> None:
+    data = make(labels, label_names=("a", "b", "c"))
+    rest, part = data.split(fraction, seed)
+    assert sorted(rest.texts + part.texts) == sorted(data.texts)
+    for whole in (rest, part):
+        rows = [int(text.split()[1]) for text in whole.texts]
+        assert rows == sorted(rows)
+        assert whole.labels.tolist() == [labels[row] for row in rows]
+    for label in set(labels):
+        total, taken = labels.count(label), len(part.where(label))
+        assert taken == min(max(round(fraction * total), 1), total - 1)
+    assert data.split(fraction, seed)[1].texts == part.texts
+
+
+def test_split_depends_on_the_seed() -> None:
+    data = make([0, 1] * 20)
+    assert data.split(0.5, 0)[1].texts != data.split(0.5, 1)[1].texts
+
+
+def test_split_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(DataError, match="class 'positive' is too small"):
+        make([0, 0, 1]).split(0.5, 0)
+    for fraction in (0, 1, -0.1, float("nan")):
+        with pytest.raises(SettingsError, match="fraction"):
+            make([0, 0, 1, 1]).split(fraction, 0)
+
+
+def test_overlap_counts_and_warns() -> None:
+    train = TextDataset(("A warm film .", "dull"), np.array([1, 0]), source="train.tsv")
+    test = TextDataset(("a  warm film .", "new", "dull "), np.array([1, 0, 0]), source="test.tsv")
+    with pytest.warns(UserWarning, match=r"2 of 3 texts of test.tsv also stand in train.tsv"):
+        assert overlap(train, test) == 2
+
+
+@pytest.mark.filterwarnings("error")
+def test_overlap_is_silent_where_there_is_none() -> None:
+    assert overlap(make([0, 1]), TextDataset(("other",), np.array([0]))) == 0
+
+
+def test_one_class_only_is_refused_for_training() -> None:
+    require_all_labels(make([0, 1]))
+    with pytest.raises(DataError, match="negative: 0, positive: 2"):
+        require_all_labels(make([1, 1], source="train.tsv"))
+
+
+def test_splits_name_their_parts() -> None:
+    parts = [make([k]) for k in (0, 1, 0)]
+    splits = Splits(*parts)
+    assert [splits.train, splits.validation, splits.test] == parts
+
+
+def test_counts_are_plain_json() -> None:
+    assert json.dumps(make([0]).counts) == '{"negative": 1, "positive": 0}'

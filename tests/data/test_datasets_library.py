@@ -1,0 +1,71 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prune_env.data import Splits, TextDataset, load_data, read_datasets
+from prune_env.errors import DataError
+
+datasets = pytest.importorskip("datasets", reason="the datasets extra is not installed")
+
+
+def table(texts: list[Any], labels: list[Any], names: list[str] | None = None) -> Any:
+    made = datasets.Dataset.from_dict({"sentence": texts, "label": labels})
+    return made.cast_column("label", datasets.ClassLabel(names=names)) if names else made
+
+
+def test_a_saved_table(tmp_path: Path) -> None:
+    table([" a ", "b"], [1, 0], ["bad", "good"]).save_to_disk(tmp_path / "saved")
+    for data in (read_datasets(tmp_path / "saved", "train"), load_data(tmp_path / "saved")):
+        assert isinstance(data, TextDataset)
+        assert data.texts == ("a", "b")
+        assert data.labels.tolist() == [1, 0]
+        assert data.label_names == ("bad", "good")
+
+
+def test_saved_splits(tmp_path: Path) -> None:
+    parts = {"train": 1, "validation": 2, "test": 3}
+    made = {name: table(["a"] * size, [1] * size) for name, size in parts.items()}
+    datasets.DatasetDict(made).save_to_disk(tmp_path / "saved")
+    splits = load_data(tmp_path / "saved")
+    assert isinstance(splits, Splits)
+    assert [len(splits.train), len(splits.validation), len(splits.test)] == [1, 2, 3]
+    assert splits.test.label_names == ("negative", "positive")
+    assert len(read_datasets(tmp_path / "saved", "test")) == 3
+    with pytest.raises(DataError, match=r"cannot load .*:extra.*KeyError"):
+        read_datasets(tmp_path / "saved", "extra")
+
+
+def test_rows_are_read_as_strictly_as_from_a_file(tmp_path: Path) -> None:
+    table(["a", "", None, "d", "e"], [1, 1, 1, -1, 0]).save_to_disk(tmp_path / "saved")
+    with pytest.raises(DataError, match=r"row 2 .* an empty text"):
+        read_datasets(tmp_path / "saved", "train")
+    data = read_datasets(tmp_path / "saved", "train", on_bad_row="skip")
+    assert (data.texts, data.skipped) == (("a", "e"), 3)
+
+
+def test_wrong_columns_are_listed(tmp_path: Path) -> None:
+    table(["a"], [1]).save_to_disk(tmp_path / "saved")
+    with pytest.raises(DataError, match=r"no column text.*Actual: sentence, label"):
+        read_datasets(tmp_path / "saved", "train", text_column="text")
+
+
+def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="datasets cannot load"):
+        read_datasets(tmp_path, "train")
+
+
+def test_the_hub_is_not_asked_unless_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load_dataset(name: str, **settings: Any) -> Any:
+        asked.append((name, settings))
+        return table(["a"], [1])
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(DataError, match=r"There is no folder stanfordnlp/sst2.*allow the download"):
+        read_datasets("stanfordnlp/sst2", "train")
+    assert asked == []
+    data = read_datasets("stanfordnlp/sst2", "train", allow_download=True, revision="abc")
+    assert data.texts == ("a",)
+    assert asked == [("stanfordnlp/sst2", {"split": "train", "revision": "abc"})]
