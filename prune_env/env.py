@@ -15,6 +15,7 @@ from prune_env.importance import DEFAULT_METRICS
 from prune_env.loading import make_core
 from prune_env.observation import DEFAULT_OBSERVATION
 from prune_env.policy import Observation
+from prune_env.render import draw
 from prune_env.reward import Reward, WeightedSum
 from prune_env.subject import Mask, Subject
 
@@ -211,6 +212,17 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
             outcome.truncated,
             outcome.info,
         )
+
+    def render(self) -> Any:
+        """Return a picture of the heads, in the mode `render_mode`.
+
+        Returns:
+            `ansi`: text with colours for a terminal; `rgb_array`: uint8 (480, 480, 3); None
+            where no mode was chosen.
+        """
+        if self.render_mode is None:
+            return None
+        return draw(self.episode, self.metrics, self.render_mode)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return which actions are legal, bool (L * H + 1,), as MaskablePPO asks for it."""
