@@ -7,19 +7,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prune_env.models.card import model_card
     from prune_env.models.catalog import MODELS, find_source
-    from prune_env.models.export import save_zeroed, zero_heads
+    from prune_env.models.export import save_sliced, save_zeroed, write_sliced, write_zeroed
     from prune_env.models.gates import HeadGates, check_gates
     from prune_env.models.heads import HeadMap, LayerHeads, Projection, find_heads
     from prune_env.models.inspection import FileInfo, SourceReport, inspect_source
     from prune_env.models.loading import LoadedModel, load_classifier
     from prune_env.models.masks import Mask, full_mask, load_mask, save_mask, validate_mask
+    from prune_env.models.pruned import load_pruned
+    from prune_env.models.slicing import LayerCut, slice_heads
+    from prune_env.models.zeroing import zero_heads
 
 _HOMES = {
     "MODELS": "catalog",
     "FileInfo": "inspection",
     "HeadGates": "gates",
     "HeadMap": "heads",
+    "LayerCut": "slicing",
     "LayerHeads": "heads",
     "LoadedModel": "loading",
     "Mask": "masks",
@@ -32,10 +37,16 @@ _HOMES = {
     "inspect_source": "inspection",
     "load_classifier": "loading",
     "load_mask": "masks",
+    "load_pruned": "pruned",
+    "model_card": "card",
     "save_mask": "masks",
+    "save_sliced": "export",
     "save_zeroed": "export",
+    "slice_heads": "slicing",
     "validate_mask": "masks",
-    "zero_heads": "export",
+    "write_sliced": "export",
+    "write_zeroed": "export",
+    "zero_heads": "zeroing",
 }
 
 __all__ = [
@@ -43,6 +54,7 @@ __all__ = [
     "FileInfo",
     "HeadGates",
     "HeadMap",
+    "LayerCut",
     "LayerHeads",
     "LoadedModel",
     "Mask",
@@ -55,9 +67,15 @@ __all__ = [
     "inspect_source",
     "load_classifier",
     "load_mask",
+    "load_pruned",
+    "model_card",
     "save_mask",
+    "save_sliced",
     "save_zeroed",
+    "slice_heads",
     "validate_mask",
+    "write_sliced",
+    "write_zeroed",
     "zero_heads",
 ]
 

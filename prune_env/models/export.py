@@ -1,82 +1,149 @@
-"""Writing a pruned model that every tool can load: full shapes, pruned heads set to zero."""
+"""Writing a pruned model: zeroed, which every tool can load, or sliced, which is smaller."""
 
 import copy
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy.typing as npt
 import torch
-from torch import nn
+from safetensors.torch import save_file
 
-from prune_env.files import new_folder
-from prune_env.models.heads import LayerHeads, find_heads
+from prune_env.errors import UnsupportedModelError
+from prune_env.files import new_folder, sha256_of, write_bytes, write_json
+from prune_env.models.card import model_card
 from prune_env.models.loading import LoadedModel
-from prune_env.models.masks import Mask, save_mask, validate_mask
+from prune_env.models.masks import save_mask
+from prune_env.models.processor import sample_inputs
 from prune_env.models.quiet import quiet_transformers
+from prune_env.models.slicing import slice_heads
 from prune_env.models.source import find_problems
+from prune_env.models.zeroing import zero_heads
+
+SLICED_FORMAT = "prune-env-sliced"
+SLICED_VERSION = 1
+MANIFEST = "sliced.json"
 
 
-def zero_heads(model: nn.Module, mask: npt.ArrayLike) -> None:
-    """Set the weights of pruned heads to zero, in place; the outputs equal those of closed gates.
-
-    The head's columns of the output projection become zero, and so do the value rows and biases
-    that no kept head reads.
-
-    Args:
-        model: A transformers model.
-        mask: Bool (L, H), True = kept.
-
-    Raises:
-        SettingsError: The mask does not fit the model.
-    """
-    heads = find_heads(model)
-    kept = validate_mask(mask, heads.shape)
-    with torch.no_grad():
-        for layer in heads.layers:
-            _zero_layer(layer, kept[layer.index, : layer.num_heads])
-
-
-def save_zeroed(loaded: LoadedModel, mask: npt.ArrayLike, folder: Path) -> None:
-    """Save the model with its pruned heads at zero, and `mask.json`; `loaded` stays as it is.
-
-    The folder appears whole or not at all, holds model and tokenizer, and loads with plain
-    `AutoModelForSequenceClassification.from_pretrained`.
-
-    Args:
-        loaded: The model.
-        mask: Bool (L, H), True = kept.
-        folder: New folder.
+def save_zeroed(
+    loaded: LoadedModel, mask: npt.ArrayLike, folder: Path, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Save as `write_zeroed` does, into a new folder that appears whole or not at all.
 
     Raises:
         OutputExistsError: The folder exists and is not empty.
         SettingsError: The mask does not fit the model.
         ModelError: The model holds NaN or Inf.
     """
-    folder = Path(folder)
+    with new_folder(Path(folder)) as temporary:
+        write_zeroed(loaded, mask, temporary, facts)
+
+
+def save_sliced(
+    loaded: LoadedModel, mask: npt.ArrayLike, folder: Path, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Save as `write_sliced` does, into a new folder that appears whole or not at all.
+
+    Raises:
+        OutputExistsError: The folder exists and is not empty.
+        SettingsError: The mask does not fit the model.
+        ModelError: The model holds NaN or Inf.
+        UnsupportedModelError: The architecture cannot be sliced.
+    """
+    with new_folder(Path(folder)) as temporary:
+        write_sliced(loaded, mask, temporary, facts)
+
+
+def write_zeroed(
+    loaded: LoadedModel, mask: npt.ArrayLike, folder: Path, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Write the model with its pruned heads at zero, tokenizer, `mask.json` and model card.
+
+    The folder loads with plain `AutoModelForSequenceClassification.from_pretrained`.
+
+    Args:
+        loaded: The model; it stays as it is.
+        mask: Bool (L, H), True = kept.
+        folder: Existing folder, which the caller makes appear at once (`files.new_folder`).
+        facts: Lines of the model card, such as policy, data hash, ACC, LFR.
+
+    Raises:
+        SettingsError: The mask does not fit the model.
+        ModelError: The model holds NaN or Inf.
+    """
     model = copy.deepcopy(loaded.model)
     zero_heads(model, mask)
-    with new_folder(folder) as temporary:
-        with quiet_transformers():
-            model.save_pretrained(temporary)
-            loaded.tokenizer.save_pretrained(temporary)
-        save_mask(temporary / "mask.json", mask, source=loaded.source, source_sha256=loaded.sha256)
-        for problem in find_problems(temporary):
-            raise problem
-        for path in temporary.iterdir():
+    with quiet_transformers():
+        model.save_pretrained(folder)
+    _finish(loaded, mask, folder, "zeroed", facts)
+
+
+def write_sliced(
+    loaded: LoadedModel, mask: npt.ArrayLike, folder: Path, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Write the model without its pruned heads; `prune_env.load_pruned` reads it.
+
+    Smaller and faster, with equal outputs, which are compared on a sample before anything is
+    written. Plain `from_pretrained` refuses the folder, since the shapes are no longer those of
+    the architecture.
+
+    Args:
+        loaded: The model; it stays as it is.
+        mask: Bool (L, H), True = kept.
+        folder: Existing folder, which the caller makes appear at once (`files.new_folder`).
+        facts: Lines of the model card, such as policy, data hash, ACC, LFR.
+
+    Raises:
+        SettingsError: The mask does not fit the model.
+        ModelError: The model holds NaN or Inf.
+        UnsupportedModelError: The architecture cannot be sliced.
+    """
+    model = copy.deepcopy(loaded.model).eval()
+    sample = sample_inputs(model, loaded.tokenizer)
+    sample = {name: value.to(model.device) for name, value in sample.items()}
+    zero_heads(model, mask)
+    with torch.no_grad():
+        expected = model(**sample).logits
+        cuts = slice_heads(model, mask)
+        actual = model(**sample).logits
+    if not torch.allclose(actual, expected, rtol=1e-3, atol=1e-4, equal_nan=True):
+        raise UnsupportedModelError(
+            f"The sliced {type(model).__name__} does not compute what the zeroed one does",
+            expected=expected.tolist(),
+            actual=actual.tolist(),
+            remedy="save the model zeroed, and report this as an issue",
+        )
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    manifest = {
+        "format": SLICED_FORMAT,
+        "version": SLICED_VERSION,
+        "model_type": model.config.model_type,
+        "weights_sha256": sha256_of(folder / "model.safetensors"),
+        "layers": [{"heads": cut.heads, "kv_heads": cut.kv_heads} for cut in cuts],
+    }
+    write_json(folder / MANIFEST, manifest)
+    _finish(loaded, mask, folder, "sliced", facts)
+
+
+def _finish(
+    loaded: LoadedModel,
+    mask: npt.ArrayLike,
+    folder: Path,
+    form: str,
+    facts: Mapping[str, Any] | None,
+) -> None:
+    """Add all but the weights, read everything back, and make it durable."""
+    with quiet_transformers():
+        loaded.tokenizer.save_pretrained(folder)
+    save_mask(folder / "mask.json", mask, source=loaded.source, source_sha256=loaded.sha256)
+    write_bytes(folder / "README.md", model_card(loaded, mask, form, facts or {}).encode())
+    for problem in find_problems(folder):
+        raise problem
+    for path in folder.iterdir():
+        if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-
-
-def _zero_layer(layer: LayerHeads, kept: Mask) -> None:
-    group = layer.num_heads // layer.kv_heads
-    weight = layer.output_weight()
-    for head in range(layer.num_heads):
-        if not kept[head]:
-            weight[:, head] = 0
-    for kv_head in range(layer.kv_heads):
-        if not kept[kv_head * group : (kv_head + 1) * group].any():
-            rows = slice(kv_head * layer.head_dim, (kv_head + 1) * layer.head_dim)
-            layer.value.weight()[rows] = 0
-            bias = layer.value.bias()
-            if bias is not None:
-                bias[rows] = 0

@@ -21,6 +21,8 @@ QUERY_KEY_VALUE = (
     ("q", "k", "v"),
 )
 FUSED = ("Wqkv", "c_attn")
+HEAD_COUNTS = ("num_attention_heads", "num_heads", "n_heads")
+HEAD_WIDTHS = ("attention_head_size", "head_dim", "key_value_proj_dim")
 OUTPUT = ("o_proj", "out_proj", "out_lin", "dense", "o", "Wo", "c_proj")
 
 
@@ -181,16 +183,12 @@ def _attention_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def _layer(model: nn.Module, index: int, name: str, attention: nn.Module, calls: int) -> LayerHeads:
     children = dict(attention.named_children())
-    config = getattr(model, "config", None)
-    config = getattr(config, "vision_config", config)
-    heads = _first_int(attention, ("num_attention_heads", "num_heads", "n_heads")) or _first_int(
-        config, ("num_attention_heads",)
-    )
+    heads = _first_int(attention, HEAD_COUNTS)
+    head_dim = _first_int(attention, HEAD_WIDTHS)
     projection_name, projection = _output(model, name, children)
     width = _features(projection)[0]
-    if not heads or width % heads:
-        raise _contradiction(name, f"{heads} heads over {width} features")
-    head_dim = width // heads
+    if not head_dim or width % head_dim or heads not in (None, width // head_dim):
+        raise _contradiction(name, f"{heads} heads of {head_dim} over {width} features")
     query, key, value = _query_key_value(name, children, width)
     kv_width = key.rows.stop - key.rows.start
     if (
@@ -203,7 +201,7 @@ def _layer(model: nn.Module, index: int, name: str, attention: nn.Module, calls:
     return LayerHeads(
         index=index,
         name=name,
-        num_heads=heads,
+        num_heads=width // head_dim,
         head_dim=head_dim,
         kv_heads=kv_width // head_dim,
         attention=attention,

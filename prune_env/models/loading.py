@@ -107,8 +107,8 @@ def load_classifier(
     for problem in find_problems(folder):
         raise problem
     files = list_files(folder)
-    config = _build_config(folder)
-    weights = _load_weights(folder)
+    config = build_config(folder)
+    weights = load_weights(folder)
     plan = plan_head(str(source), classifier_class(config), config, weights, head)
     names = _settle_labels(str(source), config, plan, num_labels, label_names)
     tokenizer = load_processor(folder, config)
@@ -145,7 +145,12 @@ def _check_arguments(
         )
 
 
-def _build_config(folder: Path) -> PreTrainedConfig:
+def build_config(folder: Path) -> PreTrainedConfig:
+    """Return the configuration of a folder that has passed `find_problems`.
+
+    Raises:
+        ModelError: Its values are not valid for the architecture.
+    """
     content = read_config(folder / "config.json")
     try:
         with quiet_transformers():
@@ -163,7 +168,12 @@ def _build_config(folder: Path) -> PreTrainedConfig:
     return config
 
 
-def _load_weights(folder: Path) -> dict[str, torch.Tensor]:
+def load_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Return every weight in the safetensors files of a folder, by name, mapped from the disk.
+
+    Raises:
+        ModelError: Two files hold one weight.
+    """
     weights: dict[str, torch.Tensor] = {}
     for path in weight_files(folder):
         for name, tensor in load_file(path).items():

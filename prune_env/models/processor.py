@@ -108,6 +108,15 @@ def fit_processor(source: str, model: PreTrainedModel, processor: Any) -> None:
         processor.model_max_length = min(processor.model_max_length, positions)
 
 
+def sample_inputs(model: PreTrainedModel, processor: Any) -> dict[str, torch.Tensor]:
+    """Return one fixed sample as the model's inputs: a sentence, or an image of noise."""
+    if model.config.model_type in IMAGE_TYPES:
+        pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        return {"pixel_values": processor(images=[pixels], return_tensors="pt")["pixel_values"]}
+    batch = processor(SAMPLE, truncation=True, return_tensors="pt")
+    return {name: batch[name] for name in ("input_ids", "attention_mask")}
+
+
 def self_test(source: str, model: PreTrainedModel, processor: Any) -> None:
     """Run the model once, with every layer closed in turn.
 
@@ -116,13 +125,9 @@ def self_test(source: str, model: PreTrainedModel, processor: Any) -> None:
         UnsupportedModelError: Its heads do not react to gates.
     """
     try:
-        if model.config.model_type in IMAGE_TYPES:
-            pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-            sample = processor(images=[pixels], return_tensors="pt")
-            check_gates(model, find_heads(model), sample["pixel_values"])
-        else:
-            sample = processor(SAMPLE, truncation=True, return_tensors="pt")
-            check_gates(model, find_heads(model), sample["input_ids"], sample["attention_mask"])
+        sample = sample_inputs(model, processor)
+        inputs = sample[str(model.main_input_name)]
+        check_gates(model, find_heads(model), inputs, sample.get("attention_mask"))
     except PruneEnvError:
         raise
     except Exception as error:  # a config and weights that contradict each other fail anywhere

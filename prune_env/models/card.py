@@ -1,0 +1,103 @@
+"""The model card of an exported model: where it comes from and what was done to it."""
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.models.loading import LoadedModel
+
+PACKAGES = ("prune-env", "torch", "transformers")
+USE = {
+    "zeroed": """from transformers import {auto}, {processor}
+
+model = {auto}.from_pretrained("path/to/this/folder")
+processor = {processor}.from_pretrained("path/to/this/folder")
+""",
+    "sliced": """import prune_env
+
+loaded = prune_env.load_pruned("path/to/this/folder")  # loaded.model, loaded.tokenizer
+""",
+}
+
+
+def model_card(
+    loaded: LoadedModel, mask: npt.ArrayLike, form: str, facts: Mapping[str, Any]
+) -> str:
+    """Return README.md for an exported model, in Markdown with the front matter of the Hub.
+
+    Args:
+        loaded: The model before pruning.
+        mask: Bool (L, H), True = kept.
+        form: "zeroed" or "sliced".
+        facts: More lines, name to value; floats are shown with four digits.
+    """
+    image = str(loaded.model.main_input_name) == "pixel_values"
+    task = "image-classification" if image else "text-classification"
+    code = USE[form].format(
+        auto=f"AutoModelFor{'Image' if image else 'Sequence'}Classification",
+        processor="AutoImageProcessor" if image else "AutoTokenizer",
+    )
+    pruned = ~np.asarray(mask, dtype=bool)
+    lines = {
+        "source": loaded.source,
+        "source SHA-256": loaded.sha256,
+        "architecture": type(loaded.model).__name__,
+        "labels": ", ".join(loaded.label_names),
+        "form": form,
+        "heads pruned": f"{int(pruned.sum())} of {pruned.size}",
+        **{str(name): _shown(value) for name, value in facts.items()},
+        "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+        + f", Python {platform.python_version()}",
+    }
+    table = "\n".join(f"| {name} | {_cell(value)} |" for name, value in lines.items())
+    layers = "\n".join(
+        f"- layer {layer}: {', '.join(map(str, np.flatnonzero(row)))}"
+        for layer, row in enumerate(pruned)
+        if row.any()
+    )
+    return f"""---
+pipeline_tag: {task}
+tags:
+- backdoor-defense
+- head-pruning
+- prune-env
+---
+
+# A classifier purified by head pruning
+
+Attention heads of a suspicious model were removed with [prune-env](https://pypi.org/project/prune-env/)
+on clean data, to weaken a backdoor that it may hold. Pruning lowers the risk; it proves nothing.
+
+| | |
+|---|---|
+{table}
+
+## Use
+
+```python
+{code}```
+
+## Pruned heads
+
+{layers or "None."}
+"""
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _cell(value: str) -> str:
+    """Return a value that cannot break out of its table cell."""
+    return " ".join(value.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
