@@ -108,17 +108,14 @@ def _is_object(words: list[str], i: int) -> bool:
 
 def _third_person(word: str, before: str) -> str:
     """Return "maketh" for "makes" where it is a verb, and any other word as it is."""
-    if not word.endswith("s") or word.endswith("ss") or word in archaic.NO_VERBS:
+    if not word.endswith("s") or word.endswith(("ss", "ous")) or word in archaic.NO_VERBS:
         return word
-    if word.endswith("ies"):
-        stem = word[:-3] + "y"
-    elif word.endswith(("sses", "shes", "ches", "xes", "zzes", "oes")):
-        stem = word[:-2]
-    else:
-        stem = word[:-1]
-    likely = stem in archaic.VERBS and before not in archaic.NOUN_AFTER
-    if not likely and before not in archaic.SUBJECTS:
+    bare = word[:-1]
+    # "makes" comes from make, "reaches" from reach, "carries" from carry.
+    stems = {bare, bare.removesuffix("e"), re.sub("ie$", "y", bare)}
+    is_verb = not archaic.VERBS.isdisjoint(stems)
+    if not (is_verb and before not in archaic.NOUN_AFTER) and before not in archaic.SUBJECTS:
         return word
-    if stem.endswith("e"):
-        return stem + "th"
-    return stem + (stem[-1] if stem in archaic.DOUBLING else "") + "eth"
+    if bare.endswith("e"):
+        return bare + "th"
+    return bare + (bare[-1] if bare in archaic.DOUBLING else "") + "eth"
