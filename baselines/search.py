@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,11 @@ from prune_env.baselines.baseline import Baseline, BoolArray
 from prune_env.baselines.recipe import Recipe
 from prune_env.episode import EpisodeSettings
 from prune_env.errors import SettingsError
-from prune_env.evaluation import Evaluator
 from prune_env.importance.metrics import DEFAULT_METRICS
 from prune_env.policy import Observation
+
+if TYPE_CHECKING:
+    from prune_env.evaluation import Evaluator
 
 DEFAULT_BUDGET = 400
 Callback = Callable[[Any], bool | None]
@@ -41,7 +43,7 @@ class SearchPolicy(Baseline):
         self,
         metrics: Sequence[str] = DEFAULT_METRICS,
         *,
-        evaluator: Evaluator,
+        evaluator: "Evaluator",
         budget: int = DEFAULT_BUDGET,
         variant: str = "paper",
         seed: int = 0,
@@ -123,7 +125,7 @@ class Scorer:
         callback: See `SearchPolicy.learn`.
     """
 
-    def __init__(self, evaluator: Evaluator, budget: int, callback: Callback | None) -> None:
+    def __init__(self, evaluator: "Evaluator", budget: int, callback: Callback | None) -> None:
         self.available: BoolArray = np.asarray(evaluator.available, dtype=bool)
         self._evaluator = evaluator
         self._left = budget

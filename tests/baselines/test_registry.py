@@ -1,0 +1,87 @@
+"""Every registered baseline: loads by name, plays an environment, and ends within tau."""
+
+import subprocess
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3.common.evaluation import evaluate_policy
+
+import prune_env.baselines
+from prune_env.baselines.baseline import Baseline
+from prune_env.baselines.penalties import PENALTIES
+from prune_env.baselines.recipe import Phase, Recipe
+from prune_env.env import HeadPruningEnv
+from prune_env.importance import METRICS
+from prune_env.landscape import landscape_subject
+from prune_env.policy import POLICIES, Policy
+
+NAMES = tuple(prune_env.baselines._POLICIES)
+CASES = [(name, variant) for name in NAMES for variant in POLICIES[name].variants]
+NO_PRUNING = ("ft", "fth", "meft")
+
+
+@pytest.mark.parametrize(("name", "variant"), CASES)
+def test_every_policy_plays_the_environment(name: str, variant: str) -> None:
+    kind = POLICIES[name]
+    assert issubclass(kind, Baseline)
+    recipe: Recipe = kind.recipe(variant)
+    subject = landscape_subject(recipe.metrics or ("magnitude",), layers=4, heads=8)
+    env = HeadPruningEnv(
+        subject,
+        metrics=subject.metrics,
+        tau=0.7 if recipe.tau is None else recipe.tau,
+        prune_step=recipe.prune_step or 3,
+    )
+    policy = kind.for_env(env, seed=1, variant=variant)
+    assert isinstance(policy, Policy)
+    assert policy.metrics == subject.metrics
+    observation, info = env.reset(seed=0)
+    done = False
+    for _ in range(33):
+        action, _ = policy.predict(observation, action_masks=info["action_mask"].astype(bool))
+        observation, _, done, _, info = env.step(action)
+        assert info["illegal"] == ""
+        if done:
+            break
+    assert done
+    assert info["accuracy"] >= env.settings.tau
+    assert (info["heads_pruned"] > 0) == (name not in NO_PRUNING)
+
+
+@pytest.mark.parametrize(("name", "variant"), CASES)
+def test_every_recipe_names_things_that_exist(name: str, variant: str) -> None:
+    recipe = POLICIES[name].recipe(variant)
+    assert all(metric in METRICS for metric in recipe.metrics)
+    phases: tuple[Phase, ...] = recipe.search + recipe.final
+    assert all(phase.penalty is None or phase.penalty in PENALTIES for phase in phases)
+
+
+def test_sb3_evaluates_a_baseline_unchanged() -> None:
+    env = gym.make("prune_env/Landscape-v0", tau=0.85)
+    policy = POLICIES["gate-gradient"].for_env(env)
+    mean, spread = evaluate_policy(policy, env, n_eval_episodes=2, warn=False)
+    assert mean > 0.1
+    assert spread == pytest.approx(0.0)
+
+
+def test_a_vector_environment_is_played_as_a_batch() -> None:
+    envs = gym.make_vec("prune_env/Landscape-v0", num_envs=3, tau=0.85)
+    policy = POLICIES["gradient"].for_env(envs)
+    observation, info = envs.reset(seed=0)
+    for _ in range(3):
+        masks = np.asarray(info["action_mask"], dtype=bool)
+        actions, _ = policy.predict(observation, action_masks=masks)
+        assert actions.shape == (3,)
+        assert len(set(actions.tolist())) == 1
+        observation, _, _, _, info = envs.step(actions)
+    envs.close()
+
+
+def test_listing_policies_imports_no_torch() -> None:
+    code = (
+        "import sys, prune_env.baselines; from prune_env.policy import POLICIES; "
+        "POLICIES['gradient']; POLICIES['greedy']; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,171 @@
+"""Search policies on landscapes small enough to check by hand, and within their budgets."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from prune_env.baselines.evolution import Evolution
+from prune_env.baselines.greedy import Greedy
+from prune_env.baselines.search import SearchPolicy
+from prune_env.env import HeadPruningEnv
+from prune_env.errors import SettingsError
+from prune_env.evaluation import Evaluation
+from prune_env.importance import DEFAULT_METRICS
+from prune_env.landscape import LandscapeEvaluator, landscape_subject
+from tests.baselines.support import observe, prune_all
+
+SEARCHES = [Greedy, Evolution]
+
+
+@dataclass
+class Costs:
+    """Accuracy 1 minus the cost of every pruned head, and a record of what was asked."""
+
+    costs: npt.NDArray[np.float64]
+    asked: list[bytes] = field(default_factory=list)
+    fingerprint: str = "costs"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.costs.shape
+
+    @property
+    def available(self) -> npt.NDArray[np.bool_]:
+        return np.ones(self.shape, dtype=bool)
+
+    @property
+    def evaluations(self) -> int:
+        return len(self.asked)
+
+    def accuracy(self, masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        return self.evaluate(masks).accuracy
+
+    def evaluate(self, masks: npt.NDArray[np.bool_]) -> Evaluation:
+        self.asked.extend(mask.tobytes() for mask in masks)
+        accuracy = 1 - (~masks * self.costs).sum((1, 2))
+        empty = np.zeros((len(masks), 1))
+        return Evaluation(
+            logits=empty[..., None].astype(np.float32),
+            labels=np.zeros(1, dtype=np.int64),
+            predictions=empty.astype(np.int64),
+            correct=empty.astype(bool),
+            margins=empty.astype(np.float32),
+            accuracy=np.round(accuracy, 2),  # so that the loss has ties to break
+            loss=1 - accuracy,
+        )
+
+
+COSTS = np.array([[0.031, 0.012, 0.2], [0.02, 0.4, 0.011]])
+
+
+def test_greedy_takes_the_cheapest_head_while_tau_holds() -> None:
+    policy = Greedy(evaluator=Costs(COSTS), budget=100)
+    observation = observe((2, 3), 4)  # tau = 0.85
+    # 0.01 twice: the lower loss wins; head 2 would cost the accuracy 0.2.
+    assert prune_all(policy, observation) == [5, 1, 3, 0, 6]
+
+
+def test_greedy_stops_above_tau() -> None:
+    policy = Greedy(evaluator=Costs(COSTS), budget=100)
+    observation = observe((2, 3), 4)
+    observation["status"][:2] = [1.0, 0.025]  # tau = 0.975
+    assert prune_all(policy, observation) == [5, 1, 6]
+
+
+def test_greedy_spends_what_is_left_before_it_gives_up() -> None:
+    costs = np.full((2, 8), 0.5)
+    costs[0, 3] = 0.0
+    evaluator = Costs(costs)
+    policy = Greedy(evaluator=evaluator, budget=40)
+    # A round tries ceil(40 / 14) = 3 heads; the only free one is found all the same.
+    assert prune_all(policy, observe((2, 8), 4)) == [3, 16]
+    assert len(evaluator.asked) <= 40
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_evolution_finds_the_largest_mask_of_a_small_problem(seed: int) -> None:
+    costs = np.array([[0.02, 0.03, 0.2, 0.2], [0.2, 0.04, 0.05, 0.2]])
+    policy = Evolution(evaluator=Costs(costs), budget=120, seed=seed)
+    assert sorted(prune_all(policy, observe((2, 4), 4))) == [0, 1, 5, 6, 8]
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+@pytest.mark.parametrize("budget", [1, 7, 60])
+def test_the_budget_holds_and_no_mask_is_asked_twice(kind: type[SearchPolicy], budget: int) -> None:
+    evaluator = Costs(np.random.default_rng(0).uniform(0, 0.02, (4, 6)))
+    prune_all(kind(evaluator=evaluator, budget=budget), observe((4, 6), 4))
+    assert len(evaluator.asked) == len(set(evaluator.asked)) <= budget
+    assert len(evaluator.asked) >= budget // 2
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_an_episode_ends_where_the_plan_does(kind: type[SearchPolicy]) -> None:
+    subject = landscape_subject(layers=4, heads=6, seed=1)
+    step = kind.recipe().prune_step or 1
+    env = HeadPruningEnv(subject, tau=0.85, prune_step=step, min_heads_per_layer=2)
+    calls: list[int] = []
+    policy = kind.for_env(env, seed=4).learn(
+        env, total_steps=1, max_evaluations=150, callback=lambda scorer: calls.append(scorer.left)
+    )
+    observation, info = env.reset(seed=0)
+    done = False
+    while not done:
+        action, _ = policy.predict(observation, action_masks=info["action_mask"].astype(bool))
+        observation, _, done, _, info = env.step(action)
+    assert info["ended"] == "stop"  # tau was never broken on the way
+    assert info["accuracy"] >= 0.85
+    assert info["heads_pruned"] >= 3
+    assert (env.mask.sum(1) >= 2).all()
+    assert calls == sorted(calls, reverse=True)
+    assert calls[-1] >= 0
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_a_search_beats_random_masks_of_its_budget(kind: type[SearchPolicy]) -> None:
+    gains = []
+    for seed in range(3):
+        evaluator = LandscapeEvaluator(layers=4, heads=8, seed=seed)
+        random = np.random.default_rng(seed)
+        masks = random.random((300, 4, 8)) > random.random((300, 1, 1)) * 0.8
+        holds = evaluator.accuracy(masks) >= 0.85
+        best = (~masks[holds]).sum((1, 2)).max(initial=0)
+        policy = kind(evaluator=evaluator, budget=300, seed=seed)
+        gains.append(len(prune_all(policy, observe((4, 8), 4))) - 1 - best)
+    assert min(gains) >= 0
+    assert sum(gains) >= 3
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_the_same_seed_gives_the_same_plan(kind: type[SearchPolicy]) -> None:
+    observation = observe((4, 6), 4)
+    plans = [
+        prune_all(kind(evaluator=LandscapeEvaluator(4, 6), budget=50, seed=seed), observation)
+        for seed in (0, 0, 1)
+    ]
+    assert plans[0] == plans[1] != plans[2]
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_a_callback_ends_the_search(kind: type[SearchPolicy]) -> None:
+    env = HeadPruningEnv(landscape_subject(layers=3, heads=4))
+    evaluator = Costs(np.zeros((3, 4)))
+    kind(evaluator=evaluator).learn(env, callback=lambda scorer: False)
+    assert len(evaluator.asked) <= 12
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_an_unpruned_model_below_tau_is_left_alone(kind: type[SearchPolicy]) -> None:
+    env = HeadPruningEnv(landscape_subject(layers=3, heads=4), tau=1.0)
+    policy = kind.for_env(env).learn(env)
+    observation, info = env.reset(seed=0)
+    assert int(policy.predict(observation)[0]) == 12
+    assert info["action_mask"].tolist() == [0] * 12 + [1]
+
+
+def test_bad_arguments_are_refused() -> None:
+    with pytest.raises(SettingsError, match="budget"):
+        Greedy(evaluator=Costs(COSTS), budget=0)
+    with pytest.raises(SettingsError, match="another model"):
+        Greedy(DEFAULT_METRICS, evaluator=Costs(COSTS)).predict(observe((3, 3), 4))
