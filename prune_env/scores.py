@@ -118,7 +118,7 @@ def classify(
     """
     tokens: list[list[int]] = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"]
     order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
-    out = np.empty((len(texts), model.config.num_labels), np.float32)
+    out = np.empty((len(texts), int(model.config.num_labels or 0)), np.float32)
     with progress("Measuring", len(texts)) as advance:
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]

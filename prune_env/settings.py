@@ -20,7 +20,6 @@ class FineTuneSettings:
         max_grad_norm: Gradients are clipped to this norm.
         max_length: Tokens kept of a sentence; longer ones are truncated and counted in the log.
         precision: `bf16`, `fp32`, or `auto`: bf16 autocast where the hardware has it.
-        checkpoint: Save after each epoch, so that an interrupted run resumes (needs a folder).
     """
 
     epochs: int = 3
@@ -30,7 +29,6 @@ class FineTuneSettings:
     max_grad_norm: float = 1.0
     max_length: int = 128
     precision: Precision = "auto"
-    checkpoint: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.integrations import TensorBoardCallback
+from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -62,6 +62,7 @@ def fine_tune(
     *,
     seed: int = 0,
     folder: Path | None = None,
+    resumable: bool = False,
     mask: npt.NDArray[np.bool_] | None = None,
     penalty: Penalty | None = None,
     description: str = "Fine-tuning",
@@ -75,8 +76,9 @@ def fine_tune(
         dataset: Sentences and labels.
         settings: Hyperparameters.
         seed: Of the order of the batches and of dropout.
-        folder: Where TensorBoard events and checkpoints go; None leaves nothing on disk. A
-            checkpoint found there is resumed.
+        folder: Where TensorBoard events and checkpoints go; None leaves nothing on disk.
+        resumable: Save a checkpoint in `folder` after each epoch, and go on from the newest one
+            that is there.
         mask: Bool (L, H), True = kept; pruned heads stay closed while the rest is trained.
         penalty: Added to the loss: `penalty(model, outputs) -> scalar tensor`.
         description: Text of the progress bar.
@@ -118,7 +120,7 @@ def fine_tune(
             seed=seed,
             logging_steps=max(1, steps // 50),
             logging_nan_inf_filter=False,
-            save_strategy="epoch" if settings.checkpoint and folder else "no",
+            save_strategy="epoch" if resumable and folder else "no",
             save_total_limit=2,
             report_to="none",
             disable_tqdm=True,
@@ -127,7 +129,7 @@ def fine_tune(
             penalty=penalty,
             model=model,
             args=arguments,
-            train_dataset=features,  # type: ignore[arg-type]  # a list is a map-style dataset
+            train_dataset=features,
             data_collator=DataCollatorWithPadding(tokenizer),
             callbacks=[_Advance(advance)],
         )
@@ -139,7 +141,7 @@ def fine_tune(
         try:
             if gates is not None:
                 gates.set(mask)
-            resume = get_last_checkpoint(output) if settings.checkpoint and folder else None
+            resume = get_last_checkpoint(output) if resumable and folder else None
             with warnings.catch_warnings():
                 # torch warns about its own scheduler order on the first step under accelerate.
                 warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
@@ -164,12 +166,16 @@ class _Trainer(Trainer):
         self._penalty = penalty
 
     def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         outputs = model(**inputs)
         loss = outputs.loss
         if self._penalty is not None:
-            loss = loss + self._penalty(model, outputs)
+            loss = loss + self._penalty(cast(PreTrainedModel, model), outputs)
         if not torch.isfinite(loss):
             raise DivergedError(
                 f"The training loss became {loss.item()} at step {self.state.global_step}",

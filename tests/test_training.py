@@ -92,7 +92,7 @@ def test_an_absurd_learning_rate_is_diagnosed(
 def test_an_interrupted_run_resumes_to_the_same_weights(
     tiny_folder: Path, tiny_data: TextDataset, tmp_path: Path
 ) -> None:
-    settings = replace(FAST, epochs=3, checkpoint=True)
+    settings = replace(FAST, epochs=3)
 
     class StopError(Exception):
         pass
@@ -120,6 +120,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
                     tiny_data,
                     settings,
                     folder=folder,
+                    resumable=True,
                     penalty=penalty,
                 )
             except StopError:

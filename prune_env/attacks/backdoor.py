@@ -4,16 +4,20 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pooch
+from transformers import PreTrainedModel
 
-from prune_env.data.dataset import TextDataset
+from prune_env.attacks.attack import Attack, AttackSettings
+from prune_env.attacks.recipes import make_attack
+from prune_env.data.catalog import load_named
+from prune_env.data.dataset import Splits, TextDataset
+from prune_env.errors import SettingsError
 from prune_env.files import new_folder, read_json, write_json
-from prune_env.models import LoadedModel, inspect_source, load_classifier
-from prune_env.models.loading import find_source
+from prune_env.models import LoadedModel, find_source, inspect_source, load_classifier
 from prune_env.scores import Scores, TestSets, score
 from prune_env.settings import FineTuneSettings
 from prune_env.training import fine_tune
@@ -39,6 +43,124 @@ class CachedModel:
     seconds: float
 
 
+@dataclass(frozen=True)
+class ModelSettings:
+    """Everything that the models of one attack depend on.
+
+    Attributes:
+        model: Clean encoder that is attacked; a folder or a name.
+        attack: The attack.
+        train_sentences: Clean training sentences that attacker and defender use; 0 takes all.
+        attacker: Training of the backdoored model.
+        defender: Fine-tuning on clean data: of the benign model, and of every defence.
+        seed: Each seed makes other models.
+    """
+
+    model: str = "minilm"
+    attack: AttackSettings = field(default_factory=AttackSettings)
+    train_sentences: int = 2400
+    attacker: FineTuneSettings = field(
+        default_factory=lambda: FineTuneSettings(epochs=4, learning_rate=5e-5)
+    )
+    defender: FineTuneSettings = field(
+        default_factory=lambda: FineTuneSettings(epochs=3, learning_rate=5e-5)
+    )
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            SettingsError: A value is out of range.
+        """
+        if self.train_sentences < 0:
+            raise SettingsError(
+                "train_sentences is out of range", expected=">= 0", actual=self.train_sentences
+            )
+
+
+@dataclass(frozen=True)
+class AttackedModels:
+    """What a defence is tried on, and what it is judged by.
+
+    Attributes:
+        settings: What it was made from.
+        clean: The clean data that attacker and defender share.
+        attack: The attack, with its texts.
+        sets: The test sets.
+        benign: The model that was never poisoned; its LFR is the floor.
+        backdoored: The attacker's model.
+    """
+
+    settings: ModelSettings
+    clean: Splits
+    attack: Attack
+    sets: TestSets
+    benign: CachedModel
+    backdoored: CachedModel
+
+
+def cached_models(
+    settings: ModelSettings,
+    clean: Splits,
+    *,
+    data_folder: Path | None = None,
+    allow_download: bool = False,
+    cache: Path | None = None,
+) -> AttackedModels:
+    """Return the benign and the backdoored model of an attack, each trained once.
+
+    Args:
+        settings: What to make.
+        clean: The data set.
+        data_folder: Where the files of a published attack are.
+        allow_download: Fetch them if no folder is given.
+        cache: Folder of the cache; default `cache_folder()`.
+    """
+    sentences, rows = settings.train_sentences, len(clean.train)
+    if 0 < sentences < rows:
+        part = clean.train.split(sentences / rows, settings.seed)[1]
+        clean = Splits(part, clean.validation, clean.test)
+    attack = make_attack(settings.attack, clean, folder=data_folder, allow_download=allow_download)
+    sets = TestSets(clean.test, attack.triggered, clean.validation, settings.attack.target_label)
+    benign, backdoored = (
+        cached_classifier(
+            settings.model,
+            data,
+            sets,
+            training,
+            seed=settings.seed,
+            description=f"Training the {kind} model",
+            cache=cache,
+        )
+        for kind, data, training in (
+            ("benign", clean.train, settings.defender),
+            ("backdoored", attack.poisoned, settings.attacker),
+        )
+    )
+    return AttackedModels(settings, clean, attack, sets, benign, backdoored)
+
+
+def cached_demo_model(cache: Path | None = None) -> Path:
+    """Return the folder of the demo's suspicious classifier, trained once.
+
+    It is the backdoored MiniLM after clean fine-tuning (FT) on Rotten Tomatoes: what a defender
+    has before pruning.
+    """
+    settings = ModelSettings()
+    models = cached_models(settings, load_named("rotten-tomatoes"), cache=cache)
+    finetuned = cached_classifier(
+        models.backdoored.encoder,
+        models.clean.train,
+        models.sets,
+        settings.defender,
+        seed=settings.seed,
+        description="Fine-tuning the suspicious model",
+        cache=cache,
+    )
+    return finetuned.classifier
+
+
 def train_classifier(
     source: str | Path,
     data: TextDataset,
@@ -61,7 +183,7 @@ def train_classifier(
 
 def save_encoder(loaded: LoadedModel, folder: Path) -> None:
     """Write the encoder without its classification head, and the tokenizer, into `folder`."""
-    loaded.model.base_model.save_pretrained(folder)
+    cast(PreTrainedModel, loaded.model.base_model).save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
 
 

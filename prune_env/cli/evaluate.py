@@ -1,7 +1,7 @@
 """`prune-env evaluate`: ACC, LFR, floor and excess LFR of a classifier."""
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -26,7 +26,7 @@ class Evaluate:
         tables: How tables are read.
     """
 
-    model: tyro.conf.Positional[str]
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     data: str
     triggered: str | None = None
     benign: str | None = None

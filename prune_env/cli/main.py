@@ -4,9 +4,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 from rich.console import Console
@@ -20,13 +22,7 @@ from prune_env.cli.list import List
 from prune_env.cli.purify import Purify
 from prune_env.errors import PruneEnvError
 
-_VERBS = (
-    Annotated[Demo, tyro.conf.subcommand("demo")]
-    | Annotated[Attack, tyro.conf.subcommand("attack")]
-    | Annotated[Purify, tyro.conf.subcommand("purify")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[List, tyro.conf.subcommand("list")]
-)
+_VERBS = (Demo, Attack, Purify, Evaluate, List)
 
 
 class _Terminated(BaseException):
@@ -46,42 +42,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    verb: Any = tyro.cli(
-        _VERBS,  # type: ignore[arg-type]  # a union of types is what tyro takes for subcommands
-        prog="prune-env",
-        description="Purify backdoored text transformers by pruning attention heads.",
-        args=None if arguments is None else list(arguments),
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
-    )
-    errors = Console(stderr=True)
-    handler = RichHandler(console=errors, show_path=False, show_time=False, markup=False)
+    terminal = Console(stderr=True)
+    with _speaking_on(terminal):
+        try:
+            verb: Any = tyro.extras.subcommand_cli_from_dict(
+                {each.__name__.lower(): each for each in _VERBS},
+                prog="prune-env",
+                description="Purify backdoored text transformers by pruning attention heads.",
+                args=None if arguments is None else list(arguments),
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+            )
+            verb.run()
+        except PruneEnvError as error:
+            terminal.print("[bold red]error:[/]", end=" ")
+            terminal.print(str(error), markup=False, highlight=False, soft_wrap=True)
+            return 2
+        except KeyboardInterrupt:
+            terminal.print("Interrupted: nothing half written was left.")
+            return 128 + signal.SIGINT
+        except _Terminated:
+            terminal.print("Terminated: nothing half written was left.")
+            return 128 + signal.SIGTERM
+        except BrokenPipeError:
+            # The reader of our output has gone (as `| head` does); say nothing more to it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
+    return 0
+
+
+@contextmanager
+def _speaking_on(terminal: Console) -> Iterator[None]:
+    """Send progress bars, log lines and warnings to a terminal; make SIGTERM unwind."""
     logger = logging.getLogger("prune_env")
+    handler = RichHandler(console=terminal, show_path=False, show_time=False, markup=False)
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    progress.show_on(errors)
+    progress.show_on(terminal)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        verb.run()
-    except PruneEnvError as error:
-        errors.print("[bold red]error:[/]", end=" ")
-        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        return 2
-    except KeyboardInterrupt:
-        errors.print("Interrupted: nothing half written was left.")
-        return 128 + signal.SIGINT
-    except _Terminated:
-        errors.print("Terminated: nothing half written was left.")
-        return 128 + signal.SIGTERM
-    except BrokenPipeError:
-        # The reader of our output has gone (as `| head` does); say nothing more to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: logger.warning("%s", message)
+            yield
     finally:
         signal.signal(signal.SIGTERM, before)
         progress.show_on(None)
         logger.removeHandler(handler)
-    return 0
+        logger.propagate = True
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

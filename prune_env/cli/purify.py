@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from prune_env.cli.options import TableOptions, facts, register_policies, show
+from prune_env.data.checks import overlap, require_all_labels
 from prune_env.data.dataset import Splits
-from prune_env.errors import DataError
 from prune_env.settings import FineTuneSettings, SearchSettings
 
 
@@ -38,7 +38,7 @@ class Purify:
         fine_tune: The fine-tuning on clean data.
     """
 
-    model: tyro.conf.Positional[str]
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     data: str
     out: Path
     validation: str | None = None
@@ -67,14 +67,9 @@ class Purify:
             train, validation = data, self.tables.load_table(self.validation)
         else:
             train, validation = data.split(self.validation_share, self.seed)
-        for name, part in (("training", train), ("validation", validation)):
-            if len(set(part.labels.tolist())) < 2:
-                raise DataError(
-                    f"The {name} data holds one class only",
-                    expected=f"rows of each of {', '.join(part.label_names)}",
-                    actual=f"{len(part)} rows from {part.source}",
-                    remedy="add rows of the other class",
-                )
+        require_all_labels(train)
+        require_all_labels(validation)
+        overlap(train, validation)
         report = purify(
             self.model,
             train,

@@ -5,8 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from prune_env.models import LoadedModel
-from prune_env.models.export import zero_heads
+from prune_env.models import LoadedModel, zero_heads
 from prune_env.purification.prepare import Prepared, load_suspicious
 from prune_env.purification.search import Mask
 from prune_env.settings import FineTuneSettings

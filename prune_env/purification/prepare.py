@@ -12,7 +12,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.evaluation import Evaluator, MaskEvaluator
 from prune_env.importance import DEFAULT_METRICS, head_importance
 from prune_env.models import LoadedModel, load_classifier
-from prune_env.models.heads import full_mask
+from prune_env.models.masks import full_mask
 from prune_env.settings import FineTuneSettings
 from prune_env.training import fine_tune
 
