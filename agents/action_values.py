@@ -1,8 +1,12 @@
 """The learned worth of every action: two small networks and the memory they are fitted on."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.agents import experience
+from prune_env.agents.experience import Experience
 from prune_env.agents.features import (
     STATUS,
     BoolArray,
@@ -19,9 +23,10 @@ Tensors = dict[str, npt.NDArray[np.generic]]
 class ActionValues:
     """Q(state, action) for any count of heads.
 
-    The value of pruning a head is a network over that head's features, the same for every head;
-    the value of STOP is another one over the pooled state. Both work in units of the largest
-    return seen, so that rewards of any size are learned at the same pace.
+    The value of pruning a head is a network over that head's features and what the agent has
+    experienced with it, the same for every head; the value of STOP is another one over the pooled
+    state. Both work in units of the largest return seen, so that rewards of any size are learned
+    at the same pace.
 
     Args:
         metrics: Number of importance metrics M in the observation.
@@ -31,15 +36,10 @@ class ActionValues:
     """
 
     def __init__(self, metrics: int, hidden: int, memory: int, rng: np.random.Generator) -> None:
-        self.metrics = metrics
-        self._networks = {
-            "head": QNetwork(metrics + 2 + STATUS, hidden, rng),
-            "stop": QNetwork(2 * metrics + STATUS, hidden, rng),
-        }
-        self._memories = {
-            "head": _Memory(memory, metrics + 2 + STATUS),
-            "stop": _Memory(memory, 2 * metrics + STATUS),
-        }
+        widths = {"head": metrics + 2 + STATUS + experience.WIDTH, "stop": 2 * metrics + STATUS}
+        self._experience = Experience()
+        self._networks = {kind: QNetwork(width, hidden, rng) for kind, width in widths.items()}
+        self._memories = {kind: _Memory(memory, width) for kind, width in widths.items()}
         self._scale = 0.0
 
     def __call__(self, observation: Observation, legal: BoolArray) -> FloatArray:
@@ -49,7 +49,7 @@ class ActionValues:
             observation: With a batch dimension of N.
             legal: Bool (N, L * H + 1).
         """
-        heads = self._networks["head"](head_features(observation))
+        heads = self._networks["head"](self._head_features(observation))
         stop = self._networks["stop"](pooled_features(observation))
         values: FloatArray = np.concatenate([heads, stop[:, None]], axis=1)
         values *= np.float32(self._scale)
@@ -58,21 +58,37 @@ class ActionValues:
 
     def features(self, observation: Observation, action: int) -> FloatArray:
         """Return what the value of `action` in a batch of one depends on."""
-        heads = head_features(observation)[0]
-        row: FloatArray = pooled_features(observation)[0] if action == len(heads) else heads[action]
+        heads = self._head_features(observation)[0]
+        row: FloatArray = heads[action] if action < len(heads) else pooled_features(observation)[0]
         return row
 
-    def remember(self, features: list[FloatArray], returns: FloatArray) -> None:
+    def witness(
+        self, before: Observation, action: int, reward: float, info: dict[str, Any]
+    ) -> None:
+        """Take one step into the experience with its head; see `Experience.add`."""
+        self._experience.add(before, action, reward, info)
+
+    def remember(self, features: list[FloatArray], stopped: bool, returns: FloatArray) -> None:
         """Add what the actions of an episode were worth.
+
+        Heads are remembered twice, with their experience and without, so that the network also
+        learns to judge the heads of a model that it has never played.
 
         Args:
             features: Of each action, as `features` gave them.
+            stopped: Whether the last action was STOP.
             returns: Float32 (T,), in units of the reward.
         """
+        self._experience.begin()
         self._scale = max(self._scale, float(np.abs(returns).max()))
-        for feature, value in zip(features, returns, strict=True):
-            kind = "stop" if len(feature) == 2 * self.metrics + STATUS else "head"
-            self._memories[kind].add(feature, value)
+        for index, (row, value) in enumerate(zip(features, returns, strict=True)):
+            if stopped and index == len(features) - 1:
+                self._memories["stop"].add(row, value)
+                continue
+            self._memories["head"].add(row, value)
+            unknown = row.copy()
+            unknown[-experience.WIDTH :] = 0
+            self._memories["head"].add(unknown, value)
 
     def fit(
         self, updates: int, batch_size: int, learning_rate: float, rng: np.random.Generator
@@ -95,17 +111,27 @@ class ActionValues:
     def state(self) -> Tensors:
         """Return copies of everything learned and remembered, by name."""
         tensors: Tensors = {"scale": np.array([self._scale])}
-        for kind in self._networks:
-            tensors |= {f"{kind}.{k}": v for k, v in self._networks[kind].state().items()}
-            tensors |= {f"{kind}.memory.{k}": v for k, v in self._memories[kind].state().items()}
+        for part, holder in self._parts().items():
+            tensors |= {f"{part}.{name}": value for name, value in holder.state().items()}
         return tensors
 
     def restore(self, tensors: Tensors) -> None:
         """Take over what `state` returned."""
         self._scale = float(tensors["scale"][0])
-        for kind in self._networks:
-            self._networks[kind].restore(_under(tensors, f"{kind}."))
-            self._memories[kind].restore(_under(tensors, f"{kind}.memory."))
+        for part, holder in self._parts().items():
+            prefix = f"{part}."
+            holder.restore(
+                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            )
+
+    def _head_features(self, observation: Observation) -> FloatArray:
+        known = self._experience.features(observation["importance"])
+        return np.concatenate([head_features(observation), known], axis=2)
+
+    def _parts(self) -> dict[str, Any]:
+        networks = {f"{kind}_network": network for kind, network in self._networks.items()}
+        memories = {f"{kind}_memory": memory for kind, memory in self._memories.items()}
+        return {"experience": self._experience, **networks, **memories}
 
 
 class _Memory:
@@ -140,7 +166,3 @@ class _Memory:
         self._added = int(tensors["added"][0])
         self._features[: self.filled] = tensors["features"]
         self._returns[: self.filled] = tensors["returns"]
-
-
-def _under(tensors: Tensors, prefix: str) -> Tensors:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -29,9 +29,12 @@ def legal_actions(observation: Observation) -> BoolArray:
         observation: With a batch dimension.
 
     Returns:
-        Bool (N, L * H + 1): a head is legal while it is kept and is not the last of its layer;
-        STOP, the last action, always is.
+        Bool (N, L * H + 1): what the observation says if it has a part `legal`; otherwise a head
+        is legal while it is kept and is not the last of its layer, and STOP, the last action,
+        always is.
     """
+    if "legal" in observation:
+        return observation["legal"] > 0.5
     kept = observation["mask"] > 0.5
     heads = kept & (kept.sum(axis=2, keepdims=True) > 1)
     stop = np.ones((len(kept), 1), bool)

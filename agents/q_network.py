@@ -51,15 +51,13 @@ class QNetwork:
         error = self._output(hidden) - targets
         slope = error * np.float32(2 / len(error))
         inner: FloatArray = slope[:, None] * self.weights["second"] * (1 - hidden**2)
-        self._step(
-            {
-                "first": features.T @ inner,
-                "first_bias": np.sum(inner, axis=0),
-                "second": slope @ hidden,
-                "second_bias": np.array([slope.sum()], np.float32),
-            },
-            learning_rate,
-        )
+        gradients: dict[str, FloatArray] = {
+            "first": features.T @ inner,
+            "first_bias": inner.sum(axis=0),
+            "second": (slope[:, None] * hidden).sum(axis=0),
+            "second_bias": np.array([slope.sum()], np.float32),
+        }
+        self._step(gradients, learning_rate)
         return float(np.mean(error**2))
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:

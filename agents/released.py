@@ -10,7 +10,7 @@ from prune_env.agents.features import BoolArray
 from prune_env.errors import SettingsError
 from prune_env.policy import Observation
 
-METRIC = "cls_variance"
+VARIANCES = ("cls_variance_released", "cls_variance")
 
 
 class ReleasedRule:
@@ -22,7 +22,8 @@ class ReleasedRule:
     `prune_step=10, backtrack=False`.
 
     Args:
-        metrics: Names of the importance metrics in the observation; must hold `cls_variance`.
+        metrics: Names of the importance metrics in the observation; must hold the [CLS] variance as
+            the published code computes it, `cls_variance_released`, or at least `cls_variance`.
         rng: Decides groups and random heads.
         epsilon: Probability of a random group.
         group: Heads in a group.
@@ -36,17 +37,18 @@ class ReleasedRule:
         epsilon: float = 0.1,
         group: int = 10,
     ) -> None:
-        if METRIC not in metrics:
+        held = [name for name in VARIANCES if name in metrics]
+        if not held:
             raise SettingsError(
                 "The released epsilon-greedy loop orders heads by [CLS] variance",
-                expected=f"'{METRIC}' among the metrics",
+                expected=f"{' or '.join(VARIANCES)} among the metrics",
                 actual=", ".join(metrics),
-                remedy=f"make the environment with metrics that hold '{METRIC}'",
+                remedy=f"make the environment with metrics that hold {VARIANCES[0]}",
             )
         self.epsilon = epsilon
         self.group = group
         self._rng = rng
-        self._column = list(metrics).index(METRIC)
+        self._column = list(metrics).index(held[0])
 
     def choose(
         self,

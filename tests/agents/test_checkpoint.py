@@ -1,0 +1,104 @@
+"""Agents on disk survive faults, and foreign files are never opened."""
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from prune_env.errors import StateError
+
+
+def _checkpoint(step: int) -> Checkpoint:
+    return Checkpoint("dqn", step, {"note": step}, {"a": np.arange(step % 7 + 1)})
+
+
+def test_comes_back_as_it_went(tmp_path: Path):
+    write_checkpoint(tmp_path, _checkpoint(5))
+    read = read_checkpoint(tmp_path)
+    assert (read.algorithm, read.step, read.spec) == ("dqn", 5, {"note": 5})
+    np.testing.assert_array_equal(read.tensors["a"], np.arange(6))
+
+
+def test_the_newest_two_stay(tmp_path: Path):
+    for step in (1, 2, 30, 4):
+        write_checkpoint(tmp_path, _checkpoint(step))
+    assert read_checkpoint(tmp_path).step == 30
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{step:012d}.{end}" for step in (4, 30) for end in ("json", "safetensors")
+    ]
+
+
+@pytest.mark.parametrize("end", ["json", "safetensors"])
+@pytest.mark.parametrize("fault", ["cut", "empty", "flipped", "gone"])
+def test_walks_back_past_a_damaged_one(tmp_path: Path, end: str, fault: str):
+    write_checkpoint(tmp_path, _checkpoint(1))
+    write_checkpoint(tmp_path, _checkpoint(2))
+    path = tmp_path / f"{2:012d}.{end}"
+    data = bytearray(path.read_bytes())
+    if fault == "gone":
+        path.unlink()
+    else:
+        data[len(data) // 2] ^= 0xFF
+        path.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "flipped": data}[fault])
+    assert read_checkpoint(tmp_path).step == 1
+
+
+@pytest.mark.parametrize("keep", range(0, 200, 17))
+def test_half_written_tensors_do_not_hide_the_older_checkpoint(tmp_path: Path, keep: int):
+    write_checkpoint(tmp_path, _checkpoint(1))
+    path = tmp_path / f"{1:012d}.safetensors"
+    (tmp_path / f"{2:012d}.safetensors").write_bytes(path.read_bytes()[:keep])
+    assert read_checkpoint(tmp_path).step == 1
+
+
+def test_says_what_is_wrong_with_each(tmp_path: Path):
+    write_checkpoint(tmp_path, _checkpoint(1))
+    (tmp_path / f"{1:012d}.safetensors").write_bytes(b"")
+    with pytest.raises(StateError, match=r"000000000001\.safetensors is damaged or missing"):
+        read_checkpoint(tmp_path)
+
+
+def test_another_format_is_refused(tmp_path: Path):
+    write_checkpoint(tmp_path, _checkpoint(1))
+    path = tmp_path / f"{1:012d}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    with pytest.raises(StateError, match=r"another format.*Actual: 99"):
+        read_checkpoint(tmp_path)
+
+
+def test_an_empty_folder_is_no_agent(tmp_path: Path):
+    with pytest.raises(StateError, match="No usable agent"):
+        read_checkpoint(tmp_path)
+
+
+class _Canary:
+    touched = False
+
+    def __reduce__(self):
+        return (setattr, (_Canary, "touched", True))
+
+
+def test_foreign_zips_are_never_opened(tmp_path: Path):
+    path = tmp_path / "model.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data", pickle.dumps(_Canary()))
+    with pytest.raises(StateError, match="pickled fields"):
+        read_checkpoint(path)
+    assert not _Canary.touched
+
+
+def test_a_full_disk_leaves_the_older_checkpoint(tmp_path: Path, monkeypatch):
+    write_checkpoint(tmp_path, _checkpoint(1))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("prune_env.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_checkpoint(tmp_path, _checkpoint(2))
+    assert read_checkpoint(tmp_path).step == 1
+    assert len(list(tmp_path.iterdir())) == 2
