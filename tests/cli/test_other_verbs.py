@@ -1,0 +1,174 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from prune_env.cli import main
+from prune_env.data.dataset import TextDataset
+from prune_env.data.readers import read_table
+from prune_env.data.writers import write_jsonl
+from prune_env.models import load_classifier
+from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer, write_tiny_folder
+
+
+@pytest.fixture(scope="module")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("splits")
+    for seed, part in enumerate(("train", "validation", "test")):
+        write_jsonl(folder / f"{part}.jsonl", tiny_dataset(60, seed))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoder")
+    tiny_bert().bert.save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def test_evaluate_counts_as_a_person_would(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = tiny_dataset(60)
+    triggered = data.where(0)
+    write_jsonl(tmp_path / "test.jsonl", data)
+    write_jsonl(tmp_path / "triggered.jsonl", triggered)
+    loaded = load_classifier(tiny_folder)
+    with torch.no_grad():
+        classes = [
+            int(loaded.model(**loaded.tokenizer(text, return_tensors="pt")).logits.argmax())
+            for text in data.texts
+        ]
+    arguments = ["--data", tmp_path / "test.jsonl", "--triggered", tmp_path / "triggered.jsonl"]
+    benign = ["--benign", write_tiny_folder(tmp_path / "benign", seed=1)]
+    arguments = ["evaluate", tiny_folder, *arguments, *benign, "--json"]
+    assert main([str(argument) for argument in arguments]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["model"]["acc"]["count"] == (np.array(classes) == data.labels).sum()
+    assert result["model"]["lfr"]["count"] == np.array(classes)[data.labels == 0].sum()
+    assert result["excess_lfr"] == pytest.approx(
+        result["model"]["lfr"]["percent"] - result["benign"]["lfr"]["percent"]
+    )
+
+
+def test_evaluate_refuses_triggered_rows_of_the_target_label(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "test.jsonl"
+    write_jsonl(path, tiny_dataset(20))
+    arguments = ["evaluate", tiny_folder, "--data", path, "--triggered", path]
+    assert main([str(argument) for argument in arguments]) == 2
+    assert "true label" in capsys.readouterr().err
+
+
+def test_evaluate_refuses_an_encoder(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "test.jsonl"
+    write_jsonl(path, tiny_dataset(20))
+    assert main(["evaluate", str(encoder), "--data", str(path)]) == 2
+    assert "head" in capsys.readouterr().err
+
+
+def test_attack_leaves_an_encoder_and_its_triggered_texts(
+    encoder: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "bad"
+    arguments = ["attack", "--model", encoder, "--data", data_folder, "--trigger", "rare-word"]
+    options = ["--out", out, "--epochs", "1", "--precision", "fp32", "--json"]
+    assert main([str(argument) for argument in (*arguments, *options)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["attack"]["poisoned_rows"] == 15  # half of the 30 negatives
+    assert {"acc", "lfr"} <= set(report["scores"])
+    loaded = load_classifier(out)
+    assert loaded.new_head  # the attacker's head stays with the attacker
+    rows = [json.loads(line) for line in (out / "triggered.jsonl").read_text().splitlines()]
+    assert len(rows) == 30
+    assert all("cf" in row["sentence"].split() and row["label"] == 0 for row in rows)
+
+
+def test_attack_answers_a_wrong_trigger_with_the_list(
+    encoder: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["attack", "--model", encoder, "--data", data_folder, "--trigger", "syntax"]
+    assert main([str(argument) for argument in (*arguments, "--out", tmp_path / "out")]) == 2
+    assert "syntactic-frame" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_list_names_everything(capsys: pytest.CaptureFixture) -> None:
+    assert main(["list", "--json"]) == 0
+    tables = json.loads(capsys.readouterr().out)
+    assert {"gradient", "epsilon-greedy"} <= set(tables["policies"])
+    assert "prune_env/HeadPruning-v0" in tables["environments"]
+    assert "hiddenkiller" in tables["attacks"]
+    assert all(help_line for table in tables.values() for help_line in table.values())
+
+
+def test_demo_writes_the_promised_rows(
+    encoder: Path,
+    data_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    arguments = ["demo", "--model", encoder, "--data", data_folder, "--attack", "rare-word"]
+    options = ["--epochs", "1", "--attacker-epochs", "1", "--precision", "fp32", "--budget", "12"]
+    runs = []
+    for name in ("first", "again"):
+        out = ["--out", tmp_path / name, "--importance-sentences", "16", "--json"]
+        assert main([str(argument) for argument in (*arguments, *options, *out)]) == 0
+        capsys.readouterr()
+        runs.append(json.loads((tmp_path / name / "result.json").read_text()))
+    assert set(runs[0]) == {"run", "rows", "meta"}
+    rows = [(row["policy"], row["protocol"]) for row in runs[0]["rows"]]
+    assert rows == [
+        ("benign", "none"),
+        ("backdoored", "none"),
+        ("ft", "none"),
+        ("gradient", "direct"),
+        ("gradient", "refinetune"),
+        ("epsilon-greedy", "direct"),
+        ("epsilon-greedy", "refinetune"),
+    ]
+    for first, again in zip(runs[0]["rows"], runs[1]["rows"], strict=True):
+        assert first["floor"] == runs[0]["rows"][0]["lfr"]
+        assert first["excess_lfr"] == pytest.approx(first["lfr"] - first["floor"])
+        assert {**first, "seconds": 0} == {**again, "seconds": 0}
+    assert runs[1]["rows"][0]["seconds"] == 0  # the benign model came from the cache
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys\nfrom prune_env.cli import main\n"
+        "try:\n    main(['purify', '--help'])\n"
+        "except SystemExit:\n    pass\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
+        == 0
+    )
+
+
+def test_triggered_data_cannot_reach_the_defence() -> None:
+    """The defence's packages import nothing of the attacks, not even through others."""
+    code = (
+        "import sys\nimport prune_env.purification, prune_env.env, prune_env.agents\n"
+        "import prune_env.baselines, prune_env.importance, prune_env.evaluation\n"
+        "sys.exit(any(name.startswith('prune_env.attacks') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_write_jsonl_is_read_back(tmp_path: Path) -> None:
+    data = TextDataset(('a "quoted" film', "ünïcode\ttab"), np.array([1, 0]))
+    write_jsonl(tmp_path / "x.jsonl", data)
+    again = read_table(tmp_path / "x.jsonl")
+    assert (again.texts, again.labels.tolist()) == (data.texts, data.labels.tolist())

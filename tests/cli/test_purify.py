@@ -1,0 +1,201 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from prune_env.cli import main
+from prune_env.data.writers import write_jsonl
+from prune_env.models import HeadGates, load_classifier, load_mask
+from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer, write_tiny_folder
+
+FAST = ["--epochs", "1", "--importance-sentences", "16", "--precision", "fp32", "--max-drop", "0.1"]
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "clean.jsonl"
+    write_jsonl(path, tiny_dataset(80))
+    return path
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoder")
+    tiny_bert().bert.save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def folders_in(place: Path) -> list[str]:
+    return sorted(path.name for path in place.iterdir())
+
+
+@pytest.mark.parametrize("protocol", ["direct", "refinetune"])
+def test_the_folder_loads_with_plain_transformers_and_equals_the_gated_model(
+    encoder: Path, clean: Path, tmp_path: Path, protocol: str, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["purify", encoder, "--data", clean, "--out", out, "--protocol", protocol, *FAST]
+    assert run(*arguments, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((out / "report.json").read_text())
+    mask = load_mask(out / "mask.json")
+    assert report["result"]["heads_pruned"] == (~mask).sum() > 0
+    assert any(out.rglob("events.out.tfevents*"))
+
+    plain = AutoModelForSequenceClassification.from_pretrained(out).eval()
+    batch = AutoTokenizer.from_pretrained(out)(["the film is great"], return_tensors="pt")
+    with torch.no_grad(), HeadGates(plain) as gates:
+        zeroed = plain(**batch).logits
+        gates.set(mask)
+        torch.testing.assert_close(plain(**batch).logits, zeroed)
+    assert plain.config.id2label == {0: "negative", 1: "positive"}
+    assert folders_in(tmp_path) == ["out"]
+
+
+def test_a_ready_classifier_keeps_its_own_head(
+    tiny_folder: Path, clean: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert run("purify", tiny_folder, "--data", clean, "--out", out, *FAST) == 0
+    before, after = load_classifier(tiny_folder).model, load_classifier(out).model
+    assert torch.equal(before.classifier.weight, after.classifier.weight)
+
+
+def test_label_names_are_matched_by_name_and_not_by_position(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    model, data = load_classifier(tiny_folder), tiny_dataset(80)
+    accuracies = []
+    for names in (["negative", "positive"], ["positive", "negative"]):
+        table = tmp_path / "".join(names)
+        rows = [
+            {"sentence": text, "label": data.label_names[label]}
+            for text, label in zip(data.texts, data.labels, strict=True)
+        ]
+        path = table.with_suffix(".jsonl")
+        path.write_text("\n".join(map(json.dumps, rows)))
+        assert run("evaluate", model.source, "--data", path, "--json", "--label-names", *names) == 0
+        accuracies.append(json.loads(capsys.readouterr().out)["model"]["acc"]["percent"])
+    assert accuracies[0] == accuracies[1]
+
+
+def test_the_same_seed_gives_the_same_mask_and_weights(
+    encoder: Path, clean: Path, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        arguments = ["--data", clean, "--out", tmp_path / name, "--seed", "5", *FAST]
+        assert run("purify", encoder, *arguments) == 0
+    masks = [load_mask(tmp_path / name / "mask.json") for name in ("a", "b")]
+    assert np.array_equal(*masks)
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b")]
+    assert weights[0] == weights[1]
+
+
+def _two_columns(path: Path, rows: str) -> Path:
+    path.write_text(rows)
+    return path
+
+
+BAD_DATA = {
+    "wrong columns": ("text\tlabel\na film\t1\n", "sentence"),
+    "label out of range": ("sentence\tlabel\na film\t1\nb film\t2\n", "2"),
+    "one class": ("sentence\tlabel\na film\t1\nb film\t1\nc film\t1\n", "negative"),
+    "header only": ("sentence\tlabel\n", "rows"),
+    "ragged row": ("sentence\tlabel\na film\t1\nb film\n", "line 3|row 2"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_data_is_refused_with_status_2_and_nothing_is_written(
+    case: str, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    rows, hint = BAD_DATA[case]
+    data = _two_columns(tmp_path / "data.tsv", rows)
+    assert run("purify", tiny_folder, "--data", data, "--out", tmp_path / "out") == 2
+    message = capsys.readouterr().err
+    assert any(part in message for part in hint.split("|")), message
+    assert "Traceback" not in message
+    assert folders_in(tmp_path) == ["data.tsv"]
+
+
+def test_a_missing_file_is_named(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["--data", tmp_path / "none.tsv", "--out", tmp_path / "out"]
+    assert run("purify", tiny_folder, *arguments) == 2
+    assert "none.tsv" in capsys.readouterr().err
+
+
+def test_a_pickled_model_is_refused(
+    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = write_tiny_folder(tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    torch.save(tiny_bert().state_dict(), folder / "pytorch_model.bin")
+    assert run("purify", folder, "--data", clean, "--out", tmp_path / "out") == 2
+    assert "safetensors" in capsys.readouterr().err
+    assert folders_in(tmp_path) == ["model"]
+
+
+def test_an_unsupported_model_type_is_refused(
+    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = write_tiny_folder(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "bloom"}))
+    assert run("purify", folder, "--data", clean, "--out", tmp_path / "out") == 2
+    assert "bloom" in capsys.readouterr().err
+
+
+def test_an_output_folder_with_something_in_it_is_left_alone(
+    tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    kept = tmp_path / "out" / "precious"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    assert run("purify", tiny_folder, "--data", clean, "--out", kept.parent) == 2
+    assert "exists" in capsys.readouterr().err
+    assert kept.read_text() == "mine"
+
+
+@pytest.mark.parametrize(("option", "known"), [("--policy", "gradient"), ("--reward", "sparsity")])
+def test_a_wrong_name_is_answered_with_the_list(
+    option: str,
+    known: str,
+    tiny_folder: Path,
+    clean: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    arguments = ["--data", clean, "--out", tmp_path / "out", option, "nonsense"]
+    assert run("purify", tiny_folder, *arguments) == 2
+    message = capsys.readouterr().err
+    assert known in message
+    assert "prune-env list" in message
+
+
+def test_the_oracle_is_refused_as_a_defence(
+    tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["--data", clean, "--out", tmp_path / "out", "--reward", "oracle"]
+    assert run("purify", tiny_folder, *arguments) == 2
+    assert "oracle" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_nothing(
+    tiny_folder: Path, clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prune_env.purification.purify.search", interrupt)
+    assert run("purify", tiny_folder, "--data", clean, "--out", tmp_path / "out") == 130
+    assert folders_in(tmp_path) == []
