@@ -79,6 +79,7 @@ class BatchCore:
         self.random = [np.random.default_rng() for _ in range(num_envs)]
         self._steps = [0] * num_envs
         self._scores = np.zeros((num_envs, len(reward.terms)))
+        self._first_scores = np.zeros_like(self._scores)
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
@@ -118,6 +119,7 @@ class BatchCore:
             self._steps[slot] = 0
         self._run({slot: self.episode(slot).start() for slot in slots})
         self._score(slots)
+        self._first_scores[list(slots)] = self._scores[list(slots)]
         terms = np.zeros(len(self.reward.terms))
         return [(self.observe(slot), self._info(slot, terms)) for slot in slots]
 
@@ -162,6 +164,46 @@ class BatchCore:
         if episode is None:
             raise StateError("No episode has begun", remedy="call reset before step")
         return episode
+
+    def total_reward(self, slot: int) -> float:
+        """Return what the episode in a slot has paid so far."""
+        return float((self._scores[slot] - self._first_scores[slot]).sum())
+
+    def save(self) -> list[dict[str, Any]]:
+        """Return every slot as plain values, as JSON holds them, for a checkpoint."""
+        return [
+            {
+                "episode": None if episode is None else episode.save(),
+                "random": self.random[slot].bit_generator.state,
+                "steps": self._steps[slot],
+                "scores": self._scores[slot].tolist(),
+                "first_scores": self._first_scores[slot].tolist(),
+            }
+            for slot, episode in enumerate(self.episodes)
+        ]
+
+    def restore(self, saved: Sequence[Mapping[str, Any]]) -> None:
+        """Go on from what `save` returned, in a core made with the same arguments.
+
+        Raises:
+            StateError: The number of slots, the models or the rewards differ.
+        """
+        if len(saved) != self.num_envs:
+            raise StateError(
+                "The checkpoint holds another number of episodes",
+                expected=self.num_envs,
+                actual=len(saved),
+                remedy="resume with the num_envs that it was saved with",
+            )
+        for slot, values in enumerate(saved):
+            self.random[slot].bit_generator.state = values["random"]
+            self._steps[slot] = values["steps"]
+            self._scores[slot] = values["scores"]
+            self._first_scores[slot] = values["first_scores"]
+            episode = values["episode"]
+            self.episodes[slot] = episode and Episode.restore(
+                episode, self.pool.find(episode["model"]), self.settings
+            )
 
     def observe(self, slot: int) -> Observation:
         """Return the observation of a slot, in arrays that nobody else holds."""

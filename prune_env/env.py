@@ -17,6 +17,7 @@ from prune_env.observation import DEFAULT_OBSERVATION
 from prune_env.policy import Observation
 from prune_env.render import draw
 from prune_env.reward import Reward, WeightedSum
+from prune_env.state import State, Validation, state_of, validate
 from prune_env.subject import Mask, Subject
 
 if TYPE_CHECKING:
@@ -279,6 +280,15 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
     def accuracy(self) -> float:
         """Accuracy on clean validation data under `mask`."""
         return self.episode.accuracy
+
+    @property
+    def state(self) -> State:
+        """All that is needed to play this episode again, see `prune_env.state`."""
+        return state_of(self)
+
+    def validate(self, state: State) -> Validation:
+        """Play a state again, in a fork of this environment, and say what differs."""
+        return validate(state, self)
 
     def fork(self) -> "HeadPruningEnv":
         """Return an independent environment in the same state; the model is shared."""

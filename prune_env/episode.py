@@ -1,8 +1,8 @@
 """The rules of one episode, apart from who plays it and who computes the accuracies."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -145,6 +145,37 @@ class Episode:
             if len(self.group) == self.settings.prune_step:
                 yield from self._check_group()
         self._list_legal()
+
+    def save(self) -> dict[str, Any]:
+        """Return the episode as plain values, as JSON holds them."""
+        return {
+            "model": self.board.subject.name,
+            "trial": self.trial.tolist(),
+            "mask": self.mask.tolist(),
+            "group": list(self.group),
+            "accuracy": self.accuracy,
+            "base_accuracy": self.base_accuracy,
+            "evaluations": self.evaluations,
+            "actions": list(self.actions),
+            "illegal": self.illegal,
+            "ended": self.ended,
+        }
+
+    @classmethod
+    def restore(cls, saved: Mapping[str, Any], board: Board, settings: EpisodeSettings) -> Self:
+        """Return the episode that `save` described."""
+        episode = cls(board, settings)
+        episode.trial[:] = saved["trial"]
+        episode.mask[:] = saved["mask"]
+        episode.group = list(saved["group"])
+        episode.accuracy = saved["accuracy"]
+        episode.base_accuracy = saved["base_accuracy"]
+        episode.evaluations = saved["evaluations"]
+        episode.actions = list(saved["actions"])
+        episode.illegal = saved["illegal"]
+        episode.ended = saved["ended"]
+        episode._list_legal()
+        return episode
 
     def _check_group(self) -> Scoring:
         """Look at the accuracy; below tau, restore heads until it holds, and end."""

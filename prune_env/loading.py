@@ -4,7 +4,7 @@ import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +94,7 @@ def make_core(
         sources = [model] if pool is None else list(pool)
         subjects = [find_subject(source, data, metrics) for source in sources if source is not None]
     return BatchCore(
-        Pool(subjects),
+        Pool(subjects, partial(find_subject, data=data, metrics=metrics)),
         settings,
         make_reward(reward),
         make_observation(observation),

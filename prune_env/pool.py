@@ -1,6 +1,6 @@
 """The models that episodes draw from, laid out on one grid."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,7 @@ class Pool:
 
     Args:
         subjects: At least one, with the same metrics and different names.
+        resolve: Finds a subject that the pool does not hold by name; None finds nothing else.
 
     Attributes:
         shape: Layers and heads of the grid: the largest of each.
@@ -60,9 +61,12 @@ class Pool:
         SettingsError: There is no subject, or names or metrics do not fit together.
     """
 
-    def __init__(self, subjects: Sequence[Subject]) -> None:
+    def __init__(
+        self, subjects: Sequence[Subject], resolve: Callable[[str], Subject] | None = None
+    ) -> None:
         if not subjects:
             raise SettingsError("The pool holds no model", remedy="give at least one")
+        self.resolve = resolve
         self.metrics = subjects[0].metrics
         self.shape = (
             max(subject.shape[0] for subject in subjects),
@@ -115,8 +119,11 @@ class Pool:
 
         Raises:
             UnknownNameError: No subject has this name.
+            SettingsError: The subject of this name is none of the pool and does not fit.
         """
         for board in self.boards:
             if board.subject.name == name:
                 return board
-        raise UnknownNameError("model of the pool", name, self.names)
+        if self.resolve is None:
+            raise UnknownNameError("model of the pool", name, self.names)
+        return self.lay_out(self.resolve(name))

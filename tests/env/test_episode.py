@@ -1,0 +1,213 @@
+"""The rules of an episode."""
+
+import numpy as np
+import pytest
+
+from prune_env.episode import EpisodeSettings
+from prune_env.errors import SettingsError, StateError
+from tests.env.support import PrescribedEvaluator, env_over, falls_by
+
+STOP = 8
+
+
+def test_accuracy_is_looked_at_after_every_group():
+    evaluator = PrescribedEvaluator(falls_by(0.0))
+    env = env_over(evaluator, prune_step=3)
+    env.reset()
+    asked = []
+    for action in (0, 1, 4, 5):
+        asked.append(env.step(action)[4]["evaluations"])
+    assert asked == [0, 0, 1, 1]
+    assert evaluator.evaluations == 2  # the unpruned model, one group
+
+
+def test_unchecked_heads_show_in_the_observation_only():
+    env = env_over(PrescribedEvaluator(falls_by(0.0)), prune_step=2)
+    env.reset()
+    observation, reward, _, _, info = env.step(5)
+    assert observation["mask"][1, 1] == 0
+    assert info["mask"].all()
+    assert (info["heads_pruned"], info["unchecked"], reward) == (0, 1, 0.0)
+    _, reward, _, _, info = env.step(6)
+    assert (info["heads_pruned"], info["unchecked"], reward) == (2, 0, 2 / 8)
+
+
+def test_a_failed_group_is_restored_last_pruned_first():
+    # Four heads may go at 0.1 each; with its second group the episode has pruned six.
+    evaluator = PrescribedEvaluator(falls_by(0.1))
+    env = env_over(evaluator, prune_step=3, tau=0.55, min_heads_per_layer=0)
+    env.reset()
+    for action in (0, 1, 2, 7, 6):
+        _, _, terminated, _, _ = env.step(action)
+        assert not terminated
+    observation, reward, terminated, truncated, info = env.step(5)
+    assert (terminated, truncated, info["ended"]) == (True, False, "tau")
+    assert sorted(zip(*np.nonzero(~info["mask"]), strict=True)) == [(0, 0), (0, 1), (0, 2), (1, 3)]
+    assert info["accuracy"] == pytest.approx(0.6)
+    assert info["evaluations"] == 1 + 3
+    assert reward == 1 / 8
+    assert (observation["mask"] == info["mask"]).all()
+
+
+def test_without_backtracking_the_whole_group_is_restored():
+    evaluator = PrescribedEvaluator(falls_by(0.1))
+    env = env_over(evaluator, prune_step=3, tau=0.55, backtrack=False, min_heads_per_layer=0)
+    env.reset()
+    for action in (0, 1, 2, 7, 6, 5):
+        _, _, terminated, _, info = env.step(action)
+    assert terminated
+    assert info["heads_pruned"] == 3
+    assert info["evaluations"] == 2
+
+
+def test_stop_checks_the_open_group():
+    env = env_over(PrescribedEvaluator(falls_by(0.1)), prune_step=4, tau=0.85)
+    env.reset()
+    env.step(0)
+    env.step(1)
+    _, _, terminated, _, info = env.step(STOP)
+    assert terminated
+    assert info["ended"] == "tau"
+    assert info["heads_pruned"] == 1
+    assert info["accuracy"] >= 0.85
+
+
+def test_the_mask_satisfies_tau_whenever_the_episode_is_cut():
+    env = env_over(PrescribedEvaluator(falls_by(0.1)), prune_step=4, tau=0.85)
+    env.reset()
+    for action in (0, 1, 2):
+        info = env.step(action)[4]
+        assert env.evaluator.accuracy(info["mask"][None])[0] >= 0.85
+        assert env.evaluator.accuracy(env.mask[None])[0] >= 0.85
+
+
+def test_a_budget_ends_the_episode_with_a_checked_mask():
+    env = env_over(PrescribedEvaluator(falls_by(0.1)), prune_step=3, tau=0.85, max_evaluations=1)
+    env.reset()
+    env.step(0)
+    env.step(1)
+    observation, _, terminated, truncated, info = env.step(4)
+    assert (terminated, truncated) == (True, False)
+    assert info["evaluations"] == 1
+    assert info["mask"].all()  # there was no evaluation left to find a part of the group
+    assert observation["status"][3] == 0
+
+
+def test_a_budget_counts_down_in_the_observation():
+    env = env_over(PrescribedEvaluator(falls_by(0.0)), max_evaluations=4)
+    observation, _ = env.reset()
+    left = [observation["status"][3]]
+    for action in (0, 1, 4):
+        observation, _, terminated, _, _ = env.step(action)
+        left.append(observation["status"][3])
+    assert left == [1, 0.75, 0.5, 0.25]
+    assert not terminated
+    _, _, terminated, _, info = env.step(5)
+    assert terminated
+    assert info["ended"] == "budget"
+    assert info["heads_pruned"] == 4
+
+
+def test_below_tau_from_the_start_only_stop_is_legal():
+    env = env_over(PrescribedEvaluator(falls_by(0.1, start=0.8)), tau=0.85)
+    observation, info = env.reset()
+    assert info["action_mask"].tolist() == [0] * 8 + [1]
+    assert observation["status"][1] < 0
+    info = env.step(3)[4]
+    assert info["illegal"] == "the unpruned model is below tau"
+    _, reward, terminated, _, info = env.step(STOP)
+    assert (terminated, info["ended"], info["is_success"], reward) == (True, "stop", False, 0.0)
+    assert info["mask"].all()
+
+
+def test_every_layer_keeps_its_least_number_of_heads():
+    env = env_over(PrescribedEvaluator(falls_by(0.0)), min_heads_per_layer=2)
+    _, info = env.reset()
+    env.step(0)
+    info = env.step(2)[4]
+    assert info["action_mask"].tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1]
+    assert env.step(1)[4]["illegal"] == "the layer keeps no more heads than it must"
+
+
+def test_all_heads_may_go_where_a_user_allows_it():
+    env = env_over(PrescribedEvaluator(falls_by(0.0)), min_heads_per_layer=0)
+    env.reset()
+    for action in range(8):
+        info = env.step(action)[4]
+    assert info["heads_pruned"] == 8
+    assert info["action_mask"].tolist() == [0] * 8 + [1]
+
+
+@pytest.mark.parametrize(
+    ("action", "reason"),
+    [
+        (9, "out of range"),
+        (-1, "out of range"),
+        (2**70, "out of range"),
+        (3.0, "not a whole number"),
+        (float("nan"), "not a whole number"),
+        (np.float32(2), "not a whole number"),
+        (True, "not a whole number"),
+        (None, "not a whole number"),
+        ("3", "not a whole number"),
+        ([1, 2], "not a whole number"),
+        ([[1], [2, 3]], "not a whole number"),
+        (5, "already pruned"),
+    ],
+)
+def test_an_illegal_action_changes_nothing_and_is_reported(action, reason):
+    evaluator = PrescribedEvaluator(falls_by(0.0))
+    env = env_over(evaluator)
+    env.reset()
+    before = env.step(5)
+    asked = evaluator.evaluations
+    observation, reward, terminated, truncated, info = env.step(action)
+    assert info["illegal"] == reason
+    assert (reward, terminated, truncated) == (0.0, False, False)
+    assert evaluator.evaluations == asked
+    for part, value in observation.items():
+        assert (value == before[0][part]).all()
+    assert (info["mask"] == before[4]["mask"]).all()
+    assert env.step(6)[4]["illegal"] == ""
+
+
+@pytest.mark.parametrize("action", [np.int64(5), np.array(5), np.array([5]), np.uint8(5)])
+def test_whole_numbers_of_any_kind_are_actions(action):
+    env = env_over(PrescribedEvaluator(falls_by(0.0)))
+    env.reset()
+    assert env.step(action)[4]["heads_pruned"] == 1
+
+
+def test_play_out_of_order_is_an_error():
+    env = env_over(PrescribedEvaluator(falls_by(0.0)))
+    with pytest.raises(StateError, match="call reset"):
+        env.step(0)
+    env.reset()
+    env.step(STOP)
+    with pytest.raises(StateError, match="has ended"):
+        env.step(0)
+    env.reset()
+    env.step(0)
+
+
+def test_tau_is_kept_at_equality():
+    env = env_over(PrescribedEvaluator(lambda mask: 17 / 20), tau=0.85)
+    env.reset()
+    assert not env.step(0)[2]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"tau": 85},
+        {"tau": -0.1},
+        {"tau": float("nan")},
+        {"prune_step": 0},
+        {"prune_step": 1.5},
+        {"min_heads_per_layer": -1},
+        {"max_evaluations": 0},
+    ],
+)
+def test_settings_are_checked(settings):
+    with pytest.raises(SettingsError):
+        EpisodeSettings(**settings)
