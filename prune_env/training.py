@@ -149,6 +149,10 @@ def fine_tune(
         finally:
             if gates is not None:
                 gates.remove()
+            # accelerate leaves its bf16 autocast round `forward`: whoever measures the model
+            # afterwards would measure it in bf16.
+            vars(model).pop("forward", None)
+            vars(model).pop("_original_forward", None)
             model.eval()
     return TrainResult(
         steps=outcome.global_step,

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DivergedError, SettingsError
@@ -127,6 +128,18 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
                 assert any(folder.glob("checkpoint-16"))
         weights.append(torch.cat([p.detach().flatten() for p in loaded.model.parameters()]))
     assert torch.equal(weights[0], weights[1])
+
+
+def test_the_model_computes_in_fp32_after_a_bf16_training(
+    tiny_model: LoadedModel, tiny_data: TextDataset, tmp_path: Path
+) -> None:
+    settings = replace(FAST, epochs=1, precision="bf16")
+    fine_tune(tiny_model.model, tiny_model.tokenizer, tiny_data, settings)
+    tiny_model.model.save_pretrained(tmp_path)
+    fresh = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    batch = tiny_model.tokenizer(["the film is great"], return_tensors="pt")
+    with torch.no_grad():
+        assert torch.equal(tiny_model.model(**batch).logits, fresh(**batch).logits)
 
 
 def test_nothing_is_printed_and_events_are_written(
