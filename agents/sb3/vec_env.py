@@ -1,0 +1,203 @@
+"""The environment as Stable-Baselines3 wants it: one model, N masks scored together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
+
+from prune_env.core import BatchCore
+from prune_env.env import HeadPruningEnv
+from prune_env.errors import SettingsError
+from prune_env.evaluation import Evaluator
+from prune_env.policy import Observation
+from prune_env.render import draw
+from prune_env.subject import Mask
+
+
+class PruneVecEnv(VecEnv):
+    """A Stable-Baselines3 `VecEnv` over the core that all environments share.
+
+    Each episode is what `HeadPruningEnv` would play for the same seed and actions. An ended
+    episode begins anew in the same step; its last observation is in
+    `info["terminal_observation"]`, whether it was cut off in `info["TimeLimit.truncated"]`, and
+    its return and length in `info["episode"]`, as `Monitor` gives them.
+
+    Args:
+        core: The episodes; take that of `gym.make_vec`, or use `beside`.
+        render_mode: None or `"rgb_array"`.
+
+    Example:
+        >>> import gymnasium as gym, prune_env
+        >>> envs = gym.make_vec("prune_env/Landscape-v0", num_envs=4)
+        >>> vec_env = PruneVecEnv(envs.unwrapped.core)
+        >>> vec_env.reset()["mask"].shape
+        (4, 6, 12)
+    """
+
+    def __init__(self, core: BatchCore, render_mode: str | None = None) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise SettingsError("render_mode", expected="None or 'rgb_array'", actual=render_mode)
+        self.core = core
+        self._render_mode = render_mode
+        self._lengths = [0] * core.num_envs
+        self._actions: npt.NDArray[np.int64] = np.zeros(core.num_envs, np.int64)
+        super().__init__(core.num_envs, core.observation_space, core.action_space)
+
+    @classmethod
+    def beside(cls, env: gym.Env[Any, Any], num_envs: int) -> "PruneVecEnv":
+        """Return N new episodes of what a single environment plays, on the same models.
+
+        Args:
+            env: A `HeadPruningEnv`, wrapped by nothing but `gym.make`.
+            num_envs: N.
+
+        Raises:
+            SettingsError: `env` is another environment.
+        """
+        single = env.unwrapped
+        if not isinstance(single, HeadPruningEnv):
+            raise SettingsError(
+                "Only a head-pruning environment can be vectorised here",
+                expected="HeadPruningEnv",
+                actual=type(single).__name__,
+                remedy="use stable_baselines3.common.env_util.make_vec_env",
+            )
+        limit = env.spec.max_episode_steps if env.spec is not None else None
+        core = BatchCore(
+            single.core.pool,
+            single.core.settings,
+            single.core.reward,
+            single.core.parts,
+            num_envs=num_envs,
+            max_episode_steps=limit,
+        )
+        return cls(core, single.render_mode if single.render_mode == "rgb_array" else None)
+
+    def reset(self) -> Observation:
+        """Begin N episodes, with the seeds and options that were set before, and stack them."""
+        observations = []
+        for slot, (seed, options) in enumerate(zip(self._seeds, self._options, strict=True)):
+            observation, info = self.core.reset([seed], options, [slot])[0]
+            observations.append(observation)
+            self.reset_infos[slot] = info
+            self._lengths[slot] = 0
+        self._reset_seeds()
+        self._reset_options()
+        return _stack(observations)
+
+    def step_async(self, actions: npt.NDArray[np.int64]) -> None:
+        """Take note of one action per episode."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Take the actions; episodes that end begin anew."""
+        outcomes = self.core.step(list(self._actions))
+        observations = [outcome.observation for outcome in outcomes]
+        rewards = np.array([outcome.reward for outcome in outcomes], np.float32)
+        dones = np.array([outcome.terminated or outcome.truncated for outcome in outcomes])
+        infos = [outcome.info for outcome in outcomes]
+        for slot, (outcome, info) in enumerate(zip(outcomes, infos, strict=True)):
+            self._lengths[slot] += 1
+            info["TimeLimit.truncated"] = outcome.truncated and not outcome.terminated
+            if dones[slot]:
+                info["terminal_observation"] = outcome.observation
+                info["episode"] = {"r": self.core.total_reward(slot), "l": self._lengths[slot]}
+        ended = np.flatnonzero(dones).tolist()
+        for slot, (observation, info) in zip(ended, self.core.reset(slots=ended), strict=True):
+            observations[slot], self.reset_infos[slot] = observation, info
+            self._lengths[slot] = 0
+        return _stack(observations), rewards, dones, infos
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Return which actions are legal, bool (N, L * H + 1)."""
+        return self.core.action_masks()
+
+    def save(self) -> dict[str, Any]:
+        """Return every episode as plain values, as JSON holds them, for a checkpoint."""
+        return {"core": self.core.save(), "lengths": list(self._lengths)}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what `save` returned.
+
+        Raises:
+            StateError: The number of episodes, the models or the rewards differ.
+        """
+        self.core.restore(saved["core"])
+        self._lengths = list(saved["lengths"])
+
+    def close(self) -> None:
+        """Do nothing: the models belong to others too."""
+
+    def get_images(self) -> Sequence[npt.NDArray[np.uint8] | None]:
+        """Return a picture of each episode, uint8 (480, 480, 3)."""
+        return self.env_method("render")
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Return `render_mode`, `metrics`, `shape`, `mask`, `accuracy`, `evaluator` or a method."""
+        return [getattr(slot, attr_name) for slot in self._slots(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Refuse: the episodes share what they stand on.
+
+        Raises:
+            SettingsError: Always.
+        """
+        raise SettingsError(
+            f"Cannot set '{attr_name}' of a running environment", remedy="make a new one"
+        )
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
+    ) -> list[Any]:
+        """Call `action_masks` or `render` of single episodes."""
+        return [getattr(slot, method_name)(*method_args, **kwargs) for slot in self._slots(indices)]
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """Return True for `Monitor`, whose work is done here, and False for all others."""
+        return [issubclass(wrapper_class, Monitor) for _ in self._slots(indices)]
+
+    def _slots(self, indices: VecEnvIndices) -> list["_Slot"]:
+        chosen = self._get_indices(indices)
+        return [_Slot(self.core, slot, self._render_mode) for slot in chosen]
+
+
+class _Slot:
+    """One episode, with the attributes and methods that callers of a `VecEnv` ask for."""
+
+    def __init__(self, core: BatchCore, slot: int, render_mode: str | None) -> None:
+        self._core = core
+        self._slot = slot
+        self.render_mode = render_mode
+        self.metrics = core.pool.metrics
+        self.shape = core.pool.shape
+
+    @property
+    def mask(self) -> Mask:
+        return self._core.episode(self._slot).mask.copy()
+
+    @property
+    def accuracy(self) -> float:
+        return self._core.episode(self._slot).accuracy
+
+    @property
+    def evaluator(self) -> Evaluator:
+        episode = self._core.episodes[self._slot]
+        board = self._core.pool.boards[0] if episode is None else episode.board
+        return board.subject.evaluator
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        return self._core.episode(self._slot).legal.copy()
+
+    def render(self) -> Any:
+        return draw(self._core.episode(self._slot), self.metrics, "rgb_array")
+
+
+def _stack(observations: Sequence[Observation]) -> Observation:
+    return {part: np.stack([one[part] for one in observations]) for part in observations[0]}
