@@ -10,7 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_dir
+
 from prune_env.errors import OutputExistsError, StateError
+
+
+def cache_folder() -> Path:
+    """Return where things that are made once are kept: $PRUNE_ENV_CACHE, or the user's cache."""
+    chosen = os.environ.get("PRUNE_ENV_CACHE")
+    return Path(chosen) if chosen else Path(user_cache_dir("prune-env"))
 
 
 def sha256_of(path: Path) -> str:

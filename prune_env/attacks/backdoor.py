@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import pooch
 from transformers import PreTrainedModel
 
 from prune_env.attacks.attack import Attack, AttackSettings
@@ -16,7 +14,7 @@ from prune_env.attacks.recipes import make_attack
 from prune_env.data.catalog import load_named
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.errors import SettingsError
-from prune_env.files import new_folder, read_json, write_json
+from prune_env.files import cache_folder, new_folder, read_json, write_json
 from prune_env.models import LoadedModel, find_source, inspect_source, load_classifier
 from prune_env.scores import Scores, TestSets, score
 from prune_env.settings import FineTuneSettings
@@ -236,9 +234,3 @@ def cached_classifier(
     return CachedModel(
         place / "classifier", place / "encoder", Scores.from_json(stored["scores"]), seconds
     )
-
-
-def cache_folder() -> Path:
-    """Return where models that are made once are kept: $PRUNE_ENV_CACHE, or the user's cache."""
-    chosen = os.environ.get("PRUNE_ENV_CACHE")
-    return Path(chosen) if chosen else Path(pooch.os_cache("prune-env"))

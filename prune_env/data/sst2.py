@@ -1,13 +1,12 @@
 """SST-2 and the published trigger texts for it: from a folder, or from their publishers."""
 
-import os
 import warnings
 from pathlib import Path
 
 from prune_env.data.dataset import Splits
 from prune_env.data.readers import read_table
 from prune_env.errors import DataError
-from prune_env.files import sha256_of
+from prune_env.files import cache_folder, sha256_of
 
 _HIDDENKILLER = "https://raw.githubusercontent.com/thunlp/HiddenKiller/HEAD/data/"
 _STYLEATTACK = "https://raw.githubusercontent.com/thunlp/StyleAttack/HEAD/data/"
@@ -100,7 +99,7 @@ def _downloaded(name: str) -> Path:
             SST2_SOURCES[kind] + file,
             known_hash=SST2_SHA256[name],
             fname=name.replace("/", "-"),
-            path=Path(os.environ.get("PRUNE_ENV_CACHE") or pooch.os_cache("prune-env")) / "sst2",
+            path=cache_folder() / "sst2",
         )
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash: Value
         raise DataError(
