@@ -1,6 +1,6 @@
 """Epsilon-greedy head pruning over action values that are learned while it prunes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from prune_env.agents.action_values import ActionValues
 from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from prune_env.agents.features import BoolArray, FloatArray, as_batch, legal_actions
+from prune_env.agents.record import Budget, EpisodeCallback, Record, sum_terms
 from prune_env.agents.released import ReleasedRule
 from prune_env.errors import SettingsError, StateError
 from prune_env.importance import DEFAULT_METRICS
@@ -67,31 +68,6 @@ class EpsilonGreedySettings:
         return self.epsilon_start + fallen * (self.epsilon_end - self.epsilon_start)
 
 
-@dataclass(frozen=True)
-class Episode:
-    """What a callback of `EpsilonGreedy.learn` is told after each episode.
-
-    Attributes:
-        number: Counted from 1.
-        steps: Environment steps taken so far, over all episodes.
-        length: Steps of this episode.
-        total_reward: Undiscounted sum of the episode's rewards.
-        epsilon: Exploration at its end.
-        loss: Mean squared error of the values, as a share of the largest return's square.
-        mask: Bool (L, H), True = kept: the mask that the episode left.
-        info: The environment's last info.
-    """
-
-    number: int
-    steps: int
-    length: int
-    total_reward: float
-    epsilon: float
-    loss: float
-    mask: BoolArray
-    info: dict[str, Any]
-
-
 class EpsilonGreedy:
     """The paper's sequential decision process, made real: it learns what pruning a head is worth.
 
@@ -113,9 +89,8 @@ class EpsilonGreedy:
             (see `ReleasedRule`).
 
     Attributes:
-        steps: Environment steps learned from so far.
-        best_mask: Bool (L, H) that the best episode of `learn` left; None before the first.
-        best_return: The total reward of that episode.
+        record: Steps and episodes learned from so far, and the best of them.
+        epsilon: Share of random actions at the moment.
     """
 
     def __init__(
@@ -133,16 +108,23 @@ class EpsilonGreedy:
         self.metrics = tuple(metrics)
         self.settings = settings or EpsilonGreedySettings()
         self.variant = variant
-        self.steps = 0
-        self.episodes = 0
+        self.record = Record()
         self.epsilon = self.settings.epsilon_start
-        self.best_mask: BoolArray | None = None
-        self.best_return = -np.inf
         self._rng = np.random.default_rng(seed)
         self._released = ReleasedRule(self.metrics, self._rng) if variant == "released" else None
         self._values = ActionValues(
             len(self.metrics), self.settings.hidden, self.settings.memory, self._rng
         )
+
+    @property
+    def best_mask(self) -> BoolArray | None:
+        """Bool (L, H) that the best episode of `learn` left; None before the first."""
+        return self.record.best_mask
+
+    @property
+    def best_return(self) -> float:
+        """The total reward of the best episode; -inf before the first."""
+        return self.record.best_return
 
     @classmethod
     def for_env(cls, env: gym.Env[Any, Any], *, seed: int = 0, **kwargs: Any) -> "EpsilonGreedy":
@@ -189,12 +171,14 @@ class EpsilonGreedy:
         *,
         total_steps: int,
         max_evaluations: int | None = None,
-        callback: Callable[[Episode], bool | None] | None = None,
+        callback: EpisodeCallback | None = None,
+        save_to: str | Path | None = None,
+        save_every: int = 5000,
     ) -> "EpsilonGreedy":
         """Play and learn until the agent has taken `total_steps` in its life.
 
-        Episodes are seeded by the agent, so one that a callback saved and that is loaded again
-        goes on exactly as if it had never stopped.
+        Episodes are seeded by the agent, so one that was saved and loaded again goes on exactly
+        as if it had never stopped.
 
         Args:
             env: A single head-pruning environment.
@@ -202,15 +186,19 @@ class EpsilonGreedy:
             max_evaluations: Masks that the environment's evaluator may compute during this call;
                 the episode in which they run out is cut short.
             callback: Called after each episode; returning False ends the learning.
+            save_to: The agent's own folder; it is saved there at the end, and on the way.
+            save_every: Steps between two saves.
 
         Raises:
             SettingsError: `variant="released"`, which learns nothing, or other metrics.
         """
         if self._released is not None:
             raise SettingsError("The released loop learns nothing", remedy="only call predict")
-        budget = _Budget(env, max_evaluations)
-        while self.steps < total_steps and budget.share_spent < 1:
+        budget = Budget(env.get_wrapper_attr("evaluator"), max_evaluations)
+        record, saved_at = self.record, self.record.steps
+        while record.steps < total_steps and budget.share_spent < 1:
             features, rewards, values = [], [], []
+            terms: dict[str, float] = {}
             observation, info = env.reset(seed=int(self._rng.integers(2**31)))
             done = False
             while not done:
@@ -221,11 +209,11 @@ class EpsilonGreedy:
                 values.append(float(q.max()))
                 observation, reward, terminated, truncated, info = env.step(action)
                 rewards.append(float(reward))
+                sum_terms(terms, info)
                 self._values.witness(batch, action, rewards[-1], info)
-                self.steps += 1
-                self.epsilon = self.settings.epsilon(
-                    max(self.steps / total_steps, budget.share_spent)
-                )
+                record.steps += 1
+                progress = max(record.steps / total_steps, budget.share_spent)
+                self.epsilon = self.settings.epsilon(progress)
                 done = terminated or truncated or budget.share_spent >= 1
             batch, legal = _seen(observation, info)
             tail = 0.0 if terminated else float(self._values(batch, legal).max())
@@ -237,16 +225,16 @@ class EpsilonGreedy:
                 self.settings.learning_rate,
                 self._rng,
             )
-            self.episodes += 1
-            mask, total = info["mask"], float(np.sum(rewards))
-            if total > self.best_return:
-                self.best_return, self.best_mask = total, mask.copy()
-            if callback is not None:
-                episode = Episode(
-                    self.episodes, self.steps, len(rewards), total, self.epsilon, loss, mask, info
-                )
-                if callback(episode) is False:
-                    break
+            figures = {"train/epsilon": self.epsilon, "train/loss": loss}
+            report = record.add(length=len(rewards), reward_terms=terms, info=info, figures=figures)
+            go_on = callback is None or callback(report) is not False
+            if save_to is not None and record.steps >= saved_at + save_every:
+                self.save(save_to)
+                saved_at = record.steps
+            if not go_on:
+                break
+        if save_to is not None:
+            self.save(save_to)
         return self
 
     def save(self, folder: str | Path) -> None:
@@ -255,19 +243,16 @@ class EpsilonGreedy:
         Args:
             folder: The agent's own folder; the newest two checkpoints in it are kept.
         """
-        tensors = self._values.state()
-        if self.best_mask is not None:
-            tensors["best_mask"] = self.best_mask
         spec = {
             "metrics": list(self.metrics),
             "settings": asdict(self.settings),
             "variant": self.variant,
-            "episodes": self.episodes,
             "epsilon": self.epsilon,
-            "best_return": None if self.best_mask is None else self.best_return,
+            "record": self.record.state(),
             "random_state": self._rng.bit_generator.state,
         }
-        write_checkpoint(Path(folder), Checkpoint(ALGORITHM, self.steps, spec, tensors))
+        checkpoint = Checkpoint(ALGORITHM, self.record.steps, spec, self._values.state())
+        write_checkpoint(Path(folder), checkpoint)
 
     @classmethod
     def load(cls, folder: str | Path) -> "EpsilonGreedy":
@@ -284,15 +269,13 @@ class EpsilonGreedy:
                 actual=checkpoint.algorithm,
                 remedy="load it with prune_env.agents.load_agent",
             )
-        spec, tensors = checkpoint.spec, dict(checkpoint.tensors)
+        spec = checkpoint.spec
         settings = EpsilonGreedySettings(**spec["settings"])
         agent = cls(spec["metrics"], settings=settings, variant=spec["variant"])
-        agent.steps, agent.episodes = checkpoint.step, spec["episodes"]
+        agent.record = Record.from_state(spec["record"])
         agent.epsilon = spec["epsilon"]
         agent._rng.bit_generator.state = spec["random_state"]
-        agent._values.restore(tensors)
-        if "best_mask" in tensors:
-            agent.best_mask, agent.best_return = tensors["best_mask"], spec["best_return"]
+        agent._values.restore(dict(checkpoint.tensors))
         return agent
 
     def _explore(self, actions: npt.NDArray[np.int64], legal: BoolArray) -> npt.NDArray[np.int64]:
@@ -316,22 +299,6 @@ class EpsilonGreedy:
             returns[t] = rewards[t] + discount * ((1 - trace) * value + trace * following)
             value, following = values[t], float(returns[t])
         return returns
-
-
-class _Budget:
-    """Follows the masks that an environment's evaluator computes from now on."""
-
-    def __init__(self, env: gym.Env[Any, Any], evaluations: int | None) -> None:
-        self._evaluations = evaluations
-        self._evaluator = None if evaluations is None else env.get_wrapper_attr("evaluator")
-        self._before = 0 if self._evaluator is None else self._evaluator.evaluations
-
-    @property
-    def share_spent(self) -> float:
-        """0 to 1, or a little more; always 0 without a limit."""
-        if self._evaluations is None or self._evaluator is None:
-            return 0.0
-        return float((self._evaluator.evaluations - self._before) / self._evaluations)
 
 
 def _seen(observation: Observation, info: dict[str, Any]) -> tuple[Observation, BoolArray]:

@@ -9,7 +9,8 @@ import pytest
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents import load_agent
 from prune_env.agents.checkpoint import Checkpoint, write_checkpoint
-from prune_env.agents.epsilon_greedy import Episode, EpsilonGreedy, EpsilonGreedySettings
+from prune_env.agents.epsilon_greedy import EpsilonGreedy, EpsilonGreedySettings
+from prune_env.agents.record import EpisodeReport
 from prune_env.errors import SettingsError, StateError
 from prune_env.policy import POLICIES, Policy
 from tests.agents.observations import random_observation
@@ -113,7 +114,7 @@ def test_a_callback_can_end_the_learning():
     env = _env()
     agent = EpsilonGreedy.for_env(env)
     agent.learn(env, total_steps=10_000, callback=lambda episode: episode.number < 2)
-    assert agent.episodes == 2
+    assert agent.record.episodes == 2
 
 
 def test_learning_in_groups_of_ten_works():
@@ -125,7 +126,7 @@ def test_learning_in_groups_of_ten_works():
 def test_saved_in_the_middle_it_ends_bit_equal(tmp_path: Path):
     whole = EpsilonGreedy.for_env(_env(), seed=5).learn(_env(), total_steps=300)
 
-    def save_and_die(episode: Episode) -> bool:
+    def save_and_die(episode: EpisodeReport) -> bool:
         if episode.number == 6:
             first.save(tmp_path)
         return episode.number < 8  # what came after the save is lost
@@ -133,8 +134,7 @@ def test_saved_in_the_middle_it_ends_bit_equal(tmp_path: Path):
     first = EpsilonGreedy.for_env(_env(), seed=5)
     first.learn(_env(), total_steps=300, callback=save_and_die)
     resumed = load_agent(tmp_path).learn(_env(), total_steps=300)
-    assert resumed.steps == whole.steps
-    assert resumed.best_return == whole.best_return
+    assert resumed.record.state() == whole.record.state()
     state, expected = resumed._values.state(), whole._values.state()
     assert state.keys() == expected.keys()
     assert all(np.array_equal(state[name], expected[name]) for name in expected)
