@@ -136,31 +136,23 @@ def test_the_order_of_heads_does_not_matter(subject, heads, order):
         np.testing.assert_array_equal(one[part], other[part])
 
 
-REPLAY = """
-import json, sys
-import prune_env
-from prune_env.env import HeadPruningEnv
-pool, seed, actions = json.loads(sys.argv[1])
-env = HeadPruningEnv(pool=pool, prune_step=2, tau=0.0)
-observation, info = env.reset(seed=seed)
-told = [[observation["importance"].tolist(), info["model"]]]
-for action in actions:
-    observation, reward, terminated, _, info = env.step(action)
-    told.append([observation["status"].tolist(), reward, terminated, info["mask"].tolist()])
-    if terminated:
-        break
-print(json.dumps([told, env.state.to_dict()]))
-"""
+def told_by(pool, seed, actions):
+    """Return everything that an episode tells, as JSON."""
+    env = HeadPruningEnv(pool=pool, prune_step=2, tau=0.0, reward="sparsity + accuracy")
+    observation, info = env.reset(seed=seed)
+    told = [[observation["importance"].tolist(), info["model"]]]
+    for action in actions:
+        observation, reward, terminated, _, info = env.step(action)
+        told.append([observation["status"].tolist(), reward, terminated, info["mask"].tolist()])
+    return json.dumps([told, env.state.to_dict()])
 
 
 def test_a_replay_in_a_new_process_is_the_same_trajectory():
     pool = ["landscape:layers=2,heads=4,seed=8", "landscape:layers=3,heads=3,seed=9"]
-    argument = json.dumps([pool, 5, [3, 1, 7, 4, 2]])
-    told = [
-        subprocess.run(
-            [sys.executable, "-c", REPLAY, argument], capture_output=True, check=True, text=True
-        ).stdout
-        for _ in range(2)
-    ]
-    assert told[0] == told[1]
-    assert json.loads(told[0])[1]["pruned"]
+    arguments = (pool, 5, [3, 1, 7, 4, 2])
+    code = f"from tests.env.test_properties import told_by; print(told_by(*{arguments}))"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+    assert process.stdout.strip() == told_by(*arguments)
+    assert json.loads(process.stdout)[1]["pruned"]
