@@ -10,14 +10,14 @@ import torch
 from transformers import PreTrainedModel
 
 from prune_env.errors import UnsupportedModelError
-from prune_env.importance.subject import Batch, Subject
+from prune_env.importance.probe import Batch, Probe
 from prune_env.models.heads import LayerHeads
 
 RELEASED_COLUMNS = 127
 """The published code slices columns 0..126 out of maps that are padded to 128."""
 
 
-def cls_variance(subject: Subject) -> npt.NDArray[np.float64]:
+def cls_variance(probe: Probe) -> npt.NDArray[np.float64]:
     """Variance of the attention that [CLS] pays, over the real tokens, averaged over sentences.
 
     For a row a over n real tokens: (sum a^2 - 1/n) / (n - 1); 0 where n = 1. Low = the head looks
@@ -27,26 +27,26 @@ def cls_variance(subject: Subject) -> npt.NDArray[np.float64]:
     Source: PURE (Zhao et al., ICML 2024); padding is left out, so the value of a sentence does
     not depend on the batch that it is in.
     """
-    return subject.once(_attention_pass).variance
+    return probe.once(_attention_pass).variance
 
 
-def cls_variance_released(subject: Subject) -> npt.NDArray[np.float64]:
+def cls_variance_released(probe: Probe) -> npt.NDArray[np.float64]:
     """The [CLS] variance of the published code: over 127 columns, padding zeros included.
 
     The code flattens maps that are padded to 128 tokens and takes `[0:127]`. For n <= 127 real
     tokens that is (sum a^2 - 1/127) / 126 over the [CLS] row; of a longer one the first 127
     columns count.
     """
-    return subject.once(_attention_pass).released
+    return probe.once(_attention_pass).released
 
 
-def attention_entropy(subject: Subject) -> npt.NDArray[np.float64]:
+def attention_entropy(probe: Probe) -> npt.NDArray[np.float64]:
     """Entropy of the attention rows in nats: mean over a sentence's real rows, then sentences.
 
     Source: Clark et al., "What Does BERT Look At?" (2019), section 3.2. High = the head averages
     over many tokens.
     """
-    return subject.once(_attention_pass).entropy
+    return probe.once(_attention_pass).entropy
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class _AttentionMetrics:
     entropy: npt.NDArray[np.float64]
 
 
-def _attention_pass(subject: Subject) -> _AttentionMetrics:
-    sums = np.zeros((3, *subject.heads.shape))
-    with subject.mode(train=False), attention_maps(subject.model), torch.no_grad():
-        for batch in subject.batches():
-            for layer, attention in forward_maps(subject, batch):
+def _attention_pass(probe: Probe) -> _AttentionMetrics:
+    sums = np.zeros((3, *probe.heads.shape))
+    with probe.mode(train=False), attention_maps(probe.model), torch.no_grad():
+        for batch in probe.batches("Measuring heads: attention"):
+            for layer, attention in forward_maps(probe, batch):
                 row = summary_row(attention, batch.mask)
                 metrics = (
                     row_variance(row, batch.mask),
@@ -72,7 +72,7 @@ def _attention_pass(subject: Subject) -> _AttentionMetrics:
                 for total, values in zip(sums, metrics, strict=True):
                     mean = values.sum(0) / layer.calls
                     total[layer.index, : layer.num_heads] += mean.cpu().numpy()
-    return _AttentionMetrics(*(sums / subject.sentences))
+    return _AttentionMetrics(*(sums / probe.sentences))
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def attention_maps(model: PreTrainedModel) -> Iterator[None]:
         model.set_attn_implementation(implementation)
 
 
-def forward_maps(subject: Subject, batch: Batch) -> Iterator[tuple[LayerHeads, torch.Tensor]]:
+def forward_maps(probe: Probe, batch: Batch) -> Iterator[tuple[LayerHeads, torch.Tensor]]:
     """Yield the attention maps (B, heads, n, n) of one batch, rows summing to 1, with their layer.
 
     To be called inside `attention_maps`. Columns of padding are 0. An attention module that
@@ -111,11 +111,11 @@ def forward_maps(subject: Subject, batch: Batch) -> Iterator[tuple[LayerHeads, t
     Raises:
         UnsupportedModelError: The maps do not match the layers that were found.
     """
-    layers = [layer for layer in subject.heads.layers for _ in range(layer.calls)]
-    maps = subject.model(**batch.inputs).attentions
+    layers = [layer for layer in probe.heads.layers for _ in range(layer.calls)]
+    maps = probe.model(**batch.inputs).attentions
     if maps is None or len(maps) != len(layers):
         raise UnsupportedModelError(
-            f"{type(subject.model).__name__} returned other attention maps than it has layers",
+            f"{type(probe.model).__name__} returned other attention maps than it has layers",
             expected=f"{len(layers)} maps",
             actual=0 if maps is None else len(maps),
             remedy="choose metrics that need no maps, such as key_gradient or magnitude",

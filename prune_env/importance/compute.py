@@ -59,9 +59,9 @@ def head_importance(
     """
     functions = {name: METRICS[name] for name in metrics}
     # Only here are torch and transformers needed: listing metrics stays cheap.
-    from prune_env.importance.subject import Subject  # noqa: PLC0415
+    from prune_env.importance.probe import Probe  # noqa: PLC0415
 
-    subject = Subject(
+    probe = Probe(
         model,
         tokenizer,
         dataset,
@@ -71,13 +71,13 @@ def head_importance(
         seed=seed,
         reference_encoder=reference_encoder,
     )
-    result = np.zeros((*subject.heads.shape, len(metrics)))
+    result = np.zeros((*probe.heads.shape, len(metrics)))
     for column, name in enumerate(metrics):
-        values = functions[name](subject)
-        if values.shape != subject.heads.shape or not np.isfinite(values).all():
+        values = functions[name](probe)
+        if values.shape != probe.heads.shape or not np.isfinite(values).all():
             raise MetricError(
                 f"Importance metric '{name}' is unusable on this model",
-                expected=f"finite values of shape {subject.heads.shape}",
+                expected=f"finite values of shape {probe.heads.shape}",
                 actual=f"shape {values.shape}, {int((~np.isfinite(values)).sum())} not finite",
                 remedy="check the model's weights for NaN or Inf",
             )

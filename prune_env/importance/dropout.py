@@ -13,22 +13,22 @@ from prune_env.importance.attention import (
     row_variance,
     summary_row,
 )
-from prune_env.importance.subject import Subject
+from prune_env.importance.probe import Probe
 
 PASSES = 10
 """Stochastic passes a sentence, as many as the published code makes (with dropout off)."""
 
 
-def dropout_mean(subject: Subject) -> npt.NDArray[np.float64]:
+def dropout_mean(probe: Probe) -> npt.NDArray[np.float64]:
     """Mean over dropout passes and sentences of the [CLS] variance (see `cls_variance`).
 
     Source: the paper's Bayesian strategy, after Gal and Ghahramani (2016). Dropout is really on,
     also on the attention weights; `PASSES` passes, seeded.
     """
-    return subject.once(_dropout_pass).mean
+    return probe.once(_dropout_pass).mean
 
 
-def dropout_spread(subject: Subject) -> npt.NDArray[np.float64]:
+def dropout_spread(probe: Probe) -> npt.NDArray[np.float64]:
     """Uncertainty of a head: standard deviation of its [CLS] variance over dropout passes.
 
     Taken per sentence (unbiased, over `PASSES` passes) and averaged over sentences, so it is the
@@ -36,7 +36,7 @@ def dropout_spread(subject: Subject) -> npt.NDArray[np.float64]:
 
     Source: the paper's Bayesian strategy, after Gal and Ghahramani (2016).
     """
-    return subject.once(_dropout_pass).spread
+    return probe.once(_dropout_pass).spread
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,22 @@ class _DropoutMetrics:
     spread: npt.NDArray[np.float64]
 
 
-def _dropout_pass(subject: Subject) -> _DropoutMetrics:
-    device = subject.model.device
+def _dropout_pass(probe: Probe) -> _DropoutMetrics:
+    device = probe.model.device
     devices = [device] if device.type == "cuda" else []
-    mean, spread = np.zeros(subject.heads.shape), np.zeros(subject.heads.shape)
+    mean, spread = np.zeros(probe.heads.shape), np.zeros(probe.heads.shape)
     with (
         torch.random.fork_rng(devices),
-        subject.mode(train=True),
-        attention_maps(subject.model),
+        probe.mode(train=True),
+        attention_maps(probe.model),
         torch.no_grad(),
     ):
-        torch.manual_seed(subject.seed)
-        for batch in subject.batches():
-            shape = (PASSES, len(batch.labels), *subject.heads.shape)
+        torch.manual_seed(probe.seed)
+        for batch in probe.batches("Measuring heads: dropout"):
+            shape = (PASSES, len(batch.labels), *probe.heads.shape)
             scores = torch.zeros(shape, dtype=torch.float64, device=device)
             for scores_of_pass in scores:
-                for layer, attention in forward_maps(subject, batch):
+                for layer, attention in forward_maps(probe, batch):
                     variance = row_variance(summary_row(attention, batch.mask), batch.mask)
                     scores_of_pass[:, layer.index, : layer.num_heads] += variance / layer.calls
             mean += scores.mean(0).sum(0).cpu().numpy()
@@ -74,4 +74,4 @@ def _dropout_pass(subject: Subject) -> _DropoutMetrics:
             actual=f"{PASSES} equal passes",
             remedy="choose other metrics, or set hidden_dropout_prob in config.json",
         )
-    return _DropoutMetrics(mean / subject.sentences, spread / subject.sentences)
+    return _DropoutMetrics(mean / probe.sentences, spread / probe.sentences)

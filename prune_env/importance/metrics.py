@@ -9,9 +9,9 @@ import numpy.typing as npt
 from prune_env.registry import Registry
 
 if TYPE_CHECKING:
-    from prune_env.importance.subject import Subject
+    from prune_env.importance.probe import Probe
 
-ImportanceMetric = Callable[["Subject"], npt.NDArray[np.float64]]
+ImportanceMetric = Callable[["Probe"], npt.NDArray[np.float64]]
 """Takes the model under study, returns one raw number a head, float64 (L, H), finite.
 
 Heads that do not exist (layers with fewer heads than the widest) get 0.

@@ -5,24 +5,24 @@ import numpy.typing as npt
 import torch
 
 from prune_env.errors import SettingsError
-from prune_env.importance.subject import Subject
+from prune_env.importance.probe import Probe
 from prune_env.models.heads import LayerHeads, Projection, find_heads
 
 
-def magnitude(subject: Subject) -> npt.NDArray[np.float64]:
+def magnitude(probe: Probe) -> npt.NDArray[np.float64]:
     """Frobenius norm of each head's value rows and output-projection columns together.
 
     These two decide what a head can add to the residual stream; biases are left out. AUBER (2021)
     scores heads by the value weights alone.
     """
-    result = np.zeros(subject.heads.shape)
-    for layer in subject.heads.layers:
+    result = np.zeros(probe.heads.shape)
+    for layer in probe.heads.layers:
         squares = _row_squares(layer, layer.value) + _output_squares(layer.output_weight())
         result[layer.index, : layer.num_heads] = squares.sqrt().cpu().numpy()
     return result
 
 
-def distance(subject: Subject) -> npt.NDArray[np.float64]:
+def distance(probe: Probe) -> npt.NDArray[np.float64]:
     """Frobenius norm of how far each head's weights are from those of the reference encoder.
 
     Query, key and value rows and output-projection columns together. With the suspicious encoder
@@ -32,20 +32,20 @@ def distance(subject: Subject) -> npt.NDArray[np.float64]:
     Raises:
         SettingsError: No reference encoder was given, or it has other heads.
     """
-    if subject.reference_encoder is None:
+    if probe.reference_encoder is None:
         raise SettingsError(
             "The metric 'distance' compares with the encoder before fine-tuning",
             expected="reference_encoder",
             actual=None,
             remedy="pass the suspicious encoder as reference_encoder, or drop the metric",
         )
-    reference = find_heads(subject.reference_encoder)
-    result = np.zeros(subject.heads.shape)
-    for layer, other in zip(subject.heads.layers, reference.layers, strict=False):
-        if reference.shape != subject.heads.shape or layer.head_dim != other.head_dim:
+    reference = find_heads(probe.reference_encoder)
+    result = np.zeros(probe.heads.shape)
+    for layer, other in zip(probe.heads.layers, reference.layers, strict=False):
+        if reference.shape != probe.heads.shape or layer.head_dim != other.head_dim:
             raise SettingsError(
                 "The reference encoder has other heads than the model",
-                expected=f"{subject.heads.shape} heads of width {layer.head_dim}",
+                expected=f"{probe.heads.shape} heads of width {layer.head_dim}",
                 actual=f"{reference.shape} heads of width {other.head_dim}",
                 remedy="pass the encoder that this model was fine-tuned from",
             )

@@ -10,7 +10,7 @@ import torch
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DataError, MetricError, SettingsError, UnknownNameError
 from prune_env.importance import DEFAULT_METRICS, METRICS, head_importance
-from prune_env.importance.subject import Subject
+from prune_env.importance.probe import Probe
 from prune_env.models.gates import HeadGates
 from tests.importance.support import Classifier, classifier
 
@@ -103,11 +103,13 @@ def test_a_draw_of_sentences_is_seeded_and_smaller(tiny_data: TextDataset) -> No
     subject = classifier()
     options = {"batch_size": 3, "max_length": 128, "max_sentences": 7}
     drawn = [
-        Subject(subject.model, subject.tokenizer, tiny_data, seed=seed, **options)
+        Probe(subject.model, subject.tokenizer, tiny_data, seed=seed, **options)
         for seed in (0, 0, 1)
     ]
     assert [item.sentences for item in drawn] == [7, 7, 7]
-    ids = [torch.cat([b.inputs["input_ids"].flatten() for b in item.batches()]) for item in drawn]
+    ids = [
+        torch.cat([b.inputs["input_ids"].flatten() for b in item.batches("x")]) for item in drawn
+    ]
     assert torch.equal(ids[0], ids[1])
     assert not torch.equal(ids[0], ids[2])
 

@@ -12,6 +12,7 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTok
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DataError, SettingsError
 from prune_env.models.heads import HeadMap, find_heads
+from prune_env.progress import progress
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ class Batch:
         return self.inputs["attention_mask"]
 
 
-class Subject:
+class Probe:
     """A model, its heads and its clean data, with the passes over them that are already done.
 
     The arguments are those of `head_importance`.
@@ -70,7 +71,7 @@ class Subject:
         self.heads: HeadMap = find_heads(model)
         self.seed = seed
         self.reference_encoder = reference_encoder
-        self._passes: dict[Callable[[Subject], object], object] = {}
+        self._passes: dict[Callable[[Probe], object], object] = {}
         self._batches = self._make_batches(
             tokenizer, dataset, batch_size, max_length, max_sentences
         )
@@ -80,14 +81,22 @@ class Subject:
         """Number of sentences measured on."""
         return sum(len(batch["labels"]) for batch in self._batches)
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield every sentence once, in an order that the data alone decides."""
-        for batch in self._batches:
-            inputs = {key: value.to(self.model.device) for key, value in batch.items()}
-            labels = inputs.pop("labels")
-            yield Batch(inputs, labels)
+    def batches(self, description: str) -> Iterator[Batch]:
+        """Yield every sentence once, in an order that the data alone decides.
 
-    def once(self, measure: Callable[["Subject"], T]) -> T:
+        Args:
+            description: Of the pass, for the progress bar.
+        """
+        done = 0
+        with progress(description, self.sentences) as advance:
+            for batch in self._batches:
+                inputs = {key: value.to(self.model.device) for key, value in batch.items()}
+                labels = inputs.pop("labels")
+                yield Batch(inputs, labels)
+                done += len(labels)
+                advance(done)
+
+    def once(self, measure: Callable[["Probe"], T]) -> T:
         """Return `measure(self)`, computed at the first call: metrics of one pass share it."""
         if measure not in self._passes:
             self._passes[measure] = measure(self)
