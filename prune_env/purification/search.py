@@ -11,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.counting import CountingEvaluator
 from prune_env.env import HeadPruningEnv
+from prune_env.errors import SettingsError
 from prune_env.policy import POLICIES, Policy
 from prune_env.progress import progress
 from prune_env.purification.prepare import Prepared
@@ -67,6 +68,7 @@ def search(
 
     Raises:
         UnknownNameError: No policy has this name.
+        SettingsError: The reward reads triggered texts.
     """
     started = time.perf_counter()
     maker = POLICIES[policy]
@@ -86,6 +88,12 @@ def search(
         reward=settings.reward,
         prune_step=settings.prune_step,
     )
+    if env.reward.oracle:
+        raise SettingsError(
+            f"The reward '{settings.reward}' reads triggered texts, which a defender does not have",
+            expected="a reward on clean data",
+            remedy="choose another; `prune-env list --kind rewards` describes them",
+        )
     chosen: Policy = maker.for_env(env, seed=seed, **options)
     if hasattr(chosen, "learn"):
         with progress(f"Training {policy}", settings.budget) as advance:

@@ -1,4 +1,6 @@
+import importlib
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from prune_env.cli import main
 from prune_env.data.writers import write_jsonl
 from prune_env.models import HeadGates, load_classifier, load_mask
+from prune_env.reward import REWARDS, Reward
 from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer, write_tiny_folder
 
 FAST = ["--epochs", "1", "--importance-sentences", "16", "--precision", "fp32", "--max-drop", "0.1"]
@@ -190,12 +193,42 @@ def test_the_oracle_is_refused_as_a_defence(
     assert "oracle" in capsys.readouterr().err
 
 
-def test_ctrl_c_leaves_nothing(
-    tiny_folder: Path, clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_nothing(
+    number: signal.Signals,
+    tiny_folder: Path,
+    clean: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def interrupt(*args: object, **kwargs: object) -> None:
-        raise KeyboardInterrupt
+        assert folders_in(tmp_path)  # the hidden folder that is being filled
+        signal.raise_signal(number)
 
-    monkeypatch.setattr("prune_env.purification.purify.search", interrupt)
-    assert run("purify", tiny_folder, "--data", clean, "--out", tmp_path / "out") == 130
+    module = importlib.import_module("prune_env.purification.purify")
+    monkeypatch.setattr(module, "search", interrupt)
+    arguments = ["--data", clean, "--out", tmp_path / "out"]
+    assert run("purify", tiny_folder, *arguments) == 128 + number
     assert folders_in(tmp_path) == []
+
+
+class Peeking(Reward):
+    """A reward that claims to read triggered texts."""
+
+    name = "peeking"
+    range = (0.0, 0.0)
+    source = "a test"
+    reads = "triggered texts"
+    oracle = True
+
+    def score(self, subject: object, masks: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
+        return accuracy
+
+
+def test_a_reward_that_reads_triggered_texts_is_refused(
+    tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    REWARDS.register("peeking", Peeking, help="reads what no defence may read")
+    arguments = ["--data", clean, "--out", tmp_path / "out", "--reward", "peeking", *FAST]
+    assert run("purify", tiny_folder, *arguments) == 2
+    assert "triggered" in capsys.readouterr().err
