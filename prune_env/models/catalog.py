@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prune_env.errors import ModelError, UnknownNameError
+from prune_env.models.guard import guarded
 from prune_env.registry import Registry
 
 MODELS: Registry[Callable[[], Path]] = Registry("model")
@@ -69,12 +70,6 @@ def _download(name: str, revision: str | None) -> Path:
 
     from prune_env.models.quiet import quiet_transformers  # noqa: PLC0415
 
-    try:
-        with quiet_transformers():
-            return Path(snapshot_download(name, revision=revision, allow_patterns=DOWNLOADED))
-    except Exception as error:  # the Hub client raises many kinds, some of them httpx's own
-        raise ModelError(
-            f"The model {name} cannot be downloaded",
-            actual=str(error)[:300],
-            remedy="check the id, the revision and the network",
-        ) from error
+    what = f"The model {name} cannot be downloaded"
+    with guarded(what, remedy="check the id, the revision and the network"), quiet_transformers():
+        return Path(snapshot_download(name, revision=revision, allow_patterns=DOWNLOADED))

@@ -14,8 +14,9 @@ from transformers import (
 )
 
 from prune_env.errors import ModelError
+from prune_env.models.guard import guarded
 from prune_env.models.heads import find_heads
-from prune_env.models.source import IMAGE_TYPES
+from prune_env.models.source import IMAGE_TYPES, architecture_of
 
 READY = ("ForSequenceClassification", "ForImageClassification")
 ENCODER = ("Model", "ForMaskedLM", "ForPreTraining", "ForCausalLM", "ForConditionalGeneration")
@@ -75,7 +76,7 @@ def plan_head(
             neither; a config that describes far more weights than the files hold.
     """
     head_keys = _head_keys(source, model_class, config, weights)
-    architecture = str((getattr(config, "architectures", None) or ["unknown"])[0])
+    architecture = architecture_of({"architectures": config.architectures})
     complete = head_keys <= weights.keys()
     if architecture.endswith(READY):
         if not complete and head != "new":
@@ -118,15 +119,9 @@ def _head_keys(
     weights: Mapping[str, torch.Tensor],
 ) -> frozenset[str]:
     """Build the model without memory, and name the weights outside its encoder."""
-    try:
-        with torch.device("meta"):
-            skeleton = model_class(config)
-    except Exception as error:  # hostile sizes fail in as many ways as there are layers
-        raise ModelError(
-            f"config.json of {source} describes an impossible model",
-            actual=str(error)[:300],
-            remedy="get the model again from its publisher",
-        ) from error
+    what = f"config.json of {source} describes an impossible model"
+    with guarded(what, remedy="get the model again from its publisher"), torch.device("meta"):
+        skeleton = model_class(config)
     wanted = sum(parameter.numel() for parameter in skeleton.parameters())
     held = sum(tensor.numel() for tensor in weights.values())
     if wanted > SIZE_MARGIN * held:

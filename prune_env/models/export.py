@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 
-from prune_env.errors import UnsupportedModelError
+from prune_env.errors import ModelError, UnsupportedModelError
 from prune_env.files import new_folder, sha256_of, write_bytes, write_json
 from prune_env.models.card import model_card
 from prune_env.models.loading import LoadedModel
@@ -34,7 +34,7 @@ def save_zeroed(
     Raises:
         OutputExistsError: The folder exists and is not empty.
         SettingsError: The mask does not fit the model.
-        ModelError: The model holds NaN or Inf.
+        ModelError: The model holds NaN or Inf, or is sliced already.
     """
     with new_folder(Path(folder)) as temporary:
         write_zeroed(loaded, mask, temporary, facts)
@@ -48,7 +48,7 @@ def save_sliced(
     Raises:
         OutputExistsError: The folder exists and is not empty.
         SettingsError: The mask does not fit the model.
-        ModelError: The model holds NaN or Inf.
+        ModelError: The model holds NaN or Inf, or is sliced already.
         UnsupportedModelError: The architecture cannot be sliced.
     """
     with new_folder(Path(folder)) as temporary:
@@ -70,8 +70,9 @@ def write_zeroed(
 
     Raises:
         SettingsError: The mask does not fit the model.
-        ModelError: The model holds NaN or Inf.
+        ModelError: The model holds NaN or Inf, or is sliced already.
     """
+    _check_whole(loaded)
     model = copy.deepcopy(loaded.model)
     zero_heads(model, mask)
     with quiet_transformers():
@@ -96,9 +97,10 @@ def write_sliced(
 
     Raises:
         SettingsError: The mask does not fit the model.
-        ModelError: The model holds NaN or Inf.
+        ModelError: The model holds NaN or Inf, or is sliced already.
         UnsupportedModelError: The architecture cannot be sliced.
     """
+    _check_whole(loaded)
     model = copy.deepcopy(loaded.model).eval()
     sample = sample_inputs(model, loaded.tokenizer)
     sample = {name: value.to(model.device) for name, value in sample.items()}
@@ -127,6 +129,21 @@ def write_sliced(
     }
     write_json(folder / MANIFEST, manifest)
     _finish(loaded, mask, folder, "sliced", facts)
+
+
+def _check_whole(loaded: LoadedModel) -> None:
+    """Refuse a model that lost heads: its files could not be read back by its config.json."""
+    with quiet_transformers(), torch.device("meta"):
+        whole = type(loaded.model)(loaded.model.config)
+    shapes = {name: tensor.shape for name, tensor in whole.state_dict().items()}
+    for name, tensor in loaded.model.state_dict().items():
+        if shapes.get(name) != tensor.shape:
+            raise ModelError(
+                f"The model {loaded.source} is sliced already",
+                expected=f"{name} of shape {tuple(shapes[name]) if name in shapes else None}",
+                actual=tuple(tensor.shape),
+                remedy="export the whole model, with a mask of all the heads to prune",
+            )
 
 
 def _finish(

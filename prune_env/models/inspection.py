@@ -7,7 +7,7 @@ from typing import Any
 
 from prune_env.errors import ModelError
 from prune_env.files import sha256_of
-from prune_env.models.source import PICKLES, find_problems, head_count, read_config
+from prune_env.models.source import PICKLES, architecture_of, find_problems, head_count, read_config
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,12 @@ def inspect_source(path: Path) -> SourceReport:
         config = read_config(path / "config.json")
     except ModelError:
         config = {}
-    architectures = config.get("architectures")
     return SourceReport(
         path=path,
         files=files,
         config=config,
         model_type=str(config.get("model_type", "unknown")),
-        architecture=str(architectures[0])
-        if isinstance(architectures, list) and architectures
-        else "unknown",
+        architecture=architecture_of(config),
         shape=head_count(config),
         problems=tuple(str(problem) for problem in find_problems(path)),
         notes=tuple(_notes(files)),

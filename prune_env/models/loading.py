@@ -19,10 +19,14 @@ from prune_env.models.classification import (
     classifier_class,
     plan_head,
 )
+from prune_env.models.guard import guarded
 from prune_env.models.inspection import identity, list_files
 from prune_env.models.processor import fit_processor, load_processor, self_test
 from prune_env.models.quiet import quiet_transformers
 from prune_env.models.source import find_problems, read_config, weight_files
+
+GET_AGAIN = "get the model again from its publisher"
+SAVE_AGAIN = "save the whole model again with save_pretrained, pooler included"
 
 
 @dataclass
@@ -151,16 +155,11 @@ def build_config(folder: Path) -> PreTrainedConfig:
     Raises:
         ModelError: Its values are not valid for the architecture.
     """
-    content = read_config(folder / "config.json")
-    try:
-        with quiet_transformers():
-            config = CONFIG_MAPPING[content["model_type"]].from_dict(content)
-    except Exception as error:  # the config classes validate hostile values in many ways
-        raise ModelError(
-            f"{folder / 'config.json'} is not a valid {content['model_type']} configuration",
-            actual=str(error)[:300],
-            remedy="get the model again from its publisher",
-        ) from error
+    path = folder / "config.json"
+    content = read_config(path)
+    what = f"{path} is not a valid {content['model_type']} configuration"
+    with guarded(what, remedy=GET_AGAIN), quiet_transformers():
+        config: PreTrainedConfig = CONFIG_MAPPING[content["model_type"]].from_dict(content)
     # These change what a forward pass returns, and nothing of what it computes.
     config.return_dict = True
     config.output_attentions = False
@@ -172,7 +171,7 @@ def load_weights(folder: Path) -> dict[str, torch.Tensor]:
     """Return every weight in the safetensors files of a folder, by name, mapped from the disk.
 
     Raises:
-        ModelError: Two files hold one weight.
+        ModelError: Two files hold one weight, or a weight is not floating-point.
     """
     weights: dict[str, torch.Tensor] = {}
     for path in weight_files(folder):
@@ -181,10 +180,17 @@ def load_weights(folder: Path) -> dict[str, torch.Tensor]:
                 raise ModelError(
                     f"{path} holds the weight {name}, which another file holds too",
                     expected="each weight once",
-                    remedy="get the model again from its publisher",
+                    remedy=GET_AGAIN,
                 )
-            if not HARMLESS_KEYS.search(name):
-                weights[name] = tensor
+            if HARMLESS_KEYS.search(name):
+                continue
+            if not tensor.is_floating_point():
+                raise ModelError(
+                    f"{path} holds the weight {name} as {tensor.dtype}",
+                    expected="floating-point weights",
+                    remedy="load a model that is not quantized",
+                )
+            weights[name] = tensor
     return weights
 
 
@@ -238,20 +244,19 @@ def _build_model(
     model_class = classifier_class(config)
     attention = attn_implementation if model_class._supports_sdpa else "eager"
     load: Any = model_class.from_pretrained
-    with torch.random.fork_rng(devices=[]):
+    misfit = f"The weights of {source} do not fit its config.json"
+    with guarded(misfit, remedy=SAVE_AGAIN), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        try:
-            # A name of None: no file is looked up, whatever the config says.
-            model, info = load(
-                None,
-                config=config,
-                state_dict=kept,
-                output_loading_info=True,
-                dtype=torch.float32,
-                attn_implementation=attention,
-            )
-        except Exception as error:  # shapes that contradict each other surface in many ways
-            raise _misfit(source, str(error)[:300]) from error
+        # A name of None: no file is looked up, whatever the config says.
+        model, info = load(
+            None,
+            config=config,
+            state_dict=kept,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are named below, as an error
+            dtype=torch.float32,
+            attn_implementation=attention,
+        )
     missing = {key for key in info["missing_keys"] if not (plan.new and key in plan.keys)}
     unexpected = {key for key in info["unexpected_keys"] if not plan.may_be_spare(key)}
     for kind, keys in (
@@ -260,18 +265,14 @@ def _build_model(
         ("of another shape", {key[0] for key in info["mismatched_keys"]}),
     ):
         if keys:
-            raise _misfit(source, f"{len(keys)} weights {kind}: {', '.join(sorted(keys)[:5])}")
+            raise ModelError(
+                misfit,
+                expected="each weight of the architecture, once, in its shape",
+                actual=f"{len(keys)} weights {kind}: {', '.join(sorted(keys)[:5])}",
+                remedy=SAVE_AGAIN,
+            )
     classifier: PreTrainedModel = model.eval()
     return classifier
-
-
-def _misfit(source: str, actual: str) -> ModelError:
-    return ModelError(
-        f"The weights of {source} do not fit its config.json",
-        expected="each weight of the architecture, once, in its shape",
-        actual=actual,
-        remedy="save the whole model again with save_pretrained, pooler included",
-    )
 
 
 def _check_same_names(source: str, own: Sequence[str], other: Sequence[str]) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
-from prune_env.errors import ModelError, PruneEnvError, UnsafeModelError
+from prune_env.errors import ModelError, UnsafeModelError
 from prune_env.models.gates import check_gates
+from prune_env.models.guard import guarded
 from prune_env.models.heads import find_heads
 from prune_env.models.quiet import quiet_transformers
 from prune_env.models.source import IMAGE_TYPES, read_config
@@ -48,17 +49,11 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
         )
     _check_class(folder, image)
     auto: Any = AutoImageProcessor if image else AutoTokenizer
-    try:
-        with quiet_transformers():
-            return auto.from_pretrained(
-                folder, config=config, local_files_only=True, trust_remote_code=False
-            )
-    except Exception as error:  # the tokenizers parse hostile files in many ways
-        raise ModelError(
-            f"The {'image processor' if image else 'tokenizer'} in {folder} cannot be loaded",
-            actual=str(error)[:300],
-            remedy="save it again with save_pretrained",
-        ) from error
+    what = f"The {'image processor' if image else 'tokenizer'} in {folder} cannot be loaded"
+    with guarded(what, remedy="save it again with save_pretrained"), quiet_transformers():
+        return auto.from_pretrained(
+            folder, config=config, local_files_only=True, trust_remote_code=False
+        )
 
 
 def fit_processor(source: str, model: PreTrainedModel, processor: Any) -> None:
@@ -74,17 +69,18 @@ def fit_processor(source: str, model: PreTrainedModel, processor: Any) -> None:
         processor: Tokenizer or image processor.
 
     Raises:
-        ModelError: The vocabulary is larger than the embedding, there is no padding token, or the
-            model means another one.
+        ModelError: A token is outside the embedding, there is no padding token or the model means
+            another one, or texts would be cut to nothing.
     """
     if model.config.model_type in IMAGE_TYPES:
         return
     rows = len(cast(torch.Tensor, model.get_input_embeddings().weight))
-    if len(processor) > rows:
+    last = max(processor.get_vocab().values(), default=0)
+    if last >= rows:
         raise ModelError(
             f"The tokenizer of {source} is not the model's",
-            expected=f"at most {rows} tokens",
-            actual=len(processor),
+            expected=f"tokens 0 to {rows - 1}",
+            actual=last,
             remedy="put the model's own tokenizer into the folder",
         )
     if processor.pad_token is None:
@@ -104,8 +100,14 @@ def fit_processor(source: str, model: PreTrainedModel, processor: Any) -> None:
     positions = getattr(model.config, "max_position_embeddings", None)
     if model.config.model_type in ("mpnet", "roberta"):
         positions -= processor.pad_token_id + 1  # their first position follows the padding index
-    if positions is not None:
-        processor.model_max_length = min(processor.model_max_length, positions)
+    longest = processor.model_max_length
+    if type(longest) not in (int, float) or not longest > 2:
+        raise ModelError(
+            f"The tokenizer of {source} cuts texts at model_max_length {longest!r:.40}",
+            expected="a number of tokens",
+            remedy="correct it in tokenizer_config.json",
+        )
+    processor.model_max_length = min(longest, positions or longest)
 
 
 def sample_inputs(model: PreTrainedModel, processor: Any) -> dict[str, torch.Tensor]:
@@ -124,18 +126,11 @@ def self_test(source: str, model: PreTrainedModel, processor: Any) -> None:
         ModelError: It cannot run, or answers NaN or Inf.
         UnsupportedModelError: Its heads do not react to gates.
     """
-    try:
+    what = f"The model {source} cannot run on a sample"
+    with guarded(what, remedy="get the model again from its publisher"):
         sample = sample_inputs(model, processor)
         inputs = sample[str(model.main_input_name)]
         check_gates(model, find_heads(model), inputs, sample.get("attention_mask"))
-    except PruneEnvError:
-        raise
-    except Exception as error:  # a config and weights that contradict each other fail anywhere
-        raise ModelError(
-            f"The model {source} cannot run on a sample",
-            actual=f"{type(error).__name__}: {error}"[:300],
-            remedy="get the model again from its publisher",
-        ) from error
 
 
 def _check_class(folder: Path, image: bool) -> None:
@@ -146,7 +141,7 @@ def _check_class(folder: Path, image: bool) -> None:
     known = IMAGE_PROCESSORS if image else TOKENIZERS
     if named is not None and str(named).removesuffix("Fast") not in known:
         raise UnsafeModelError(
-            f"{path} names the class '{named:.60}'",
+            f"{path} names the class '{named!s:.60}'",
             expected=f"one of {', '.join(sorted(known))}",
             remedy="save it again with a class of this list",
         )

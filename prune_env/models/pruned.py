@@ -9,6 +9,7 @@ from prune_env.errors import ModelError
 from prune_env.files import sha256_of
 from prune_env.models.classification import classifier_class, plan_head
 from prune_env.models.export import MANIFEST, SLICED_FORMAT, SLICED_VERSION
+from prune_env.models.guard import guarded
 from prune_env.models.heads import HeadMap, LayerHeads, find_heads
 from prune_env.models.inspection import identity, list_files
 from prune_env.models.loading import LoadedModel, build_config, load_weights
@@ -16,6 +17,8 @@ from prune_env.models.processor import fit_processor, load_processor, self_test
 from prune_env.models.quiet import quiet_transformers
 from prune_env.models.slicing import LayerCut, apply_cuts
 from prune_env.models.source import find_problems, read_config
+
+EXPORT_AGAIN = "export it again with save_sliced"
 
 
 def load_pruned(folder: str | Path) -> LoadedModel:
@@ -42,10 +45,8 @@ def load_pruned(folder: str | Path) -> LoadedModel:
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         model = classifier_class(config)(config).float().eval()
     apply_cuts(model, _read_cuts(folder, manifest, find_heads(model)))
-    try:
+    with guarded(f"The weights in {folder} do not fit its manifest", remedy=EXPORT_AGAIN):
         model.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        raise _damaged(folder, "weights that fit config.json and the manifest", error) from None
     fit_processor(str(folder), model, processor)
     self_test(str(folder), model, processor)
     names = tuple(str(name) for _, name in sorted((config.id2label or {}).items()))
@@ -101,5 +102,5 @@ def _damaged(folder: Path, expected: str, actual: object) -> ModelError:
         f"The sliced model {folder} is damaged",
         expected=expected,
         actual=str(actual)[:300],
-        remedy="export it again with `prune-env purify`",
+        remedy=EXPORT_AGAIN,
     )

@@ -127,12 +127,21 @@ def weight_files(folder: Path) -> list[Path]:
 
 def head_count(config: dict[str, Any]) -> tuple[int, int] | None:
     """Return (layers, heads) as a config states them, or None if it does not."""
-    config = config.get("vision_config", config)
+    nested = config.get("vision_config")
+    config = nested if isinstance(nested, dict) else config
     counts = [
         next((config[key] for key in keys if type(config.get(key)) is int), None)
         for keys in (LAYER_KEYS, HEAD_KEYS)
     ]
     return None if counts[0] is None or counts[1] is None else (counts[0], counts[1])
+
+
+def architecture_of(config: dict[str, Any]) -> str:
+    """Return the name of the class that saved a model, or "unknown"."""
+    names = config.get("architectures")
+    return (
+        names[0] if isinstance(names, list) and names and isinstance(names[0], str) else "unknown"
+    )
 
 
 def _no_config(folder: Path) -> Iterator[ModelError]:
@@ -187,7 +196,7 @@ def _unsafe_keys(path: Path, value: Any, inside: str = "") -> Iterator[ModelErro
 def _unsupported(folder: Path, config: dict[str, Any]) -> Iterator[ModelError]:
     path = folder / "config.json"
     model_type = config.get("model_type")
-    if model_type not in TEXT_TYPES | IMAGE_TYPES:
+    if not isinstance(model_type, str) or model_type not in TEXT_TYPES | IMAGE_TYPES:
         yield UnsupportedModelError(
             f"{path} has the model type '{model_type}'",
             expected=f"one of {', '.join(sorted(TEXT_TYPES | IMAGE_TYPES))}",

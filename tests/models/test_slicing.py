@@ -9,7 +9,14 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from prune_env.errors import UnsupportedModelError
-from prune_env.models import HeadGates, LoadedModel, find_heads, slice_heads, zero_heads
+from prune_env.models import (
+    HeadGates,
+    LoadedModel,
+    find_heads,
+    save_sliced,
+    slice_heads,
+    zero_heads,
+)
 from prune_env.models.slicing import UNSLICEABLE, LayerCut, plan_cuts
 from tests.models.tiny import SIZES, tiny_classifier, tiny_inputs
 
@@ -110,8 +117,6 @@ def test_gates_work_on_a_sliced_model() -> None:
 
 def test_plain_transformers_refuses_a_sliced_folder(tmp_path: Path) -> None:
     """A wrong loader must fail, never fill the gaps at random."""
-    from prune_env.models import save_sliced
-
     loaded = tiny_classifier("bert")
     save_sliced(loaded, np.array([[True, False, True, True], [True] * 4]), tmp_path / "sliced")
     with pytest.raises(RuntimeError):
