@@ -3,7 +3,10 @@
 Importing the package registers them in `prune_env.policy.POLICIES` without importing torch.
 """
 
+from prune_env.baselines import penalties
 from prune_env.policy import POLICIES
+
+__all__ = ["penalties"]  # importing it registers them
 
 _POLICIES = {
     "gradient": ("gradient:Gradient", "smallest gradient on the key weights first (paper)"),

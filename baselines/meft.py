@@ -1,7 +1,7 @@
 """MEFT: one pass of maximum entropy, then fine-tuning as usual; nothing is pruned."""
 
 from prune_env.baselines.fine_tuning import FineTuning
-from prune_env.baselines.recipe import Phase, Recipe
+from prune_env.recipe import Phase, Recipe
 
 
 class Meft(FineTuning):

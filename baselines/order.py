@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.baselines.baseline import Baseline, BoolArray
-from prune_env.baselines.recipe import Recipe
 from prune_env.errors import SettingsError
 from prune_env.policy import Observation
+from prune_env.recipe import Recipe
 
 
 class OrderPolicy(Baseline):

@@ -1,25 +1,6 @@
 """Terms that a strategy adds to the loss while the model is fine-tuned on clean data."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
-
-from prune_env.registry import Registry
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-    from prune_env.models.masks import Mask
-    from prune_env.training import Penalty
-
-PenaltyFactory = Callable[["PreTrainedModel", "Mask | None"], "AbstractContextManager[Penalty]"]
-"""Takes the model and its mask; the context makes the model ready and yields the penalty.
-
-The penalty is called after each forward pass as `penalty(model, outputs)` and returns a scalar.
-"""
-
-PENALTIES: Registry[PenaltyFactory] = Registry("penalty")
-"""Penalties by name."""
+from prune_env.recipe import PENALTIES
 
 _ROOM = "prune_env.baselines."
 PENALTIES.register(

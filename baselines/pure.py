@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from prune_env.baselines.order import OrderPolicy
-from prune_env.baselines.recipe import Phase, Recipe
+from prune_env.recipe import Phase, Recipe
 
 
 class Pure(OrderPolicy):

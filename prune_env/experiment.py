@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cache as cache_results
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.attacks.backdoor import AttackedModels, ModelSettings, cached_models
 from prune_env.data.dataset import Splits
-from prune_env.policy import POLICIES
-from prune_env.purification import Protocol, finish, prepare, search
+from prune_env.purification import Prepared, Protocol, finish, metrics_for, prepare, search
+from prune_env.recipe import Phase, Recipe, recipe_of
 from prune_env.report import Row, make_row, write_result
 from prune_env.scores import Scores, score
 from prune_env.settings import SearchSettings
@@ -69,30 +70,41 @@ def run_experiment(
     Raises:
         UnknownNameError: A policy or the attack is not known.
     """
-    for name in settings.policies:
-        POLICIES[name]  # a wrong name is answered before minutes of training
+    # A wrong name is answered before minutes of training.
+    recipes = {name: recipe_of(name, settings.search.variant) for name in settings.policies}
     models = cached_models(settings.models, clean, data_folder=data_folder, cache=cache)
     defender, seed = settings.models.defender, settings.models.seed
     with SummaryWriter(out / "tensorboard") as writer:
         record = _Record(settings, models, out, writer, on_row)
         record.add("benign", models.benign.scores, models.benign.seconds)
         record.add("backdoored", models.backdoored.scores, models.backdoored.seconds)
-        prepared = prepare(
-            models.backdoored.encoder,
-            models.clean.train,
-            models.clean.validation,
-            defender,
-            seed=seed,
-            importance_sentences=settings.search.importance_sentences,
-            folder=out / "tensorboard" / "ft",
-        )
-        record.heads_total = int(prepared.evaluator.available.sum())
-        record.add("ft", score(prepared.finetuned, models.sets), prepared.seconds)
-        for name in settings.policies:
+
+        @cache_results
+        def prepared_with(phases: tuple[Phase, ...]) -> Prepared:
+            """Fine-tune and measure once for all policies that fine-tune alike."""
+            return prepare(
+                models.backdoored.encoder,
+                models.clean.train,
+                models.clean.validation,
+                defender,
+                seed=seed,
+                metrics=metrics_for(recipes.values()),
+                importance_sentences=settings.search.importance_sentences,
+                phases=phases,
+                folder=out / "tensorboard" / "ft",
+            )
+
+        ft = prepared_with(Recipe().search)
+        record.heads_total = int(ft.evaluator.available.sum())
+        record.add("ft", score(ft.finetuned, models.sets), ft.seconds)
+        for name, recipe in recipes.items():
+            prepared = prepared_with(recipe.search)
             found = search(prepared, name, settings.search, seed=seed, writer=writer)
             for protocol in settings.protocols:
                 started = time.perf_counter()
-                purified = finish(prepared, found.mask, protocol, defender, seed=seed)
+                purified = finish(
+                    prepared, found.mask, protocol, defender, seed=seed, phases=recipe.final
+                )
                 record.add(
                     name,
                     score(purified, models.sets),

@@ -50,6 +50,7 @@ class SearchSettings:
     """How a policy plays the environment.
 
     Attributes:
+        variant: Of the policy: `paper`, or `released` for what the published code does.
         tau: Validation accuracy (0 to 1) that the mask must keep; the paper's is 0.85. None takes
             the fine-tuned model's accuracy minus `max_drop`.
         max_drop: Accuracy (0 to 1) that may be lost when `tau` is None.
@@ -59,6 +60,7 @@ class SearchSettings:
         importance_sentences: Clean sentences that the importance metrics are measured on.
     """
 
+    variant: str = "paper"
     tau: float | None = None
     max_drop: float = 0.03
     reward: str = "sparsity"

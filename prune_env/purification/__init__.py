@@ -6,7 +6,7 @@ purified model. `purify` is the three in a row, with the output folder.
 """
 
 from prune_env.purification.finish import Protocol, finish
-from prune_env.purification.prepare import Prepared, prepare
+from prune_env.purification.prepare import Prepared, metrics_for, prepare
 from prune_env.purification.purify import purify
 from prune_env.purification.search import SearchResult, play, search
 
@@ -15,6 +15,7 @@ __all__ = [
     "Protocol",
     "SearchResult",
     "finish",
+    "metrics_for",
     "play",
     "prepare",
     "purify",

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from prune_env.models import LoadedModel, zero_heads
 from prune_env.purification.prepare import Prepared, load_suspicious
 from prune_env.purification.search import Mask
+from prune_env.recipe import Phase, run_phases
 from prune_env.settings import FineTuneSettings
-from prune_env.training import fine_tune
 
 Protocol = Literal["direct", "refinetune"]
 
@@ -21,6 +21,7 @@ def finish(
     settings: FineTuneSettings,
     *,
     seed: int = 0,
+    phases: tuple[Phase, ...] = (Phase(),),
     folder: Path | None = None,
     **load: Any,
 ) -> LoadedModel:
@@ -33,6 +34,7 @@ def finish(
             it on the suspicious encoder, which is then fine-tuned with a new head.
         settings: Of the second fine-tuning.
         seed: As given to `prepare`.
+        phases: The second fine-tuning; a policy's `recipe` names it.
         folder: Where its TensorBoard events go.
         **load: Further arguments of `load_classifier`, as given to `prepare`.
 
@@ -43,9 +45,9 @@ def finish(
         purified = replace(prepared.finetuned, model=deepcopy(prepared.finetuned.model))
     else:
         purified = load_suspicious(prepared.source, prepared.train, seed, **load)
-        fine_tune(
-            purified.model,
-            purified.tokenizer,
+        run_phases(
+            phases,
+            purified,
             prepared.train,
             settings,
             seed=seed,

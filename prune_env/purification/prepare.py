@@ -1,6 +1,7 @@
 """First step: the suspicious model is fine-tuned on clean data and its heads are measured."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from prune_env.evaluation import Evaluator, MaskEvaluator
 from prune_env.importance import DEFAULT_METRICS, head_importance
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.masks import full_mask
+from prune_env.recipe import Phase, Recipe, run_phases
 from prune_env.settings import FineTuneSettings
-from prune_env.training import fine_tune
 
 
 @dataclass
@@ -53,6 +54,7 @@ def prepare(
     seed: int = 0,
     metrics: tuple[str, ...] = DEFAULT_METRICS,
     importance_sentences: int = 1000,
+    phases: tuple[Phase, ...] = (Phase(),),
     folder: Path | None = None,
     **load: Any,
 ) -> Prepared:
@@ -67,6 +69,7 @@ def prepare(
         seed: Of the new head, the fine-tuning and the metrics.
         metrics: Importance metrics that the environment shows.
         importance_sentences: Sentences of `train` they are measured on.
+        phases: Fine-tunings of an encoder; a policy's `recipe` names them.
         folder: Where the TensorBoard events of the fine-tuning go.
         **load: Further arguments of `load_classifier`.
 
@@ -78,9 +81,9 @@ def prepare(
     loaded = load_suspicious(source, train, seed, **load)
     train, validation = (_in_order_of(loaded, data) for data in (train, validation))
     if loaded.new_head:
-        fine_tune(
-            loaded.model,
-            loaded.tokenizer,
+        run_phases(
+            phases,
+            loaded,
             train,
             settings,
             seed=seed,
@@ -111,6 +114,12 @@ def prepare(
         accuracy=accuracy,
         seconds=time.perf_counter() - started,
     )
+
+
+def metrics_for(recipes: Iterable[Recipe]) -> tuple[str, ...]:
+    """Return the default metrics and whatever else the recipes read, each once."""
+    wanted = (name for recipe in recipes for name in recipe.metrics)
+    return tuple(dict.fromkeys((*DEFAULT_METRICS, *wanted)))
 
 
 def load_suspicious(source: str | Path, train: TextDataset, seed: int, **load: Any) -> LoadedModel:

@@ -12,8 +12,9 @@ from prune_env.evaluation import MaskEvaluator
 from prune_env.files import new_folder, write_json
 from prune_env.models.export import write_zeroed
 from prune_env.purification.finish import Protocol, finish
-from prune_env.purification.prepare import prepare
+from prune_env.purification.prepare import metrics_for, prepare
 from prune_env.purification.search import search
+from prune_env.recipe import recipe_of
 from prune_env.settings import FineTuneSettings, SearchSettings
 
 
@@ -52,6 +53,7 @@ def purify(
     """
     searching = search_settings or SearchSettings()
     tuning = fine_tune_settings or FineTuneSettings()
+    recipe = recipe_of(policy, searching.variant)
     with new_folder(out) as folder, SummaryWriter(folder / "tensorboard") as writer:
         prepared = prepare(
             source,
@@ -59,7 +61,9 @@ def purify(
             validation,
             tuning,
             seed=seed,
+            metrics=metrics_for([recipe]),
             importance_sentences=searching.importance_sentences,
+            phases=recipe.search,
             folder=folder / "tensorboard" / "fine_tune",
             **load,
         )
@@ -70,6 +74,7 @@ def purify(
             protocol,
             tuning,
             seed=seed,
+            phases=recipe.final,
             folder=folder / "tensorboard" / "fine_tune_again",
             **load,
         )

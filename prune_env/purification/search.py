@@ -3,7 +3,6 @@
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from prune_env.errors import SettingsError
 from prune_env.policy import POLICIES, Policy
 from prune_env.progress import progress
 from prune_env.purification.prepare import Prepared
+from prune_env.recipe import recipe_of
 from prune_env.settings import SearchSettings
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,6 @@ def search(
     *,
     seed: int = 0,
     writer: SummaryWriter | None = None,
-    **options: Any,
 ) -> SearchResult:
     """Let a policy choose a mask in the environment; an agent learns in it first.
 
@@ -64,15 +63,15 @@ def search(
         settings: Threshold, budget, reward.
         seed: Of the policy and of the episode.
         writer: Takes accuracy and pruned heads after each action.
-        **options: Further arguments of the policy, such as `variant`.
 
     Raises:
         UnknownNameError: No policy has this name.
         SettingsError: The reward reads triggered texts.
     """
     started = time.perf_counter()
-    maker = POLICIES[policy]
+    maker, recipe = POLICIES[policy], recipe_of(policy, settings.variant)
     tau = prepared.accuracy - settings.max_drop if settings.tau is None else settings.tau
+    tau = tau if recipe.tau is None else recipe.tau
     if prepared.accuracy < tau:
         log.warning(
             "The unpruned model's validation accuracy %.3f is below tau %.3f: nothing is pruned",
@@ -86,7 +85,7 @@ def search(
         metrics=prepared.metrics,
         tau=tau,
         reward=settings.reward,
-        prune_step=settings.prune_step,
+        prune_step=recipe.prune_step or settings.prune_step,
     )
     if env.reward.oracle:
         raise SettingsError(
@@ -94,8 +93,8 @@ def search(
             expected="a reward on clean data",
             remedy="choose another; `prune-env list --kind rewards` describes them",
         )
-    chosen: Policy = maker.for_env(env, seed=seed, **options)
-    if hasattr(chosen, "learn"):
+    chosen: Policy = maker.for_env(env, seed=seed, variant=settings.variant)
+    if hasattr(chosen, "learn") and settings.variant != "released":  # published loops learn nothing
         with progress(f"Training {policy}", settings.budget) as advance:
             chosen.learn(
                 env,

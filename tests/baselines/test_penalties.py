@@ -10,11 +10,10 @@ from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from prune_env.baselines.group_sparsity import head_norms
 from prune_env.baselines.meft import Meft
-from prune_env.baselines.penalties import PENALTIES
-from prune_env.baselines.recipe import Phase
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError, UnknownNameError, UnsupportedModelError
 from prune_env.models.heads import find_heads
+from prune_env.recipe import PENALTIES, Phase
 from prune_env.settings import FineTuneSettings
 from prune_env.training import fine_tune
 from tests.support import tiny_bert, tiny_tokenizer

@@ -10,12 +10,11 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 import prune_env.baselines
 from prune_env.baselines.baseline import Baseline
-from prune_env.baselines.penalties import PENALTIES
-from prune_env.baselines.recipe import Phase, Recipe
 from prune_env.env import HeadPruningEnv
 from prune_env.importance import METRICS
 from prune_env.landscape import landscape_subject
 from prune_env.policy import POLICIES, Policy
+from prune_env.recipe import PENALTIES, Phase, Recipe
 
 NAMES = tuple(prune_env.baselines._POLICIES)
 CASES = [(name, variant) for name in NAMES for variant in POLICIES[name].variants]

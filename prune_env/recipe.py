@@ -1,19 +1,32 @@
 """What a strategy asks of the purifier besides its choice of heads."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from prune_env.baselines.penalties import PENALTIES
 from prune_env.errors import SettingsError
+from prune_env.policy import POLICIES
+from prune_env.registry import Registry
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from prune_env.data.dataset import TextDataset
+    from prune_env.models import LoadedModel
     from prune_env.models.masks import Mask
     from prune_env.settings import FineTuneSettings
     from prune_env.training import Penalty
+
+
+PenaltyFactory = Callable[["PreTrainedModel", "Mask | None"], "AbstractContextManager[Penalty]"]
+"""Takes the model and its mask; the context makes the model ready and yields the penalty.
+
+The penalty is called after each forward pass as `penalty(model, outputs)` and returns a scalar.
+"""
+
+PENALTIES: Registry[PenaltyFactory] = Registry("penalty")
+"""Terms that a strategy adds to the loss while it fine-tunes; `prune_env.baselines` fills it."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +37,6 @@ class Phase:
         epochs: Passes over the data; None keeps the caller's.
         learning_rate_scale: Factor on the caller's learning rate.
         penalty: Name in `PENALTIES` of what is added to the loss; None adds nothing.
-
-    Example:
-        for phase in recipe.search:
-            with phase.prepared(model, mask) as penalty:
-                fine_tune(model, tokenizer, data, phase.adapt(settings), mask=mask, penalty=penalty)
     """
 
     epochs: int | None = None
@@ -99,3 +107,48 @@ class Recipe:
     search: tuple[Phase, ...] = (Phase(),)
     final: tuple[Phase, ...] = (Phase(),)
     members: int = 1
+
+
+def recipe_of(policy: str, variant: str = "paper") -> Recipe:
+    """Return the recipe of a registered policy; one that has none asks for nothing special.
+
+    Raises:
+        UnknownNameError: No policy has this name.
+        SettingsError: The policy has no such variant.
+    """
+    maker = POLICIES[policy]
+    return maker.recipe(variant) if hasattr(maker, "recipe") else Recipe()
+
+
+def run_phases(
+    phases: tuple[Phase, ...],
+    loaded: "LoadedModel",
+    data: "TextDataset",
+    settings: "FineTuneSettings",
+    *,
+    mask: "Mask | None" = None,
+    **options: Any,
+) -> None:
+    """Fine-tune a model in place, phase by phase.
+
+    Args:
+        phases: What to do.
+        loaded: Classifier and tokenizer.
+        data: Clean sentences.
+        settings: The caller's hyperparameters, which a phase adapts.
+        mask: Bool (L, H), True = kept.
+        **options: Further arguments of `fine_tune`.
+    """
+    from prune_env.training import fine_tune  # noqa: PLC0415 - recipes are read without torch
+
+    for phase in phases:
+        with phase.prepared(loaded.model, mask) as penalty:
+            fine_tune(
+                loaded.model,
+                loaded.tokenizer,
+                data,
+                phase.adapt(settings),
+                mask=mask,
+                penalty=penalty,
+                **options,
+            )
