@@ -14,3 +14,10 @@ POLICIES.register(
     "prune_env.agents.epsilon_greedy:EpsilonGreedy",
     help="learns action values over head features; explores with probability epsilon",
 )
+for _name, _class, _help in (
+    ("dqn", "DQNAgent", "deep Q-network over a set of heads (Stable-Baselines3)"),
+    ("ppo", "PPOAgent", "proximal policy optimisation over a set of heads (Stable-Baselines3)"),
+    ("a2c", "A2CAgent", "advantage actor-critic over a set of heads (Stable-Baselines3)"),
+    ("maskable_ppo", "MaskablePPOAgent", "PPO with illegal actions masked out (sb3-contrib)"),
+):
+    POLICIES.register(_name, f"prune_env.agents.sb3.{_name}:{_class}", help=_help)

@@ -1,6 +1,6 @@
 """Epsilon-greedy head pruning over action values that are learned while it prunes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -174,6 +174,7 @@ class EpsilonGreedy:
         callback: EpisodeCallback | None = None,
         save_to: str | Path | None = None,
         save_every: int = 5000,
+        stop_requested: Callable[[], bool] = lambda: False,
     ) -> "EpsilonGreedy":
         """Play and learn until the agent has taken `total_steps` in its life.
 
@@ -188,6 +189,7 @@ class EpsilonGreedy:
             callback: Called after each episode; returning False ends the learning.
             save_to: The agent's own folder; it is saved there at the end, and on the way.
             save_every: Steps between two saves.
+            stop_requested: Asked after each episode; True ends the learning.
 
         Raises:
             SettingsError: `variant="released"`, which learns nothing, or other metrics.
@@ -231,7 +233,7 @@ class EpsilonGreedy:
             if save_to is not None and record.steps >= saved_at + save_every:
                 self.save(save_to)
                 saved_at = record.steps
-            if not go_on:
+            if not go_on or stop_requested():
                 break
         if save_to is not None:
             self.save(save_to)

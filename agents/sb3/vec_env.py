@@ -10,6 +10,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
+from prune_env.agents.record import sum_terms
 from prune_env.core import BatchCore
 from prune_env.env import HeadPruningEnv
 from prune_env.errors import SettingsError
@@ -25,7 +26,8 @@ class PruneVecEnv(VecEnv):
     Each episode is what `HeadPruningEnv` would play for the same seed and actions. An ended
     episode begins anew in the same step; its last observation is in
     `info["terminal_observation"]`, whether it was cut off in `info["TimeLimit.truncated"]`, and
-    its return and length in `info["episode"]`, as `Monitor` gives them.
+    its return and length in `info["episode"]`, as `Monitor` gives them, with the sum of each
+    reward term.
 
     Args:
         core: The episodes; take that of `gym.make_vec`, or use `beside`.
@@ -45,6 +47,7 @@ class PruneVecEnv(VecEnv):
         self.core = core
         self._render_mode = render_mode
         self._lengths = [0] * core.num_envs
+        self._terms: list[dict[str, float]] = [{} for _ in range(core.num_envs)]
         self._actions: npt.NDArray[np.int64] = np.zeros(core.num_envs, np.int64)
         super().__init__(core.num_envs, core.observation_space, core.action_space)
 
@@ -85,7 +88,7 @@ class PruneVecEnv(VecEnv):
             observation, info = self.core.reset([seed], options, [slot])[0]
             observations.append(observation)
             self.reset_infos[slot] = info
-            self._lengths[slot] = 0
+            self._begin(slot)
         self._reset_seeds()
         self._reset_options()
         return _stack(observations)
@@ -103,23 +106,40 @@ class PruneVecEnv(VecEnv):
         infos = [outcome.info for outcome in outcomes]
         for slot, (outcome, info) in enumerate(zip(outcomes, infos, strict=True)):
             self._lengths[slot] += 1
+            sum_terms(self._terms[slot], info)
             info["TimeLimit.truncated"] = outcome.truncated and not outcome.terminated
             if dones[slot]:
                 info["terminal_observation"] = outcome.observation
-                info["episode"] = {"r": self.core.total_reward(slot), "l": self._lengths[slot]}
+                info["episode"] = {
+                    "r": self.core.total_reward(slot),
+                    "l": self._lengths[slot],
+                    "terms": self._terms[slot],
+                }
         ended = np.flatnonzero(dones).tolist()
         for slot, (observation, info) in zip(ended, self.core.reset(slots=ended), strict=True):
             observations[slot], self.reset_infos[slot] = observation, info
-            self._lengths[slot] = 0
+            self._begin(slot)
         return _stack(observations), rewards, dones, infos
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return which actions are legal, bool (N, L * H + 1)."""
         return self.core.action_masks()
 
+    def observe(self) -> Observation:
+        """Return the present observation of every episode, stacked."""
+        return _stack([self.core.observe(slot) for slot in range(self.num_envs)])
+
+    def episode_starts(self) -> npt.NDArray[np.bool_]:
+        """Return which episodes have not taken a step yet, bool (N,)."""
+        return np.array([length == 0 for length in self._lengths])
+
     def save(self) -> dict[str, Any]:
         """Return every episode as plain values, as JSON holds them, for a checkpoint."""
-        return {"core": self.core.save(), "lengths": list(self._lengths)}
+        return {
+            "core": self.core.save(),
+            "lengths": list(self._lengths),
+            "terms": [dict(terms) for terms in self._terms],
+        }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from what `save` returned.
@@ -129,6 +149,7 @@ class PruneVecEnv(VecEnv):
         """
         self.core.restore(saved["core"])
         self._lengths = list(saved["lengths"])
+        self._terms = [dict(terms) for terms in saved["terms"]]
 
     def close(self) -> None:
         """Do nothing: the models belong to others too."""
@@ -162,6 +183,10 @@ class PruneVecEnv(VecEnv):
     ) -> list[bool]:
         """Return True for `Monitor`, whose work is done here, and False for all others."""
         return [issubclass(wrapper_class, Monitor) for _ in self._slots(indices)]
+
+    def _begin(self, slot: int) -> None:
+        self._lengths[slot] = 0
+        self._terms[slot] = {}
 
     def _slots(self, indices: VecEnvIndices) -> list["_Slot"]:
         chosen = self._get_indices(indices)
