@@ -13,10 +13,10 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prune_env.data.dataset import TextDataset
-from prune_env.errors import DataError, ModelError
+from prune_env.errors import DataError, ModelError, SettingsError
 from prune_env.evaluation.base import Evaluation, Masks, check_masks
 from prune_env.evaluation.tokens import TokenRows, token_limit
-from prune_env.models.heads import HeadMap, find_heads
+from prune_env.models import HeadGates, HeadMap, find_heads
 
 
 class ModelEvaluator(ABC):
@@ -29,9 +29,11 @@ class ModelEvaluator(ABC):
         tokenizer: Its tokenizer.
         dataset: The texts and labels; or several sets by name, of which the first is the one that
             `evaluate` and `accuracy` answer for, and `evaluate_sets` answers for all.
+        batch_size: Rows of a reference batch, in the order of the data, padded to the longest.
         max_length: Longer texts are cut to so many tokens.
 
     Raises:
+        SettingsError: `batch_size` or `max_length` is out of range.
         DataError: A set is empty, or a label does not fit the model.
         ModelError: A weight is not float32, or the model has fewer than two classes.
         UnsupportedModelError: The heads of the model cannot be gated.
@@ -43,15 +45,19 @@ class ModelEvaluator(ABC):
         tokenizer: PreTrainedTokenizerBase,
         dataset: TextDataset | Mapping[str, TextDataset],
         *,
+        batch_size: int = 32,
         max_length: int = 128,
     ) -> None:
+        if batch_size < 1:
+            raise SettingsError("batch_size must be positive", expected=">= 1", actual=batch_size)
         sets = {"data": dataset} if isinstance(dataset, TextDataset) else dict(dataset)
         _check_model(model)
-        _check_sets(sets, model.config.num_labels)
+        self.num_classes = class_count(model)
+        _check_sets(sets, self.num_classes)
         self.model = model
         self.device = model.device
         self.heads: HeadMap = find_heads(model)
-        self.rows = TokenRows(
+        self.tokens = TokenRows(
             [text for part in sets.values() for text in part.texts],
             tokenizer,
             token_limit(max_length, tokenizer, model.config),
@@ -61,17 +67,22 @@ class ModelEvaluator(ABC):
         self._parts = dict(zip(sets, map(slice, [0, *ends[:-1]], ends), strict=True))
         self._primary = next(iter(self._parts.values()))
         self._evaluations = 0
+        self.batches = [
+            np.arange(start, min(start + batch_size, part.stop))
+            for part in self._parts.values()
+            for start in range(part.start, part.stop, batch_size)
+        ]
+        self._batch_of = np.repeat(np.arange(len(self.batches)), list(map(len, self.batches)))
 
     @property
     def shape(self) -> tuple[int, int]:
         """Layers and heads of a mask (L, H)."""
         return self.heads.shape
 
-    @cached_property
+    @property
     def available(self) -> Masks:
         """Bool (L, H), True where a head exists."""
-        counts = np.array([layer.num_heads for layer in self.heads.layers])
-        return np.arange(self.shape[1]) < counts[:, None]
+        return self.heads.available
 
     @property
     def evaluations(self) -> int:
@@ -89,7 +100,7 @@ class ModelEvaluator(ABC):
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
-        self.rows.update_hash(digest)
+        self.tokens.update_hash(digest)
         digest.update(self.labels.astype("<i8").tobytes())
         return digest.hexdigest()
 
@@ -110,6 +121,23 @@ class ModelEvaluator(ABC):
         """Return the accuracy (N,) on the first set under masks (N, L, H)."""
         return self.evaluate(masks).accuracy
 
+    def reference_logits(
+        self, mask: Masks, rows: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Run the reference batches that hold any of `rows`, under a mask (L, H).
+
+        Returns:
+            All rows (R,) of those batches and their logits float32 (R, C), which define the truth.
+        """
+        batches = [self.batches[index] for index in np.unique(self._batch_of[rows])]
+        with inference(self.model), HeadGates(self.model, self.heads) as gates:
+            gates.set(mask)
+            logits = [
+                self.model(**self.tokens.batch(batch, self.device)).logits.float().cpu().numpy()
+                for batch in batches
+            ]
+        return np.concatenate(batches), np.concatenate(logits)
+
     @abstractmethod
     def _logits(self, masks: Masks) -> npt.NDArray[np.float32]:
         """Return float32 (N, S, C) on the samples of all sets under checked masks."""
@@ -127,6 +155,11 @@ def inference(model: PreTrainedModel) -> Iterator[None]:
         model.train(training)
 
 
+def class_count(model: PreTrainedModel) -> int:
+    """Return the number of classes C of a classifier."""
+    return int(model.config.num_labels or 0)
+
+
 def _check_model(model: PreTrainedModel) -> None:
     for name, parameter in model.named_parameters():
         if parameter.dtype != torch.float32:
@@ -136,11 +169,11 @@ def _check_model(model: PreTrainedModel) -> None:
                 actual=parameter.dtype,
                 remedy="call model.float(); the evaluator itself uses bfloat16 where that is fast",
             )
-    if model.config.num_labels < 2:
+    if class_count(model) < 2:
         raise ModelError(
             "The model is no classifier",
             expected="two classes or more",
-            actual=model.config.num_labels,
+            actual=class_count(model),
             remedy="load it with num_labels >= 2",
         )
 

@@ -63,6 +63,13 @@ class TokenRows:
         padded = self._tokenizer.pad(picked, return_tensors="pt")
         return {name: tensor.to(device) for name, tensor in padded.items()}
 
+    def first_tokens(self, count: int, device: torch.device) -> dict[str, torch.Tensor]:
+        """Return `count` inputs that are one token long: what a model that pools it needs."""
+        return {
+            name: torch.tensor(field[0][:1], device=device).repeat(count, 1)
+            for name, field in self._fields.items()
+        }
+
     def update_hash(self, digest: Any) -> None:
         """Feed every token of every row to a hash of `hashlib`."""
         for name, field in sorted(self._fields.items()):

@@ -1,0 +1,44 @@
+"""What computes logits for the fast evaluator, one mask after the other."""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.evaluation.base import Masks
+
+
+class Engine(Protocol):
+    """Computes logits of fixed rows under masks and keeps what the next masks may need."""
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """The rows of the data (R,) that it answers for."""
+        ...
+
+    def run(self, masks: Masks) -> npt.NDArray[np.float32]:
+        """Return the logits (N, R, C) under masks (N, L, H)."""
+        ...
+
+    def clear(self) -> None:
+        """Release every state that is kept."""
+        ...
+
+
+def walking_order(masks: Masks) -> list[int]:
+    """Return the order in which masks with equal first layers follow each other."""
+    return sorted(range(len(masks)), key=lambda index: masks[index].tobytes())
+
+
+def heads_ahead(masks: Masks) -> dict[bytes, npt.NDArray[np.bool_]]:
+    """Return which heads (H,) are wanted right after each beginning of the masks.
+
+    A beginning is the bytes of the first l rows of a mask; masks that begin alike share all work
+    up to layer l, and the contexts of layer l if those serve all of them.
+    """
+    ahead: dict[bytes, npt.NDArray[np.bool_]] = {}
+    for mask in masks:
+        for layer, row in enumerate(mask):
+            key = mask[:layer].tobytes()
+            ahead[key] = ahead[key] | row if key in ahead else row
+    return ahead

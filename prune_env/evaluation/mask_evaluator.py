@@ -1,0 +1,150 @@
+"""The fast evaluator: the classes of the reference, at the speed of the hardware."""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from prune_env.data.dataset import TextDataset
+from prune_env.errors import SettingsError
+from prune_env.evaluation.backend import Backend
+from prune_env.evaluation.base import Masks, check_masks, predicted_classes
+from prune_env.evaluation.memo import Memo, mask_keys
+from prune_env.evaluation.model_evaluator import ModelEvaluator
+from prune_env.runtime import use_bf16
+from prune_env.settings import Precision
+
+_MEMO_SHARE = 16  # of the memory, one part in so many keeps logits of masks that were answered
+_ANSWER_BYTES = 1 << 26
+
+
+class MaskEvaluator(ModelEvaluator):
+    """Answers as `ReferenceEvaluator` does, and computes only what a new mask changes.
+
+    *Exact* means: for every mask, the predicted class of every sample is the reference's. Logits,
+    margins and losses of samples that are far from a decision come from the bfloat16 pass where
+    that is used (`precision`), and carry its rounding error.
+
+    A mask that was asked before is answered from memory. Otherwise the fastest way that proves
+    right on this model and data computes it; see `Backend` for the ways and `backend` for
+    what was chosen. The choice is made at the first mask and takes a few reference batches.
+
+    Args:
+        model: A sequence classifier with float32 weights, on the device to be used; held once,
+            with one more copy of its blocks in bfloat16 if that is used.
+        tokenizer: Its tokenizer.
+        dataset: The texts and labels, or several sets by name; see `ModelEvaluator`.
+        batch_size: Rows of a reference batch.
+        max_length: Longer texts are cut to so many tokens.
+        max_cache_bytes: Memory for what earlier masks computed. What does not fit is computed
+            again; the answers are the same.
+        precision: "bf16" screens in bfloat16, "fp32" does not, "auto" screens where the hardware
+            multiplies bfloat16.
+        memo_folder: Where the correct samples of every mask are kept for later processes, in a
+            file named after the fingerprint; None keeps them in memory only.
+
+    Raises:
+        SettingsError: A setting is out of range.
+        StateError: The memo file is damaged or of another model.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        dataset: TextDataset | Mapping[str, TextDataset],
+        *,
+        batch_size: int = 32,
+        max_length: int = 128,
+        max_cache_bytes: int = 1 << 30,
+        precision: Precision = "auto",
+        memo_folder: Path | None = None,
+    ) -> None:
+        if max_cache_bytes < 1:
+            raise SettingsError(
+                "max_cache_bytes must be positive", expected=">= 1", actual=max_cache_bytes
+            )
+        if precision not in ("auto", "bf16", "fp32"):
+            raise SettingsError(
+                "precision is unknown", expected="auto, bf16 or fp32", actual=precision
+            )
+        super().__init__(model, tokenizer, dataset, batch_size=batch_size, max_length=max_length)
+        logits_bytes = max_cache_bytes // _MEMO_SHARE
+        self._states_bytes = max_cache_bytes - logits_bytes
+        self._precision: Precision = precision
+        folder = memo_folder
+        self._memo = Memo(
+            self.shape,
+            len(self.tokens),
+            max_logits_bytes=logits_bytes,
+            path=None if folder is None else Path(folder) / f"{self.fingerprint}.memo",
+            fingerprint="" if folder is None else self.fingerprint,
+        )
+        primary = (1 << (self._primary.stop - self._primary.start)) - 1
+        self._primary_bits = primary << self._primary.start
+        self._memo_hits = 0
+
+    @cached_property
+    def backend(self) -> Backend:
+        """What computes masks that were not asked before, chosen at first use."""
+        return Backend(
+            self,
+            bf16=use_bf16(self._precision, self.device),
+            max_cache_bytes=self._states_bytes,
+        )
+
+    @property
+    def memo_hits(self) -> int:
+        """Masks that were answered from memory since creation."""
+        return self._memo_hits
+
+    def accuracy(self, masks: Masks) -> npt.NDArray[np.float64]:
+        """Return the accuracy (N,) on the first set under masks (N, L, H)."""
+        bits = [self._memo.bits(key) for key in self._known(masks)]
+        right = [(word & self._primary_bits).bit_count() for word in bits if word is not None]
+        accuracy: npt.NDArray[np.float64]
+        accuracy = np.array(right, np.float64) / (self._primary.stop - self._primary.start)
+        return accuracy
+
+    def correct(self, masks: Masks) -> npt.NDArray[np.bool_]:
+        """Return which samples (N, S) of the first set are right under masks (N, L, H)."""
+        keys = self._known(masks)
+        shape = (len(keys), len(self.tokens))
+        bits = np.array([self._memo.correct(key) for key in keys], np.bool_).reshape(shape)
+        return bits[:, self._primary]
+
+    def _known(self, masks: Masks) -> list[bytes]:
+        """Return the keys of masks whose correct samples are in memory once this returns."""
+        checked = check_masks(masks, self.available)
+        keys = mask_keys(checked)
+        for _ in self._compute(checked, keys, [self._memo.bits(key) is None for key in keys]):
+            pass
+        return keys
+
+    def _logits(self, masks: Masks) -> npt.NDArray[np.float32]:
+        keys = mask_keys(masks)
+        held = {key: self._memo.logits(key) for key in keys}
+        missing = [held[key] is None for key in keys]
+        held.update(self._compute(masks, keys, missing))
+        shape = (len(masks), len(self.tokens), self.num_classes)
+        return np.array([held[key] for key in keys], np.float32).reshape(shape)
+
+    def _compute(
+        self, masks: Masks, keys: list[bytes], missing: list[bool]
+    ) -> Iterator[tuple[bytes, npt.NDArray[np.float32]]]:
+        """Compute and remember each missing mask once; yield its key and logits (S, C)."""
+        first = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
+        wanted = sorted(index for index in first.values() if missing[index])
+        self._memo_hits += len(keys) - len(wanted)
+        size = len(self.tokens) * self.num_classes * 4
+        step = max(1, _ANSWER_BYTES // size)
+        for start in range(0, len(wanted), step):
+            block = wanted[start : start + step]
+            self._evaluations += len(block)
+            for index, answer in zip(block, self.backend.run(masks[block]), strict=True):
+                logits = answer.copy()
+                self._memo.put(keys[index], predicted_classes(logits) == self.labels, logits)
+                yield keys[index], logits
