@@ -154,13 +154,13 @@ def find_heads(model: nn.Module) -> HeadMap:
             f"The attention heads of {type(model).__name__} cannot be found",
             expected=f"{expected or 'some'} attention modules with query, key, value and output",
             actual=len(found),
-            remedy="`prune-env list` names the supported model types",
+            remedy="use a supported architecture; `load_classifier` names them",
         )
     calls = 1 if expected is None else expected // len(found)
     if calls > 1 and getattr(config, "model_type", None) != "albert":
         raise UnsupportedModelError(
             f"{type(model).__name__} has attention in {len(found)} of {expected} layers only",
-            remedy="`prune-env list` names the supported model types",
+            remedy="use a supported architecture; `load_classifier` names them",
         )
     return HeadMap(
         tuple(
@@ -278,5 +278,5 @@ def _contradiction(name: str, actual: str) -> UnsupportedModelError:
         f"The shapes of attention module '{name}' contradict each other",
         expected="heads * head_dim features into the output projection, and whole key-value heads",
         actual=actual,
-        remedy="`prune-env list` names the supported model types",
+        remedy="use a supported architecture; `load_classifier` names them",
     )

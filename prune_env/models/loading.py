@@ -21,6 +21,7 @@ from prune_env.models.classification import (
 )
 from prune_env.models.guard import guarded
 from prune_env.models.inspection import identity, list_files
+from prune_env.models.labels import check_same_names, folded, settle_labels
 from prune_env.models.processor import fit_processor, load_processor, self_test
 from prune_env.models.quiet import quiet_transformers
 from prune_env.models.source import find_problems, read_config, weight_files
@@ -64,8 +65,8 @@ class LoadedModel:
         Raises:
             ModelError: The two sets of names differ.
         """
-        _check_same_names(self.source, self.label_names, names)
-        order = [_folded(self.label_names).index(name) for name in _folded(names)]
+        check_same_names(self.source, self.label_names, names)
+        order = [folded(self.label_names).index(name) for name in folded(names)]
         return np.take(np.array(order, dtype=np.int64), labels)
 
 
@@ -114,7 +115,7 @@ def load_classifier(
     config = build_config(folder)
     weights = load_weights(folder)
     plan = plan_head(str(source), classifier_class(config), config, weights, head)
-    names = _settle_labels(str(source), config, plan, num_labels, label_names)
+    names = settle_labels(str(source), config, plan, num_labels, label_names)
     tokenizer = load_processor(folder, config)
     with quiet_transformers():
         model = _build_model(
@@ -141,7 +142,7 @@ def _check_arguments(
             raise SettingsError(f"{name} is unknown", expected=" or ".join(allowed), actual=value)
     if num_labels < 2:
         raise SettingsError("num_labels is too small", expected="2 or more", actual=num_labels)
-    if label_names is not None and len(set(_folded(label_names))) != num_labels:
+    if label_names is not None and len(set(folded(label_names))) != num_labels:
         raise SettingsError(
             "label_names do not name the classes",
             expected=f"{num_labels} different names",
@@ -194,38 +195,6 @@ def load_weights(folder: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def _settle_labels(
-    source: str,
-    config: PreTrainedConfig,
-    plan: HeadPlan,
-    num_labels: int,
-    label_names: Sequence[str] | None,
-) -> tuple[str, ...]:
-    """Make `config` agree with the wanted classes, and return their names in logit order."""
-    generic = [f"LABEL_{index}" for index in range(num_labels)]
-    if plan.new:
-        config.problem_type = None
-        names = list(label_names or generic)
-    elif config.num_labels != num_labels or getattr(config, "problem_type", None) not in (
-        None,
-        "single_label_classification",
-    ):
-        raise ModelError(
-            f"The classifier {source} does not fit the task",
-            expected=f"{num_labels} exclusive classes",
-            actual=f"{config.num_labels} labels, problem type {config.problem_type}",
-            remedy="give the number of classes of the model, or head='new' to train another head",
-        )
-    else:
-        own = [str(name) for _, name in sorted((config.id2label or {}).items())]
-        names = list(label_names or generic) if own == generic else own
-        if label_names is not None:
-            _check_same_names(source, names, label_names)
-    config.id2label = dict(enumerate(names))
-    config.label2id = {name: index for index, name in enumerate(names)}
-    return tuple(names)
-
-
 def _build_model(
     source: str,
     config: PreTrainedConfig,
@@ -273,17 +242,3 @@ def _build_model(
             )
     classifier: PreTrainedModel = model.eval()
     return classifier
-
-
-def _check_same_names(source: str, own: Sequence[str], other: Sequence[str]) -> None:
-    if sorted(_folded(own)) != sorted(_folded(other)):
-        raise ModelError(
-            f"The label names of {source} are not those of the data",
-            expected=", ".join(own),
-            actual=", ".join(other),
-            remedy="name the classes of the data as the model does",
-        )
-
-
-def _folded(names: Sequence[str]) -> list[str]:
-    return [name.strip().casefold() for name in names]

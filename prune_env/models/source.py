@@ -176,21 +176,15 @@ def _unsafe_files(folder: Path) -> Iterator[ModelError]:
         )
 
 
-def _unsafe_keys(path: Path, value: Any, inside: str = "") -> Iterator[ModelError]:
-    if isinstance(value, list):
-        for item in value:
-            yield from _unsafe_keys(path, item, inside)
-    if not isinstance(value, dict):
-        return
-    for key, item in value.items():
+def _unsafe_keys(path: Path, config: dict[str, Any]) -> Iterator[ModelError]:
+    for name, key, item in _entries(config):
         if key in FORBIDDEN_KEYS or key.startswith(FORBIDDEN_PREFIXES):
             yield UnsafeModelError(
-                f"{path} sets '{inside}{key}', which can load code or other files",
+                f"{path} sets '{name}', which can load code or other files",
                 expected=f"no key '{key}'",
                 actual=f"{item!r:.80}",
                 remedy="do not use this model, or delete the key if you know why it is there",
             )
-        yield from _unsafe_keys(path, item, f"{inside}{key}.")
 
 
 def _unsupported(folder: Path, config: dict[str, Any]) -> Iterator[ModelError]:
@@ -202,21 +196,26 @@ def _unsupported(folder: Path, config: dict[str, Any]) -> Iterator[ModelError]:
             expected=f"one of {', '.join(sorted(TEXT_TYPES | IMAGE_TYPES))}",
             remedy="use a model of a supported type",
         )
-    for key, count in _counts(config):
-        if not 0 <= count <= MAX_COUNT:
+    for name, key, item in _entries(config):
+        if COUNTED.search(key) and type(item) is int and not 0 <= item <= MAX_COUNT:
             yield ModelError(
-                f"{path} sets {key} to {count:.3g}",
+                f"{path} sets {name} to {item:.3e}",
                 expected=f"0 to {MAX_COUNT}",
                 remedy="get the model again from its publisher",
             )
 
 
-def _counts(value: Any) -> Iterator[tuple[str, int]]:
-    """Yield the numbers of layers, heads, groups and labels, wherever they are in a config."""
-    for key, item in value.items() if isinstance(value, dict) else ():
-        if type(item) is int and COUNTED.search(key):
-            yield key, item
-        yield from _counts(item)
+def _entries(config: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield (dotted name, key, value) of every entry at any depth, without recursion."""
+    stack: list[tuple[str, Any]] = [("", config)]
+    while stack:
+        inside, value = stack.pop()
+        if isinstance(value, dict):
+            for key, item in value.items():
+                yield f"{inside}{key}", key, item
+                stack.append((f"{inside}{key}.", item))
+        elif isinstance(value, list):
+            stack.extend((inside, item) for item in value)
 
 
 def _damaged_weights(path: Path) -> Iterator[ModelError]:

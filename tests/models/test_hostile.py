@@ -125,6 +125,14 @@ def test_keys_that_load_code_are_found_inside_other_keys(folder: Path) -> None:
         load_classifier(folder)
 
 
+def test_deep_nesting_ends_in_an_error(folder: Path) -> None:
+    deep = '{"a": ' * 700 + "1" + "}" * 700
+    text = (folder / "config.json").read_text().rstrip().removesuffix("}")
+    (folder / "config.json").write_text(f'{text}, "deep": {deep}, "auto_map": {{}}}}')
+    with pytest.raises(UnsafeModelError, match="auto_map"):
+        load_classifier(folder)
+
+
 def test_an_adapter_is_refused(folder: Path) -> None:
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "evil/base"}')
     with pytest.raises(UnsafeModelError, match="adapter"):
