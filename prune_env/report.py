@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from prune_env import runtime
@@ -95,19 +96,19 @@ _COLUMNS = {
     "ACC": "acc",
     "LFR": "lfr",
     "excess": "excess_lfr",
-    "ACC cal": "acc_calibrated",
-    "LFR cal": "lfr_calibrated",
-    "excess cal": "excess_lfr_calibrated",
+    "cal. ACC": "acc_calibrated",
+    "cal. LFR": "lfr_calibrated",
+    "cal. excess": "excess_lfr_calibrated",
 }
 
 
 def table(rows: Sequence[Row], title: str) -> Table:
     """Return the rows as a table for a terminal of 100 columns."""
-    out = Table(title=title, title_justify="left", pad_edge=False)
+    out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("policy", "protocol"):
         out.add_column(column, no_wrap=True)
     for column in (*_COLUMNS, "pruned", "evals", "time"):
-        out.add_column(column, justify="right", no_wrap=True)
+        out.add_column(column.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in rows:
         out.add_row(*_cells(row))
     return out
