@@ -104,7 +104,7 @@ _COLUMNS = {
 
 def table(rows: Sequence[Row], title: str) -> Table:
     """Return the rows as a table for a terminal of 100 columns."""
-    out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("policy", "protocol"):
         out.add_column(column, no_wrap=True)
     for column in (*_COLUMNS, "pruned", "evals", "time"):
