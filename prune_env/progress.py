@@ -36,6 +36,10 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     if _console is None:
         yield lambda done: None
         return
+    if not _console.is_terminal:  # a log file gets a line, not a bar
+        _console.print(f"{description} ...", highlight=False)
+        yield lambda done: None
+        return
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

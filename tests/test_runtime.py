@@ -1,0 +1,49 @@
+import io
+
+import pytest
+import torch
+from rich.console import Console
+
+from prune_env import progress, runtime
+from prune_env.errors import SettingsError
+
+
+def test_a_missing_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert runtime.pick_device("auto").type == "cpu"
+    with pytest.raises(SettingsError, match="--device cpu"):
+        runtime.pick_device("cuda")
+
+
+def test_precision_auto_follows_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    for fast in (True, False):
+        monkeypatch.setattr(runtime, "has_fast_bf16", lambda device, fast=fast: fast)
+        assert runtime.use_bf16("auto", cpu) is fast
+    assert runtime.use_bf16("bf16", cpu)
+    assert not runtime.use_bf16("fp32", cpu)
+
+
+def test_a_description_names_versions_and_machine() -> None:
+    meta = runtime.describe()
+    assert meta["versions"]["torch"] == torch.__version__.split("+")[0] or "+" in torch.__version__
+    assert meta["machine"]["threads"] >= 1
+
+
+def test_progress_is_silent_until_it_is_switched_on(capfd: pytest.CaptureFixture) -> None:
+    with progress.progress("Counting", 2) as advance:
+        advance(1)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_a_bar_on_a_terminal_and_a_line_in_a_log(terminal: bool) -> None:
+    out = io.StringIO()
+    progress.show_on(Console(file=out, force_terminal=terminal, width=80))
+    try:
+        with progress.progress("Counting", 2) as advance:
+            advance(2)
+    finally:
+        progress.show_on(None)
+    assert "Counting" in out.getvalue()
+    assert ("2/2" in out.getvalue()) is terminal
