@@ -14,8 +14,10 @@ from prune_env.attacks.recipes import make_attack
 from prune_env.data.catalog import load_named
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.errors import SettingsError
-from prune_env.files import cache_folder, new_folder, read_json, write_json
+from prune_env.files import cache_folder, read_json, write_json
+from prune_env.locking import made_once
 from prune_env.models import LoadedModel, find_source, inspect_source, load_classifier
+from prune_env.models.quiet import quiet_transformers
 from prune_env.scores import Scores, TestSets, score
 from prune_env.settings import FineTuneSettings
 from prune_env.training import fine_tune
@@ -181,7 +183,8 @@ def train_classifier(
 
 def save_encoder(loaded: LoadedModel, folder: Path) -> None:
     """Write the encoder without its classification head, and the tokenizer, into `folder`."""
-    cast(PreTrainedModel, loaded.model.base_model).save_pretrained(folder)
+    with quiet_transformers():
+        cast(PreTrainedModel, loaded.model.base_model).save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
 
 
@@ -217,19 +220,19 @@ def cached_classifier(
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     place = (cache or cache_folder()) / "models" / key
     seconds = 0.0
-    if not (place / MANIFEST).is_file():
-        with new_folder(place) as folder:
-            started = time.perf_counter()
-            loaded = train_classifier(source, data, settings, seed=seed, description=description)
-            seconds = time.perf_counter() - started
-            loaded.model.save_pretrained(folder / "classifier")
-            loaded.tokenizer.save_pretrained(folder / "classifier")
-            save_encoder(loaded, folder / "encoder")
-            manifest: dict[str, Any] = {
-                "identity": identity,
-                "scores": asdict(score(loaded, sets)),
-            }
-            write_json(folder / MANIFEST, manifest)
+
+    def train_into(folder: Path) -> None:
+        nonlocal seconds
+        started = time.perf_counter()
+        loaded = train_classifier(source, data, settings, seed=seed, description=description)
+        seconds = time.perf_counter() - started
+        loaded.model.save_pretrained(folder / "classifier")
+        loaded.tokenizer.save_pretrained(folder / "classifier")
+        save_encoder(loaded, folder / "encoder")
+        manifest: dict[str, Any] = {"identity": identity, "scores": asdict(score(loaded, sets))}
+        write_json(folder / MANIFEST, manifest)
+
+    made_once(place, train_into)
     stored = read_json(place / MANIFEST)
     return CachedModel(
         place / "classifier", place / "encoder", Scores.from_json(stored["scores"]), seconds
