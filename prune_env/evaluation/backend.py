@@ -25,10 +25,13 @@ logger = logging.getLogger(__name__)
 EngineFactory = Callable[[npt.NDArray[np.int64], int], Engine]
 """Makes an engine for rows (R,) and bytes of cache."""
 
+# What another structure, or a layer that takes one precision only, answers to a wrong call.
+_ENGINE_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, IndexError)
 _PROOF_SEED = 0
 _TOLERANCE = 5e-4  # of the largest logit: float32 in another order differs by far less
 _TIE_FACTOR = 32.0  # leads below so many times the difference that was seen go to the reference
 _TIE_FLOOR = 1e-5
+_SHARD_TOKENS = 1 << 12  # fewer at a time would be slow, and save little memory
 _WORST_SCREEN = 0.25  # a screen whose median error is more of the median lead saves nothing
 
 
@@ -113,10 +116,10 @@ class Backend:
         layers = self._truth.heads.layers
         width = layers[0].num_heads * layers[0].head_dim
         lengths = self._truth.tokens.lengths[rows]
-        path = 2 * int(lengths.sum()) * width * itemsize * len(layers)
-        parts = 1 if self.kind != "packed" else -(-path // self._cache_bytes)
+        tokens = max(_SHARD_TOKENS, self._cache_bytes // (2 * width * itemsize * len(layers)))
+        parts = -(-int(lengths.sum()) // tokens) if self.kind == "packed" else 1
         order = np.argsort(lengths, kind="stable")
-        return [part for part in np.array_split(order, min(parts, len(rows))) if part.size]
+        return [part for part in np.array_split(order, parts) if part.size]
 
     def _proven(self) -> tuple[str, EngineFactory, float]:
         """Return the first kind of engine that agrees with the reference, and a bound for ties."""
@@ -124,7 +127,7 @@ class Backend:
         for kind, factory in self._candidates(torch.float32):
             try:
                 answers = factory(self._proof_rows, self._cache_bytes).run(self._proof_masks)
-            except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
+            except _ENGINE_ERRORS as error:
                 logger.info("The %s evaluation is off: %s", kind, error)
                 continue
             same = np.isfinite(answers) == np.isfinite(self._proof)
@@ -139,7 +142,11 @@ class Backend:
     def _screen(self) -> EngineFactory | None:
         """Return the proven kind in bfloat16, or None if its errors are too large to be of use."""
         factory = self._candidate(self.kind, torch.bfloat16)
-        answers = factory(self._proof_rows, self._cache_bytes).run(self._proof_masks)
+        try:
+            answers = factory(self._proof_rows, self._cache_bytes).run(self._proof_masks)
+        except _ENGINE_ERRORS as error:
+            logger.info("The bfloat16 screen is off: %s", error)
+            return None
         finite = np.isfinite(answers) & np.isfinite(self._proof)
         errors = np.ptp(np.where(finite, answers - self._proof, 0.0), axis=2)
         share = float(np.median(errors) / max(np.median(top_two_gap(self._proof)), 1e-12))

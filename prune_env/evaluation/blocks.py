@@ -94,6 +94,17 @@ class PackedBlock:
         bias = weight.new_zeros(weight.shape[:2]) if bias is None else bias.view(weight.shape[:2])
         return weight, bias.unsqueeze(1)
 
+    def flops_before(self, heads: HeadSet) -> int:
+        """Return the floating-point operations of `qkv` for one token."""
+        layer = self.heads
+        return 6 * int(heads.sum()) * layer.head_dim * layer.query.weight().shape[1]
+
+    def flops_after(self, held: HeadSet) -> int:
+        """Return the floating-point operations of `after_attention` for one token."""
+        width = self._parts.down.out_features
+        inner = int(held.sum()) * self.heads.head_dim + 2 * self._parts.up.out_features
+        return 2 * width * inner
+
     def _qkv_map(self, heads: bytes) -> LinearMap:
         """Return one map to the scaled queries, the keys and the values of some heads."""
         index = _indices(heads, self.heads)

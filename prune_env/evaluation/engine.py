@@ -40,5 +40,5 @@ def heads_ahead(masks: Masks) -> dict[bytes, npt.NDArray[np.bool_]]:
     for mask in masks:
         for layer, row in enumerate(mask):
             key = mask[:layer].tobytes()
-            ahead[key] = ahead[key] | row if key in ahead else row
+            ahead[key] = ahead[key] | row if key in ahead else row.copy()
     return ahead

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from prune_env.errors import StateError
 from prune_env.evaluation.base import Masks
 from prune_env.evaluation.cache import ByteCache
+from prune_env.files import write_bytes
 
-_MAGIC = b"prune-env memo 1\n"
 _CHECK = struct.Struct("<I")
 
 
@@ -49,7 +49,8 @@ class Memo:
         self._logits: ByteCache[npt.NDArray[np.float32]] = ByteCache(max_logits_bytes)
         self._mask_bytes = -(-shape[0] * shape[1] // 8)
         self._bits_bytes = -(-samples // 8)
-        self._header = _MAGIC + f"{fingerprint} {shape[0]} {shape[1]} {samples}\n".encode()
+        identity = f"prune-env-memo 1 {fingerprint or '-'} {shape[0]} {shape[1]} {samples}\n"
+        self._header = identity.encode()
         self._path = path
         if path is not None:
             self._open(path)
@@ -87,16 +88,15 @@ class Memo:
 
     def _open(self, path: Path) -> None:
         """Read the records of a file, up to the first that is damaged, and cut the rest off."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or path.stat().st_size == 0:
-            self._append(self._header)
+        if not path.exists():
+            write_bytes(path, self._header)
             return
         content = path.read_bytes()
         if not content.startswith(self._header):
             raise StateError(
                 f"{path} is not the memo of this model and data",
-                expected=self._header.decode(),
-                actual=content[: len(self._header)].decode("utf-8", "replace"),
+                expected=self._header.decode().strip(),
+                actual=repr(content.partition(b"\n")[0][: len(self._header)]),
                 remedy="delete the file, or choose another folder",
             )
         size = self._mask_bytes + self._bits_bytes
@@ -120,5 +120,5 @@ class Memo:
 
 def mask_keys(masks: Masks) -> list[bytes]:
     """Return each mask (N, L, H) as bytes, eight heads a byte."""
-    packed = np.packbits(masks.reshape(len(masks), -1), axis=1)
+    packed = np.packbits(masks.reshape(len(masks), masks.shape[1] * masks.shape[2]), axis=1)
     return [row.tobytes() for row in packed]

@@ -126,8 +126,8 @@ class PackedEngine:
 
     Attributes:
         rows: The rows (R,).
-        flops: Floating-point operations of the matrix products that were computed so far,
-            attention weights left out.
+        flops: Floating-point operations of the linear maps so far (the last layer's attention,
+            which maps no token, left out).
     """
 
     def __init__(
@@ -161,6 +161,7 @@ class PackedEngine:
                 left = self._packed.blocks[-1].after_attention(
                     state.contexts, state.held, mask[-1], state.hidden
                 )
+                self.flops += len(self.rows) * self._packed.blocks[-1].flops_after(state.held)
                 answer = self._packed.classify(self._tokens, left).cpu().numpy()
                 logits[index, self._plan.order] = answer
         return logits
@@ -203,6 +204,7 @@ class PackedEngine:
                 before.contexts[here], before.held, kept, before.hidden[here]
             )
             self._fill(state, layer, chunk, hidden)
+        self.flops += self._plan.total_tokens * block.flops_after(before.held)
         return state
 
     def _empty(self, layer: int, features: int, wanted: HeadSet) -> State:
@@ -221,14 +223,19 @@ class PackedEngine:
             state.hidden[chunk.sentences] = hidden[chunk.first]
         else:
             state.hidden[chunk.tokens] = hidden
+        self._attend(state, layer, chunk, hidden)
+
+    def _attend(self, state: State, layer: int, chunk: Chunk, hidden: torch.Tensor) -> None:
         self._packed.attend(layer, hidden, chunk, state.held, state.contexts)
+        if layer < self._last:
+            self.flops += len(hidden) * self._packed.blocks[layer].flops_before(state.held)
 
     def _extended(self, state: State, layer: int, missing: HeadSet) -> State:
         """Return a state with the contexts of more heads, computed from the same hidden state."""
         dim = self._packed.heads.layers[layer].head_dim
         more = self._empty(layer, 0, missing)
         for chunk in self._plan.chunks:
-            self._packed.attend(layer, state.hidden[chunk.tokens], chunk, missing, more.contexts)
+            self._attend(more, layer, chunk, state.hidden[chunk.tokens])
         both = state.held | missing
         joined = self._empty(layer, 0, both).contexts
         split = joined.view(len(joined), -1, dim)

@@ -1,0 +1,33 @@
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prune_env.evaluation.plan import plan_packing
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=40), st.integers(1, 100))
+def test_every_token_lies_in_one_run_of_its_sentence(lengths: list[int], size: int) -> None:
+    plan = plan_packing(np.array(lengths), size, torch.device("cpu"))
+    assert sorted(plan.order.tolist()) == list(range(len(lengths)))
+    assert plan.lengths.tolist() == [lengths[row] for row in plan.order]
+    token = sentence = 0
+    for chunk in plan.chunks:
+        assert chunk.tokens.start == token
+        assert chunk.sentences.start == sentence
+        inside = 0
+        firsts = []
+        for run in chunk.runs:
+            assert run.start == inside
+            assert set(plan.lengths[sentence : sentence + run.count]) == {run.length}
+            firsts += range(inside, inside + run.count * run.length, run.length)
+            inside += run.count * run.length
+            sentence += run.count
+            assert run.tokens == slice(run.start, inside)
+        assert chunk.first.tolist() == firsts
+        assert inside <= size or chunk.sentences.stop - chunk.sentences.start == 1
+        token += inside
+        assert chunk.tokens.stop == token
+        assert chunk.sentences.stop == sentence
+    assert token == plan.total_tokens == sum(lengths)
