@@ -18,11 +18,13 @@ from prune_env import progress
 from prune_env.cli.attack import Attack
 from prune_env.cli.demo import Demo
 from prune_env.cli.evaluate import Evaluate
+from prune_env.cli.inspect import Inspect
 from prune_env.cli.list import List
+from prune_env.cli.options import printable
 from prune_env.cli.purify import Purify
 from prune_env.errors import PruneEnvError
 
-_VERBS = (Demo, Attack, Purify, Evaluate, List)
+_VERBS = (Demo, Attack, Purify, Evaluate, Inspect, List)
 
 
 class _Terminated(BaseException):
@@ -32,8 +34,8 @@ class _Terminated(BaseException):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status.
 
-    0: done. 2: bad usage or bad input, with one message on stderr. 130 and 143: interrupted by
-    Ctrl-C or SIGTERM; nothing half written is left.
+    0: done. 1: `inspect` found something suspicious. 2: bad usage or bad input, with one message
+    on stderr. 130 and 143: interrupted by Ctrl-C or SIGTERM; nothing half written is left.
 
     Args:
         arguments: Without the program's name; None takes those of the process.
@@ -52,10 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 args=None if arguments is None else list(arguments),
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
             )
-            verb.run()
+            status: int | None = verb.run()
         except PruneEnvError as error:
             terminal.print("[bold red]error:[/]", end=" ")
-            terminal.print(str(error), markup=False, highlight=False, soft_wrap=True)
+            terminal.print(printable(str(error)), markup=False, highlight=False, soft_wrap=True)
             return 2
         except KeyboardInterrupt:
             terminal.print("Interrupted: nothing half written was left.")
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # The reader of our output has gone (as `| head` does); say nothing more to it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
-    return 0
+    return status or 0
 
 
 @contextmanager

@@ -92,10 +92,16 @@ def register_policies() -> None:
 def facts(rows: Sequence[tuple[str, str]]) -> RenderableType:
     """Return named facts, one a line, in two columns."""
     from rich.table import Table  # only when something is printed
+    from rich.text import Text
 
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
     for name, value in rows:
-        grid.add_row(name, value)
+        grid.add_row(name, Text(printable(value)))
     return grid
+
+
+def printable(text: str) -> str:
+    """Return text with control characters spelt out: a hostile file may hold terminal commands."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)

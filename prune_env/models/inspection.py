@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from prune_env.errors import ModelError
+from prune_env.errors import ModelError, UnsafeModelError
 from prune_env.files import sha256_of
 from prune_env.models.source import PICKLES, architecture_of, find_problems, head_count, read_config
 
@@ -30,7 +30,8 @@ class SourceReport:
         model_type: Its `model_type`, or "unknown".
         architecture: The class that saved it, or "unknown".
         shape: (layers, heads) as config.json states them, or None.
-        problems: Why the model must not be loaded; empty if nothing is wrong.
+        problems: Why the model must not be loaded, unsafe ones first; empty if nothing is wrong.
+        unsafe: How many of them could run code or reach the network.
         notes: What is odd but harmless, since it is never read.
         sha256: Identity of the folder: the hash of all names and file hashes, sorted.
     """
@@ -42,6 +43,7 @@ class SourceReport:
     architecture: str
     shape: tuple[int, int] | None
     problems: tuple[str, ...]
+    unsafe: int
     notes: tuple[str, ...]
     sha256: str
 
@@ -63,6 +65,7 @@ def inspect_source(path: Path) -> SourceReport:
         config = read_config(path / "config.json")
     except ModelError:
         config = {}
+    problems = sorted(find_problems(path), key=lambda each: not isinstance(each, UnsafeModelError))
     return SourceReport(
         path=path,
         files=files,
@@ -70,7 +73,8 @@ def inspect_source(path: Path) -> SourceReport:
         model_type=str(config.get("model_type", "unknown")),
         architecture=architecture_of(config),
         shape=head_count(config),
-        problems=tuple(str(problem) for problem in find_problems(path)),
+        problems=tuple(map(str, problems)),
+        unsafe=sum(isinstance(problem, UnsafeModelError) for problem in problems),
         notes=tuple(_notes(files)),
         sha256=identity(files),
     )

@@ -8,36 +8,27 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
-from prune_env.errors import ModelError, UnsafeModelError
+from prune_env.errors import ModelError
 from prune_env.models.gates import check_gates
 from prune_env.models.guard import guarded
 from prune_env.models.heads import find_heads
 from prune_env.models.quiet import quiet_transformers
-from prune_env.models.source import IMAGE_TYPES, read_config
+from prune_env.models.source import IMAGE_TYPES
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
 IMAGE_FILES = ("preprocessor_config.json",)
-TOKENIZERS = frozenset(
-    f"{name}Tokenizer"
-    for name in "Albert Bert DebertaV2 DistilBert Electra GPT2 Gemma Llama MPNet PreTrained Qwen2"
-    " Roberta T5 XLMRoberta".split()
-) | {"TokenizersBackend"}
-IMAGE_PROCESSORS = frozenset({"CLIPImageProcessor", "ViTImageProcessor"})
 SAMPLE = "A short sentence to test every layer."
 
 
 def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
     """Return the tokenizer of a text model, or the image processor of an image model.
 
-    Only classes that belong to a supported type are built, whatever the files name.
-
     Args:
-        folder: Model folder.
+        folder: Model folder that has passed `find_problems`.
         config: Its configuration.
 
     Raises:
         ModelError: The files are missing or damaged.
-        UnsafeModelError: The files name a class that belongs to no supported type.
     """
     image = config.model_type in IMAGE_TYPES
     files = IMAGE_FILES if image else TOKENIZER_FILES
@@ -47,7 +38,6 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
             expected=f"one of {', '.join(files)}",
             remedy="save it into the folder with save_pretrained",
         )
-    _check_class(folder, image)
     auto: Any = AutoImageProcessor if image else AutoTokenizer
     what = f"The {'image processor' if image else 'tokenizer'} in {folder} cannot be loaded"
     with guarded(what, remedy="save it again with save_pretrained"), quiet_transformers():
@@ -131,17 +121,3 @@ def self_test(source: str, model: PreTrainedModel, processor: Any) -> None:
         sample = sample_inputs(model, processor)
         inputs = sample[str(model.main_input_name)]
         check_gates(model, find_heads(model), inputs, sample.get("attention_mask"))
-
-
-def _check_class(folder: Path, image: bool) -> None:
-    """Refuse a processor class from elsewhere in transformers: some of them unpickle."""
-    path = folder / ("preprocessor_config.json" if image else "tokenizer_config.json")
-    key = "image_processor_type" if image else "tokenizer_class"
-    named = read_config(path).get(key) if path.is_file() else None
-    known = IMAGE_PROCESSORS if image else TOKENIZERS
-    if named is not None and str(named).removesuffix("Fast") not in known:
-        raise UnsafeModelError(
-            f"{path} names the class '{named!s:.60}'",
-            expected=f"one of {', '.join(sorted(known))}",
-            remedy="save it again with a class of this list",
-        )

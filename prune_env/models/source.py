@@ -23,6 +23,14 @@ FORBIDDEN_PREFIXES = ("_attn_implementation", "attn_implementation", "_experts_i
 """Keys of any JSON file that name code, kernels or other files to load (CVE-2026-4372 and
 CVE-2026-5241 get round `trust_remote_code=False` by such keys)."""
 
+TOKENIZERS = frozenset(
+    f"{name}Tokenizer"
+    for name in "Albert Bert DebertaV2 DistilBert Electra GPT2 Gemma Llama MPNet PreTrained Qwen2"
+    " Roberta T5 XLMRoberta".split()
+) | {"TokenizersBackend"}
+IMAGE_PROCESSORS = frozenset({"CLIPImageProcessor", "ViTImageProcessor"})
+"""Classes of transformers, with or without "Fast", that a folder may name; some others unpickle."""
+
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5")
 CONFIGS = (
     "config.json",
@@ -59,6 +67,7 @@ def find_problems(folder: Path) -> Iterator[ModelError]:
         config = read_config(folder / "config.json")
     except ModelError:
         return
+    yield from _foreign_processor(folder, config)
     yield from _unsupported(folder, config)
     try:
         shards = weight_files(folder)
@@ -185,6 +194,24 @@ def _unsafe_keys(path: Path, config: dict[str, Any]) -> Iterator[ModelError]:
                 actual=f"{item!r:.80}",
                 remedy="do not use this model, or delete the key if you know why it is there",
             )
+
+
+def _foreign_processor(folder: Path, config: dict[str, Any]) -> Iterator[ModelError]:
+    """Find a processor class from elsewhere in transformers."""
+    image = config.get("model_type") in tuple(IMAGE_TYPES)
+    path = folder / ("preprocessor_config.json" if image else "tokenizer_config.json")
+    key = "image_processor_type" if image else "tokenizer_class"
+    known = IMAGE_PROCESSORS if image else TOKENIZERS
+    try:
+        named = read_config(path).get(key) if path.is_file() else None
+    except ModelError:
+        return  # named already, as a damaged file
+    if named is not None and str(named).removesuffix("Fast") not in known:
+        yield UnsafeModelError(
+            f"{path} names the class '{named!s:.60}'",
+            expected=f"one of {', '.join(sorted(known))}",
+            remedy="save it again with a class of this list",
+        )
 
 
 def _unsupported(folder: Path, config: dict[str, Any]) -> Iterator[ModelError]:

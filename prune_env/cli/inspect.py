@@ -1,0 +1,72 @@
+"""`prune-env inspect`: what a model folder holds, and what is suspicious about it."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from prune_env.cli.options import facts, printable, show
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from prune_env.models import SourceReport
+
+Verdict = Literal["clean", "suspicious", "unreadable"]
+STATUS: dict[Verdict, int] = {"clean": 0, "suspicious": 1, "unreadable": 2}
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Describe the model folder MODEL from its files alone: no weight is loaded into a model.
+
+    Exit status: 0 clean, nothing speaks against loading it (it may hold a backdoor all the same);
+    1 suspicious, it could run code or reach the network; 2 unreadable: missing, incomplete,
+    damaged, or of an unsupported type.
+
+    Attributes:
+        model: Folder of a model, or a name from `prune-env list`.
+        json: Print JSON.
+    """
+
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    json: bool = False
+
+    def run(self) -> int:
+        """Print the report and return the exit status."""
+        from prune_env.models import find_source, inspect_source
+
+        report = inspect_source(find_source(self.model))
+        verdict: Verdict = "clean"
+        if report.problems:
+            verdict = "suspicious" if report.unsafe else "unreadable"
+        value = {**asdict(report), "path": str(report.path), "verdict": verdict}
+        show(self.json, value, *_pages(report, verdict))
+        return STATUS[verdict]
+
+
+def _pages(report: "SourceReport", verdict: Verdict) -> "list[RenderableType]":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shape = "unknown" if report.shape is None else "{} layers x {} heads".format(*report.shape)
+    head = facts(
+        [
+            ("model", str(report.path)),
+            ("type", report.model_type),
+            ("architecture", report.architecture),
+            ("heads", shape),
+            ("SHA-256", report.sha256),
+            ("verdict", verdict),
+        ]
+    )
+    files = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    files.add_column("file", overflow="fold")
+    files.add_column("bytes", justify="right", no_wrap=True)
+    files.add_column("SHA-256", overflow="fold")
+    for file in report.files:
+        files.add_row(Text(printable(file.name)), f"{file.size:,}", file.sha256)
+    problems = [Text(printable(f"problem: {text}"), style="red") for text in report.problems]
+    notes = [Text(printable(f"note: {text}"), style="yellow") for text in report.notes]
+    return [head, files, *problems, *notes]

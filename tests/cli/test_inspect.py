@@ -1,0 +1,134 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from prune_env.cli import main
+from prune_env.files import sha256_of
+from tests.models.hostile import edit_json
+from tests.support import write_tiny_folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_tiny_folder(tmp_path / "model")
+
+
+def inspect(
+    folder: Path, capsys: pytest.CaptureFixture, status: int, verdict: str
+) -> dict[str, object]:
+    assert main(["inspect", str(folder), "--json"]) == status
+    report = json.loads(capsys.readouterr().out)
+    assert report["verdict"] == verdict
+    return report
+
+
+def test_a_clean_folder(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    report = inspect(folder, capsys, 0, "clean")
+    assert (report["model_type"], report["shape"]) == ("bert", [2, 4])
+    assert {file["name"]: (file["size"], file["sha256"]) for file in report["files"]} == {
+        path.name: (path.stat().st_size, sha256_of(path)) for path in folder.iterdir()
+    }
+
+
+SUSPICIOUS = {
+    "auto_map": ("config.json", {"auto_map": {"AutoModel": "evil.Model"}}),
+    "_attn_implementation_internal": (
+        "config.json",
+        {"_attn_implementation_internal": "evil/kernel"},
+    ),
+    "RagTokenizer": ("tokenizer_config.json", {"tokenizer_class": "RagTokenizer"}),
+}
+
+
+@pytest.mark.parametrize("hint", SUSPICIOUS)
+def test_what_could_run_code_is_suspicious(
+    hint: str, folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    name, change = SUSPICIOUS[hint]
+    edit_json(folder / name, lambda content: content.update(change))
+    report = inspect(folder, capsys, 1, "suspicious")
+    assert any(hint in problem for problem in report["problems"])
+
+
+def test_pickles_alone_are_suspicious(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    inspect(folder, capsys, 1, "suspicious")
+
+
+def test_what_is_never_read_is_a_note(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    (folder / "pytorch_model.bin").write_bytes(b"")
+    (folder / "evil.py").write_text("")
+    assert len(inspect(folder, capsys, 0, "clean")["notes"]) == 2
+
+
+def _truncate(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+UNREADABLE = {
+    "no config": lambda folder: (folder / "config.json").unlink(),
+    "no weights": lambda folder: (folder / "model.safetensors").unlink(),
+    "half a file": _truncate,
+    "another type": lambda folder: edit_json(
+        folder / "config.json", lambda content: content.update(model_type="bloom")
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_what_cannot_be_read(case: str, folder: Path, capsys: pytest.CaptureFixture) -> None:
+    UNREADABLE[case](folder)
+    assert inspect(folder, capsys, 2, "unreadable")["problems"]
+
+
+def test_no_folder_at_all(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["inspect", str(tmp_path / "none")]) == 2
+    assert "none" in capsys.readouterr().err
+
+
+def test_unsafe_weighs_more_than_unreadable(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    change = {"model_type": "bloom", "auto_map": {}}
+    edit_json(folder / "config.json", lambda content: content.update(change))
+    report = inspect(folder, capsys, 1, "suspicious")
+    assert (len(report["problems"]), report["unsafe"]) == (2, 1)
+
+
+def test_a_person_reads_the_same(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["inspect", str(folder)]) == 0
+    page = capsys.readouterr().out
+    for part in ("BertForSequenceClassification", "2 layers x 4 heads", "model.safetensors"):
+        assert part in page
+
+
+def test_a_file_cannot_write_commands_to_the_terminal(
+    folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (folder / "[red]\x1b]0;owned\x07.py").write_text("")
+    change = {"model_type": "\x1b[2J", "architectures": ["\x1b[2J[bold]"]}
+    edit_json(folder / "config.json", lambda content: content.update(change))
+    assert main(["inspect", str(folder)]) == 2
+    assert main(["purify", str(folder), "--data", "rotten-tomatoes", "--out", "x"]) == 2
+    written = capsys.readouterr()
+    assert "\x1b]0" not in written.out
+    assert "\x1b[2J" not in written.out + written.err
+    assert "[red]" in written.out
+    assert "[bold]" in written.out
+
+
+def test_no_weight_is_loaded_into_a_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a model was built")
+
+    monkeypatch.setattr(torch.nn.Module, "__init__", refuse)
+    assert main(["inspect", str(folder)]) == 0
+
+
+def test_the_help_says_what_the_status_means() -> None:
+    code = "from prune_env.cli import main; main(['inspect', '--help'])"
+    page = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Exit status: 0 clean" in " ".join(page.stdout.replace("│", "").split())
