@@ -17,7 +17,7 @@ class FineTuning(Baseline):
 
     @classmethod
     def _recipe(cls, variant: str) -> Recipe:
-        return Recipe()
+        return Recipe(prunes=False)
 
 
 class FineTuningHigh(FineTuning):
@@ -29,4 +29,4 @@ class FineTuningHigh(FineTuning):
     @classmethod
     def _recipe(cls, variant: str) -> Recipe:
         phases = (Phase(learning_rate_scale=HIGH_SCALE),)
-        return Recipe(search=phases, final=phases)
+        return Recipe(search=phases, final=phases, prunes=False)

@@ -4,26 +4,23 @@ This is the evaluation side. It holds the triggered texts; the defence (`prune_e
 is handed clean data only and never sees this module.
 """
 
-import logging
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import cache as cache_results
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from prune_env.attacks.backdoor import AttackedModels, ModelSettings, cached_models
+from prune_env.attacks.attack import Attack
+from prune_env.attacks.backdoor import ModelSettings
+from prune_env.benchmark.cell import REFERENCES, Cell
+from prune_env.benchmark.workbench import CellResult, Workbench
 from prune_env.data.dataset import Splits
-from prune_env.purification import Prepared, Protocol, finish, metrics_for, prepare, search
-from prune_env.recipe import Phase, Recipe, recipe_of
-from prune_env.report import Row, make_row, write_result
-from prune_env.scores import Scores, score
+from prune_env.purification import Protocol
+from prune_env.report import Row, write_result
 from prune_env.settings import SearchSettings
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,50 +67,22 @@ def run_experiment(
     Raises:
         UnknownNameError: A policy or the attack is not known.
     """
+    search = settings.search
+    wanted = [
+        *(Cell(settings.models, policy) for policy in (*REFERENCES, "ft")),
+        *(
+            Cell(settings.models, policy, protocol, search=search)
+            for policy in settings.policies
+            for protocol in settings.protocols
+        ),
+    ]
     # A wrong name is answered before minutes of training.
-    recipes = {name: recipe_of(name, settings.search.variant) for name in settings.policies}
-    models = cached_models(settings.models, clean, data_folder=data_folder, cache=cache)
-    defender, seed = settings.models.defender, settings.models.seed
-    with SummaryWriter(out / "tensorboard") as writer:
-        record = _Record(settings, models, out, writer, on_row)
-        record.add("benign", models.benign.scores, models.benign.seconds)
-        record.add("backdoored", models.backdoored.scores, models.backdoored.seconds)
-
-        @cache_results
-        def prepared_with(phases: tuple[Phase, ...]) -> Prepared:
-            """Fine-tune and measure once for all policies that fine-tune alike."""
-            return prepare(
-                models.backdoored.encoder,
-                models.clean.train,
-                models.clean.validation,
-                defender,
-                seed=seed,
-                metrics=metrics_for(recipes.values()),
-                importance_sentences=settings.search.importance_sentences,
-                phases=phases,
-                folder=out / "tensorboard" / "ft",
-            )
-
-        ft = prepared_with(Recipe().search)
-        record.heads_total = int(ft.evaluator.available.sum())
-        record.add("ft", score(ft.finetuned, models.sets), ft.seconds)
-        for name, recipe in recipes.items():
-            prepared = prepared_with(recipe.search)
-            found = search(prepared, name, settings.search, seed=seed, writer=writer)
-            for protocol in settings.protocols:
-                started = time.perf_counter()
-                purified = finish(
-                    prepared, found.mask, protocol, defender, seed=seed, phases=recipe.final
-                )
-                record.add(
-                    name,
-                    score(purified, models.sets),
-                    found.seconds + time.perf_counter() - started,
-                    protocol=protocol,
-                    heads_pruned=found.heads_pruned,
-                    evaluations=found.evaluations,
-                )
-            writer.add_image(f"mask/{name}", found.mask[None].astype(np.float32), dataformats="CHW")
+    cells = list(dict.fromkeys(cell.normal() for cell in wanted))
+    with SummaryWriter(out / "tensorboard") as writer, TemporaryDirectory() as kept:
+        bench = Workbench(clean, Path(kept), data_folder=data_folder, cache=cache, writer=writer)
+        record = _Record(settings, bench.models(settings.models).attack, out, writer, on_row)
+        for cell in cells:
+            record.add(bench.run(cell))
     return record.result
 
 
@@ -123,50 +92,31 @@ class _Record:
     def __init__(
         self,
         settings: ExperimentSettings,
-        models: AttackedModels,
+        attack: Attack,
         out: Path,
         writer: SummaryWriter,
         on_row: Callable[[Row], None],
     ) -> None:
-        self.heads_total = 0
         self.rows: list[Row] = []
         self.result: dict[str, Any] = {}
-        self._models = models
         self._out = out
         self._writer = writer
         self._on_row = on_row
-        self._run = {**asdict(settings), "attack": models.attack.identity}
+        self._run = {**asdict(settings), "attack": attack.identity}
         writer.add_text("settings", _as_text(self._run))
 
-    def add(
-        self,
-        policy: str,
-        scores: Scores,
-        seconds: float,
-        *,
-        protocol: str = "none",
-        heads_pruned: int = 0,
-        evaluations: int = 0,
-    ) -> None:
-        row = make_row(
-            scores,
-            self._models.benign.scores,
-            policy=policy,
-            protocol=protocol,
-            attack=self._models.settings.attack.attack,
-            seed=self._models.settings.seed,
-            heads_pruned=heads_pruned,
-            heads_total=self.heads_total,
-            evaluations=evaluations,
-            seconds=seconds,
-        )
+    def add(self, done: CellResult) -> None:
+        row, found = done.row, done.found
         self.rows.append(row)
         self.result = write_result(self._out / "result.json", self._run, self.rows)
-        tag = policy if protocol == "none" else f"{policy}-{protocol}"
+        tag = row.policy if row.protocol == "none" else f"{row.policy}-{row.protocol}"
         for name in ("acc", "lfr", "excess_lfr_calibrated"):
             value = getattr(row, name)
             if value is not None:
                 self._writer.add_scalar(f"{name}/{tag}", value)
+        if found is not None:
+            picture = found.mask[None].astype(np.float32)
+            self._writer.add_image(f"mask/{row.policy}", picture, dataformats="CHW")
         self._writer.flush()
         self._on_row(row)
 

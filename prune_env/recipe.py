@@ -99,6 +99,7 @@ class Recipe:
         final: Fine-tunings once the mask is on: of the encoder again (`refinetune`) or as healing
             (`direct`).
         members: Masks of the ensemble; 1 = a single model.
+        prunes: Whether heads go at all; False for defences by fine-tuning alone.
     """
 
     metrics: tuple[str, ...] = ()
@@ -107,6 +108,7 @@ class Recipe:
     search: tuple[Phase, ...] = (Phase(),)
     final: tuple[Phase, ...] = (Phase(),)
     members: int = 1
+    prunes: bool = True
 
 
 def recipe_of(policy: str, variant: str = "paper") -> Recipe:

@@ -36,6 +36,11 @@ class Row:
         seconds: Wall time of what this row did beyond the rows it builds on.
         acc_interval: 95 % Wilson interval of `acc`.
         lfr_interval: 95 % Wilson interval of `lfr`.
+        target: Which model was defended: `backdoored`, or `benign` to see what a defence breaks.
+        healing: What was trained once the mask was on: `none`, `head` or `full`.
+        variant: Of the policy.
+        tau: Validation accuracy (0 to 1) that the search kept; None where nothing is pruned.
+        validation_accuracy: Under the mask, before the protocol.
     """
 
     policy: str
@@ -55,6 +60,11 @@ class Row:
     seconds: float
     acc_interval: tuple[float, float] | None = None
     lfr_interval: tuple[float, float] | None = None
+    target: str = "backdoored"
+    healing: str = "none"
+    variant: str = "paper"
+    tau: float | None = None
+    validation_accuracy: float | None = None
 
 
 def make_row(scores: Scores, floor: Scores | None, **fields: Any) -> Row:

@@ -1,11 +1,12 @@
 """How good a model is and how much of the backdoor it holds, on test sets that no defence sees."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from prune_env import metrics
 from prune_env.data.dataset import TextDataset
@@ -103,7 +104,6 @@ def score(loaded: LoadedModel, sets: TestSets) -> Scores:
     )
 
 
-@torch.no_grad()
 def classify(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -116,15 +116,54 @@ def classify(
 
     The model runs in fp32 on its own device, in batches of similar length.
     """
+    width = int(model.config.num_labels or 0)
+    return _batched(
+        lambda batch: model(**batch.to(model.device)).logits,
+        width,
+        tokenizer,
+        texts,
+        batch_size=batch_size,
+        max_length=max_length,
+    )
+
+
+def cls_vectors(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: list[str],
+    *,
+    batch_size: int = 64,
+    max_length: int = 128,
+) -> Logits:
+    """Return the encoder's last vector of the first token ([CLS]) of each text, float32 (N, D)."""
+    encoder = model.base_model
+    return _batched(
+        lambda batch: encoder(**batch.to(model.device)).last_hidden_state[:, 0],
+        int(model.config.hidden_size),
+        tokenizer,
+        texts,
+        batch_size=batch_size,
+        max_length=max_length,
+    )
+
+
+@torch.no_grad()
+def _batched(
+    answer: Callable[[BatchEncoding], torch.Tensor],
+    width: int,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: list[str],
+    *,
+    batch_size: int,
+    max_length: int,
+) -> Logits:
     tokens: list[list[int]] = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"]
     order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
-    out = np.empty((len(texts), int(model.config.num_labels or 0)), np.float32)
+    out = np.empty((len(texts), width), np.float32)
     with progress("Measuring", len(texts)) as advance:
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            batch: Any = tokenizer.pad(
-                {"input_ids": [tokens[row] for row in rows]}, return_tensors="pt"
-            ).to(model.device)
-            out[rows] = model(**batch).logits.float().cpu().numpy()
+            batch = tokenizer.pad({"input_ids": [tokens[row] for row in rows]}, return_tensors="pt")
+            out[rows] = answer(batch).float().cpu().numpy()
             advance(start + len(rows))
     return out

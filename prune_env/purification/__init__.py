@@ -5,19 +5,35 @@ suspicious model and measures its heads, `search` lets a policy choose a mask, `
 purified model. `purify` is the three in a row, with the output folder.
 """
 
-from prune_env.purification.finish import Protocol, finish
-from prune_env.purification.prepare import Prepared, metrics_for, prepare
+from prune_env.purification.ensemble import Ensemble, load_ensemble, save_ensemble, write_ensemble
+from prune_env.purification.finish import Healing, Protocol, finish
+from prune_env.purification.prepare import (
+    Prepared,
+    fine_tuned,
+    judged,
+    measured_heads,
+    metrics_for,
+    prepare,
+)
 from prune_env.purification.purify import purify
 from prune_env.purification.search import SearchResult, play, search
 
 __all__ = [
+    "Ensemble",
+    "Healing",
     "Prepared",
     "Protocol",
     "SearchResult",
+    "fine_tuned",
     "finish",
+    "judged",
+    "load_ensemble",
+    "measured_heads",
     "metrics_for",
     "play",
     "prepare",
     "purify",
+    "save_ensemble",
     "search",
+    "write_ensemble",
 ]

@@ -1,59 +1,108 @@
 """Third step: the mask becomes a purified model."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from transformers import PreTrainedModel
+
+from prune_env.errors import SettingsError
 from prune_env.models import LoadedModel, zero_heads
+from prune_env.purification.ensemble import together
 from prune_env.purification.prepare import Prepared, load_suspicious
 from prune_env.purification.search import Mask
 from prune_env.recipe import Phase, run_phases
 from prune_env.settings import FineTuneSettings
 
 Protocol = Literal["direct", "refinetune"]
+Healing = Literal["none", "head", "full"]
+
+HEAD_HEALING = Phase(epochs=1, learning_rate_scale=10.0)
+"""The new optimum of a linear head is near, and its encoder stands still: one fast pass."""
+
+FULL_HEALING_SCALE = 0.2
+"""A full second fine-tuning grows the backdoor back; healing stays well below its rate."""
 
 
 def finish(
     prepared: Prepared,
-    mask: Mask,
+    masks: Sequence[Mask],
     protocol: Protocol,
     settings: FineTuneSettings,
     *,
+    healing: Healing = "none",
     seed: int = 0,
     phases: tuple[Phase, ...] = (Phase(),),
     folder: Path | None = None,
     **load: Any,
 ) -> LoadedModel:
-    """Make the purified model from a mask.
+    """Make the purified model from a mask, or from the masks of an ensemble.
 
     Args:
         prepared: What `prepare` returned; its fine-tuned model is left as it is.
-        mask: Bool (L, H), True = kept.
+        masks: Bool (L, H) each, True = kept; several make an ensemble.
         protocol: `direct` puts the mask on the fine-tuned model; `refinetune`, the paper's, puts
             it on the suspicious encoder, which is then fine-tuned with a new head.
         settings: Of the second fine-tuning.
+        healing: What is trained for one epoch once the mask is on, under `direct`: nothing, the
+            classification head, or everything at a fifth of the learning rate.
         seed: As given to `prepare`.
         phases: The second fine-tuning; a policy's `recipe` names it.
         folder: Where its TensorBoard events go.
         **load: Further arguments of `load_classifier`, as given to `prepare`.
 
     Returns:
-        A model with the pruned heads zeroed in its weights.
+        A model with the pruned heads zeroed in its weights; of several masks, an `Ensemble`.
+
+    Raises:
+        SettingsError: Healing with `refinetune`, which trains everything anyway.
     """
-    if protocol == "direct":
-        purified = replace(prepared.finetuned, model=deepcopy(prepared.finetuned.model))
-    else:
-        purified = load_suspicious(prepared.source, prepared.train, seed, **load)
-        run_phases(
-            phases,
-            purified,
-            prepared.train,
-            settings,
-            seed=seed,
-            mask=mask,
-            folder=folder,
-            description="Fine-tuning under the mask",
+    if protocol == "refinetune" and healing != "none":
+        raise SettingsError(
+            "Healing belongs to the protocol `direct`",
+            expected="healing none",
+            actual=f"{healing} with {protocol}",
         )
-    zero_heads(purified.model, mask)
-    return purified
+    if len(masks) > 1 and protocol == "direct" and healing == "none":
+        return together(prepared.finetuned, [prepared.finetuned.model], masks)
+    members = []
+    for mask in masks:
+        run: dict[str, Any] = {
+            "data": prepared.train,
+            "settings": settings,
+            "seed": seed,
+            "mask": mask,
+            "folder": folder,
+        }
+        if protocol == "direct":
+            member = replace(prepared.finetuned, model=deepcopy(prepared.finetuned.model))
+            _heal(member, healing, phases, **run)
+        else:
+            member = load_suspicious(prepared.source, prepared.train, seed, **load)
+            run_phases(phases, member, description="Fine-tuning under the mask", **run)
+        zero_heads(member.model, mask)
+        members.append(member)
+    if len(members) == 1:
+        return members[0]
+    return together(members[0], [member.model for member in members], masks)
+
+
+def _heal(member: LoadedModel, healing: Healing, phases: tuple[Phase, ...], **run: Any) -> None:
+    if healing == "none":
+        return
+    if healing == "head":
+        phases = (HEAD_HEALING,)
+    else:
+        scale = FULL_HEALING_SCALE
+        phases = tuple(
+            replace(phase, epochs=1, learning_rate_scale=scale * phase.learning_rate_scale)
+            for phase in phases
+        )
+    encoder = cast(PreTrainedModel, member.model.base_model)
+    encoder.requires_grad_(healing == "full")
+    try:
+        run_phases(phases, member, description="Healing under the mask", **run)
+    finally:
+        encoder.requires_grad_(True)

@@ -18,7 +18,7 @@ from prune_env.recipe import Phase, Recipe, run_phases
 from prune_env.settings import FineTuneSettings
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """A suspicious model, fine-tuned on clean data, with its heads measured.
 
@@ -31,6 +31,7 @@ class Prepared:
         metrics: Names of the importance metrics.
         importance: Float64 (L, H, M), raw.
         accuracy: Validation accuracy of the unpruned model, 0 to 1.
+        max_length: Tokens kept of a sentence.
         seconds: Wall time of the preparation.
     """
 
@@ -42,7 +43,8 @@ class Prepared:
     metrics: tuple[str, ...]
     importance: npt.NDArray[np.float64]
     accuracy: float
-    seconds: float
+    max_length: int = 128
+    seconds: float = 0.0
 
 
 def prepare(
@@ -78,41 +80,85 @@ def prepare(
         DivergedError: The fine-tuning diverged.
     """
     started = time.perf_counter()
+    loaded = fine_tuned(source, train, settings, seed=seed, phases=phases, folder=folder, **load)
+    judge = judged(loaded, source, train, validation, settings.max_length)
+    importance = measured_heads(judge, metrics, sentences=importance_sentences, seed=seed)
+    return replace(
+        judge,
+        metrics=metrics,
+        importance=importance,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def fine_tuned(
+    source: str | Path,
+    train: TextDataset,
+    settings: FineTuneSettings,
+    *,
+    seed: int = 0,
+    phases: tuple[Phase, ...] = (Phase(),),
+    folder: Path | None = None,
+    **load: Any,
+) -> LoadedModel:
+    """Return the suspicious model as a classifier (FT); arguments as those of `prepare`."""
     loaded = load_suspicious(source, train, seed, **load)
-    train, validation = (_in_order_of(loaded, data) for data in (train, validation))
     if loaded.new_head:
         run_phases(
             phases,
             loaded,
-            train,
+            _in_order_of(loaded, train),
             settings,
             seed=seed,
             folder=folder,
             description="Fine-tuning the suspicious model",
         )
-    importance = head_importance(
-        loaded.model,
-        loaded.tokenizer,
-        train,
-        metrics,
-        max_length=settings.max_length,
-        max_sentences=importance_sentences,
-        seed=seed,
-    )
-    evaluator = MaskEvaluator(
-        loaded.model, loaded.tokenizer, validation, max_length=settings.max_length
-    )
-    accuracy = float(evaluator.accuracy(full_mask(evaluator.shape)[None])[0])
+    return loaded
+
+
+def judged(
+    loaded: LoadedModel,
+    source: str | Path,
+    train: TextDataset,
+    validation: TextDataset,
+    max_length: int = 128,
+) -> Prepared:
+    """Return a fine-tuned classifier with its evaluator, its heads not yet measured.
+
+    Args:
+        loaded: The classifier.
+        source: The suspicious model that it was fine-tuned from.
+        train: Clean sentences that it was trained on.
+        validation: Clean sentences on which masks are judged.
+        max_length: Tokens kept of a sentence.
+    """
+    train, validation = (_in_order_of(loaded, data) for data in (train, validation))
+    evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, validation, max_length=max_length)
     return Prepared(
         source=str(source),
         finetuned=loaded,
         train=train,
         validation=validation,
         evaluator=evaluator,
-        metrics=metrics,
-        importance=importance,
-        accuracy=accuracy,
-        seconds=time.perf_counter() - started,
+        metrics=(),
+        importance=np.empty((*evaluator.shape, 0)),
+        accuracy=float(evaluator.accuracy(full_mask(evaluator.shape)[None])[0]),
+        max_length=max_length,
+    )
+
+
+def measured_heads(
+    prepared: Prepared, metrics: tuple[str, ...], *, sentences: int = 1000, seed: int = 0
+) -> npt.NDArray[np.float64]:
+    """Return the importance of every head, float64 (L, H, M), on clean training sentences."""
+    return head_importance(
+        prepared.finetuned.model,
+        prepared.finetuned.tokenizer,
+        prepared.train,
+        metrics,
+        max_length=prepared.max_length,
+        max_sentences=sentences,
+        seed=seed,
     )
 
 

@@ -8,13 +8,14 @@ from torch.utils.tensorboard import SummaryWriter
 
 from prune_env import runtime
 from prune_env.data.dataset import TextDataset
-from prune_env.evaluation import MaskEvaluator
 from prune_env.files import new_folder, write_json
 from prune_env.models.export import write_zeroed
-from prune_env.purification.finish import Protocol, finish
+from prune_env.purification.ensemble import write_ensemble
+from prune_env.purification.finish import Healing, Protocol, finish
 from prune_env.purification.prepare import metrics_for, prepare
 from prune_env.purification.search import search
 from prune_env.recipe import recipe_of
+from prune_env.scores import TestSets, score
 from prune_env.settings import FineTuneSettings, SearchSettings
 
 
@@ -26,12 +27,15 @@ def purify(
     *,
     policy: str = "gradient",
     protocol: Protocol = "direct",
+    healing: Healing = "none",
     search_settings: SearchSettings | None = None,
     fine_tune_settings: FineTuneSettings | None = None,
     seed: int = 0,
     **load: Any,
 ) -> dict[str, Any]:
     """Purify a model and write the folder `out`: model, `mask.json`, `report.json`, events.
+
+    An ensemble is written as `ensemble.json` with its members; `load_ensemble` reads it.
 
     Args:
         source: Folder of the suspicious encoder or classifier.
@@ -40,6 +44,7 @@ def purify(
         out: Output folder; it appears when everything in it is whole.
         policy: A name in `POLICIES`.
         protocol: See `finish`.
+        healing: See `finish`.
         search_settings: Of the search.
         fine_tune_settings: Of every fine-tuning.
         seed: Of everything random.
@@ -70,23 +75,26 @@ def purify(
         found = search(prepared, policy, searching, seed=seed, writer=writer)
         purified = finish(
             prepared,
-            found.mask,
+            found.masks,
             protocol,
             tuning,
+            healing=healing,
             seed=seed,
             phases=recipe.final,
             folder=folder / "tensorboard" / "fine_tune_again",
             **load,
         )
-        write_zeroed(purified, found.mask, folder)
-        after = MaskEvaluator(
-            purified.model, purified.tokenizer, validation, max_length=tuning.max_length
-        ).accuracy(found.mask[None])
+        if found.others:
+            write_ensemble(purified, folder, {"policy": policy, "seed": seed})
+        else:
+            write_zeroed(purified, found.mask, folder)
+        after = score(purified, TestSets(validation)).acc
         report = {
             "run": {
                 "source": str(source),
                 "policy": policy,
                 "protocol": protocol,
+                "healing": healing,
                 "seed": seed,
                 "search": asdict(searching),
                 "fine_tune": asdict(tuning),
@@ -104,7 +112,7 @@ def purify(
                 "tau": found.tau,
                 "validation_accuracy_unpruned": prepared.accuracy,
                 "validation_accuracy_under_mask": found.accuracy,
-                "validation_accuracy_purified": float(after[0]),
+                "validation_accuracy_purified": after.percent / 100,
                 "heads_pruned": found.heads_pruned,
                 "heads_total": int(prepared.evaluator.available.sum()),
                 "evaluations": found.evaluations,

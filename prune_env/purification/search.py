@@ -27,11 +27,12 @@ class SearchResult:
 
     Attributes:
         policy: Name of the policy.
-        mask: Bool (L, H), True = kept.
-        accuracy: Validation accuracy under the mask, 0 to 1.
+        mask: Bool (L, H), True = kept; of an ensemble, the first member's.
+        accuracy: Validation accuracy under the mask, 0 to 1; of an ensemble, the members' mean.
         tau: Threshold that was kept, 0 to 1.
         evaluations: Masks evaluated for it, learning included.
         seconds: Wall time of the search.
+        others: Masks of the other members of an ensemble.
     """
 
     policy: str
@@ -40,11 +41,17 @@ class SearchResult:
     tau: float
     evaluations: int
     seconds: float
+    others: tuple[Mask, ...] = ()
+
+    @property
+    def masks(self) -> tuple[Mask, ...]:
+        """The masks of all members; one, if there is no ensemble."""
+        return (self.mask, *self.others)
 
     @property
     def heads_pruned(self) -> int:
-        """Number of heads that the mask removes."""
-        return int((~self.mask).sum())
+        """Number of heads that the mask removes; of an ensemble, the members' rounded mean."""
+        return round(float(np.mean([(~mask).sum() for mask in self.masks])))
 
 
 def search(
@@ -93,7 +100,7 @@ def search(
             expected="a reward on clean data",
             remedy="choose another; `prune-env list --kind rewards` describes them",
         )
-    chosen: Policy = maker.for_env(env, seed=seed, variant=settings.variant)
+    chosen = maker.for_env(env, seed=seed, variant=settings.variant)
     if hasattr(chosen, "learn") and settings.variant != "released":  # published loops learn nothing
         with progress(f"Training {policy}", settings.budget) as advance:
             chosen.learn(
@@ -102,14 +109,21 @@ def search(
                 max_evaluations=settings.budget,
                 callback=lambda _: advance(evaluator.evaluations),
             )
-    mask, accuracy = play(env, chosen, seed=seed, writer=writer, tag=policy)
+    members = [chosen]
+    if recipe.members > 1:
+        members = [chosen.member(index) for index in range(recipe.members)]
+    masks, accuracies = zip(
+        *(play(env, member, seed=seed, writer=writer, tag=policy) for member in members),
+        strict=True,
+    )
     return SearchResult(
         policy=policy,
-        mask=mask,
-        accuracy=accuracy,
+        mask=masks[0],
+        accuracy=float(np.mean(accuracies)),
         tau=tau,
         evaluations=evaluator.evaluations,
         seconds=time.perf_counter() - started,
+        others=masks[1:],
     )
 
 

@@ -1,0 +1,88 @@
+"""Results on disk: one JSON file a cell, written whole, made by one process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.errors import StateError
+from prune_env.files import read_json, write_bytes, write_json
+from prune_env.locking import locked
+
+PLAN = "benchmark.json"
+Embeddings = dict[str, npt.NDArray[np.floating[Any]]]
+
+
+class Store:
+    """The results of one run folder.
+
+    Args:
+        folder: The run folder; `cells/` in it holds the results.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._cells = folder / "cells"
+
+    def has(self, key: str) -> bool:
+        """Whether the cell has a result, be it a failure."""
+        return self._path(key).is_file()
+
+    def read(self, key: str) -> dict[str, Any]:
+        """Return the result of a cell.
+
+        Raises:
+            StateError: There is none, or the file is damaged.
+        """
+        value = read_json(self._path(key))
+        if not isinstance(value, dict) or value.get("status") not in ("done", "failed"):
+            raise StateError(
+                f"{self._path(key)} is no result of a cell",
+                expected="a JSON object with a status",
+                remedy="delete the file and run the benchmark again",
+            )
+        return value
+
+    def write(self, key: str, value: dict[str, Any]) -> None:
+        """Write the result of a cell."""
+        write_json(self._path(key), value)
+
+    def discard(self, key: str) -> None:
+        """Remove a result, so that the cell is run again."""
+        self._path(key).unlink(missing_ok=True)
+
+    @contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """Claim a cell for the length of the body; yields whether it was free."""
+        with locked(self.folder / "locks" / key, wait=False) as free:
+            yield free
+
+    @contextmanager
+    def claim_group(self, name: str) -> Iterator[bool]:
+        """Claim all cells of one attack and seed, so that other workers prefer other models."""
+        with locked(self.folder / "locks" / f"group-{name}", wait=False) as free:
+            yield free
+
+    def write_embeddings(self, key: str, values: Embeddings) -> None:
+        """Keep the [CLS] vectors of a cell's model, for the t-SNE figure."""
+        buffer = BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **values)
+        write_bytes(self._embeddings(key), buffer.getvalue())
+
+    def read_embeddings(self, key: str) -> Embeddings | None:
+        """Return the [CLS] vectors of a cell's model, or None if there are none."""
+        path = self._embeddings(key)
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+
+    def _path(self, key: str) -> Path:
+        return self._cells / f"{key}.json"
+
+    def _embeddings(self, key: str) -> Path:
+        return self.folder / "embeddings" / f"{key}.npz"

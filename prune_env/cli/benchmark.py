@@ -1,0 +1,95 @@
+"""`prune-env benchmark`: attacks x policies x protocols x seeds, resumable."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from prune_env.cli.options import TableOptions, facts, register_policies, show
+
+if TYPE_CHECKING:
+    from prune_env.benchmark.cell import Cell
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Run the grid CONFIG: attacks x policies x protocols x seeds, one result file a cell.
+
+    CONFIG is a TOML file, or the name of a grid that comes with the package (`sst2`,
+    `rotten-tomatoes`). A
+    run that was interrupted or killed goes on where it was: give the same command again. Then
+    `prune-env report OUT` makes the tables and figures.
+
+    Attributes:
+        config: TOML file, or a name.
+        out: Run folder; default: runs/ and the name of CONFIG.
+        workers: Processes that work on cells side by side.
+        threads: Threads of each; default: the cores divided by the workers. Another number may
+            change the last digits of a training.
+        limit_minutes: A cell that takes longer is stopped and marked failed.
+        retry_failed: Run cells that failed before again.
+        json: Print the counts as JSON.
+        tables: How tables are read.
+    """
+
+    config: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CONFIG")]
+    out: Path | None = None
+    workers: int = 1
+    threads: int | None = None
+    limit_minutes: float = 240.0
+    retry_failed: bool = False
+    json: bool = False
+    tables: TableOptions = field(default_factory=TableOptions)
+
+    def run(self) -> None:
+        """Run every cell that has no result yet, a line a cell as it comes."""
+        from rich.console import Console
+
+        from prune_env.benchmark.config import find_config, read_config
+        from prune_env.benchmark.runner import RunSettings, run_benchmark
+
+        register_policies()
+        path = find_config(self.config)
+        config = read_config(path)
+        out = self.out or Path("runs") / path.stem
+        cells = config.cells()  # a wrong name is answered before anything is written
+        settings = RunSettings(
+            workers=self.workers,
+            threads=self.threads,
+            limit_s=60 * self.limit_minutes,
+            retry_failed=self.retry_failed,
+        )
+        clean = self.tables.load_splits(config.data)
+        console = Console(stderr=True, highlight=False)
+        console.print(f"{len(cells)} cells, results in {out}")
+
+        def on_cell(cell: "Cell", result: dict[str, Any]) -> None:
+            if result["status"] == "failed":
+                console.print(f"{cell}: [red]failed[/] ", end="")
+                console.print(result["error"], markup=False)
+                return
+            row = result["row"]
+            flipped = "" if row["lfr"] is None else f", LFR {row['lfr']:.1f}"
+            console.print(f"{cell}: ACC {row['acc']:.1f}{flipped}  [dim]{row['seconds']:.0f} s[/]")
+
+        counts = run_benchmark(
+            config,
+            clean,
+            out,
+            settings,
+            data_folder=self.tables.data_folder,
+            allow_download=self.tables.allow_download,
+            on_cell=on_cell,
+        )
+        show(
+            self.json,
+            {**counts, "out": str(out)},
+            facts(
+                [
+                    ("cells done", str(counts["done"])),
+                    ("cells failed", str(counts["failed"])),
+                    ("next", f"prune-env report {out}"),
+                ]
+            ),
+        )
