@@ -108,10 +108,10 @@ class ActionValues:
                     errors.append(network.fit(features, returns / self._scale, learning_rate))
         return float(np.mean(errors))
 
-    def state(self) -> Tensors:
-        """Return copies of everything learned and remembered, by name."""
+    def state(self, *, memory: bool = True) -> Tensors:
+        """Return copies of everything learned, and remembered unless `memory` is False."""
         tensors: Tensors = {"scale": np.array([self._scale])}
-        for part, holder in self._parts().items():
+        for part, holder in self._parts(memory=memory).items():
             tensors |= {f"{part}.{name}": value for name, value in holder.state().items()}
         return tensors
 
@@ -120,18 +120,18 @@ class ActionValues:
         self._scale = float(tensors["scale"][0])
         for part, holder in self._parts().items():
             prefix = f"{part}."
-            holder.restore(
-                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            )
+            held = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            if held:
+                holder.restore(held)
 
     def _head_features(self, observation: Observation) -> FloatArray:
         known = self._experience.features(observation["importance"])
         return np.concatenate([head_features(observation), known], axis=2)
 
-    def _parts(self) -> dict[str, Any]:
+    def _parts(self, *, memory: bool = True) -> dict[str, Any]:
         networks = {f"{kind}_network": network for kind, network in self._networks.items()}
-        memories = {f"{kind}_memory": memory for kind, memory in self._memories.items()}
-        return {"experience": self._experience, **networks, **memories}
+        memories = {f"{kind}_memory": held for kind, held in self._memories.items()}
+        return {"experience": self._experience, **networks, **(memories if memory else {})}
 
 
 class _Memory:

@@ -59,7 +59,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """
     folder = Path(folder)
     path = folder / f"{checkpoint.step:012d}.safetensors"
-    data = save({name: np.ascontiguousarray(value) for name, value in checkpoint.tensors.items()})
+    data = save({name: np.array(value, order="C") for name, value in checkpoint.tensors.items()})
     digest = sha256(data).hexdigest()
     write_bytes(path, data)
     if sha256_of(path) != digest:

@@ -1,7 +1,7 @@
 """Epsilon-greedy head pruning over action values that are learned while it prunes."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from prune_env.agents.action_values import ActionValues
 from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from prune_env.agents.epsilon_greedy_settings import EpsilonGreedySettings
 from prune_env.agents.features import BoolArray, FloatArray, as_batch, legal_actions
 from prune_env.agents.record import Budget, EpisodeCallback, Record, sum_terms
 from prune_env.agents.released import ReleasedRule
@@ -19,53 +20,6 @@ from prune_env.importance import DEFAULT_METRICS
 from prune_env.policy import Observation
 
 ALGORITHM = "epsilon-greedy"
-
-
-@dataclass(frozen=True)
-class EpsilonGreedySettings:
-    """How `EpsilonGreedy` explores and learns.
-
-    The defaults were tuned on six synthetic landscapes at a budget of 400 mask evaluations: a
-    small network, several updates a step, little exploration.
-
-    Attributes:
-        epsilon_start: Share of random actions at the first step.
-        epsilon_end: Share of random actions once the schedule has ended.
-        epsilon_share: Share of all steps over which epsilon falls linearly.
-        trace: Lambda of the returns: 0 trusts the learned value of the next state, 1 only what
-            the episode really paid.
-        discount: Weight of the next step's value; 1 because episodes are short and end.
-        hidden: Width of the value networks.
-        learning_rate: Step size of Adam.
-        batch_size: Remembered actions in one update.
-        updates_per_step: Updates for each step taken.
-        memory: Number of latest returns that are remembered.
-    """
-
-    epsilon_start: float = 0.3
-    epsilon_end: float = 0.05
-    epsilon_share: float = 0.5
-    trace: float = 0.6
-    discount: float = 1.0
-    hidden: int = 16
-    learning_rate: float = 1e-3
-    batch_size: int = 64
-    updates_per_step: int = 4
-    memory: int = 10_000
-
-    def __post_init__(self) -> None:
-        for name in ("epsilon_start", "epsilon_end", "epsilon_share", "trace", "discount"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise SettingsError(f"{name} is a share", expected="0 to 1", actual=value)
-        for name in ("hidden", "learning_rate", "batch_size", "updates_per_step", "memory"):
-            if not getattr(self, name) > 0:
-                raise SettingsError(f"{name} must be positive", actual=getattr(self, name))
-
-    def epsilon(self, progress: float) -> float:
-        """Return the share of random actions when `progress` (0 to 1) of all steps are taken."""
-        fallen = min(progress / self.epsilon_share, 1.0) if self.epsilon_share else 1.0
-        return self.epsilon_start + fallen * (self.epsilon_end - self.epsilon_start)
 
 
 class EpsilonGreedy:
@@ -127,9 +81,28 @@ class EpsilonGreedy:
         return self.record.best_return
 
     @classmethod
-    def for_env(cls, env: gym.Env[Any, Any], *, seed: int = 0, **kwargs: Any) -> "EpsilonGreedy":
-        """Make an agent for the importance metrics that an environment shows."""
-        return cls(env.get_wrapper_attr("metrics"), seed=seed, **kwargs)
+    def for_env(
+        cls,
+        env: gym.Env[Any, Any],
+        *,
+        seed: int = 0,
+        hyperparameters: Mapping[str, Any] | None = None,
+        variant: Literal["paper", "released"] = "paper",
+    ) -> "EpsilonGreedy":
+        """Make an agent for the importance metrics that an environment shows.
+
+        Args:
+            env: The environment.
+            seed: Of the agent.
+            hyperparameters: Changes to `EpsilonGreedySettings`, by name.
+            variant: See the class.
+
+        Raises:
+            SettingsError: A hyperparameter is unknown or out of range.
+        """
+        settings = EpsilonGreedySettings.changed(hyperparameters or {})
+        metrics = env.get_wrapper_attr("metrics")
+        return cls(metrics, settings=settings, seed=seed, variant=variant)
 
     def predict(
         self,
@@ -239,11 +212,12 @@ class EpsilonGreedy:
             self.save(save_to)
         return self
 
-    def save(self, folder: str | Path) -> None:
-        """Write everything that the agent is, so that learning can go on from here.
+    def save(self, folder: str | Path, *, weights_only: bool = False) -> None:
+        """Write the agent, so that it can be played, or can go on learning, elsewhere.
 
         Args:
             folder: The agent's own folder; the newest two checkpoints in it are kept.
+            weights_only: Leave out the memory of past returns: enough to play.
         """
         spec = {
             "metrics": list(self.metrics),
@@ -253,7 +227,8 @@ class EpsilonGreedy:
             "record": self.record.state(),
             "random_state": self._rng.bit_generator.state,
         }
-        checkpoint = Checkpoint(ALGORITHM, self.record.steps, spec, self._values.state())
+        tensors = self._values.state(memory=not weights_only)
+        checkpoint = Checkpoint(ALGORITHM, self.record.steps, spec, tensors)
         write_checkpoint(Path(folder), checkpoint)
 
     @classmethod

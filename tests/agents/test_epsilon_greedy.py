@@ -9,7 +9,8 @@ import pytest
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents import load_agent
 from prune_env.agents.checkpoint import Checkpoint, write_checkpoint
-from prune_env.agents.epsilon_greedy import EpsilonGreedy, EpsilonGreedySettings
+from prune_env.agents.epsilon_greedy import EpsilonGreedy
+from prune_env.agents.epsilon_greedy_settings import EpsilonGreedySettings
 from prune_env.agents.record import EpisodeReport
 from prune_env.errors import SettingsError, StateError
 from prune_env.policy import POLICIES, Policy

@@ -1,0 +1,55 @@
+"""Ctrl-C and SIGTERM while an agent learns: finish what is half done, save, and leave."""
+
+import logging
+import signal
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+log = logging.getLogger(__name__)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """Notes the first signal while the body runs; a second Ctrl-C interrupts at once.
+
+    Only the main thread of Python can be told of signals; elsewhere nothing is noted.
+
+    Attributes:
+        signal: Number of the signal, None if there was none.
+
+    Example:
+        >>> with StopRequest() as stop:
+        ...     stop()
+        False
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        """Return whether to stop."""
+        return self.signal is not None
+
+    def __enter__(self) -> Self:
+        try:
+            for number in SIGNALS:
+                self._previous[number] = signal.signal(number, self._note)
+        except ValueError:
+            log.debug("not in the main thread: signals are left alone")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+        log.warning("Stopping: the agent is saved first. Press Ctrl-C again to leave at once.")

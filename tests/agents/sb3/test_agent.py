@@ -1,0 +1,143 @@
+"""Agents of Stable-Baselines3 as policies of this package."""
+
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate_masked
+from stable_baselines3.common.evaluation import evaluate_policy
+
+import prune_env  # noqa: F401 - registers the environments
+from prune_env.agents import load_agent
+from prune_env.agents.checkpoint import Checkpoint, write_checkpoint
+from prune_env.agents.sb3.vec_env import PruneVecEnv
+from prune_env.errors import SettingsError, StateError
+from prune_env.policy import POLICIES, Policy
+from tests.agents.observations import random_observation
+
+ALGORITHMS = ["a2c", "dqn", "maskable_ppo", "ppo"]
+
+
+def _env(model: str = "landscape:layers=2,heads=4") -> gym.Env:
+    return gym.make("prune_env/Landscape-v0", model=model, tau=0.8)
+
+
+def _agent(algorithm: str, **arguments):
+    short = {"n_steps": 8}
+    if algorithm == "dqn":
+        short = {"learning_starts": 8, "buffer_size": 100}
+    elif algorithm != "a2c":
+        short["batch_size"] = 16
+    hyperparameters = {"width": 8, "num_envs": 2} | short
+    return POLICIES[algorithm].for_env(_env(), hyperparameters=hyperparameters, **arguments)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_batch_and_single_answer_alike_and_legally(algorithm: str):
+    agent = _agent(algorithm)
+    assert isinstance(agent, Policy)
+    batch = random_observation(16, metrics=4)
+    masks = np.random.default_rng(0).random((16, 13)) > 0.6
+    masks[:, -1] = True
+    actions, _ = agent.predict(batch, deterministic=True, action_masks=masks)
+    for index in range(16):
+        single = {key: value[index] for key, value in batch.items()}
+        action, _ = agent.predict(single, deterministic=True, action_masks=masks[index])
+        assert np.shape(action) == ()
+        assert action == actions[index]
+    for _ in range(3):
+        free, _ = agent.predict(batch, action_masks=masks)
+        assert masks[np.arange(16), free].all()
+    unmasked, _ = agent.predict(batch)
+    kept = np.concatenate([batch["mask"].reshape(16, -1) > 0, np.ones((16, 1), bool)], axis=1)
+    assert kept[np.arange(16), unmasked].all()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_trained_on_one_shape_it_plays_and_learns_on_another(algorithm: str, tmp_path: Path):
+    agent = _agent(algorithm).learn(_env(), total_steps=40)
+    before = {name: value.clone() for name, value in agent.network.state_dict().items()}
+    agent.save(tmp_path, weights_only=True)
+    loaded = load_agent(tmp_path)
+    assert all((loaded.network.state_dict()[name] == value).all() for name, value in before.items())
+    wider = _env("landscape:layers=3,heads=5")
+    mean, _ = evaluate_policy(loaded, wider, n_eval_episodes=2, warn=False)
+    assert 0 <= mean <= 1
+    loaded.learn(wider, total_steps=80)
+    assert loaded.record.steps >= 80
+    assert any((loaded.network.state_dict()[n] != value).any() for n, value in before.items())
+
+
+def test_evaluation_with_masks_takes_it(recwarn):
+    agent = _agent("maskable_ppo")
+    mean, _ = evaluate_masked(agent, PruneVecEnv.beside(_env(), 2), n_eval_episodes=4)
+    assert 0 <= mean <= 1
+    assert not recwarn.list
+
+
+def test_episodes_are_reported_and_a_callback_can_end_it():
+    seen = []
+
+    def stop_at_three(report) -> bool:
+        seen.append(report)
+        return report.number < 3
+
+    agent = _agent("ppo").learn(_env(), total_steps=5000, callback=stop_at_three)
+    assert agent.record.episodes <= 4  # two environments may end in the same step
+    for report in seen:
+        assert report.total_reward == pytest.approx(report.info["episode"]["r"])
+        assert report.total_reward == pytest.approx((~report.mask).mean())
+        assert report.length == report.info["episode"]["l"]
+    assert agent.best_return == max(report.total_reward for report in seen)
+    agent.learn(_env(), total_steps=agent.record.steps + 100)  # and it goes on after that
+
+
+def test_losses_and_entropy_are_among_the_figures():
+    seen = []
+    _agent("ppo").learn(_env(), total_steps=64, callback=seen.append)
+    assert {"train/entropy_loss", "train/value_loss"} <= set(seen[-1].figures)
+    _agent("dqn").learn(_env(), total_steps=64, callback=seen.append)
+    assert {"train/loss", "rollout/exploration_rate"} <= set(seen[-1].figures)
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "dqn"])
+def test_schedules_follow_the_budget_of_evaluations(algorithm: str):
+    env = _env()
+    agent = _agent(algorithm)
+    before = env.unwrapped.evaluator.evaluations
+    agent.learn(env, total_steps=100_000, max_evaluations=60)
+    assert 60 <= env.unwrapped.evaluator.evaluations - before <= 66
+    assert agent._model._current_progress_remaining < 0.2
+
+
+def test_random_actions_of_dqn_are_legal():
+    agent = _agent("dqn")
+    illegal = []
+    agent.learn(_env(), total_steps=60, callback=lambda r: illegal.append(r.info["illegal"]))
+    assert illegal
+    assert not any(illegal)
+
+
+def test_the_seed_decides_everything():
+    one, same, other = (
+        _agent("a2c", seed=seed).learn(_env(), total_steps=64) for seed in (1, 1, 2)
+    )
+    assert one.record.state() == same.record.state()
+    states = [agent.network.state_dict() for agent in (one, same, other)]
+    assert all((states[0][name] == states[1][name]).all() for name in states[0])
+    assert any((states[0][name] != states[2][name]).any() for name in states[0])
+
+
+def test_other_metrics_and_other_agents_are_refused(tmp_path: Path):
+    with pytest.raises(SettingsError, match="4 importance metrics"):
+        _agent("ppo").predict(random_observation(1, metrics=3))
+    write_checkpoint(tmp_path, Checkpoint("dqn", 1, {}, {}))
+    with pytest.raises(StateError, match=r"another kind.*Expected: ppo"):
+        POLICIES["ppo"].load(tmp_path)
+
+
+def test_masking_by_the_network_is_masking():
+    """With the same seed PPO and MaskablePPO train alike, since the network knows the masks."""
+    plain, masked = (_agent(name).learn(_env(), total_steps=64) for name in ("ppo", "maskable_ppo"))
+    assert plain.record.state() == masked.record.state()

@@ -1,0 +1,104 @@
+"""TensorBoard, early stop, the best agent."""
+
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
+
+import prune_env  # noqa: F401 - registers the environments
+from prune_env.agents import load_agent
+from prune_env.agents.callbacks import (
+    EarlyStop,
+    KeepBest,
+    TensorBoard,
+    chain,
+    mask_picture,
+    play,
+)
+from prune_env.agents.epsilon_greedy import EpsilonGreedy
+from prune_env.agents.record import Record
+from prune_env.files import read_json
+
+
+def _env() -> gym.Env:
+    return gym.make("prune_env/Landscape-v0", model="landscape:layers=2,heads=4", tau=0.8)
+
+
+def _report(record: Record, total: float):
+    info = {"mask": np.ones((2, 3), bool)}
+    return record.add(length=1, reward_terms={"a": total}, info=info, figures={})
+
+
+def test_a_chain_calls_all_and_ends_if_one_does():
+    called = []
+    callback = chain(lambda _: called.append(1), lambda _: False, lambda _: called.append(3))
+    assert callback(None) is False
+    assert called == [1, 3]
+    assert chain(lambda _: None, lambda _: True)(None) is True
+
+
+def test_early_stop_waits_for_patience_and_no_longer():
+    record, stop = Record(), EarlyStop(patience=2)
+    assert [stop(_report(record, total)) for total in (0.2, 0.1, 0.3, 0.3, 0.1)] == [
+        True,
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_the_best_agent_is_kept_and_a_worse_one_is_not(tmp_path: Path):
+    env = _env()
+    agent = EpsilonGreedy.for_env(env).learn(env, total_steps=100)
+    keep = KeepBest(agent, _env(), tmp_path, every=5)
+    keep.test(100)
+    first = read_json(tmp_path / "best.json")
+    agent.predict = lambda observation, *_, **__: (observation["mask"].size, None)  # STOP at once
+    keep.test(200)
+    assert read_json(tmp_path / "best.json") == first
+    model = first["models"][0]
+    again = play(_env(), load_agent(tmp_path / "best"), model["model"])
+    assert again == model
+    assert model["heads_pruned"] == 8 - np.sum(model["mask"]) > 0
+
+
+def test_tensorboard_holds_what_a_watcher_needs(tmp_path: Path):
+    env = _env()
+    agent = EpsilonGreedy.for_env(env)
+    ticks = iter(range(10_000))
+    board = TensorBoard(
+        SummaryWriter(str(tmp_path)),
+        [env.unwrapped.evaluator],
+        {"seed": 7},
+        clock=lambda: float(next(ticks)),
+    )
+    seen = []
+    agent.learn(env, total_steps=150, callback=chain(board, seen.append))
+    board.close()
+    events = EventAccumulator(str(tmp_path), size_guidance={"images": 0, "scalars": 0})
+    events.Reload()
+    returns = events.Scalars("rollout/return")
+    assert [event.value for event in returns] == pytest.approx([r.total_reward for r in seen])
+    assert [event.step for event in returns] == [r.steps for r in seen]
+    last = {tag: events.Scalars(tag)[-1].value for tag in events.Tags()["scalars"]}
+    assert last["reward/sparsity"] == pytest.approx(seen[-1].total_reward)
+    assert last["mask/heads_pruned"] == seen[-1].info["heads_pruned"]
+    assert last["train/epsilon"] == pytest.approx(agent.epsilon)
+    assert last["time/evaluations_per_second"] > 0
+    assert last["time/memo_hit_rate"] == 0  # a landscape remembers nothing
+    assert {"train/loss", "rollout/length", "mask/accuracy", "best/return"} <= set(last)
+    assert set(events.Tags()["images"]) == {"mask/last", "mask/best"}
+    assert b"seed" in events.Tensors("settings/text_summary")[0].tensor_proto.string_val[0]
+    assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+def test_a_mask_is_drawn_head_by_head():
+    mask = np.array([[True, False, True]])
+    picture = mask_picture(mask)
+    assert picture.shape == (15, 43, 3)
+    dark = picture[7, [7, 21, 35]].sum(axis=1) < 400
+    assert dark.tolist() == [True, False, True]
