@@ -58,7 +58,7 @@ class ModelSettings:
 
     model: str = "minilm"
     attack: AttackSettings = field(default_factory=AttackSettings)
-    train_sentences: int = 2400
+    train_sentences: int = 1600
     attacker: FineTuneSettings = field(
         default_factory=lambda: FineTuneSettings(epochs=4, learning_rate=5e-5)
     )

@@ -39,12 +39,14 @@ class Demo:
     rate: float | None = None
     policies: tuple[str, ...] = ("gradient", "epsilon-greedy")
     protocols: tuple[Literal["direct", "refinetune"], ...] = ("direct", "refinetune")
-    train_sentences: int = 2400
+    train_sentences: int = 1600
     attacker_epochs: int = 4
     seed: int = 0
     json: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
-    search: SearchSettings = field(default_factory=SearchSettings)
+    search: SearchSettings = field(
+        default_factory=lambda: SearchSettings(budget=100, importance_sentences=500)
+    )
     fine_tune: FineTuneSettings = field(
         default_factory=lambda: FineTuneSettings(learning_rate=5e-5)
     )
