@@ -14,4 +14,4 @@ class Meft(FineTuning):
     @classmethod
     def _recipe(cls, variant: str) -> Recipe:
         phases = (Phase(epochs=1, penalty="max-entropy"), Phase())
-        return Recipe(search=phases, final=phases)
+        return Recipe(search=phases, final=phases, prunes=False)

@@ -17,9 +17,8 @@ class Benchmark:
     """Run the grid CONFIG: attacks x policies x protocols x seeds, one result file a cell.
 
     CONFIG is a TOML file, or the name of a grid that comes with the package (`sst2`,
-    `rotten-tomatoes`). A
-    run that was interrupted or killed goes on where it was: give the same command again. Then
-    `prune-env report OUT` makes the tables and figures.
+    `rotten-tomatoes`). A run that was interrupted or killed goes on where it was: give the same
+    command again. Then `prune-env report OUT` makes the tables and figures.
 
     Attributes:
         config: TOML file, or a name.
@@ -61,7 +60,7 @@ class Benchmark:
             retry_failed=self.retry_failed,
         )
         clean = self.tables.load_splits(config.data)
-        console = Console(stderr=True, highlight=False)
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"{len(cells)} cells, results in {out}")
 
         def on_cell(cell: "Cell", result: dict[str, Any]) -> None:
