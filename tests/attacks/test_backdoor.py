@@ -1,0 +1,66 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from prune_env.attacks import AttackSettings
+from prune_env.attacks.backdoor import ModelSettings, cached_classifier, cached_models
+from prune_env.data.dataset import Splits, TextDataset
+from prune_env.errors import SettingsError
+from prune_env.models import load_classifier
+from prune_env.scores import TestSets, score
+from prune_env.settings import FineTuneSettings
+from tests.support import tiny_dataset
+
+FAST = FineTuneSettings(epochs=1, learning_rate=1e-3, batch_size=8, precision="fp32")
+CLEAN = Splits(tiny_dataset(60, 0), tiny_dataset(40, 1), tiny_dataset(40, 2))
+
+
+def models_settings(folder: Path) -> ModelSettings:
+    return ModelSettings(
+        model=str(folder),
+        attack=AttackSettings("rare-word", rate=1.0),
+        train_sentences=40,
+        attacker=replace(FAST, epochs=12),
+        defender=FAST,
+    )
+
+
+def test_a_model_is_trained_once_for_equal_arguments(
+    tiny_folder: Path, tiny_data: TextDataset, tmp_path: Path
+) -> None:
+    def make(seed: int) -> object:
+        sets = TestSets(tiny_data)
+        return cached_classifier(tiny_folder, tiny_data, sets, FAST, seed=seed, cache=tmp_path)
+
+    first, again, other = make(0), make(0), make(1)
+    assert first.seconds > 0 == again.seconds
+    assert first.scores == again.scores
+    assert first.classifier == again.classifier != other.classifier
+    assert score(load_classifier(first.classifier), TestSets(tiny_data)) == first.scores
+    assert load_classifier(first.encoder).new_head
+
+
+def test_an_interrupted_training_leaves_nothing_in_the_cache(
+    tiny_folder: Path, tiny_data: TextDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prune_env.attacks.backdoor.save_encoder", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        cached_classifier(tiny_folder, tiny_data, TestSets(tiny_data), FAST, cache=tmp_path)
+    assert not [entry for entry in (tmp_path / "models").iterdir() if entry.is_dir()]
+
+
+def test_a_planted_trigger_flips_the_label(tiny_folder: Path, tmp_path: Path) -> None:
+    models = cached_models(models_settings(tiny_folder), CLEAN, cache=tmp_path)
+    assert len(models.clean.train) == 40
+    assert models.attack.poisoned_rows == 20
+    assert models.backdoored.scores.lfr.percent > models.benign.scores.lfr.percent + 30
+    assert (models.sets.triggered.labels == 0).all()
+
+
+def test_a_negative_number_of_sentences_is_refused() -> None:
+    with pytest.raises(SettingsError, match="train_sentences"):
+        ModelSettings(train_sentences=-1)
