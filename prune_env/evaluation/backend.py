@@ -50,6 +50,7 @@ class Backend:
         max_cache_bytes: Memory for kept states.
 
     Attributes:
+        engines: One for each part of the data that fits the memory.
         kind: "packed", "layerwise" or "plain".
         screens: Whether bfloat16 is used.
         computed: Sample answers computed so far.
@@ -72,15 +73,15 @@ class Backend:
         self.screens = screen is not None
         factory = self._exact if screen is None else screen
         shards = self._shards(np.arange(len(truth.tokens)), 4 if screen is None else 2)
-        self._engines = [factory(rows, max_cache_bytes) for rows in shards]
+        self.engines = [factory(rows, max_cache_bytes) for rows in shards]
 
     def run(self, masks: Masks) -> npt.NDArray[np.float32]:
         """Return the logits (N, S, C) under masks (N, L, H)."""
         samples = len(self._truth.tokens)
         logits = np.empty((len(masks), samples, self._truth.num_classes), np.float32)
-        for engine in self._engines:
+        for engine in self.engines:
             logits[:, engine.rows] = engine.run(masks)
-            if len(self._engines) > 1:
+            if len(self.engines) > 1:
                 engine.clear()
         for mask, answer in zip(masks, logits, strict=True):
             self._settle(mask, answer)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
 from prune_env.evaluation.backend import Backend
-from prune_env.evaluation.base import Masks, check_masks, predicted_classes
+from prune_env.evaluation.base import Masks, predicted_classes
 from prune_env.evaluation.memo import Memo, mask_keys
 from prune_env.evaluation.model_evaluator import ModelEvaluator
 from prune_env.runtime import use_bf16
@@ -118,7 +118,7 @@ class MaskEvaluator(ModelEvaluator):
 
     def _known(self, masks: Masks) -> list[bytes]:
         """Return the keys of masks whose correct samples are in memory once this returns."""
-        checked = check_masks(masks, self.available)
+        checked = self._checked(masks)
         keys = mask_keys(checked)
         for _ in self._compute(checked, keys, [self._memo.bits(key) is None for key in keys]):
             pass

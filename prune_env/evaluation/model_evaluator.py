@@ -10,10 +10,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prune_env.data.dataset import TextDataset
-from prune_env.errors import DataError, ModelError, SettingsError
+from prune_env.errors import DataError, ModelError, SettingsError, StateError
 from prune_env.evaluation.base import Evaluation, Masks, check_masks
 from prune_env.evaluation.tokens import TokenRows, token_limit
 from prune_env.models import HeadGates, HeadMap, find_heads
@@ -22,7 +23,7 @@ from prune_env.models import HeadGates, HeadMap, find_heads
 class ModelEvaluator(ABC):
     """Base of the evaluators of a transformer on one or several sets of labelled texts.
 
-    The weights of the model must not change while an evaluator holds it.
+    The weights of the model must not change while an evaluator holds it: it would refuse to answer.
 
     Args:
         model: A sequence classifier with float32 weights, on the device to be used.
@@ -67,6 +68,7 @@ class ModelEvaluator(ABC):
         self._parts = dict(zip(sets, map(slice, [0, *ends[:-1]], ends), strict=True))
         self._primary = next(iter(self._parts.values()))
         self._evaluations = 0
+        self._weights_version = _weights_version(model)
         self.batches = [
             np.arange(start, min(start + batch_size, part.stop))
             for part in self._parts.values()
@@ -106,12 +108,12 @@ class ModelEvaluator(ABC):
 
     def evaluate(self, masks: Masks) -> Evaluation:
         """Return the answers on the first set under masks (N, L, H)."""
-        logits = self._logits(check_masks(masks, self.available))
+        logits = self._logits(self._checked(masks))
         return Evaluation.from_logits(logits[:, self._primary], self.labels[self._primary])
 
     def evaluate_sets(self, masks: Masks) -> dict[str, Evaluation]:
         """Return the answers on each set under masks (N, L, H), from the same forward passes."""
-        logits = self._logits(check_masks(masks, self.available))
+        logits = self._logits(self._checked(masks))
         return {
             name: Evaluation.from_logits(logits[:, part], self.labels[part])
             for name, part in self._parts.items()
@@ -120,6 +122,26 @@ class ModelEvaluator(ABC):
     def accuracy(self, masks: Masks) -> npt.NDArray[np.float64]:
         """Return the accuracy (N,) on the first set under masks (N, L, H)."""
         return self.evaluate(masks).accuracy
+
+    def gate_gradients(self, mask: Masks) -> npt.NDArray[np.float64]:
+        """Return dL/dgate (L, H) at a mask (L, H), L being the mean loss on the first set.
+
+        One forward and backward pass in float32. To first order, pruning a kept head changes the
+        loss by minus its gradient, and restoring a pruned one by its gradient (Michel et al.,
+        "Are Sixteen Heads Really Better than One?", 2019).
+        """
+        opened = torch.from_numpy(self._checked(mask[None])[0].astype(np.float32))
+        gate = opened.to(self.device).requires_grad_()
+        rows = np.arange(self._primary.start, self._primary.stop)
+        with evaluation_mode(self.model), HeadGates(self.model, self.heads) as gates:
+            gates.set(gate)
+            for batch in (self.batches[index] for index in np.unique(self._batch_of[rows])):
+                labels = torch.from_numpy(self.labels[batch]).to(self.device)
+                logits = self.model(**self.tokens.batch(batch, self.device)).logits
+                loss = F.cross_entropy(logits, labels, reduction="sum") / len(rows)
+                loss.backward(inputs=[gate])
+        assert gate.grad is not None
+        return gate.grad.cpu().numpy().astype(np.float64) * self.available
 
     def reference_logits(
         self, mask: Masks, rows: npt.NDArray[np.int64]
@@ -138,21 +160,41 @@ class ModelEvaluator(ABC):
             ]
         return np.concatenate(batches), np.concatenate(logits)
 
+    def _checked(self, masks: Masks) -> Masks:
+        """Return checked masks (N, L, H), if the weights are still those of the start."""
+        if _weights_version(self.model) != self._weights_version:
+            raise StateError(
+                "The weights of the model have changed since its evaluator was made",
+                remedy="make a new evaluator after training or editing a model",
+            )
+        return check_masks(masks, self.available)
+
     @abstractmethod
     def _logits(self, masks: Masks) -> npt.NDArray[np.float32]:
         """Return float32 (N, S, C) on the samples of all sets under checked masks."""
 
 
 @contextmanager
-def inference(model: PreTrainedModel) -> Iterator[None]:
-    """Run a model in evaluation mode without gradients, and leave its mode as it was."""
+def evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
+    """Switch dropout off, and leave the mode of the model as it was."""
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
         model.train(training)
+
+
+@contextmanager
+def inference(model: PreTrainedModel) -> Iterator[None]:
+    """Run a model in evaluation mode without gradients."""
+    with evaluation_mode(model), torch.inference_mode():
+        yield
+
+
+def _weights_version(model: PreTrainedModel) -> int:
+    """Return a number that grows when a weight is changed in place."""
+    return sum(parameter._version for parameter in model.parameters())
 
 
 def class_count(model: PreTrainedModel) -> int:

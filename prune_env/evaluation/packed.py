@@ -19,7 +19,7 @@ from prune_env.evaluation.tokens import TokenRows
 from prune_env.models.heads import HeadMap
 
 _CPU_CHUNK = 1024  # tokens; on a CPU the activations of a chunk should stay near the core
-_GPU_CHUNK = 1 << 17
+_GPU_CHUNK = 1 << 15
 _EMBEDDED_ROWS = 256
 
 

@@ -112,11 +112,11 @@ def test_memory_stays_inside_its_bound(precision: str) -> None:
     fast = MaskEvaluator(model, tokenizer, DATA, max_cache_bytes=size, precision=precision)
     masks = random_masks(fast, 12)
     assert_same_answers(fast, ReferenceEvaluator(model, tokenizer, DATA), masks)
-    held = [engine._cache.nbytes for engine in fast.backend._engines]  # type: ignore[attr-defined]
+    held = [engine._cache.nbytes for engine in fast.backend.engines]  # type: ignore[attr-defined]
     assert sum(held) <= size
     wide = MaskEvaluator(model, tokenizer, DATA, precision=precision)
     wide.accuracy(masks)
-    assert wide.backend._engines[0]._cache.nbytes > size  # type: ignore[attr-defined]
+    assert wide.backend.engines[0]._cache.nbytes > size  # type: ignore[attr-defined]
 
 
 def test_several_sets(tiny_model: LoadedModel, tiny_data: TextDataset) -> None:

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from prune_env.data.dataset import TextDataset
-from prune_env.errors import DataError, ModelError, SettingsError
+from prune_env.errors import DataError, ModelError, SettingsError, StateError
 from prune_env.evaluation import Evaluator, ReferenceEvaluator
-from prune_env.models import LoadedModel, zero_heads
+from prune_env.models import HeadGates, LoadedModel, zero_heads
 from tests.evaluation.support import random_masks
 
 
@@ -103,3 +103,35 @@ def test_what_cannot_be_evaluated_is_refused(
     tiny_model.model.half()
     with pytest.raises(ModelError, match="not float32"):
         reference(tiny_model, tiny_data)
+
+
+def test_a_changed_model_is_refused(tiny_model: LoadedModel, tiny_data: TextDataset) -> None:
+    evaluator = reference(tiny_model, tiny_data)
+    evaluator.accuracy(np.ones((1, 2, 4), bool))
+    with torch.no_grad():
+        tiny_model.model.classifier.weight.add_(1)
+    with pytest.raises(StateError, match="make a new evaluator"):
+        evaluator.accuracy(np.ones((1, 2, 4), bool))
+
+
+def test_gate_gradients_are_slopes_of_the_loss(
+    tiny_model: LoadedModel, tiny_data: TextDataset
+) -> None:
+    parts = {"data": tiny_data.select(range(40)), "other": tiny_data.select(range(40, 64))}
+    evaluator = reference(tiny_model, parts, batch_size=16)
+    mask = random_masks(evaluator, 4)[2]
+    slopes = evaluator.gate_gradients(mask)
+    alone = reference(tiny_model, parts["data"])
+    labels = torch.tensor(parts["data"].labels)
+    batch = alone.tokens.batch(np.arange(40), alone.device)
+    for place in ((0, 1), (1, 2)):
+        losses = []
+        for step in (-1e-2, 1e-2):
+            gate = mask.astype(np.float32)
+            gate[place] += step
+            with HeadGates(tiny_model.model) as gates, torch.no_grad():
+                gates.set(gate)
+                logits = tiny_model.model(**batch).logits.double()
+            losses.append(torch.nn.functional.cross_entropy(logits, labels).item())
+        assert slopes[place] == pytest.approx((losses[1] - losses[0]) / 2e-2, rel=0.05, abs=1e-3)
+    assert all(parameter.grad is None for parameter in tiny_model.model.parameters())
