@@ -69,6 +69,8 @@ class BatchCore:
         for name, value in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
             if value is not None and value < 1:
                 raise SettingsError(f"{name} must be positive", expected=">= 1", actual=value)
+        for board in pool.boards:
+            reward.check(board.subject)
         self.pool = pool
         self.settings = settings
         self.reward = reward

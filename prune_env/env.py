@@ -10,12 +10,11 @@ import numpy.typing as npt
 
 from prune_env.core import BatchCore, Info
 from prune_env.episode import Episode, EpisodeSettings
-from prune_env.errors import SettingsError
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.loading import make_core
 from prune_env.observation import DEFAULT_OBSERVATION
 from prune_env.policy import Observation
-from prune_env.render import draw
+from prune_env.render import MODES, check_mode, draw
 from prune_env.reward import Reward, WeightedSum
 from prune_env.state import State, Validation, state_of, validate
 from prune_env.subject import Mask, Subject
@@ -138,7 +137,7 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
-        "render_modes": ["ansi", "rgb_array"],
+        "render_modes": list(MODES),
         "render_fps": 4,
     }
 
@@ -160,7 +159,7 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
         max_evaluations: int | None = None,
         render_mode: str | None = None,
     ) -> None:
-        check_render_mode(render_mode, self.metadata["render_modes"])
+        check_mode(render_mode)
         settings = EpisodeSettings(
             tau=tau,
             prune_step=prune_step,
@@ -293,15 +292,3 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
     def fork(self) -> "HeadPruningEnv":
         """Return an independent environment in the same state; the model is shared."""
         return copy.deepcopy(self)
-
-
-def check_render_mode(render_mode: str | None, known: Sequence[str]) -> None:
-    """Refuse a render mode that an environment does not have.
-
-    Raises:
-        SettingsError: It is not one of `known`.
-    """
-    if render_mode is not None and render_mode not in known:
-        raise SettingsError(
-            "Unknown render mode", expected=f"None or one of {', '.join(known)}", actual=render_mode
-        )

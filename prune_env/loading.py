@@ -225,6 +225,7 @@ class _Texts:
         evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, validation, max_length=MAX_LENGTH)
         return _Texts(loaded, train, validation, evaluator)
 
+    @lru_cache(maxsize=8)  # noqa: B019 - a classifier is kept as long as the process, by `load`
     def rewritten(self, rewrite: Rewrite) -> "Evaluator":
         """Return an evaluator on the validation texts, each passed through `rewrite`."""
         from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch

@@ -7,10 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.episode import Episode
+from prune_env.errors import SettingsError
 
 Image = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
+MODES = ("ansi", "rgb_array")
 SIZE = 480
 NAME_LENGTH = 34
 TICK_SPACE = 64
@@ -24,6 +26,18 @@ GONE: Colour = (233, 236, 239)
 OPEN: Colour = (255, 169, 77)
 GOOD: Colour = (47, 158, 68)
 BAD: Colour = (224, 49, 49)
+
+
+def check_mode(mode: str | None) -> None:
+    """Raise if an environment cannot draw itself in a mode; None draws nothing.
+
+    Raises:
+        SettingsError: The mode is unknown.
+    """
+    if mode is not None and mode not in MODES:
+        raise SettingsError(
+            "Unknown render mode", expected=f"None or one of {', '.join(MODES)}", actual=mode
+        )
 
 
 def draw(episode: Episode, metrics: Sequence[str], mode: str) -> Any:

@@ -56,6 +56,9 @@ class Reward(ABC):
             Float64 (N,).
         """
 
+    def check(self, subject: Subject) -> None:  # noqa: B027 - few rewards have demands
+        """Raise a `SettingsError` if masks of this subject cannot be scored; by default, none."""
+
     def __deepcopy__(self, memo: dict[int, object]) -> "Reward":
         return self  # a function of the mask, possibly with a model inside
 
@@ -152,6 +155,11 @@ class WeightedSum:
         ends = [sorted(weight * end for end in reward.range) for weight, reward in self.terms]
         return sum(low for low, _ in ends), sum(high for _, high in ends)
 
+    def check(self, subject: Subject) -> None:
+        """Raise a `SettingsError` if a term cannot score masks of this subject."""
+        for _, reward in self.terms:
+            reward.check(subject)
+
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the weighted score of each term, float64 (N, T), see `Reward.score`."""
         columns = [weight * reward.score(subject, masks, accuracy) for weight, reward in self.terms]
@@ -169,6 +177,12 @@ REWARDS: Registry[Callable[[], Reward]] = Registry("reward")
 
 for _reward in (Sparsity, Accuracy, Oracle):
     REWARDS.register(_reward.name, _reward, help=(_reward.__doc__ or "").splitlines()[0])
+
+REWARDS.register(
+    "consistency",
+    "prune_env.consistency:Consistency",
+    help="Share of clean sentences whose answer stays when words are left out.",
+)
 
 _TERM = re.compile(r"(?:(?P<weight>[^*\s]+)\s*\*\s*)?(?P<name>[A-Za-z_][\w-]*)")
 

@@ -9,14 +9,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from prune_env.core import BatchCore
-from prune_env.env import HeadPruningEnv, check_render_mode
+from prune_env.env import HeadPruningEnv
 from prune_env.episode import EpisodeSettings
 from prune_env.errors import SettingsError, StateError
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.loading import make_core
 from prune_env.observation import DEFAULT_OBSERVATION
 from prune_env.policy import Observation
-from prune_env.render import draw
+from prune_env.render import check_mode, draw
 from prune_env.reward import Reward, WeightedSum
 from prune_env.subject import Subject
 
@@ -82,7 +82,7 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
         render_mode: str | None = None,
     ) -> None:
         super().__init__()
-        check_render_mode(render_mode, self.metadata["render_modes"])
+        check_mode(render_mode)
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}  # type: ignore[misc]
         self.render_mode = render_mode

@@ -1,0 +1,103 @@
+"""A reward from perturbed clean texts: do the answers survive?"""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.errors import SettingsError
+from prune_env.metrics import calibrated_threshold, predict
+from prune_env.reward import Reward, Scores
+from prune_env.subject import Mask, Rewrite, Subject
+
+
+@dataclass(frozen=True)
+class WordDrop:
+    """Leaves out words of a text, the same ones each time.
+
+    Attributes:
+        share: Probability with which each word goes, in (0, 1).
+        seed: Seed of the choice, together with the text.
+
+    Example:
+        >>> WordDrop(0.4)("a warm and funny film about a dog")
+        'warm and funny about a dog'
+    """
+
+    share: float = 0.25
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise SettingsError("share is a probability", expected="0 to 1", actual=self.share)
+
+    def __call__(self, text: str) -> str:
+        """Return the text with words left out; one word always stays."""
+        draw = random.Random(f"{self.seed} {text}")
+        words = text.split()
+        kept = [word for word in words if draw.random() >= self.share]
+        return " ".join(kept or words[:1])
+
+
+class Consistency(Reward):
+    """Share of clean sentences whose answer stays when words are left out, at a fair threshold.
+
+    A mask that merely leans to one class would answer everything alike and look consistent. So
+    the threshold of every mask is first shifted until, on the clean sentences, a class is
+    predicted as often as it is the label, and the share is averaged over the two classes.
+    Even so it is a weak sign of a backdoor: over random masks of MiniLM-L6, with lean held fixed,
+    it had a rank correlation with the hidden LFR of 0.24 (HiddenKiller) and 0.53 (poetry style).
+
+    Args:
+        rewrite: What is done to the sentences.
+    """
+
+    name = "consistency"
+    range = (0.0, 1.0)
+    source = "Agreement under perturbation, as STRIP (Gao et al., ACSAC 2019) uses it on inputs"
+    reads = "clean validation data and perturbed copies of it"
+
+    def __init__(self, rewrite: Rewrite = WordDrop()) -> None:
+        self.rewrite = rewrite
+
+    def check(self, subject: Subject) -> None:
+        """Raise unless the subject holds texts of two classes.
+
+        Raises:
+            SettingsError: It does not.
+        """
+        if subject.rewritten is None:
+            raise SettingsError(
+                f"The reward 'consistency' needs texts, and {subject.name} holds none",
+                expected="a model with data, or a Subject with `rewritten`",
+                remedy="choose another reward",
+            )
+
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        """Return the share of answers that stay, see `Reward.score`."""
+        self.check(subject)
+        assert subject.rewritten is not None
+        clean = subject.evaluator.evaluate(masks)
+        moved = subject.rewritten(self.rewrite).evaluate(masks)
+        if clean.logits.shape[2] != 2:
+            raise SettingsError(
+                "The reward 'consistency' is defined for two classes",
+                expected=2,
+                actual=clean.logits.shape[2],
+                remedy="choose another reward",
+            )
+        pairs = zip(clean.logits, moved.logits, strict=True)
+        return np.array([_agreement(before, after, clean.labels) for before, after in pairs])
+
+
+def _agreement(
+    before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], labels: npt.NDArray[Any]
+) -> float:
+    """Return the share of equal answers, averaged over the classes; 0 where logits are spoilt."""
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+        return 0.0
+    threshold = calibrated_threshold(before, labels)
+    first, second = (predict(logits, threshold=threshold) for logits in (before, after))
+    return float(np.mean([(second[first == label] == label).mean() for label in np.unique(first)]))
