@@ -12,32 +12,94 @@ Example:
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prune_env.registration import register_environments
 
 __version__ = "0.1.0"
 
+if TYPE_CHECKING:
+    from prune_env.consistency import Consistency
+    from prune_env.core import BatchCore
+    from prune_env.env import HeadPruningEnv
+    from prune_env.episode import EpisodeSettings
+    from prune_env.errors import PruneEnvError
+    from prune_env.evaluation import Evaluation, Evaluator, MaskEvaluator, ReferenceEvaluator
+    from prune_env.importance import DEFAULT_METRICS, METRICS, head_importance
+    from prune_env.landscape import LandscapeEvaluator
+    from prune_env.models import load_classifier, load_pruned
+    from prune_env.observation import OBSERVATIONS, ObservationPart
+    from prune_env.policy import POLICIES, Policy
+    from prune_env.purification import purify
+    from prune_env.reward import REWARDS, Oracle, Reward
+    from prune_env.state import State, read_states, validate, write_states
+    from prune_env.subject import Subject
+    from prune_env.vector import HeadPruningVectorEnv
+
 _HOMES = {
-    "HeadPruningEnv": "prune_env.env",
-    "HeadPruningVectorEnv": "prune_env.vector",
     "BatchCore": "prune_env.core",
-    "EpisodeSettings": "prune_env.episode",
-    "Subject": "prune_env.subject",
+    "Consistency": "prune_env.consistency",
     "DEFAULT_METRICS": "prune_env.importance",
-    "LandscapeEvaluator": "prune_env.landscape",
-    "OBSERVATIONS": "prune_env.observation",
-    "ObservationPart": "prune_env.observation",
-    "REWARDS": "prune_env.reward",
-    "Reward": "prune_env.reward",
-    "Oracle": "prune_env.reward",
-    "State": "prune_env.state",
+    "EpisodeSettings": "prune_env.episode",
     "Evaluation": "prune_env.evaluation",
     "Evaluator": "prune_env.evaluation",
+    "head_importance": "prune_env.importance",
+    "HeadPruningEnv": "prune_env.env",
+    "HeadPruningVectorEnv": "prune_env.vector",
+    "LandscapeEvaluator": "prune_env.landscape",
+    "load_classifier": "prune_env.models",
+    "load_pruned": "prune_env.models",
+    "MaskEvaluator": "prune_env.evaluation",
+    "METRICS": "prune_env.importance",
+    "ObservationPart": "prune_env.observation",
+    "OBSERVATIONS": "prune_env.observation",
+    "Oracle": "prune_env.reward",
+    "POLICIES": "prune_env.policy",
+    "Policy": "prune_env.policy",
     "PruneEnvError": "prune_env.errors",
+    "purify": "prune_env.purification",
+    "read_states": "prune_env.state",
+    "ReferenceEvaluator": "prune_env.evaluation",
+    "Reward": "prune_env.reward",
+    "REWARDS": "prune_env.reward",
+    "State": "prune_env.state",
+    "Subject": "prune_env.subject",
+    "validate": "prune_env.state",
+    "write_states": "prune_env.state",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+__all__ = [
+    "DEFAULT_METRICS",
+    "METRICS",
+    "OBSERVATIONS",
+    "POLICIES",
+    "REWARDS",
+    "BatchCore",
+    "Consistency",
+    "EpisodeSettings",
+    "Evaluation",
+    "Evaluator",
+    "HeadPruningEnv",
+    "HeadPruningVectorEnv",
+    "LandscapeEvaluator",
+    "MaskEvaluator",
+    "ObservationPart",
+    "Oracle",
+    "Policy",
+    "PruneEnvError",
+    "ReferenceEvaluator",
+    "Reward",
+    "State",
+    "Subject",
+    "__version__",
+    "head_importance",
+    "load_classifier",
+    "load_pruned",
+    "purify",
+    "read_states",
+    "validate",
+    "write_states",
+]
 
 
 def __getattr__(name: str) -> Any:
