@@ -19,7 +19,7 @@ class Purify:
     MODEL is a folder with an encoder (a head is trained for it) or with a ready classifier (its
     own head is kept). A policy prunes attention heads while the accuracy on clean validation data
     holds. OUT then holds a model that `AutoModelForSequenceClassification.from_pretrained(OUT)`
-    loads, `mask.json`, `report.json` and the TensorBoard events.
+    loads, its card `README.md`, `mask.json`, `report.json` and the TensorBoard events.
 
     Attributes:
         model: Folder of the suspicious model, or a name from `prune-env list`.
@@ -29,8 +29,12 @@ class Purify:
         validation: Clean sentences on which masks are judged; default: a share of `data`.
         validation_share: That share, when no validation set is given.
         policy: Who chooses the heads; see `prune-env list`.
+        mask: A file with a mask to apply as it is, without any search: the `mask.json` of an
+            earlier run, or a published `{"layer": [pruned heads]}`.
         protocol: `direct`: the fine-tuned model keeps the mask. `refinetune`: the mask is put on
             the suspicious encoder, which is fine-tuned again (the paper's protocol).
+        export: `zeroed`: the pruned heads are zero, and everything loads the model. `sliced`:
+            they are cut out, which is smaller and faster; `prune_env.load_pruned` loads it.
         seed: Of everything random.
         json: Print the report as JSON.
         tables: How tables are read.
@@ -44,7 +48,9 @@ class Purify:
     validation: str | None = None
     validation_share: float = 0.2
     policy: str = "gradient"
+    mask: Path | None = None
     protocol: Literal["direct", "refinetune"] = "direct"
+    export: Literal["zeroed", "sliced"] = "zeroed"
     seed: int = 0
     json: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
@@ -76,7 +82,9 @@ class Purify:
             validation,
             self.out,
             policy=self.policy,
+            mask=self.mask,
             protocol=self.protocol,
+            export=self.export,
             search_settings=self.search,
             fine_tune_settings=self.fine_tune,
             seed=self.seed,
@@ -87,7 +95,7 @@ class Purify:
             report,
             facts(
                 [
-                    ("policy", f"{self.policy}, protocol {self.protocol}"),
+                    ("policy", f"{report['run']['policy']}, protocol {self.protocol}"),
                     ("heads pruned", f"{result['heads_pruned']} of {result['heads_total']}"),
                     ("tau", f"{100 * result['tau']:.1f} % validation accuracy"),
                     (

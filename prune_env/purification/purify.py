@@ -1,6 +1,7 @@
 """The three steps in a row, and the folder that they leave."""
 
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from prune_env import runtime
 from prune_env.data.dataset import TextDataset
-from prune_env.files import new_folder, write_json
-from prune_env.models.export import write_zeroed
-from prune_env.purification.ensemble import write_ensemble
+from prune_env.files import new_folder, read_json, sha256_of, write_json
 from prune_env.purification.finish import Healing, Protocol, finish
-from prune_env.purification.prepare import metrics_for, prepare
+from prune_env.purification.given import given
+from prune_env.purification.output import Export, check_export, write_purified
+from prune_env.purification.prepare import fine_tuned, judged, metrics_for, prepare
 from prune_env.purification.search import search
-from prune_env.recipe import recipe_of
+from prune_env.recipe import Recipe, recipe_of
 from prune_env.scores import TestSets, score
 from prune_env.settings import FineTuneSettings, SearchSettings
 
@@ -26,8 +27,10 @@ def purify(
     out: Path,
     *,
     policy: str = "gradient",
+    mask: Path | None = None,
     protocol: Protocol = "direct",
     healing: Healing = "none",
+    export: Export = "zeroed",
     search_settings: SearchSettings | None = None,
     fine_tune_settings: FineTuneSettings | None = None,
     seed: int = 0,
@@ -43,8 +46,11 @@ def purify(
         validation: Clean sentences on which masks are judged.
         out: Output folder; it appears when everything in it is whole.
         policy: A name in `POLICIES`.
+        mask: File of a mask to apply as it is (see `given`); no policy then searches.
         protocol: See `finish`.
         healing: See `finish`.
+        export: `zeroed` has the shapes of the architecture and loads everywhere; `sliced` is
+            smaller and faster and loads with `prune_env.load_pruned`.
         search_settings: Of the search.
         fine_tune_settings: Of every fine-tuning.
         seed: Of everything random.
@@ -55,24 +61,36 @@ def purify(
 
     Raises:
         OutputExistsError: `out` holds something already.
+        SettingsError: The settings contradict each other, this export is not possible, or the
+            mask does not fit the model.
+        StateError: The mask file is missing or damaged.
     """
     searching = search_settings or SearchSettings()
     tuning = fine_tune_settings or FineTuneSettings()
-    recipe = recipe_of(policy, searching.variant)
+    recipe = Recipe() if mask is not None else recipe_of(policy, searching.variant)
+    check_export(source, export, members=recipe.members, **load)
+    if mask is not None:
+        read_json(mask)  # a wrong file is answered before minutes of training
     with new_folder(out) as folder, SummaryWriter(folder / "tensorboard") as writer:
-        prepared = prepare(
-            source,
-            train,
-            validation,
-            tuning,
-            seed=seed,
-            metrics=metrics_for([recipe]),
-            importance_sentences=searching.importance_sentences,
-            phases=recipe.search,
-            folder=folder / "tensorboard" / "fine_tune",
-            **load,
-        )
-        found = search(prepared, policy, searching, seed=seed, writer=writer)
+        tuned_in = folder / "tensorboard" / "fine_tune"
+        run: dict[str, Any] = {"seed": seed, "phases": recipe.search, "folder": tuned_in, **load}
+        if mask is None:
+            prepared = prepare(
+                source,
+                train,
+                validation,
+                tuning,
+                metrics=metrics_for([recipe]),
+                importance_sentences=searching.importance_sentences,
+                **run,
+            )
+            found = search(prepared, policy, searching, seed=seed, writer=writer)
+        else:
+            started = time.perf_counter()
+            loaded = fine_tuned(source, train, tuning, **run)
+            prepared = judged(loaded, source, train, validation, tuning.max_length)
+            prepared = replace(prepared, seconds=time.perf_counter() - started)
+            found = given(prepared, mask, searching)
         purified = finish(
             prepared,
             found.masks,
@@ -84,17 +102,26 @@ def purify(
             folder=folder / "tensorboard" / "fine_tune_again",
             **load,
         )
-        if found.others:
-            write_ensemble(purified, folder, {"policy": policy, "seed": seed})
-        else:
-            write_zeroed(purified, found.mask, folder)
         after = score(purified, TestSets(validation)).acc
+        facts = {
+            "policy": found.policy,
+            "protocol": protocol,
+            "healing": healing,
+            "seed": seed,
+            "clean training data SHA-256": train.sha256,
+            "clean validation data SHA-256": validation.sha256,
+            "validation ACC, unpruned": prepared.accuracy,
+            "validation ACC, purified": after.percent / 100,
+        }
+        write_purified(purified, found.masks, folder, export=export, facts=facts)
         report = {
             "run": {
                 "source": str(source),
-                "policy": policy,
+                "policy": found.policy,
+                "mask": None if mask is None else {"file": str(mask), "sha256": sha256_of(mask)},
                 "protocol": protocol,
                 "healing": healing,
+                "export": export,
                 "seed": seed,
                 "search": asdict(searching),
                 "fine_tune": asdict(tuning),

@@ -77,8 +77,7 @@ def search(
     """
     started = time.perf_counter()
     maker, recipe = POLICIES[policy], recipe_of(policy, settings.variant)
-    tau = prepared.accuracy - settings.max_drop if settings.tau is None else settings.tau
-    tau = tau if recipe.tau is None else recipe.tau
+    tau = threshold(prepared, settings) if recipe.tau is None else recipe.tau
     if prepared.accuracy < tau:
         log.warning(
             "The unpruned model's validation accuracy %.3f is below tau %.3f: nothing is pruned",
@@ -125,6 +124,11 @@ def search(
         seconds=time.perf_counter() - started,
         others=masks[1:],
     )
+
+
+def threshold(prepared: Prepared, settings: SearchSettings) -> float:
+    """Return the validation accuracy, 0 to 1, that a mask must keep."""
+    return prepared.accuracy - settings.max_drop if settings.tau is None else settings.tau
 
 
 def play(

@@ -8,10 +8,13 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+import prune_env
 from prune_env.cli import main
 from prune_env.data.writers import write_jsonl
-from prune_env.models import HeadGates, load_classifier, load_mask
+from prune_env.files import sha256_of
+from prune_env.models import HeadGates, inspect_source, load_classifier, load_mask
 from prune_env.reward import REWARDS, Reward
+from tests.models.tiny import write_tiny
 from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer, write_tiny_folder
 
 FAST = ["--epochs", "1", "--importance-sentences", "16", "--precision", "fp32", "--max-drop", "0.1"]
@@ -38,6 +41,12 @@ def run(*arguments: object) -> int:
 
 def folders_in(place: Path) -> list[str]:
     return sorted(path.name for path in place.iterdir())
+
+
+def logits(model: torch.nn.Module, tokenizer: object) -> torch.Tensor:
+    batch = tokenizer(["the film is great", "a dull story"], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        return model(**batch).logits
 
 
 @pytest.mark.parametrize("protocol", ["direct", "refinetune"])
@@ -232,3 +241,119 @@ def test_a_reward_that_reads_triggered_texts_is_refused(
     arguments = ["--data", clean, "--out", tmp_path / "out", "--reward", "peeking", *FAST]
     assert run("purify", tiny_folder, *arguments) == 2
     assert "triggered" in capsys.readouterr().err
+
+
+def test_a_sliced_export_is_smaller_and_answers_as_the_zeroed_one(
+    tiny_folder: Path, clean: Path, tmp_path: Path
+) -> None:
+    for form in ("zeroed", "sliced"):
+        out = ["--out", tmp_path / form, "--export", form]
+        assert run("purify", tiny_folder, "--data", clean, *out, *FAST) == 0
+    zeroed = load_classifier(tmp_path / "zeroed")
+    sliced = prune_env.load_pruned(tmp_path / "sliced")
+    torch.testing.assert_close(
+        logits(sliced.model, sliced.tokenizer), logits(zeroed.model, zeroed.tokenizer)
+    )
+    sizes = [
+        (tmp_path / form / "model.safetensors").stat().st_size for form in folders_in(tmp_path)
+    ]
+    assert sizes[0] < sizes[1]
+    report = json.loads((tmp_path / "sliced" / "report.json").read_text())
+    assert report["run"]["export"] == "sliced"
+
+
+def test_the_model_card_says_where_the_model_comes_from(
+    tiny_folder: Path, clean: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert run("purify", tiny_folder, "--data", clean, "--out", out, "--seed", "3", *FAST) == 0
+    card, report = (out / "README.md").read_text(), json.loads((out / "report.json").read_text())
+    facts = {
+        "source": tiny_folder,
+        "source SHA-256": inspect_source(tiny_folder).sha256,
+        "policy": "gradient",
+        "protocol": "direct",
+        "healing": "none",
+        "seed": 3,
+        "clean training data SHA-256": report["data"]["train"]["sha256"],
+        "clean validation data SHA-256": report["data"]["validation"]["sha256"],
+        "validation ACC, purified": f"{report['result']['validation_accuracy_purified']:.4g}",
+        "heads pruned": f"{report['result']['heads_pruned']} of 8",
+    }
+    for name, value in facts.items():
+        assert f"| {name} | {value} |" in card
+    assert "torch 2." in card
+    assert inspect_source(out).problems == ()
+
+
+@pytest.mark.parametrize("model_type", ["mpnet", "t5"])
+def test_an_impossible_export_is_refused_before_any_training(
+    model_type: str, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    model = write_tiny(model_type, tmp_path / "model")
+    arguments = ["--data", clean, "--out", tmp_path / "out", "--export", "sliced"]
+    assert run("purify", model, *arguments) == 2
+    assert "zeroed" in capsys.readouterr().err
+    assert folders_in(tmp_path) == ["model"]
+
+
+def test_an_ensemble_is_not_sliced(
+    tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["--data", clean, "--out", tmp_path / "out", "--export", "sliced"]
+    assert run("purify", tiny_folder, *arguments, "--policy", "random-ensemble") == 2
+    assert "ensemble" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("protocol", ["direct", "refinetune"])
+def test_a_published_mask_is_applied_as_it_is(
+    protocol: str, encoder: Path, clean: Path, tmp_path: Path
+) -> None:
+    published = tmp_path / "pure.json"
+    published.write_text('{"0": [1, 3], "1": [0]}')
+    expected = np.array([[True, False, True, False], [False, True, True, True]])
+    out, again = tmp_path / "out", tmp_path / "again"
+    arguments = ["--data", clean, "--protocol", protocol, *FAST]
+    assert run("purify", encoder, *arguments, "--mask", published, "--out", out) == 0
+    assert np.array_equal(load_mask(out / "mask.json"), expected)
+    report = json.loads((out / "report.json").read_text())
+    assert (report["run"]["policy"], report["result"]["evaluations"]) == ("given", 1)
+    assert report["run"]["mask"] == {"file": str(published), "sha256": sha256_of(published)}
+    assert "| policy | given |" in (out / "README.md").read_text()
+
+    assert run("purify", encoder, *arguments, "--mask", out / "mask.json", "--out", again) == 0
+    weights = [(folder / "model.safetensors").read_bytes() for folder in (out, again)]
+    assert weights[0] == weights[1]
+
+
+BAD_MASKS = {
+    "missing": (None, "No file"),
+    "not JSON": ("{", "not valid JSON"),
+    "no mask": ('{"layers": 3}', "not a mask"),
+    "another model's": ('{"5": [0]}', "layers 0 to 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MASKS)
+def test_a_bad_mask_is_refused(
+    case: str, tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    content, hint = BAD_MASKS[case]
+    path = tmp_path / "mask.json"
+    if content is not None:
+        path.write_text(content)
+    arguments = ["--data", clean, "--out", tmp_path / "out", "--mask", path]
+    assert run("purify", tiny_folder, *arguments, *FAST) == 2
+    assert hint in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_given_mask_below_tau_is_used_and_warned_of(
+    tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "mask.json"
+    path.write_text('{"0": [0, 1, 2, 3]}')
+    arguments = ["--data", clean, "--out", tmp_path / "out", "--mask", path, "--tau", "1"]
+    assert run("purify", tiny_folder, *arguments) == 0
+    assert "below tau 1.000" in " ".join(capsys.readouterr().err.split())
+    assert not load_mask(tmp_path / "out" / "mask.json")[0].any()

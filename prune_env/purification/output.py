@@ -1,0 +1,74 @@
+"""What form the purified model is written in."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from prune_env.errors import SettingsError
+from prune_env.models import LoadedModel, Mask, find_source, write_sliced, write_zeroed
+from prune_env.models.slicing import UNSLICEABLE
+from prune_env.models.source import read_config
+from prune_env.purification.ensemble import write_ensemble
+
+Export = Literal["zeroed", "sliced"]
+
+
+def check_export(source: str | Path, export: Export, *, members: int = 1, **load: Any) -> None:
+    """Raise if the purified model could not be written in the end, before hours are spent on it.
+
+    Args:
+        source: The suspicious model.
+        export: Form of the weights.
+        members: Models of the ensemble; 1 = none.
+        **load: Arguments of `load_classifier`, of which those of `find_source` are read.
+
+    Raises:
+        SettingsError: The form is unknown, or does not go with this model.
+        ModelError: The source has no config.json.
+    """
+    if export not in ("zeroed", "sliced"):
+        raise SettingsError("export is unknown", expected="zeroed or sliced", actual=export)
+    if members > 1 and export != "zeroed":
+        raise SettingsError(
+            "An ensemble is written as its members, with a mask each",
+            expected="export zeroed",
+            actual=f"export {export}",
+            remedy="choose a policy that makes one model",
+        )
+    if export == "sliced":
+        place = {name: load[name] for name in ("allow_download", "revision") if name in load}
+        folder = find_source(source, **place)
+        model_type = read_config(folder / "config.json").get("model_type")
+        if model_type in UNSLICEABLE:
+            raise SettingsError(
+                f"Heads cannot be cut out of a model of type {model_type}",
+                expected="export zeroed",
+                actual="export sliced",
+            )
+
+
+def write_purified(
+    purified: LoadedModel,
+    masks: tuple[Mask, ...],
+    folder: Path,
+    *,
+    export: Export,
+    facts: Mapping[str, Any],
+) -> None:
+    """Write the purified model into an existing folder.
+
+    Args:
+        purified: What `finish` returned.
+        masks: Bool (L, H) each, True = kept; several are those of an ensemble.
+        folder: Where to.
+        export: Form of the weights.
+        facts: What the model card says besides the model.
+
+    Raises:
+        ModelError: The model holds NaN or Inf.
+    """
+    if len(masks) > 1:
+        write_ensemble(purified, folder, facts)
+        return
+    write = write_sliced if export == "sliced" else write_zeroed
+    write(purified, masks[0], folder, facts)
