@@ -274,6 +274,7 @@ class BatchCore:
             "action_mask": episode.legal.astype(np.int8),
             "mask": episode.mask.copy(),
             "accuracy": episode.accuracy,
+            "tau": episode.tau,
             "heads_pruned": episode.heads_pruned,
             "unchecked": len(episode.group),
             "evaluations": episode.evaluations,

@@ -85,6 +85,7 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
     | `action_mask` | int8 (L * H + 1,) | 1 = legal |
     | `mask` | bool (L, H) | True = kept; the mask that the episode leaves if it is cut off now |
     | `accuracy` | float | on clean validation data under `mask` |
+    | `tau` | float | least accuracy |
     | `heads_pruned` | int | in `mask` |
     | `unchecked` | int | heads pruned since the accuracy was looked at |
     | `evaluations` | int | masks scored in this episode |
@@ -105,7 +106,8 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
     | `evaluator`, `importance` | | in place of `model`: an `Evaluator` and an array (L, H, M) |
     | `pool` | | in place of `model`: several models, of which each episode draws one |
     | `metrics` | the 4 of `DEFAULT_METRICS` | importance metrics, by name |
-    | `tau` | 0.85 | least accuracy |
+    | `tau` | 0.85 | least accuracy; None: that of the unpruned model minus `max_drop` |
+    | `max_drop` | 0.03 | accuracy that may be lost where `tau` is None |
     | `reward` | `"sparsity"` | name, sum of names, or a `Reward` |
     | `observation` | `"mask,importance,status"` | parts of the observation |
     | `prune_step` | 1 | heads between two looks at the accuracy (10 in the paper) |
@@ -150,7 +152,8 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
         importance: npt.ArrayLike | None = None,
         pool: Sequence[str | Subject] | None = None,
         metrics: str | Sequence[str] = DEFAULT_METRICS,
-        tau: float = 0.85,
+        tau: float | None = 0.85,
+        max_drop: float = 0.03,
         reward: str | Reward | WeightedSum = "sparsity",
         observation: str | Sequence[str] = DEFAULT_OBSERVATION,
         prune_step: int = 1,
@@ -162,6 +165,7 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
         check_mode(render_mode)
         settings = EpisodeSettings(
             tau=tau,
+            max_drop=max_drop,
             prune_step=prune_step,
             backtrack=backtrack,
             min_heads_per_layer=min_heads_per_layer,

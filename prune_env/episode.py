@@ -20,7 +20,9 @@ class EpisodeSettings:
     """The rules that a user may choose.
 
     Attributes:
-        tau: Least accuracy on clean validation data.
+        tau: Least accuracy on clean validation data; None takes the accuracy of the unpruned
+            model minus `max_drop`, which is fair to the models of a pool.
+        max_drop: Accuracy that may be lost where tau is None.
         prune_step: Heads pruned between two looks at the accuracy: 1 to learn, 10 in the paper.
         backtrack: Where a group of heads breaks tau: restore them one by one, the last pruned
             first, until tau holds; otherwise the whole group at once.
@@ -29,17 +31,22 @@ class EpisodeSettings:
             model is not counted.
     """
 
-    tau: float = 0.85
+    tau: float | None = 0.85
+    max_drop: float = 0.03
     prune_step: int = 1
     backtrack: bool = True
     min_heads_per_layer: int = 1
     max_evaluations: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.tau <= 1:
-            raise SettingsError(
-                "tau is an accuracy", expected="0 to 1", actual=self.tau, remedy="0.85 means 85 %"
-            )
+        for name, share in (("tau", self.tau), ("max_drop", self.max_drop)):
+            if share is not None and not 0 <= share <= 1:
+                raise SettingsError(
+                    f"{name} is out of range",
+                    expected="0 to 1",
+                    actual=share,
+                    remedy="0.85 means 85 %",
+                )
         for name, least in (("prune_step", 1), ("min_heads_per_layer", 0), ("max_evaluations", 1)):
             value = getattr(self, name)
             if name == "max_evaluations" and value is None:
@@ -69,6 +76,7 @@ class Episode:
         mask: Bool (L, H), True = kept; the mask that the episode leaves.
         group: Actions since the last look at the accuracy.
         legal: Bool (L * H + 1,), which actions are allowed; STOP is the last.
+        tau: Least accuracy.
         accuracy: Accuracy under `mask`.
         base_accuracy: Accuracy of the unpruned model.
         evaluations: Masks scored so far.
@@ -84,7 +92,7 @@ class Episode:
         self.mask = board.available.copy()
         self.group: list[int] = []
         self.legal = np.zeros(self.trial.size + 1, np.bool_)
-        self.accuracy = self.base_accuracy = float("nan")
+        self.tau = self.accuracy = self.base_accuracy = float("nan")
         self.evaluations = 0
         self.actions: list[int] = []
         self.illegal = ""
@@ -114,11 +122,13 @@ class Episode:
     @property
     def success(self) -> bool:
         """Whether the episode leaves a pruned model that satisfies tau."""
-        return self.accuracy >= self.settings.tau and self.heads_pruned > 0
+        return self.accuracy >= self.tau and self.heads_pruned > 0
 
     def start(self) -> Scoring:
         """Look at the unpruned model."""
         self.accuracy = self.base_accuracy = yield self.mask
+        tau, max_drop = self.settings.tau, self.settings.max_drop
+        self.tau = max(0.0, self.base_accuracy - max_drop) if tau is None else tau
         self._list_legal()
 
     def play(self, action: Any) -> Scoring:
@@ -153,6 +163,7 @@ class Episode:
             "trial": self.trial.tolist(),
             "mask": self.mask.tolist(),
             "group": list(self.group),
+            "tau": self.tau,
             "accuracy": self.accuracy,
             "base_accuracy": self.base_accuracy,
             "evaluations": self.evaluations,
@@ -168,6 +179,7 @@ class Episode:
         episode.trial[:] = saved["trial"]
         episode.mask[:] = saved["mask"]
         episode.group = list(saved["group"])
+        episode.tau = saved["tau"]
         episode.accuracy = saved["accuracy"]
         episode.base_accuracy = saved["base_accuracy"]
         episode.evaluations = saved["evaluations"]
@@ -182,7 +194,7 @@ class Episode:
         while self.group and not self._budget_spent():
             accuracy = yield self.trial
             self.evaluations += 1
-            if accuracy >= self.settings.tau:
+            if accuracy >= self.tau:
                 self.accuracy = accuracy
                 self.mask = self.trial.copy()
                 self.group.clear()
@@ -204,7 +216,7 @@ class Episode:
     def _list_legal(self) -> None:
         self.legal[:] = False
         self.legal[-1] = True
-        if not self.ended and self.base_accuracy >= self.settings.tau:
+        if not self.ended and self.base_accuracy >= self.tau:
             spare = self.trial.sum(axis=1) > self.settings.min_heads_per_layer
             self.legal[:-1] = (self.trial & spare[:, None]).ravel()
 
@@ -220,7 +232,7 @@ class Episode:
             reason = "no such head"
         elif not self.trial.flat[action]:
             reason = "already pruned"
-        elif not self.base_accuracy >= self.settings.tau:
+        elif not self.base_accuracy >= self.tau:
             reason = "the unpruned model is below tau"
         else:
             reason = "the layer keeps no more heads than it must"

@@ -87,7 +87,7 @@ class StatusPart(ObservationPart):
     def build(self, episode: Episode) -> Array:
         """Return this part for the present state."""
         accuracy = episode.accuracy
-        margin = accuracy - episode.settings.tau
+        margin = accuracy - episode.tau
         return np.array([accuracy, margin, episode.share_pruned, episode.budget_left], np.float32)
 
 

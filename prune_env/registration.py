@@ -32,7 +32,7 @@ ENVIRONMENTS.register(
 )
 ENVIRONMENTS.register(
     "prune_env/MiniLM-v0",
-    Environment(200, {"model": "minilm-demo"}),
+    Environment(200, {"model": "minilm-demo", "tau": None}),
     help="the demo's backdoored MiniLM (72 heads) on Rotten Tomatoes, made at first use",
 )
 ENVIRONMENTS.register(

@@ -89,7 +89,7 @@ def draw_image(episode: Episode, metric: str) -> Image:
 
 
 def _draw_accuracy(pen: Any, fonts: dict[int, Any], episode: Episode) -> None:
-    tau, accuracy = episode.settings.tau, episode.accuracy
+    tau, accuracy = episode.tau, episode.accuracy
     left, right, top, bottom = 16, SIZE - 16, 58, 72
     least = max(0.0, np.floor(20 * min(tau, episode.base_accuracy) - 1) / 20)
 
@@ -164,8 +164,8 @@ def _summary(episode: Episode) -> str:
 
 
 def _verdict(episode: Episode) -> str:
-    sign = ">=" if episode.accuracy >= episode.settings.tau else "<"
-    return f"accuracy {episode.accuracy:.3f} {sign} tau {episode.settings.tau:.3f}"
+    sign = ">=" if episode.accuracy >= episode.tau else "<"
+    return f"accuracy {episode.accuracy:.3f} {sign} tau {episode.tau:.3f}"
 
 
 def _shades(episode: Episode) -> npt.NDArray[np.float64]:

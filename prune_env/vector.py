@@ -41,8 +41,8 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
             is ignored), `SameStep` (at once; the end is in `infos["final_obs"]` and
             `infos["final_info"]`) or `Disabled` (`reset(options={"reset_mask": mask})`).
         render_mode: `ansi` or `rgb_array`; `render` returns one picture per episode.
-        model, data, evaluator, importance, pool, metrics, tau, reward, observation, prune_step,
-            backtrack, min_heads_per_layer, max_evaluations: See `HeadPruningEnv`.
+        model, data, evaluator, importance, pool, metrics, tau, max_drop, reward, observation,
+            prune_step, backtrack, min_heads_per_layer, max_evaluations: See `HeadPruningEnv`.
 
     Attributes:
         core: The episodes.
@@ -70,7 +70,8 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
         importance: npt.ArrayLike | None = None,
         pool: Sequence[str | Subject] | None = None,
         metrics: str | Sequence[str] = DEFAULT_METRICS,
-        tau: float = 0.85,
+        tau: float | None = 0.85,
+        max_drop: float = 0.03,
         reward: str | Reward | WeightedSum = "sparsity",
         observation: str | Sequence[str] = DEFAULT_OBSERVATION,
         prune_step: int = 1,
@@ -89,6 +90,7 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
         self.num_envs = num_envs
         settings = EpisodeSettings(
             tau=tau,
+            max_drop=max_drop,
             prune_step=prune_step,
             backtrack=backtrack,
             min_heads_per_layer=min_heads_per_layer,

@@ -196,10 +196,23 @@ def test_tau_is_kept_at_equality():
     assert not env.step(0)[2]
 
 
+def test_tau_may_hang_on_the_model():
+    for start in (1.0, 0.7):
+        env = env_over(PrescribedEvaluator(falls_by(0.02, start)), tau=None, max_drop=0.05)
+        observation, info = env.reset()
+        assert info["tau"] == start - 0.05
+        assert observation["status"][1] == pytest.approx(0.05)
+        for action in (0, 1, 2):
+            info = env.step(action)[4]
+        assert (info["heads_pruned"], info["ended"]) == (2, "tau")
+        assert env.validate(env.state).ok
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         {"tau": 85},
+        {"max_drop": -0.1},
         {"tau": -0.1},
         {"tau": float("nan")},
         {"prune_step": 0},
