@@ -90,10 +90,15 @@ def run_benchmark(
     cells, store = config.cells(), Store(folder)
     identity = data_identity(clean, config.models.model)
     keys = [cell.key(identity) for cell in cells]
-    write_json(
-        folder / PLAN,
-        {"config": asdict(config), "identity": identity, "cells": keys},
-    )
+    plan = {
+        "config": asdict(config),
+        "identity": identity,
+        "cells": [
+            {"key": key, "name": str(cell), "cell": asdict(cell)}
+            for key, cell in zip(keys, cells, strict=True)
+        ],
+    }
+    write_json(folder / PLAN, plan)
     if settings.retry_failed:
         for key in keys:
             if store.has(key) and store.read(key)["status"] == "failed":

@@ -16,15 +16,17 @@ from rich.logging import RichHandler
 
 from prune_env import progress
 from prune_env.cli.attack import Attack
+from prune_env.cli.benchmark import Benchmark
 from prune_env.cli.demo import Demo
 from prune_env.cli.evaluate import Evaluate
 from prune_env.cli.inspect import Inspect
 from prune_env.cli.list import List
 from prune_env.cli.options import printable
 from prune_env.cli.purify import Purify
+from prune_env.cli.report import Report
 from prune_env.errors import PruneEnvError
 
-_VERBS = (Demo, Attack, Purify, Evaluate, Inspect, List)
+_VERBS = (Demo, Attack, Purify, Evaluate, Inspect, Benchmark, Report, List)
 
 
 class _Terminated(BaseException):
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Libraries must not reach for the network of a machine that holds an untrusted model.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # Their own bars would stand between ours.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     terminal = Console(stderr=True)
     with _speaking_on(terminal):

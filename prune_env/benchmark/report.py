@@ -1,0 +1,333 @@
+"""`report.md` of a run folder, with its figures."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prune_env import figures
+from prune_env.benchmark.cell import ORACLES, REFERENCES
+from prune_env.benchmark.store import Store
+from prune_env.benchmark.summary import Entry, Line, Results, best, read_results
+from prune_env.errors import StateError
+from prune_env.files import write_bytes
+
+REPORT = "report.md"
+COLUMNS = {
+    "ACC": "acc",
+    "LFR": "lfr",
+    "excess": "excess_lfr",
+    "ACC cal": "acc_calibrated",
+    "LFR cal": "lfr_calibrated",
+    "excess cal": "excess_lfr_calibrated",
+}
+LEGEND = """
+Figures are percent, mean ± standard deviation over seeds (each seed has its own models). *floor*:
+LFR of the benign model of the same seed; *excess* = LFR - floor; *cal*: with the decision
+threshold shifted so that on clean validation data the target label is predicted as often as it
+occurs, which takes away what a mere lean to the other label gains. *pruned*: heads; *evals*: masks
+whose validation accuracy was computed; *time*: of search and protocol together.
+
+**Bold**: the best defence of the table, where it is better than the next by more than noise: by a
+paired t-test over seeds (p < 0.05) *and* by more than 1.96 standard errors of a difference between
+two shares of this many test sentences. No bold figure in a column means that the best is not told
+apart from the next. Lines in *italics* are no defences: references, and oracles, which read the
+triggered test texts and show how low a mask of heads can go.
+"""
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.md` and `figures/*.png` into a run folder, from the cells that are there.
+
+    Args:
+        folder: Run folder of `prune-env benchmark`; the run may still be going on.
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        StateError: It is no run folder, or no cell has a result yet.
+    """
+    results = read_results(folder)
+    if not any(entry.row for entry in results.entries):
+        raise StateError(
+            f"No cell in {folder} is done", remedy="wait for the first, or see its logs folder"
+        )
+    policies = (each.policy for each in results.lines() if each.cell["policy"] not in REFERENCES)
+    palette = figures.colours(sorted(set(policies), key=lambda name: ("(" in name, name)))
+    done = sum(entry.row is not None for entry in results.entries)
+    parts = [
+        f"# {results.config['title']}\n",
+        f"{done} of {len(results.entries)} cells done, {len(results.failed)} failed, "
+        f"{len(results.waiting)} not run.\n",
+        LEGEND,
+    ]
+    for attack in results.attacks:
+        if any(entry.row and entry.attack == attack for entry in results.entries):
+            parts.append(_attack(results, attack, palette))
+    parts += [_cost(results), _failures(results), _waiting(results), _setting(results)]
+    path = folder / REPORT
+    write_bytes(path, "\n".join(part for part in parts if part).encode())
+    return path
+
+
+def _attack(results: Results, attack: str, palette: dict[str, Any]) -> str:
+    lines = results.lines(lambda entry: entry.attack == attack and _main(results, entry))
+    floor = _floor(lines)
+    usual = [line for line in lines if _is_plain(line)]
+    parts = [f"## {attack}\n"]
+    for protocol in ("direct", "refinetune"):
+        shown = [line for line in usual if line.protocol in ("", protocol)]
+        if any(line.protocol for line in shown):
+            parts.append(f"### Protocol {protocol}\n\n{table(shown)}")
+    points = [line for line in usual if line.rows and line.cell["policy"] not in REFERENCES]
+    if any(line.values("lfr") for line in points):
+        figures.acc_against_lfr(_png(results, "acc-lfr", attack), points, floor, palette)
+        parts.append(_image("ACC against LFR; the dashed line is the floor", "acc-lfr", attack))
+    parts += [
+        _beside(lines, "Healing after a direct mask", lambda line: line.cell["healing"] != "none"),
+        _beside(
+            lines,
+            "What the published code does",
+            lambda line: line.cell["search"]["variant"] != "paper",
+        ),
+        _taus(results, attack, floor[1], palette),
+        _maps(results, attack, usual),
+        _heads(results, attack, usual),
+        _benign(results, attack),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _main(results: Results, entry: Entry) -> bool:
+    """Whether a cell belongs into the main tables: the backdoored model at the usual tau."""
+    tau = entry.cell["search"]["tau"]
+    usual = tau == results.config["search"]["tau"] or entry.cell["protocol"] == "none"
+    return bool(usual) and entry.cell["target"] == "backdoored"
+
+
+def _is_plain(line: Line) -> bool:
+    return bool(line.cell["healing"] == "none" and line.cell["search"]["variant"] == "paper")
+
+
+def _floor(lines: Sequence[Line]) -> tuple[float, float]:
+    """Return the mean LFR of the benign models, plain and calibrated; NaN if it is unknown."""
+    benign = [line for line in lines if line.cell["policy"] == "benign"]
+    plain, calibrated = (
+        benign[0].mean(name) if benign else float("nan") for name in ("lfr", "lfr_calibrated")
+    )
+    return plain, calibrated
+
+
+def _beside(lines: Sequence[Line], title: str, special: Callable[[Line], bool]) -> str:
+    """Return a table of the special lines, each policy's plain ones with it."""
+    policies = {line.cell["policy"] for line in lines if special(line)}
+    protocols = {line.cell["protocol"] for line in lines if special(line)}
+    shown = [
+        line
+        for line in lines
+        if line.cell["policy"] in policies
+        and (special(line) or (_is_plain(line) and line.cell["protocol"] in protocols))
+    ]
+    shown.sort(key=lambda line: (line.cell["policy"], line.policy, line.protocol))
+    return f"### {title}\n\n{table(shown)}" if shown else ""
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Return the lines of one attack as a Markdown table."""
+    bold = {name: best(lines, name) for name in COLUMNS.values()}
+    head = ("policy", "protocol", *COLUMNS, "pruned", "evals", "time", "seeds")
+    rule = ("---", "---", *["--:"] * (len(head) - 2))
+    rows = [head, rule, *(_cells(line, bold) for line in sorted(lines, key=_section))]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _section(line: Line) -> int:
+    """References first, oracles last, else the order of the grid."""
+    policy = line.cell["policy"]
+    return -1 if policy in REFERENCES else int(policy in ORACLES)
+
+
+def _cells(line: Line, bold: dict[str, Line | None]) -> list[str]:
+    name = line.policy
+    if line.cell["policy"] in ORACLES:
+        name += ", ceiling"
+    name = name if line.contends else f"*{name}*"
+    seeds = str(len(line.rows))
+    if line.failed:
+        seeds += f", {len(line.failed)} failed"
+    if not line.rows:
+        return [name, line.protocol, *["failed"] * len(COLUMNS), "-", "-", "-", seeds]
+    figures_ = [
+        f"**{text}**" if bold[column] is line else text
+        for column, text in ((column, _figure(line, column)) for column in COLUMNS.values())
+    ]
+    total = line.rows[0]["heads_total"]
+    pruned = f"{line.mean('heads_pruned'):.0f}/{total}" if line.protocol else "-"
+    evaluations = f"{line.mean('evaluations'):.0f}" if line.protocol else "-"
+    return [
+        name,
+        line.protocol,
+        *figures_,
+        pruned,
+        evaluations,
+        f"{line.mean('seconds'):.0f} s",
+        seeds,
+    ]
+
+
+def _figure(line: Line, column: str) -> str:
+    mean, spread = line.mean(column), line.spread(column)
+    if np.isnan(mean):
+        return "-"
+    return f"{mean:.1f}" if np.isnan(spread) else f"{mean:.1f} ± {spread:.1f}"
+
+
+def _taus(results: Results, attack: str, floor: float, palette: dict[str, Any]) -> str:
+    lines = results.lines(
+        lambda entry: (
+            entry.attack == attack
+            and entry.cell["target"] == "backdoored"
+            and entry.cell["search"]["tau"] is not None
+            and entry.cell["search"]["variant"] == "paper"
+            and entry.cell["healing"] == "none"
+        )
+    )
+    series: dict[tuple[str, str], dict[float, Line]] = {}
+    for line in lines:
+        if line.rows:
+            by_tau = series.setdefault((line.policy, line.protocol), {})
+            by_tau[line.cell["search"]["tau"]] = line
+    series = {name: by_tau for name, by_tau in series.items() if len(by_tau) > 1}
+    if not series:
+        return ""
+    figures.lfr_against_tau(_png(results, "lfr-tau", attack), series, floor, palette)
+    parts = ["### Threshold\n", _image("LFR and ACC against tau", "lfr-tau", attack)]
+    usual = results.config["search"]["tau"]
+    for tau in sorted({tau for by_tau in series.values() for tau in by_tau} - {usual}):
+        own = [line for line in lines if line.cell["search"]["tau"] == tau]
+        parts.append(f"tau {tau:g}\n\n{table(own)}")
+    return "\n".join(parts)
+
+
+def _maps(results: Results, attack: str, lines: Sequence[Line]) -> str:
+    """Draw the backdoored model, FT, and the defence with the lowest calibrated excess LFR."""
+    store = Store(results.folder)
+    defences = [line for line in lines if line.contends and line.protocol and line.rows]
+    defences = [line for line in defences if line.values("lfr_calibrated")]
+    chosen = [line for line in lines if line.cell["policy"] in ("backdoored", "ft")]
+    chosen += sorted(defences, key=lambda line: line.mean("excess_lfr_calibrated"))[:1]
+    models = {}
+    for line in chosen:
+        entry = next((entry for entry in line.entries if entry.row), None)
+        vectors = entry and store.read_embeddings(entry.key)
+        if entry and entry.row and vectors:
+            lfr = "" if entry.row["lfr"] is None else f", LFR {entry.row['lfr']:.0f}"
+            protocol = f" ({line.protocol})" if line.protocol else ""
+            models[f"{line.policy}{protocol}, seed {entry.seed}{lfr}"] = vectors
+    if not models:
+        return ""
+    try:
+        figures.cls_maps(_png(results, "cls", attack), models)
+    except ImportError:
+        return "The map of [CLS] needs scikit-learn: `pip install 'prune-env[report]'`.\n"
+    return _image("t-SNE of [CLS] before and after", "cls", attack)
+
+
+def _heads(results: Results, attack: str, lines: Sequence[Line]) -> str:
+    masks: dict[str, list[Any]] = {}
+    taken: set[tuple[str, int]] = set()
+    for line in lines:
+        for entry in line.entries:
+            found = entry.result and entry.result.get("found")
+            if found and line.protocol and (line.policy, entry.seed) not in taken:
+                taken.add((line.policy, entry.seed))
+                masks.setdefault(line.policy, []).extend(found["masks"])
+    if not masks:
+        return ""
+    shares = {policy: 1 - np.mean(np.array(held), axis=0) for policy, held in masks.items()}
+    figures.pruned_heads(_png(results, "heads", attack), shares)
+    return _image("Heads pruned by each policy (mean number in brackets)", "heads", attack)
+
+
+def _benign(results: Results, attack: str) -> str:
+    lines = results.lines(
+        lambda entry: (
+            entry.attack == attack
+            and (entry.cell["target"] == "benign" or entry.cell["policy"] == "benign")
+        )
+    )
+    if all(line.cell["policy"] == "benign" for line in lines):
+        return ""
+    return (
+        "### The same defences on the benign model\n\n"
+        "A defence must not hurt a model that was never poisoned; its LFR can only fall below the "
+        "floor by leaning to the other label.\n\n" + table(lines)
+    )
+
+
+def _cost(results: Results) -> str:
+    lines = [line for line in results.lines() if line.protocol and line.rows and _is_plain(line)]
+    if not lines:
+        return ""
+    path = results.folder / "figures" / "cost.png"
+    figures.cost(path, lines)
+    return f"## Cost\n\n![Masks evaluated and seconds](figures/{path.name})\n"
+
+
+def _failures(results: Results) -> str:
+    if not results.failed:
+        return ""
+    rows = "".join(
+        f"- {entry.name}: {_one_line(entry.result['error'])}\n"
+        for entry in results.failed
+        if entry.result
+    )
+    return f"## Failed\n\n{rows}"
+
+
+def _waiting(results: Results) -> str:
+    if not results.waiting:
+        return ""
+    return "## Not run\n\n" + "".join(f"- {entry.name}\n" for entry in results.waiting)
+
+
+def _setting(results: Results) -> str:
+    """Say what was run, and on which versions and machines."""
+    search, models = results.config["search"], results.config["models"]
+    metas = [entry.result["meta"] for entry in results.entries if entry.row and entry.result]
+    versions = metas[0]["versions"]
+    commits = sorted({meta["commit"] or "a release" for meta in metas})
+    machines = sorted(
+        {f"{m['machine']['device']}, {m['machine']['threads']} threads" for m in metas}
+    )
+    facts = {
+        "data": results.config["data"],
+        "model": models["model"],
+        "attacker": _training(models["attacker"]),
+        "defender": _training(models["defender"]),
+        "tau": search["tau"] if search["tau"] is not None else f"FT - {search['max_drop']:g}",
+        "heads between two looks at the accuracy": search["prune_step"],
+        "budget": f"{search['budget']} masks",
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "commit": ", ".join(commits),
+        "machine": "; ".join(machines),
+    }
+    return "## Setting\n\n" + "".join(f"- {name}: {value}\n" for name, value in facts.items())
+
+
+def _training(settings: dict[str, Any]) -> str:
+    return f"{settings['epochs']} epochs, learning rate {settings['learning_rate']:g}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:300]
+
+
+def _png(results: Results, kind: str, attack: str) -> Path:
+    return results.folder / "figures" / f"{kind}-{attack}.png"
+
+
+def _image(text: str, kind: str, attack: str) -> str:
+    return f"![{text}](figures/{kind}-{attack}.png)\n"
