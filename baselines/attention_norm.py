@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from prune_env.importance.attention import attention_maps
+from prune_env.importance.attention import attention_maps, returned_maps
 from prune_env.models.heads import find_heads
 from prune_env.models.masks import Mask
 from prune_env.training import Penalty
@@ -50,7 +50,7 @@ def _penalty(
 
     def penalty(model: PreTrainedModel, outputs: Any) -> torch.Tensor:
         norms = []
-        for layer, attention in zip(layers, outputs.attentions, strict=True):
+        for layer, attention in zip(layers, returned_maps(outputs), strict=True):
             rows = attention[:, :, 0].float()
             if mask is not None:
                 rows = rows[:, torch.as_tensor(mask[layer.index, : layer.num_heads])]

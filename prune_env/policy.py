@@ -1,5 +1,6 @@
 """What a policy is: anything that answers `predict`, whether it learned or not."""
 
+from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -44,3 +45,9 @@ class Policy(Protocol):
 
 POLICIES: Registry[Any] = Registry("policy")
 """Policy classes or factories by name; `prune_env.agents` and `prune_env.baselines` fill it."""
+
+
+def register_policies() -> None:
+    """Fill `POLICIES`. The environment knows none of them; whoever takes names calls this."""
+    for package in ("prune_env.agents", "prune_env.baselines"):
+        import_module(package)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from prune_env.cli.options import TableOptions, facts, register_policies, show
+from prune_env.cli.options import TableOptions, facts, show
 
 if TYPE_CHECKING:
     from prune_env.benchmark.cell import Cell
@@ -47,8 +47,7 @@ class Benchmark:
 
         from prune_env.benchmark.config import find_config, read_config
         from prune_env.benchmark.runner import RunSettings, run_benchmark
-
-        register_policies()
+        
         path = find_config(self.config)
         config = read_config(path)
         out = self.out or Path("runs") / path.stem

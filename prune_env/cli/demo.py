@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from prune_env.cli.options import TableOptions, register_policies, show
+from prune_env.cli.options import TableOptions, show
 from prune_env.settings import FineTuneSettings, SearchSettings
 
 
@@ -61,6 +61,7 @@ class Demo:
         from prune_env.attacks.backdoor import ModelSettings
         from prune_env.experiment import ExperimentSettings, run_experiment
         from prune_env.files import check_free
+        from prune_env.policy import register_policies
         from prune_env.report import Row, table
 
         register_policies()

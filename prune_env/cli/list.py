@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from prune_env.cli.options import register_policies, show
+from prune_env.cli.options import show
 
 Kind = Literal[
     "policies", "rewards", "metrics", "triggers", "attacks", "datasets", "models", "environments"
@@ -47,7 +47,7 @@ def names() -> dict[str, dict[str, str]]:
     from prune_env.data.catalog import DATASETS
     from prune_env.importance import METRICS
     from prune_env.models.catalog import MODELS
-    from prune_env.policy import POLICIES
+    from prune_env.policy import POLICIES, register_policies
     from prune_env.registration import ENVIRONMENTS
     from prune_env.reward import REWARDS
 

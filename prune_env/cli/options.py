@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,12 +80,6 @@ def show(as_json: bool, value: Any, *pages: RenderableType) -> None:
     console = Console()
     for page in pages:
         console.print(page)
-
-
-def register_policies() -> None:
-    """Import the packages that register policies; the environment itself knows none of them."""
-    for package in ("prune_env.agents", "prune_env.baselines"):
-        import_module(package)
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> RenderableType:

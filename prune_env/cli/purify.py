@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from prune_env.cli.options import TableOptions, facts, register_policies, show
+from prune_env.cli.options import TableOptions, facts, show
 from prune_env.data.checks import overlap, require_all_labels
 from prune_env.data.dataset import Splits
 from prune_env.settings import FineTuneSettings, SearchSettings
@@ -60,7 +60,7 @@ class Purify:
     def run(self) -> None:
         """Purify the model and print what was done."""
         from prune_env.files import check_free
-        from prune_env.policy import POLICIES
+        from prune_env.policy import POLICIES, register_policies
         from prune_env.purification import purify
 
         register_policies()

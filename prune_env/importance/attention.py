@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +86,10 @@ def attention_maps(model: PreTrainedModel) -> Iterator[None]:
         UnsupportedModelError: The model cannot switch.
     """
     config = model.config
-    implementation, output = config._attn_implementation, config.output_attentions
+    implementation = config._attn_implementation
+    # T5's encoder holds a copy of the configuration.
+    parts = [part.config for part in model.modules() if isinstance(part, PreTrainedModel)]
+    before = [part.output_attentions for part in parts]
     try:
         model.set_attn_implementation("eager")
         if config._attn_implementation != "eager":
@@ -95,11 +99,19 @@ def attention_maps(model: PreTrainedModel) -> Iterator[None]:
                 actual=config._attn_implementation,
                 remedy="choose metrics that need none, such as key_gradient or magnitude",
             )
-        config.output_attentions = True
+        for part in parts:
+            part.output_attentions = True
         yield
     finally:
-        config.output_attentions = output
+        for part, output in zip(parts, before, strict=True):
+            part.output_attentions = output
         model.set_attn_implementation(implementation)
+
+
+def returned_maps(outputs: Any) -> tuple[torch.Tensor, ...]:
+    """Return the attention maps (B, heads, n, n) in a model's outputs; T5's are its encoder's."""
+    name = "encoder_attentions" if hasattr(outputs, "encoder_attentions") else "attentions"
+    return getattr(outputs, name, None) or ()
 
 
 def forward_maps(probe: Probe, batch: Batch) -> Iterator[tuple[LayerHeads, torch.Tensor]]:
@@ -112,12 +124,12 @@ def forward_maps(probe: Probe, batch: Batch) -> Iterator[tuple[LayerHeads, torch
         UnsupportedModelError: The maps do not match the layers that were found.
     """
     layers = [layer for layer in probe.heads.layers for _ in range(layer.calls)]
-    maps = probe.model(**batch.inputs).attentions
-    if maps is None or len(maps) != len(layers):
+    maps = returned_maps(probe.model(**batch.inputs))
+    if len(maps) != len(layers):
         raise UnsupportedModelError(
             f"{type(probe.model).__name__} returned other attention maps than it has layers",
             expected=f"{len(layers)} maps",
-            actual=0 if maps is None else len(maps),
+            actual=len(maps),
             remedy="choose metrics that need no maps, such as key_gradient or magnitude",
         )
     yield from zip(layers, maps, strict=True)

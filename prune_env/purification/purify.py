@@ -10,6 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 from prune_env import runtime
 from prune_env.data.dataset import TextDataset
 from prune_env.files import new_folder, read_json, sha256_of, write_json
+from prune_env.policy import register_policies
 from prune_env.purification.finish import Healing, Protocol, finish
 from prune_env.purification.given import given
 from prune_env.purification.output import Export, check_export, write_purified
@@ -67,6 +68,7 @@ def purify(
     """
     searching = search_settings or SearchSettings()
     tuning = fine_tune_settings or FineTuneSettings()
+    register_policies()
     recipe = Recipe() if mask is not None else recipe_of(policy, searching.variant)
     check_export(source, export, members=recipe.members, **load)
     if mask is not None:

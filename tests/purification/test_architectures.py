@@ -1,0 +1,64 @@
+"""One tester for every supported text architecture: its evaluator is exact, and it is purified."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import prune_env
+from prune_env.evaluation import MaskEvaluator, ReferenceEvaluator
+from prune_env.models import HeadGates, LoadedModel, load_classifier, load_mask
+from prune_env.models.slicing import UNSLICEABLE
+from prune_env.models.source import TEXT_TYPES
+from prune_env.settings import SearchSettings
+from tests.evaluation.support import assert_same_answers, random_masks
+from tests.models.tiny import tiny_inputs, write_tiny
+from tests.support import tiny_dataset
+
+SEARCH = SearchSettings(max_drop=0.2, importance_sentences=8, prune_step=2)
+
+
+def logits(loaded: LoadedModel) -> torch.Tensor:
+    with torch.no_grad():
+        return loaded.model(**tiny_inputs(loaded)).logits
+
+
+@pytest.mark.parametrize("model_type", sorted(TEXT_TYPES))
+def test_the_fast_evaluator_equals_the_reference(model_type: str, tmp_path: Path) -> None:
+    loaded = load_classifier(write_tiny(model_type, tmp_path))
+    data = tiny_dataset(24)
+    fast = MaskEvaluator(loaded.model, loaded.tokenizer, data, precision="fp32")
+    reference = ReferenceEvaluator(loaded.model, loaded.tokenizer, data)
+    masks = random_masks(fast, 6)
+    assert_same_answers(fast, reference, masks)
+    expected = reference.evaluate(masks).logits
+    np.testing.assert_allclose(fast.evaluate(masks).logits, expected, rtol=1e-4, atol=1e-4)
+    assert np.ptp(expected, axis=0).min() > 1e-3  # each mask changes each answer
+
+
+@pytest.mark.parametrize("model_type", sorted(TEXT_TYPES))
+def test_a_purify_run(model_type: str, tmp_path: Path) -> None:
+    source = write_tiny(model_type, tmp_path / "model")
+    out = tmp_path / "out"
+    form = "zeroed" if model_type in UNSLICEABLE else "sliced"
+    train, validation = tiny_dataset(32), tiny_dataset(24, seed=1)
+    report = prune_env.purify(
+        source, train, validation, out, export=form, policy="magnitude", search_settings=SEARCH
+    )
+    result = report["result"]
+    mask = load_mask(out / "mask.json")
+    assert (~mask).sum() == result["heads_pruned"] > 0
+    assert result["validation_accuracy_under_mask"] >= result["tau"]
+
+    original = load_classifier(source)
+    reference = ReferenceEvaluator(original.model, original.tokenizer, validation)
+    assert reference.accuracy(mask[None])[0] == result["validation_accuracy_under_mask"]
+    with HeadGates(original.model) as gates:
+        gates.set(mask)
+        expected = logits(original)
+    load = load_classifier if form == "zeroed" else prune_env.load_pruned
+    torch.testing.assert_close(logits(load(out)), expected, rtol=0, atol=1e-5)
+    assert np.isclose(
+        result["validation_accuracy_purified"], result["validation_accuracy_under_mask"]
+    )
