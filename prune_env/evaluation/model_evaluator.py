@@ -68,7 +68,8 @@ class ModelEvaluator(ABC):
         self._parts = dict(zip(sets, map(slice, [0, *ends[:-1]], ends), strict=True))
         self._primary = next(iter(self._parts.values()))
         self._evaluations = 0
-        self._weights_version = _weights_version(model)
+        self._parameters = tuple(model.parameters())
+        self._weights_version = self._version()
         self.batches = [
             np.arange(start, min(start + batch_size, part.stop))
             for part in self._parts.values()
@@ -162,12 +163,16 @@ class ModelEvaluator(ABC):
 
     def _checked(self, masks: Masks) -> Masks:
         """Return checked masks (N, L, H), if the weights are still those of the start."""
-        if _weights_version(self.model) != self._weights_version:
+        if self._version() != self._weights_version:
             raise StateError(
                 "The weights of the model have changed since its evaluator was made",
                 remedy="make a new evaluator after training or editing a model",
             )
         return check_masks(masks, self.available)
+
+    def _version(self) -> int:
+        """Return a number that grows when a weight is changed in place."""
+        return sum(parameter._version for parameter in self._parameters)
 
     @abstractmethod
     def _logits(self, masks: Masks) -> npt.NDArray[np.float32]:
@@ -190,11 +195,6 @@ def inference(model: PreTrainedModel) -> Iterator[None]:
     """Run a model in evaluation mode without gradients."""
     with evaluation_mode(model), torch.inference_mode():
         yield
-
-
-def _weights_version(model: PreTrainedModel) -> int:
-    """Return a number that grows when a weight is changed in place."""
-    return sum(parameter._version for parameter in model.parameters())
 
 
 def class_count(model: PreTrainedModel) -> int:

@@ -35,10 +35,10 @@ from prune_env.training import fine_tune
 DEFAULT_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 REACH = {"one_head": 40, "random": 20, "last_layer": 200, "replay": 10_000}
 TITLES = {
-    "one_head": "one more head pruned at a time (40 masks)",
-    "random": "unrelated random masks (40)",
-    "last_layer": "one head of the last layer (12)",
-    "replay": "masks seen before",
+    "one_head": "one more head (40)",
+    "random": "unrelated (40)",
+    "last_layer": "last layer (12)",
+    "replay": "seen before",
 }
 
 
@@ -105,8 +105,8 @@ def main() -> None:
 
 def load_texts(options: Options) -> tuple[TextDataset, TextDataset, str]:
     """Return training texts, evaluation texts (the test texts follow, for growth), and a name."""
-    folder = options.data or Path(os.environ.get("PRUNE_ENV_DATA", DEFAULT_DATA))
-    name = "sst2" if (folder / "sst2").is_dir() else "rotten-tomatoes"
+    folder = (options.data or Path(os.environ.get("PRUNE_ENV_DATA", DEFAULT_DATA))) / "sst2"
+    name = "sst2" if folder.is_dir() else "rotten-tomatoes"
     splits = load_named(name, folder if name == "sst2" else None)
     validation = splits.validation
     both = TextDataset(
@@ -192,7 +192,7 @@ def slow_ways(
     different = compared = cut_differs = 0
     for kind, batch in masks.items():
         naive_seconds, reference_seconds = [], []
-        for mask in batch[options.every // 2 :: options.every]:
+        for mask in batch[min(options.every // 2, len(batch) - 1) :: options.every]:
             cut, truth = [], []
             naive_seconds.append(
                 timed(
