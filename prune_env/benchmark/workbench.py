@@ -18,7 +18,7 @@ from prune_env.benchmark.oracle import oracle_search
 from prune_env.data.dataset import Splits
 from prune_env.files import read_json, write_bytes, write_json
 from prune_env.locking import locked, made_once
-from prune_env.models import LoadedModel, load_classifier
+from prune_env.models import LoadedModel, find_heads, load_classifier
 from prune_env.purification import (
     Prepared,
     SearchResult,
@@ -103,8 +103,10 @@ class Workbench:
         models = self.models(cell.models)
         if cell.policy in REFERENCES:
             kept = models.benign if cell.policy == "benign" else models.backdoored
-            row = self._row(cell, models, kept.scores, seconds=kept.seconds)
-            return CellResult(row, load_classifier(kept.classifier, head="keep"), models)
+            loaded = load_classifier(kept.classifier, head="keep")
+            heads = int(find_heads(loaded.model).available.sum())
+            row = self._row(cell, models, kept.scores, seconds=kept.seconds, heads_total=heads)
+            return CellResult(row, loaded, models)
         recipe = Recipe() if cell.policy in ORACLES else recipe_of(cell.policy, cell.search.variant)
         prepared = self.prepared(cell, recipe)
         found = self._found(cell, prepared, models)

@@ -78,6 +78,8 @@ def show(as_json: bool, value: Any, *pages: RenderableType) -> None:
         print(json.dumps(value, indent=2, allow_nan=False))
         return
     console = Console()
+    if not console.is_terminal:  # a file has no width; tables are drawn for 100 columns
+        console = Console(width=100)
     for page in pages:
         console.print(page)
 
