@@ -11,7 +11,7 @@ from prune_env.attacks.backdoor import ModelSettings
 from prune_env.attacks.recipes import ATTACKS
 from prune_env.benchmark.cell import ORACLES, REFERENCES, Cell, Target
 from prune_env.errors import SettingsError, StateError, UnknownNameError
-from prune_env.policy import POLICIES
+from prune_env.policy import POLICIES, register_policies
 from prune_env.purification import Healing, Protocol
 from prune_env.settings import FineTuneSettings, SearchSettings
 
@@ -91,6 +91,7 @@ class BenchmarkConfig:
             UnknownNameError: A policy or an attack is not known.
             SettingsError: A policy has no such variant, or a value is out of range.
         """
+        register_policies()
         cells: dict[Cell, None] = {}
         for block in self.grid:
             for name in block.attacks:

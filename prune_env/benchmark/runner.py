@@ -5,8 +5,9 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
-from multiprocessing.context import SpawnProcess
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from prune_env.benchmark.store import PLAN, Store
 from prune_env.benchmark.worker import Current, Task, failure, work
 from prune_env.data.dataset import Splits
 from prune_env.errors import SettingsError, StateError
-from prune_env.files import write_json
+from prune_env.files import cache_folder, write_json
 from prune_env.models import find_source, inspect_source
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,6 @@ POLL_S = 0.2
 GRACE_S = 20.0
 """Time that a worker has to unwind before it is killed."""
 
-POLICY_PACKAGES = ("prune_env.agents", "prune_env.baselines")
 Report = Callable[[Cell, dict[str, Any]], None]
 
 
@@ -37,14 +37,14 @@ class RunSettings:
         threads: Threads of torch in each; None divides the cores among the workers.
         limit_s: A cell that takes longer is stopped and marked failed.
         retry_failed: Run failed cells of an earlier start again.
-        plugins: Modules of policies, imported by every worker.
+        plugins: Modules of further policies, imported by every worker.
     """
 
     workers: int = 1
     threads: int | None = None
     limit_s: float = 4 * 3600
     retry_failed: bool = False
-    plugins: tuple[str, ...] = POLICY_PACKAGES
+    plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -110,6 +110,7 @@ def run_benchmark(
         identity=identity,
         data_folder=data_folder,
         allow_download=allow_download,
+        cache=cache_folder(),
         threads=settings.threads or max(1, (os.cpu_count() or 1) // settings.workers),
         plugins=settings.plugins,
     )
@@ -147,8 +148,8 @@ class _Crew:
         self._cells = cells
         self._store = store
         self._settings = settings
-        self._context = get_context("spawn")
-        self._members: dict[int, tuple[SpawnProcess, Current]] = {}
+        self._context = _context()
+        self._members: dict[int, tuple[BaseProcess, Current]] = {}
 
     def keep_going(self, wanted: int) -> None:
         """Start missing workers, as many as there are cells at most; look after the others."""
@@ -175,7 +176,7 @@ class _Crew:
 
     def _start(self, number: int) -> None:
         current = Current(self._context)
-        process = self._context.Process(
+        process = self._context.Process(  # type: ignore[attr-defined]
             target=work, args=(self._task, number, current), name=f"worker-{number}"
         )
         process.start()
@@ -198,7 +199,19 @@ class _Crew:
             self._store.write(current.key, {"cell": asdict(cell), **failure(reason), "meta": {}})
 
 
-def _end(process: SpawnProcess, grace_s: float) -> None:
+def _context() -> BaseContext:
+    """Return how workers are started: from a server that has the imports, where there is one.
+
+    A server forks before any thread is started, so a worker that must be replaced is there at once.
+    """
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([work.__module__])
+    return context
+
+
+def _end(process: BaseProcess, grace_s: float) -> None:
     process.terminate()
     process.join(grace_s)
     if process.is_alive():

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
-from multiprocessing.context import SpawnContext
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from prune_env.benchmark.cell import Cell, digest
 from prune_env.benchmark.store import Embeddings, Store
 from prune_env.benchmark.workbench import CellResult, Workbench, found_to_json
 from prune_env.data.dataset import Splits
+from prune_env.policy import register_policies
 from prune_env.purification import Ensemble
 from prune_env.scores import cls_vectors
 
@@ -43,8 +44,9 @@ class Task:
         identity: SHA-256 of data and model.
         data_folder: Where the files of a published attack are.
         allow_download: Fetch them if no folder is given.
+        cache: Where backdoored and benign models are kept.
         threads: Threads of torch in each worker.
-        plugins: Modules that register policies and attacks.
+        plugins: Modules that register further policies.
     """
 
     folder: Path
@@ -53,6 +55,7 @@ class Task:
     identity: dict[str, str]
     data_folder: Path | None
     allow_download: bool
+    cache: Path
     threads: int
     plugins: tuple[str, ...]
 
@@ -73,6 +76,7 @@ def work(task: Task, number: int, current: "Current") -> None:
         identity=task.identity,
         data_folder=task.data_folder,
         allow_download=task.allow_download,
+        cache=task.cache,
     )
     todo = {cell: cell.key(task.identity) for cell in task.cells}
     while todo:
@@ -126,7 +130,7 @@ class Current:
         context: Of multiprocessing.
     """
 
-    def __init__(self, context: SpawnContext) -> None:
+    def __init__(self, context: BaseContext) -> None:
         self._key = context.Array("c", 64, lock=False)
         self._since = context.Value("d", 0.0, lock=False)
 
@@ -197,6 +201,7 @@ def _become_a_worker(task: Task, number: int) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("prune_env").setLevel(logging.INFO)
     torch.set_num_threads(task.threads)
+    register_policies()
     for plugin in task.plugins:
         import_module(plugin)
 

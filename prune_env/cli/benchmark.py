@@ -47,7 +47,7 @@ class Benchmark:
 
         from prune_env.benchmark.config import find_config, read_config
         from prune_env.benchmark.runner import RunSettings, run_benchmark
-        
+
         path = find_config(self.config)
         config = read_config(path)
         out = self.out or Path("runs") / path.stem

@@ -1,0 +1,59 @@
+"""Equal seeds give equal bytes, in two processes with different hash seeds."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from prune_env.data.writers import write_jsonl
+from prune_env.files import sha256_of
+from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = """
+import sys
+import torch
+torch.set_num_threads(1)
+from prune_env.cli import main
+from tests.purification.test_determinism import RUNS
+for out, options in RUNS.items():
+    if main([*sys.argv[1:], "--out", out, *options]):
+        sys.exit(1)
+"""
+RUNS = {
+    "learned": ["--policy", "epsilon-greedy"],
+    "sliced": ["--protocol", "refinetune", "--export", "sliced"],
+}
+SETTINGS = "--epochs 1 --importance-sentences 16 --precision fp32 --max-drop 0.1 --budget 8".split()
+
+
+def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
+    encoder, data = tmp_path / "encoder", tmp_path / "clean.jsonl"
+    tiny_bert().bert.save_pretrained(encoder)
+    tiny_tokenizer().save_pretrained(encoder)
+    write_jsonl(data, tiny_dataset(60))
+    arguments = ["purify", str(encoder), "--data", str(data), "--seed", "7", *SETTINGS]
+    for salt in ("1", "2"):
+        (tmp_path / salt).mkdir()
+        subprocess.run(
+            [sys.executable, "-c", CODE, *arguments],
+            cwd=tmp_path / salt,
+            env={**os.environ, "PYTHONHASHSEED": salt, "PYTHONPATH": str(ROOT)},
+            check=True,
+            capture_output=True,
+        )
+    for out in RUNS:
+        first, second = (_written(tmp_path / salt / out) for salt in ("1", "2"))
+        assert first == second
+        assert {"model.safetensors", "mask.json", "README.md", "config.json"} <= set(first)
+
+
+def _written(folder: Path) -> dict[str, object]:
+    """Return the hash of each file; of the report, its content without time and commit."""
+    found: dict[str, object] = {
+        path.name: sha256_of(path) for path in folder.iterdir() if path.is_file()
+    }
+    report = json.loads((folder / "report.json").read_text())
+    report["result"]["seconds"] = report["meta"]["commit"] = None
+    return {**found, "report.json": report}
