@@ -4,6 +4,10 @@ import torch
 
 from prune_env.evaluation.plan import Chunk
 
+# Sentences times heads in one product. The number of heads differs from mask to mask, and a
+# library that prepares a kernel for each new shape would do little else.
+_BLOCK = 64
+
 
 def packed_attention(qkv: torch.Tensor, chunk: Chunk, head_dim: int, out: torch.Tensor) -> None:
     """Write the contexts of every head for every token of a chunk.
@@ -18,15 +22,27 @@ def packed_attention(qkv: torch.Tensor, chunk: Chunk, head_dim: int, out: torch.
     heads = width // head_dim
     for run in chunk.runs:
         shape = (run.count, run.length, heads, head_dim)
-        query, key, value = (
-            part.view(shape).transpose(1, 2).reshape(-1, run.length, head_dim)
-            for part in qkv[run.tokens].split(width, dim=1)
-        )
+        pairs = run.count * heads
+        blocks = -(-pairs // _BLOCK)
+        query, key, value = qkv.new_empty(3, blocks * _BLOCK, run.length, head_dim)
+        for target, part in zip((query, key, value), qkv[run.tokens].split(width, 1), strict=True):
+            split = target[:pairs].view(run.count, heads, run.length, head_dim)
+            split.copy_(part.view(shape).transpose(1, 2))
+        scores = _blockwise(query, key.transpose(1, 2), run.length)
         # A softmax that reads bfloat16 and writes float32 takes half the time of one that does not.
-        weights = torch.bmm(query, key.transpose(1, 2)).softmax(-1, dtype=torch.float32)
-        contexts = torch.bmm(weights.to(qkv.dtype), value)
-        split = contexts.view(run.count, heads, run.length, head_dim)
+        weights = scores.softmax(-1, dtype=torch.float32).to(qkv.dtype)
+        contexts = _blockwise(weights, value, head_dim)
+        split = contexts[:pairs].view(run.count, heads, run.length, head_dim)
         out[run.tokens].view(shape).copy_(split.transpose(1, 2))
+
+
+def _blockwise(left: torch.Tensor, right: torch.Tensor, width: int) -> torch.Tensor:
+    """Return the products (P, T, width) of P pairs, in calls of one shape whatever P is."""
+    out = left.new_empty(len(left), left.shape[1], width)
+    for start in range(0, len(left), _BLOCK):
+        here = slice(start, start + _BLOCK)
+        torch.bmm(left[here], right[here], out=out[here])
+    return out
 
 
 def first_token_attention(

@@ -82,14 +82,20 @@ class PackedModel:
     def embed(
         self, tokens: TokenRows, rows: npt.NDArray[np.int64], plan: PackingPlan
     ) -> torch.Tensor:
-        """Return the packed embeddings (T, D) of some rows."""
+        """Return the packed embeddings (T, D) of some rows, T being the rows of the plan."""
         pieces = []
         for start in range(0, len(rows), _EMBEDDED_ROWS):
             picked = rows[plan.order[start : start + _EMBEDDED_ROWS]]
             batch = tokens.batch(picked, self.model.device)
             hidden = entering(self.model, self._layers, batch)
             pieces.append(hidden[batch["attention_mask"].bool()].to(self.dtype))
-        return torch.cat(pieces)
+        tokens_only = torch.cat(pieces)
+        packed = tokens_only.new_zeros(plan.rows, tokens_only.shape[1])
+        done = 0
+        for chunk in plan.chunks:
+            packed[chunk.tokens][: chunk.filled] = tokens_only[done : done + chunk.filled]
+            done += chunk.filled
+        return packed
 
     def classify(self, tokens: TokenRows, first: torch.Tensor) -> torch.Tensor:
         """Return the logits (S, C) of what left the last layer at the first tokens (S, D)."""
@@ -204,12 +210,12 @@ class PackedEngine:
                 before.contexts[here], before.held, kept, before.hidden[here]
             )
             self._fill(state, layer, chunk, hidden)
-        self.flops += self._plan.total_tokens * block.flops_after(before.held)
+        self.flops += int(self._plan.lengths.sum()) * block.flops_after(before.held)
         return state
 
     def _empty(self, layer: int, features: int, wanted: HeadSet) -> State:
         heads = self._packed.heads.layers[layer]
-        count = len(self.rows) if layer == self._last else self._plan.total_tokens
+        count = len(self.rows) if layer == self._last else self._plan.rows
         width = int(wanted.sum()) * heads.head_dim
         hidden, contexts = (
             torch.empty(count, size, dtype=self._packed.dtype, device=self._packed.model.device)
@@ -228,7 +234,7 @@ class PackedEngine:
     def _attend(self, state: State, layer: int, chunk: Chunk, hidden: torch.Tensor) -> None:
         self._packed.attend(layer, hidden, chunk, state.held, state.contexts)
         if layer < self._last:
-            self.flops += len(hidden) * self._packed.blocks[layer].flops_before(state.held)
+            self.flops += chunk.filled * self._packed.blocks[layer].flops_before(state.held)
 
     def _extended(self, state: State, layer: int, missing: HeadSet) -> State:
         """Return a state with the contexts of more heads, computed from the same hidden state."""

@@ -1,6 +1,11 @@
-"""Sentences of several lengths as one matrix of tokens, without padding."""
+"""Sentences of several lengths as one matrix of tokens, without padding inside a batch.
+
+Libraries of matrix products prepare a kernel for each new shape, which costs more than the product
+itself. So all chunks have the same number of rows; the few rows that are left over are never read.
+"""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -32,13 +37,15 @@ class Chunk:
     """Whole sentences that are worked on together, so that they stay in the processor's cache.
 
     Attributes:
-        tokens: Their tokens in the packed matrix.
+        tokens: Their rows in the packed matrix, those left over at the end included.
+        filled: How many of the rows are tokens.
         sentences: Their places in packed order.
         runs: The sentences by length.
         first: int64, the first token of each sentence, counted from the start of the chunk.
     """
 
     tokens: slice
+    filled: int
     sentences: slice
     runs: tuple[Run, ...]
     first: torch.Tensor
@@ -46,36 +53,36 @@ class Chunk:
 
 @dataclass(frozen=True)
 class PackingPlan:
-    """Where each sentence lies in a packed matrix (tokens, features).
+    """Where each sentence lies in a packed matrix (rows, features).
 
     Attributes:
         order: int64 (S,), the row of the data that lies at each place; shortest first.
         lengths: int64 (S,), tokens of each sentence in packed order.
         chunks: The work, in packed order.
+        chunk_rows: Rows of each chunk.
     """
 
     order: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
     chunks: tuple[Chunk, ...]
+    chunk_rows: int
 
     @property
-    def total_tokens(self) -> int:
-        """Tokens of all sentences."""
-        return int(self.lengths.sum())
+    def rows(self) -> int:
+        """Rows of the packed matrix."""
+        return len(self.chunks) * self.chunk_rows
 
 
 def plan_packing(
     lengths: npt.NDArray[np.int64], chunk_tokens: int, device: torch.device
 ) -> PackingPlan:
-    """Sort sentences by length and cut them into chunks of about `chunk_tokens` tokens."""
+    """Sort sentences by length and cut them into chunks of at most about `chunk_tokens` tokens."""
     order = np.argsort(lengths, kind="stable")
     ordered = lengths[order]
-    ends = np.cumsum(ordered)
+    bounds = _bounds(ordered, chunk_tokens)
+    rows = max(int(ordered[start:stop].sum()) for start, stop in pairwise(bounds))
     chunks = []
-    start = 0
-    while start < len(ordered):
-        before = int(ends[start] - ordered[start])
-        stop = max(start + 1, int(np.searchsorted(ends, before + chunk_tokens, side="right")))
+    for number, (start, stop) in enumerate(pairwise(bounds)):
         own = ordered[start:stop]
         starts = np.cumsum(own) - own
         runs = tuple(
@@ -86,11 +93,20 @@ def plan_packing(
         )
         chunks.append(
             Chunk(
-                tokens=slice(before, int(ends[stop - 1])),
+                tokens=slice(number * rows, (number + 1) * rows),
+                filled=int(own.sum()),
                 sentences=slice(start, stop),
                 runs=runs,
                 first=torch.from_numpy(starts).to(device),
             )
         )
-        start = stop
-    return PackingPlan(order, ordered, tuple(chunks))
+    return PackingPlan(order, ordered, tuple(chunks), rows)
+
+
+def _bounds(lengths: npt.NDArray[np.int64], chunk_tokens: int) -> list[int]:
+    """Return where chunks begin and end, so that they hold about equally many tokens."""
+    ends = np.cumsum(lengths)
+    count = -(-int(ends[-1]) // chunk_tokens)
+    targets = np.arange(1, count) * (ends[-1] / count)
+    inner = np.searchsorted(ends, targets, side="right")
+    return sorted({0, *map(int, inner), len(lengths)})

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -9,7 +10,11 @@ HEADS, DIM, FEATURES = 3, 4, 10
 LENGTHS = np.array([5, 1, 5, 2, 7])
 
 
-def test_packed_attention_is_attention_within_each_sentence() -> None:
+@pytest.mark.parametrize("block", [1, 4, 64])
+def test_packed_attention_is_attention_within_each_sentence(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prune_env.evaluation.attention._BLOCK", block)
     torch.manual_seed(0)
     (chunk,) = plan_packing(LENGTHS, 1000, torch.device("cpu")).chunks
     qkv = torch.randn(int(LENGTHS.sum()), 3 * HEADS * DIM, dtype=torch.float64)

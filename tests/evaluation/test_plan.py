@@ -12,9 +12,11 @@ def test_every_token_lies_in_one_run_of_its_sentence(lengths: list[int], size: i
     plan = plan_packing(np.array(lengths), size, torch.device("cpu"))
     assert sorted(plan.order.tolist()) == list(range(len(lengths)))
     assert plan.lengths.tolist() == [lengths[row] for row in plan.order]
-    token = sentence = 0
+    row = sentence = 0
+    sizes = {chunk.tokens.stop - chunk.tokens.start for chunk in plan.chunks}
+    assert len(sizes) == 1
     for chunk in plan.chunks:
-        assert chunk.tokens.start == token
+        assert chunk.tokens.start == row
         assert chunk.sentences.start == sentence
         inside = 0
         firsts = []
@@ -26,8 +28,9 @@ def test_every_token_lies_in_one_run_of_its_sentence(lengths: list[int], size: i
             sentence += run.count
             assert run.tokens == slice(run.start, inside)
         assert chunk.first.tolist() == firsts
-        assert inside <= size or chunk.sentences.stop - chunk.sentences.start == 1
-        token += inside
-        assert chunk.tokens.stop == token
+        assert chunk.filled == inside <= sizes.copy().pop() <= size + max(lengths)
+        row = chunk.tokens.stop
         assert chunk.sentences.stop == sentence
-    assert token == plan.total_tokens == sum(lengths)
+    assert row == plan.rows
+    assert sentence == len(lengths)
+    assert sum(chunk.filled for chunk in plan.chunks) == sum(lengths)
