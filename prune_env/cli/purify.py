@@ -35,6 +35,7 @@ class Purify:
             the suspicious encoder, which is fine-tuned again (the paper's protocol).
         export: `zeroed`: the pruned heads are zero, and everything loads the model. `sliced`:
             they are cut out, which is smaller and faster; `prune_env.load_pruned` loads it.
+        onnx: Write `model.onnx` too, checked with onnxruntime; needs `prune-env[onnx]`.
         seed: Of everything random.
         json: Print the report as JSON.
         tables: How tables are read.
@@ -51,6 +52,7 @@ class Purify:
     mask: Path | None = None
     protocol: Literal["direct", "refinetune"] = "direct"
     export: Literal["zeroed", "sliced"] = "zeroed"
+    onnx: bool = False
     seed: int = 0
     json: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
@@ -85,6 +87,7 @@ class Purify:
             mask=self.mask,
             protocol=self.protocol,
             export=self.export,
+            onnx=self.onnx,
             search_settings=self.search,
             fine_tune_settings=self.fine_tune,
             seed=self.seed,

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from prune_env.errors import SettingsError
 from prune_env.models import LoadedModel, Mask, find_source, write_sliced, write_zeroed
+from prune_env.models.onnx import require_onnx, write_onnx
 from prune_env.models.slicing import UNSLICEABLE
 from prune_env.models.source import read_config
 from prune_env.purification.ensemble import write_ensemble
@@ -13,28 +14,33 @@ from prune_env.purification.ensemble import write_ensemble
 Export = Literal["zeroed", "sliced"]
 
 
-def check_export(source: str | Path, export: Export, *, members: int = 1, **load: Any) -> None:
+def check_export(
+    source: str | Path, export: Export, *, onnx: bool = False, members: int = 1, **load: Any
+) -> None:
     """Raise if the purified model could not be written in the end, before hours are spent on it.
 
     Args:
         source: The suspicious model.
         export: Form of the weights.
+        onnx: Whether `model.onnx` is wanted too.
         members: Models of the ensemble; 1 = none.
         **load: Arguments of `load_classifier`, of which those of `find_source` are read.
 
     Raises:
         SettingsError: The form is unknown, or does not go with this model.
-        ModelError: The source has no config.json.
+        ModelError: The source has no config.json, or a package that writes ONNX is missing.
     """
     if export not in ("zeroed", "sliced"):
         raise SettingsError("export is unknown", expected="zeroed or sliced", actual=export)
-    if members > 1 and export != "zeroed":
+    if members > 1 and (export != "zeroed" or onnx):
         raise SettingsError(
             "An ensemble is written as its members, with a mask each",
-            expected="export zeroed",
-            actual=f"export {export}",
+            expected="export zeroed, without ONNX",
+            actual=f"export {export}{', with ONNX' if onnx else ''}",
             remedy="choose a policy that makes one model",
         )
+    if onnx:
+        require_onnx()
     if export == "sliced":
         place = {name: load[name] for name in ("allow_download", "revision") if name in load}
         folder = find_source(source, **place)
@@ -53,6 +59,7 @@ def write_purified(
     folder: Path,
     *,
     export: Export,
+    onnx: bool,
     facts: Mapping[str, Any],
 ) -> None:
     """Write the purified model into an existing folder.
@@ -62,13 +69,16 @@ def write_purified(
         masks: Bool (L, H) each, True = kept; several are those of an ensemble.
         folder: Where to.
         export: Form of the weights.
+        onnx: Write `model.onnx`, of the same form, too.
         facts: What the model card says besides the model.
 
     Raises:
-        ModelError: The model holds NaN or Inf.
+        ModelError: The model holds NaN or Inf, or cannot be written in this form.
     """
     if len(masks) > 1:
         write_ensemble(purified, folder, facts)
         return
     write = write_sliced if export == "sliced" else write_zeroed
     write(purified, masks[0], folder, facts)
+    if onnx:
+        write_onnx(purified, masks[0], folder / "model.onnx", sliced=export == "sliced")

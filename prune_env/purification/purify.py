@@ -32,6 +32,7 @@ def purify(
     protocol: Protocol = "direct",
     healing: Healing = "none",
     export: Export = "zeroed",
+    onnx: bool = False,
     search_settings: SearchSettings | None = None,
     fine_tune_settings: FineTuneSettings | None = None,
     seed: int = 0,
@@ -52,6 +53,7 @@ def purify(
         healing: See `finish`.
         export: `zeroed` has the shapes of the architecture and loads everywhere; `sliced` is
             smaller and faster and loads with `prune_env.load_pruned`.
+        onnx: Write `model.onnx` too (see `prune_env.models.onnx`).
         search_settings: Of the search.
         fine_tune_settings: Of every fine-tuning.
         seed: Of everything random.
@@ -70,7 +72,7 @@ def purify(
     tuning = fine_tune_settings or FineTuneSettings()
     register_policies()
     recipe = Recipe() if mask is not None else recipe_of(policy, searching.variant)
-    check_export(source, export, members=recipe.members, **load)
+    check_export(source, export, onnx=onnx, members=recipe.members, **load)
     if mask is not None:
         read_json(mask)  # a wrong file is answered before minutes of training
     with new_folder(out) as folder, SummaryWriter(folder / "tensorboard") as writer:
@@ -115,7 +117,7 @@ def purify(
             "validation ACC, unpruned": prepared.accuracy,
             "validation ACC, purified": after.percent / 100,
         }
-        write_purified(purified, found.masks, folder, export=export, facts=facts)
+        write_purified(purified, found.masks, folder, export=export, onnx=onnx, facts=facts)
         report = {
             "run": {
                 "source": str(source),
@@ -124,6 +126,7 @@ def purify(
                 "protocol": protocol,
                 "healing": healing,
                 "export": export,
+                "onnx": onnx,
                 "seed": seed,
                 "search": asdict(searching),
                 "fine_tune": asdict(tuning),

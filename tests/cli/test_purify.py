@@ -286,6 +286,23 @@ def test_the_model_card_says_where_the_model_comes_from(
     assert inspect_source(out).problems == ()
 
 
+def test_the_onnx_file_answers_as_the_exported_model(
+    tiny_folder: Path, clean: Path, tmp_path: Path
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs prune-env[onnx]")
+    pytest.importorskip("onnxscript", reason="needs prune-env[onnx]")
+    out = tmp_path / "out"
+    options = ["--export", "sliced", "--onnx", *FAST]
+    assert run("purify", tiny_folder, "--data", clean, "--out", out, *options) == 0
+    loaded = prune_env.load_pruned(out)
+    batch = loaded.tokenizer(["the film is great"], return_tensors="np")
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    (answer,) = onnxruntime.InferenceSession(out / "model.onnx").run(["logits"], inputs)
+    with torch.no_grad():
+        expected = loaded.model(**{k: torch.from_numpy(v) for k, v in inputs.items()}).logits
+    torch.testing.assert_close(torch.from_numpy(answer), expected, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("model_type", ["mpnet", "t5"])
 def test_an_impossible_export_is_refused_before_any_training(
     model_type: str, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture

@@ -1,0 +1,143 @@
+"""ONNX form of a purified text classifier, compared with the original before it is kept."""
+
+import copy
+import importlib.util
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from prune_env.errors import ModelError, UnsupportedModelError
+from prune_env.models.guard import guarded
+from prune_env.models.loading import LoadedModel
+from prune_env.models.quiet import quiet_transformers
+from prune_env.models.slicing import slice_heads
+from prune_env.models.zeroing import zero_heads
+
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+INPUTS = ("input_ids", "attention_mask")
+SAMPLES = (
+    ["A short sentence.", "Another one, of which the end is rather far away from its beginning."],
+    ["One."],
+    ["Three", "of", "them, with a few more words in the last"],
+)
+"""The first is traced; the others differ in batch size and length."""
+
+
+def require_onnx() -> None:
+    """Raise if a package that writes or checks ONNX is missing.
+
+    Raises:
+        ModelError: Which one.
+    """
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModelError(
+            "ONNX cannot be written",
+            expected=f"the packages {', '.join(PACKAGES)}",
+            actual=f"without {', '.join(missing)}",
+            remedy="pip install 'prune-env[onnx]'",
+        )
+
+
+def write_onnx(
+    loaded: LoadedModel, mask: npt.ArrayLike, path: Path, *, sliced: bool = True
+) -> None:
+    """Write a text classifier without its pruned heads as one ONNX file.
+
+    Inputs are `input_ids` and `attention_mask`, int64 (batch, sequence) of any size; the output is
+    `logits`, float32 (batch, classes). onnxruntime must give the logits of the model, to 1e-4, on
+    batches of other sizes than the one that was traced.
+
+    Args:
+        loaded: The model; it stays as it is.
+        mask: Bool (L, H), True = kept.
+        path: File to write.
+        sliced: Cut the pruned heads out; otherwise they are zero.
+
+    Raises:
+        ModelError: A package is missing.
+        SettingsError: The mask does not fit the model.
+        UnsupportedModelError: The architecture cannot be sliced or exported, or onnxruntime
+            computes something else.
+    """
+    require_onnx()
+    if str(loaded.model.main_input_name) != "input_ids":
+        raise UnsupportedModelError(
+            f"ONNX is written of text classifiers only, and {loaded.source} reads images",
+            remedy="export it without ONNX",
+        )
+    model = copy.deepcopy(loaded.model).eval().cpu()
+    (slice_heads if sliced else zero_heads)(model, mask)
+    batches = [_batch(loaded, texts) for texts in SAMPLES]
+    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
+    what = f"{type(model).__name__} cannot be exported to ONNX"
+    with guarded(what, remedy="export it without ONNX"), quiet_transformers(), _quiet_exporter():
+        program = torch.onnx.export(
+            _Logits(model),
+            args=tuple(batches[0][name] for name in INPUTS),
+            input_names=INPUTS,
+            output_names=["logits"],
+            dynamic_shapes=(sizes,) * len(INPUTS),
+            dynamo=True,
+            verbose=False,
+        )
+        assert program is not None  # with dynamo
+        program.save(path)
+    _compare(model, path, batches)
+
+
+class _Logits(nn.Module):
+    """The model as a function from two tensors to one."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits
+
+
+def _batch(loaded: LoadedModel, texts: list[str]) -> dict[str, torch.Tensor]:
+    batch = loaded.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    return {name: batch[name] for name in INPUTS}
+
+
+def _compare(model: PreTrainedModel, path: Path, batches: list[dict[str, torch.Tensor]]) -> None:
+    import onnxruntime  # noqa: PLC0415 - optional
+
+    session: Any = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for batch in batches:
+        (answer,) = session.run(["logits"], {name: batch[name].numpy() for name in INPUTS})
+        with torch.no_grad():
+            expected = model(**batch).logits
+        if not torch.allclose(torch.from_numpy(answer), expected, rtol=1e-3, atol=1e-4):
+            path.unlink()
+            raise UnsupportedModelError(
+                f"onnxruntime does not compute what {type(model).__name__} does",
+                expected=expected.tolist(),
+                actual=answer.tolist(),
+                remedy="export it without ONNX, and report this as an issue",
+            )
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep torch's exporter from reporting its own deprecations and missing extras."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

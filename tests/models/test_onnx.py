@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from prune_env.errors import ModelError, UnsupportedModelError
+from prune_env.models import HeadGates
+from prune_env.models import onnx as module
+from prune_env.models.onnx import PACKAGES, write_onnx
+from tests.models.tiny import tiny_classifier, tiny_inputs
+
+MASK = np.array([[True, False, True, True], [False, True, True, False]])
+
+
+@pytest.fixture
+def _onnx() -> None:
+    for name in PACKAGES:
+        pytest.importorskip(name, reason="needs pip install 'prune-env[onnx]'")
+
+
+@pytest.mark.usefixtures("_onnx")
+@pytest.mark.parametrize(
+    ("model_type", "sliced"), [("bert", False), ("bert", True), ("distilbert", True)]
+)
+def test_onnx_computes_what_the_gated_model_does(
+    model_type: str, sliced: bool, tmp_path: Path
+) -> None:
+    import onnxruntime  # noqa: PLC0415
+
+    loaded = tiny_classifier(model_type)
+    write_onnx(loaded, MASK, tmp_path / "model.onnx", sliced=sliced)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    assert [each.name for each in session.get_inputs()] == ["input_ids", "attention_mask"]
+    assert session.get_inputs()[0].shape == ["batch", "sequence"]
+    whole = tiny_inputs(loaded)
+    with HeadGates(loaded.model) as gates, torch.no_grad():
+        gates.set(MASK)
+        for batch in (whole, {name: value[2:, :3] for name, value in whole.items()}):
+            (logits,) = session.run(None, {name: value.numpy() for name, value in batch.items()})
+            expected = loaded.model(**batch).logits
+            torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=0, atol=1e-5)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "PACKAGES", ("onnx_from_nowhere",))
+    with pytest.raises(ModelError, match=r"onnx_from_nowhere.*pip install"):
+        write_onnx(tiny_classifier("bert"), MASK, tmp_path / "model.onnx")
+
+
+@pytest.mark.usefixtures("_onnx")
+def test_image_models_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="images"):
+        write_onnx(tiny_classifier("vit"), MASK, tmp_path / "model.onnx")
+
+
+@pytest.mark.usefixtures("_onnx")
+def test_another_answer_is_an_error_and_leaves_no_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    loaded = tiny_classifier("bert")
+
+    def wrong(
+        self: torch.nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor
+    ) -> torch.Tensor:
+        return self.model(input_ids=input_ids, attention_mask=attention_mask).logits + 1
+
+    monkeypatch.setattr(module._Logits, "forward", wrong)
+    with pytest.raises(UnsupportedModelError, match="does not compute"):
+        write_onnx(loaded, MASK, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
