@@ -99,7 +99,8 @@ def search(
             expected="a reward on clean data",
             remedy="choose another; `prune-env list --kind rewards` describes them",
         )
-    chosen = maker.for_env(env, seed=seed, variant=settings.variant)
+    variant = {} if settings.variant == "paper" else {"variant": settings.variant}
+    chosen = maker.for_env(env, seed=seed, **variant)
     if hasattr(chosen, "learn") and settings.variant != "released":  # published loops learn nothing
         with progress(f"Training {policy}", settings.budget) as advance:
             chosen.learn(
@@ -108,17 +109,25 @@ def search(
                 max_evaluations=settings.budget,
                 callback=lambda _: advance(evaluator.evaluations),
             )
+    best = getattr(chosen, "best_mask", None)
+    spent = best is not None and evaluator.evaluations >= settings.budget
     members = [chosen]
     if recipe.members > 1:
         members = [chosen.member(index) for index in range(recipe.members)]
-    masks, accuracies = zip(
-        *(play(env, member, seed=seed, writer=writer, tag=policy) for member in members),
-        strict=True,
+    played = (
+        []
+        if spent
+        else [play(env, member, seed=seed, writer=writer, tag=policy) for member in members]
     )
+    masks = tuple(mask for mask, _ in played)
+    # Handed out is the best that an agent met while it learned, unless it now plays better; where
+    # the budget is spent it plays no more.
+    if best is not None and (spent or chosen.best_return > played[0][1]):
+        masks = (best,)
     return SearchResult(
         policy=policy,
         mask=masks[0],
-        accuracy=float(np.mean(accuracies)),
+        accuracy=float(evaluator.accuracy(np.stack(masks)).mean()),
         tau=tau,
         evaluations=evaluator.evaluations,
         seconds=time.perf_counter() - started,
@@ -128,7 +137,9 @@ def search(
 
 def threshold(prepared: Prepared, settings: SearchSettings) -> float:
     """Return the validation accuracy, 0 to 1, that a mask must keep."""
-    return prepared.accuracy - settings.max_drop if settings.tau is None else settings.tau
+    if settings.tau is not None:
+        return settings.tau
+    return max(0.0, prepared.accuracy - settings.max_drop)
 
 
 def play(
@@ -139,9 +150,13 @@ def play(
     writer: SummaryWriter | None = None,
     tag: str = "policy",
 ) -> tuple[Mask, float]:
-    """Play one episode, deterministically, and return the mask that it leaves and its accuracy."""
+    """Play one episode deterministically.
+
+    Returns:
+        The mask that it leaves, bool (L, H), and the sum of the rewards.
+    """
     observation, info = env.reset(seed=seed)
-    state, done, step = None, False, 0
+    state, done, step, gained = None, False, 0, 0.0
     with progress(f"Pruning with {tag}", env.available.sum()) as advance:
         while not done:
             action, state = policy.predict(
@@ -151,11 +166,12 @@ def play(
                 deterministic=True,
                 action_masks=info["action_mask"].astype(bool),
             )
-            observation, _, terminated, truncated, info = env.step(int(action))
+            observation, reward, terminated, truncated, info = env.step(int(action))
+            gained += reward
             done = terminated or truncated
             step += 1
             advance(info["heads_pruned"])
             if writer is not None:
                 writer.add_scalar(f"search/{tag}/accuracy", info["accuracy"], step)
                 writer.add_scalar(f"search/{tag}/heads_pruned", info["heads_pruned"], step)
-    return env.mask, float(info["accuracy"])
+    return env.mask, gained

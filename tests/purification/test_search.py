@@ -1,0 +1,69 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+import prune_env.baselines  # noqa: F401 - registers the policies
+from prune_env.landscape import LandscapeEvaluator
+from prune_env.policy import POLICIES
+from prune_env.purification import Prepared, search
+from prune_env.settings import SearchSettings
+from tests.support import tiny_dataset
+
+SHAPE = (2, 3)
+
+
+class Forgetful:
+    """Finds a mask while it learns, and has forgotten it when it plays."""
+
+    best_mask = np.array([[True, True, False], [True, True, True]])
+    best_return = 0.0
+
+    @classmethod
+    def for_env(cls, env: Any, *, seed: int = 0) -> "Forgetful":
+        return cls()
+
+    def learn(self, env: Any, *, total_steps: int, max_evaluations: int, callback: Any) -> None:
+        callback(None)
+
+    def predict(self, observation: Any, state: Any = None, **kwargs: Any) -> tuple[int, Any]:
+        return SHAPE[0] * SHAPE[1], state  # STOP
+
+
+@pytest.fixture
+def prepared() -> Prepared:
+    evaluator = LandscapeEvaluator(*SHAPE, seed=0)
+    data = tiny_dataset(8)
+    return Prepared(
+        source="",
+        finetuned=None,  # type: ignore[arg-type]  # a search does not touch the model
+        train=data,
+        validation=data,
+        evaluator=evaluator,
+        metrics=("magnitude",),
+        importance=np.zeros((*SHAPE, 1)),
+        accuracy=float(evaluator.accuracy(np.ones((1, *SHAPE), bool))[0]),
+        seconds=0.0,
+    )
+
+
+@pytest.mark.parametrize(("best_return", "pruned"), [(0.2, 1), (-0.2, 0)])
+def test_the_better_of_what_was_learned_and_what_is_played_is_handed_out(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch, best_return: float, pruned: int
+) -> None:
+    POLICIES.register("forgetful", Forgetful, help="a test")
+    monkeypatch.setattr(Forgetful, "best_return", best_return)
+    found = search(prepared, "forgetful", SearchSettings(max_drop=1.0))
+    assert found.heads_pruned == pruned
+    assert found.accuracy == prepared.evaluator.accuracy(found.mask[None])[0]
+
+
+def test_below_tau_nothing_is_pruned(prepared: Prepared) -> None:
+    found = search(prepared, "random", SearchSettings(tau=1.0))
+    assert found.heads_pruned == 0
+    assert found.accuracy == prepared.accuracy
+
+
+def test_a_fixed_policy_keeps_tau(prepared: Prepared) -> None:
+    found = search(prepared, "random", SearchSettings(max_drop=0.02))
+    assert found.accuracy >= found.tau == pytest.approx(prepared.accuracy - 0.02)
