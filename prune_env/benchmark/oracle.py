@@ -71,11 +71,11 @@ def oracle_search(
     while clean.evaluations < settings.budget:
         spare = (mask & (mask.sum(1, keepdims=True) > 1)).ravel()
         heads = random.permutation(np.flatnonzero(spare))
+        if not len(heads):
+            break
         heads = heads[: min(width, settings.budget - clean.evaluations)]
         tried = np.repeat(mask[None], len(heads), axis=0)
         tried.reshape(len(heads), -1)[np.arange(len(heads)), heads] = False
-        if not len(heads):
-            break
         accuracies, rates = judge(tried)
         allowed = np.flatnonzero(accuracies >= tau)
         if not len(allowed):

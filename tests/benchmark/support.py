@@ -76,13 +76,13 @@ def made_up(
 ) -> None:
     """Write a run folder as a benchmark would leave it, without running anything."""
     random = np.random.default_rng(0)
-    store, planned = Store(folder), []
+    store, planned, meta = Store(folder), [], runtime.describe()
     for cell in config.cells():
         key = cell.key({})
         planned.append({"key": key, "name": str(cell), "cell": asdict(cell)})
         if missing(cell):
             continue
-        plain = {"cell": asdict(cell), "meta": runtime.describe()}
+        plain = {"cell": asdict(cell), "meta": meta}
         if failed(cell):
             store.write(key, {**plain, "status": "failed", "error": "Broken: no luck"})
             continue
