@@ -26,7 +26,7 @@ class Evolution(SearchPolicy):
     """
 
     def _search(
-        self, scorer: Scorer, rules: EpisodeSettings, random: np.random.Generator
+        self, scorer: Scorer, rules: EpisodeSettings, tau: float, random: np.random.Generator
     ) -> list[int]:
         parents = [scorer.available]
         seen = {scorer.available.tobytes()}
@@ -43,8 +43,8 @@ class Evolution(SearchPolicy):
                     break
             if not children:  # every mask within reach is known
                 break
-            parents = self._select(parents + children, scorer, rules.tau)
-        best = parents[0] if scorer(parents[:1])[0, 0] >= rules.tau else scorer.available
+            parents = self._select(parents + children, scorer, tau)
+        best = parents[0] if scorer(parents[:1])[0, 0] >= tau else scorer.available
         return [int(head) for head in random.permutation(np.flatnonzero(scorer.available & ~best))]
 
     def _child(

@@ -19,7 +19,7 @@ class Greedy(SearchPolicy):
     """
 
     def _search(
-        self, scorer: Scorer, rules: EpisodeSettings, random: np.random.Generator
+        self, scorer: Scorer, rules: EpisodeSettings, tau: float, random: np.random.Generator
     ) -> list[int]:
         mask = scorer.available.copy()
         plan: list[int] = []
@@ -31,7 +31,7 @@ class Greedy(SearchPolicy):
             best: int | None = None
             while best is None and len(heads) and scorer.left:
                 tried, heads = np.split(heads, [min(width, scorer.left)])
-                best = self._best(scorer, mask, tried.tolist(), rules.tau)
+                best = self._best(scorer, mask, tried.tolist(), tau)
             if best is None:
                 return plan
             mask.flat[best] = False

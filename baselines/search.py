@@ -103,11 +103,14 @@ class SearchPolicy(Baseline):
 
     def _run(self, rules: EpisodeSettings, callback: Callback | None) -> None:
         scorer = Scorer(self.evaluator, self.budget, callback)
-        self._plan = self._search(scorer, rules, np.random.default_rng(self.seed))
+        tau = rules.tau
+        if tau is None:
+            tau = rules.threshold(float(scorer([scorer.available])[0, 0]))
+        self._plan = self._search(scorer, rules, tau, np.random.default_rng(self.seed))
 
     @abstractmethod
     def _search(
-        self, scorer: "Scorer", rules: EpisodeSettings, random: np.random.Generator
+        self, scorer: "Scorer", rules: EpisodeSettings, tau: float, random: np.random.Generator
     ) -> list[int]:
         """Return the heads to prune, as actions, in order."""
 

@@ -56,6 +56,10 @@ class EpisodeSettings:
                     f"{name} is out of range", expected=f"a whole number >= {least}", actual=value
                 )
 
+    def threshold(self, accuracy: float) -> float:
+        """Return the accuracy to keep, for a model that has this one unpruned."""
+        return max(0.0, accuracy - self.max_drop) if self.tau is None else self.tau
+
 
 class Episode:
     """One episode: which heads are gone, what is known of the accuracy, what may come next.
@@ -127,8 +131,7 @@ class Episode:
     def start(self) -> Scoring:
         """Look at the unpruned model."""
         self.accuracy = self.base_accuracy = yield self.mask
-        tau, max_drop = self.settings.tau, self.settings.max_drop
-        self.tau = max(0.0, self.base_accuracy - max_drop) if tau is None else tau
+        self.tau = self.settings.threshold(self.base_accuracy)
         self._list_legal()
 
     def play(self, action: Any) -> Scoring:

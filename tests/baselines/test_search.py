@@ -169,3 +169,17 @@ def test_bad_arguments_are_refused() -> None:
         Greedy(evaluator=Costs(COSTS), budget=0)
     with pytest.raises(SettingsError, match="another model"):
         Greedy(DEFAULT_METRICS, evaluator=Costs(COSTS)).predict(observe((3, 3), 4))
+
+
+@pytest.mark.parametrize("kind", [Greedy, Evolution])
+def test_a_threshold_relative_to_the_unpruned_model_is_kept(kind: type[SearchPolicy]) -> None:
+    evaluator = LandscapeEvaluator(3, 4, seed=0)
+    env = HeadPruningEnv(
+        evaluator=evaluator, importance=np.zeros((3, 4, 1)), metrics=("magnitude",), tau=None
+    )
+    policy = kind.for_env(env).learn(env, max_evaluations=40)
+    mask = np.ones((3, 4), bool)
+    mask.flat[policy._plan] = False
+    unpruned = evaluator.accuracy(np.ones((1, 3, 4), bool))[0]
+    assert policy._plan
+    assert evaluator.accuracy(mask[None])[0] >= unpruned - 0.03
