@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from prune_env.models import load_classifier, load_pruned
     from prune_env.observation import OBSERVATIONS, ObservationPart
     from prune_env.policy import POLICIES, Policy
-    from prune_env.purification import purify
+    from prune_env.purification import load_ensemble, purify
     from prune_env.reward import REWARDS, Oracle, Reward
     from prune_env.state import State, read_states, validate, write_states
     from prune_env.subject import Subject
@@ -48,6 +48,7 @@ _HOMES = {
     "HeadPruningVectorEnv": "prune_env.vector",
     "LandscapeEvaluator": "prune_env.landscape",
     "load_classifier": "prune_env.models",
+    "load_ensemble": "prune_env.purification",
     "load_pruned": "prune_env.models",
     "MaskEvaluator": "prune_env.evaluation",
     "METRICS": "prune_env.importance",
@@ -94,6 +95,7 @@ __all__ = [
     "__version__",
     "head_importance",
     "load_classifier",
+    "load_ensemble",
     "load_pruned",
     "purify",
     "read_states",

@@ -16,7 +16,7 @@ class Evaluate:
     """Measure the classifier MODEL: ACC, and LFR against its floor, with 95 % intervals.
 
     Attributes:
-        model: Folder of a classifier.
+        model: Folder of a classifier, or of an ensemble of them that `purify` wrote.
         data: Clean test sentences: a .tsv, .csv or .jsonl file, or a name (its test rows).
         triggered: Triggered texts with their TRUE labels; rows of the target label are an error.
         benign: A classifier that was never poisoned: its LFR is the floor.
@@ -69,8 +69,11 @@ class Evaluate:
 
     def _score(self, model: str, sets: "TestSets") -> "Scores":
         from prune_env.models import load_classifier
+        from prune_env.purification.ensemble import is_ensemble, load_ensemble
         from prune_env.scores import score
 
         names = sets.test.label_names
+        if is_ensemble(model):
+            return score(load_ensemble(model), sets)
         loaded = load_classifier(model, num_labels=len(names), head="keep", label_names=names)
         return score(loaded, sets)

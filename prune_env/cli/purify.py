@@ -33,6 +33,8 @@ class Purify:
             earlier run, or a published `{"layer": [pruned heads]}`.
         protocol: `direct`: the fine-tuned model keeps the mask. `refinetune`: the mask is put on
             the suspicious encoder, which is fine-tuned again (the paper's protocol).
+        healing: What is trained for one epoch once the mask is on, under `direct`: nothing, the
+            classification head, or everything at a fifth of the learning rate.
         export: `zeroed`: the pruned heads are zero, and everything loads the model. `sliced`:
             they are cut out, which is smaller and faster; `prune_env.load_pruned` loads it.
         onnx: Write `model.onnx` too, checked with onnxruntime; needs `prune-env[onnx]`.
@@ -51,6 +53,7 @@ class Purify:
     policy: str = "gradient"
     mask: Path | None = None
     protocol: Literal["direct", "refinetune"] = "direct"
+    healing: Literal["none", "head", "full"] = "none"
     export: Literal["zeroed", "sliced"] = "zeroed"
     onnx: bool = False
     seed: int = 0
@@ -86,6 +89,7 @@ class Purify:
             policy=self.policy,
             mask=self.mask,
             protocol=self.protocol,
+            healing=self.healing,
             export=self.export,
             onnx=self.onnx,
             search_settings=self.search,

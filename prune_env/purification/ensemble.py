@@ -134,6 +134,11 @@ def write_ensemble(
     write_json(folder / MANIFEST, manifest)
 
 
+def is_ensemble(folder: str | Path) -> bool:
+    """Whether a folder holds an ensemble."""
+    return (Path(folder) / MANIFEST).is_file()
+
+
 def load_ensemble(folder: str | Path) -> LoadedModel:
     """Load an ensemble that `save_ensemble` wrote, its members as strictly as any classifier.
 
@@ -146,7 +151,7 @@ def load_ensemble(folder: str | Path) -> LoadedModel:
         StateError: The manifest or a mask is damaged.
     """
     folder = Path(folder)
-    if not (folder / MANIFEST).is_file():
+    if not is_ensemble(folder):
         raise ModelError(
             f"{folder} is not an ensemble",
             expected=f"the file {MANIFEST}",

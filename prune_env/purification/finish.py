@@ -59,12 +59,7 @@ def finish(
     Raises:
         SettingsError: Healing with `refinetune`, which trains everything anyway.
     """
-    if protocol == "refinetune" and healing != "none":
-        raise SettingsError(
-            "Healing belongs to the protocol `direct`",
-            expected="healing none",
-            actual=f"{healing} with {protocol}",
-        )
+    check_healing(protocol, healing)
     if len(masks) > 1 and protocol == "direct" and healing == "none":
         return together(prepared.finetuned, [prepared.finetuned.model], masks)
     members = []
@@ -87,6 +82,20 @@ def finish(
     if len(members) == 1:
         return members[0]
     return together(members[0], [member.model for member in members], masks)
+
+
+def check_healing(protocol: Protocol, healing: Healing) -> None:
+    """Refuse healing where everything is trained anyway.
+
+    Raises:
+        SettingsError: Healing with `refinetune`.
+    """
+    if protocol == "refinetune" and healing != "none":
+        raise SettingsError(
+            "Healing belongs to the protocol `direct`",
+            expected="healing none",
+            actual=f"{healing} with {protocol}",
+        )
 
 
 def _heal(member: LoadedModel, healing: Healing, phases: tuple[Phase, ...], **run: Any) -> None:

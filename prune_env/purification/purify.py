@@ -11,7 +11,7 @@ from prune_env import runtime
 from prune_env.data.dataset import TextDataset
 from prune_env.files import new_folder, read_json, sha256_of, write_json
 from prune_env.policy import register_policies
-from prune_env.purification.finish import Healing, Protocol, finish
+from prune_env.purification.finish import Healing, Protocol, check_healing, finish
 from prune_env.purification.given import given
 from prune_env.purification.output import Export, check_export, write_purified
 from prune_env.purification.prepare import fine_tuned, judged, metrics_for, prepare
@@ -72,6 +72,7 @@ def purify(
     tuning = fine_tune_settings or FineTuneSettings()
     register_policies()
     recipe = Recipe() if mask is not None else recipe_of(policy, searching.variant)
+    check_healing(protocol, healing)
     check_export(source, export, onnx=onnx, members=recipe.members, **load)
     if mask is not None:
         read_json(mask)  # a wrong file is answered before minutes of training

@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prune_env.cli import main
 from prune_env.data.dataset import TextDataset
+from prune_env.data.writers import write_jsonl
 from prune_env.errors import PruneEnvError, SettingsError
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.purification import Ensemble, load_ensemble, save_ensemble
 from prune_env.purification.ensemble import together
 from prune_env.scores import classify
-from tests.support import tiny_bert
+from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer
 
 MASKS = [np.array([[True, True, False, True], [True, False, True, True]]), np.ones((2, 4), bool)]
 
@@ -125,3 +127,34 @@ def test_members_are_ordinary_classifiers(
     assert np.array_equal(
         probabilities(replace(tiny_model), tiny_data), probabilities(member, tiny_data)
     )
+
+
+@pytest.mark.parametrize("protocol", ["direct", "refinetune"])
+def test_purify_writes_an_ensemble_that_evaluate_measures(
+    tmp_path: Path, capsys: pytest.CaptureFixture, protocol: str
+) -> None:
+    data, out = tmp_path / "clean.jsonl", tmp_path / "out"
+    write_jsonl(data, tiny_dataset(60))
+    tiny_bert().bert.save_pretrained(tmp_path / "encoder")
+    tiny_tokenizer().save_pretrained(tmp_path / "encoder")
+    command = ["purify", tmp_path / "encoder", "--data", data, "--out", out, "--tau", "0.3"]
+    options = ["--policy", "random-ensemble", "--protocol", protocol, "--validation", data]
+    training = ["--epochs", "1", "--precision", "fp32", "--importance-sentences", "8", "--json"]
+    assert main([str(each) for each in (*command, *options, *training)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert len(list(out.glob("mask-*.json"))) == 5
+    assert len(list(out.glob("model-*"))) == (1 if protocol == "direct" else 5)
+    assert main(["evaluate", str(out), "--data", str(data), "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)["model"]["acc"]["percent"]
+    assert measured == pytest.approx(100 * report["result"]["validation_accuracy_purified"])
+
+
+def test_healing_a_refinetuned_model_is_refused(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_jsonl(tmp_path / "clean.jsonl", tiny_dataset(60))
+    command = ["purify", tiny_folder, "--data", tmp_path / "clean.jsonl", "--out", tmp_path / "out"]
+    options = ["--protocol", "refinetune", "--healing", "full", "--importance-sentences", "8"]
+    assert main([str(each) for each in (*command, *options)]) == 2
+    assert "direct" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
