@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from prune_env.models import load_classifier, load_pruned
     from prune_env.observation import OBSERVATIONS, ObservationPart
     from prune_env.policy import POLICIES, Policy
-    from prune_env.purification import load_ensemble, purify
+    from prune_env.purification import load_ensemble
+    from prune_env.purification.purify import purify
     from prune_env.reward import REWARDS, Oracle, Reward
     from prune_env.state import State, read_states, validate, write_states
     from prune_env.subject import Subject
