@@ -51,7 +51,9 @@ def wait_for_cells(out: Path, count: int) -> None:
 def test_a_run_that_was_interrupted_and_killed_ends_with_the_results_of_an_unbroken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grid = write_grid(tmp_path, ["gradient", "greedy"], protocols=("direct", "refinetune"))
+    # So many cells that the kill cannot come after the last one, however fast the machine.
+    policies = ["gradient", "greedy", "random", "magnitude", "gate-gradient", "evolution"]
+    grid = write_grid(tmp_path, policies, protocols=("direct", "refinetune"))
     config = read_config(grid)
     clean = load_data(config.data)
     monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache-1"))
