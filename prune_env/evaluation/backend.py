@@ -109,15 +109,15 @@ class Backend:
         return logits
 
     def _shards(self, rows: npt.NDArray[np.int64], itemsize: int) -> list[npt.NDArray[np.int64]]:
-        """Split rows (R,) into parts whose states on the way of one mask fit the memory.
+        """Split rows (R,) into parts of which two states, one made from the other, fit the memory.
 
         Returns:
             Places in `rows`, (P,) each.
         """
-        layers = self._truth.heads.layers
-        width = layers[0].num_heads * layers[0].head_dim
+        layer = self._truth.heads.layers[0]
         lengths = self._truth.tokens.lengths[rows]
-        tokens = max(_SHARD_TOKENS, self._cache_bytes // (2 * width * itemsize * len(layers)))
+        state = 2 * layer.num_heads * layer.head_dim * itemsize
+        tokens = max(_SHARD_TOKENS, self._cache_bytes // (2 * state))
         parts = -(-int(lengths.sum()) // tokens) if self.kind == "packed" else 1
         order = np.argsort(lengths, kind="stable")
         return [part for part in np.array_split(order, parts) if part.size]

@@ -59,7 +59,7 @@ class MaskEvaluator(ModelEvaluator):
         *,
         batch_size: int = 32,
         max_length: int = 128,
-        max_cache_bytes: int = 1 << 30,
+        max_cache_bytes: int = 3 << 28,
         precision: Precision = "auto",
         memo_folder: Path | None = None,
     ) -> None:
