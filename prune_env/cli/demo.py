@@ -45,7 +45,7 @@ class Demo:
     json: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
     search: SearchSettings = field(
-        default_factory=lambda: SearchSettings(budget=100, importance_sentences=500)
+        default_factory=lambda: SearchSettings(budget=60, importance_sentences=400)
     )
     fine_tune: FineTuneSettings = field(
         default_factory=lambda: FineTuneSettings(learning_rate=5e-5)
