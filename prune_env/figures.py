@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import LogLocator, ScalarFormatter
 
 from prune_env.benchmark.summary import Line
 
@@ -187,7 +187,9 @@ def pruned_heads(path: Path, shares: dict[str, npt.NDArray[np.float64]]) -> None
         axis.tick_params(which="minor", length=0)
     figure.supxlabel("head", fontsize=9)
     figure.supylabel("layer", fontsize=9)
-    figure.colorbar(image, ax=axes, label="share of seeds that prune it", shrink=0.7)
+    bar = figure.colorbar(image, ax=axes, shrink=0.7)
+    bar.set_label("share of seeds", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
     _save(figure, path)
 
 
@@ -214,6 +216,7 @@ def cost(path: Path, lines: Sequence[Line]) -> None:
                     marker = MARKERS.get(protocol, "D")
                     axis.plot(max(np.mean(means), 0.1), height, marker, color="#4c78a8", alpha=0.8)
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter(ScalarFormatter())
         axis.xaxis.set_minor_formatter("")
         axis.set_xlabel(label)

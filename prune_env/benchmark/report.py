@@ -7,21 +7,14 @@ from typing import Any
 import numpy as np
 
 from prune_env import figures
-from prune_env.benchmark.cell import ORACLES, REFERENCES
+from prune_env.benchmark.cell import REFERENCES
 from prune_env.benchmark.store import Store
-from prune_env.benchmark.summary import Entry, Line, Results, best, read_results
+from prune_env.benchmark.summary import Entry, Line, Results, read_results
+from prune_env.benchmark.table import table
 from prune_env.errors import StateError
 from prune_env.files import write_bytes
 
 REPORT = "report.md"
-COLUMNS = {
-    "ACC": "acc",
-    "LFR": "lfr",
-    "excess": "excess_lfr",
-    "ACC cal": "acc_calibrated",
-    "LFR cal": "lfr_calibrated",
-    "excess cal": "excess_lfr_calibrated",
-}
 LEGEND = """
 Figures are percent, mean ± standard deviation over seeds (each seed has its own models). *floor*:
 LFR of the benign model of the same seed; *excess* = LFR - floor; *cal*: with the decision
@@ -134,56 +127,6 @@ def _beside(lines: Sequence[Line], title: str, special: Callable[[Line], bool]) 
     return f"### {title}\n\n{table(shown)}" if shown else ""
 
 
-def table(lines: Sequence[Line]) -> str:
-    """Return the lines of one attack as a Markdown table."""
-    bold = {name: best(lines, name) for name in COLUMNS.values()}
-    head = ("policy", "protocol", *COLUMNS, "pruned", "evals", "time", "seeds")
-    rule = ("---", "---", *["--:"] * (len(head) - 2))
-    rows = [head, rule, *(_cells(line, bold) for line in sorted(lines, key=_section))]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def _section(line: Line) -> int:
-    """References first, oracles last, else the order of the grid."""
-    policy = line.cell["policy"]
-    return -1 if policy in REFERENCES else int(policy in ORACLES)
-
-
-def _cells(line: Line, bold: dict[str, Line | None]) -> list[str]:
-    name = line.policy
-    if line.cell["policy"] in ORACLES:
-        name += ", ceiling"
-    name = name if line.contends else f"*{name}*"
-    seeds = str(len(line.rows))
-    if line.failed:
-        seeds += f", {len(line.failed)} failed"
-    if not line.rows:
-        return [name, line.protocol, *["failed"] * len(COLUMNS), "-", "-", "-", seeds]
-    figures_ = [
-        f"**{text}**" if bold[column] is line else text
-        for column, text in ((column, _figure(line, column)) for column in COLUMNS.values())
-    ]
-    total = line.rows[0]["heads_total"]
-    pruned = f"{line.mean('heads_pruned'):.0f}/{total}" if line.protocol else "-"
-    evaluations = f"{line.mean('evaluations'):.0f}" if line.protocol else "-"
-    return [
-        name,
-        line.protocol,
-        *figures_,
-        pruned,
-        evaluations,
-        f"{line.mean('seconds'):.0f} s",
-        seeds,
-    ]
-
-
-def _figure(line: Line, column: str) -> str:
-    mean, spread = line.mean(column), line.spread(column)
-    if np.isnan(mean):
-        return "-"
-    return f"{mean:.1f}" if np.isnan(spread) else f"{mean:.1f} ± {spread:.1f}"
-
-
 def _taus(results: Results, attack: str, floor: float, palette: dict[str, Any]) -> str:
     lines = results.lines(
         lambda entry: (
@@ -199,16 +142,29 @@ def _taus(results: Results, attack: str, floor: float, palette: dict[str, Any]) 
         if line.rows:
             by_tau = series.setdefault((line.policy, line.protocol), {})
             by_tau[line.cell["search"]["tau"]] = line
-    series = {name: by_tau for name, by_tau in series.items() if len(by_tau) > 1}
+    series = {name: _same_seeds(by_tau) for name, by_tau in series.items() if len(by_tau) > 1}
     if not series:
         return ""
     figures.lfr_against_tau(_png(results, "lfr-tau", attack), series, floor, palette)
-    parts = ["### Threshold\n", _image("LFR and ACC against tau", "lfr-tau", attack)]
+    parts = [
+        "### Threshold\n",
+        _image("LFR and ACC against tau, on the seeds that all have", "lfr-tau", attack),
+    ]
     usual = results.config["search"]["tau"]
     for tau in sorted({tau for by_tau in series.values() for tau in by_tau} - {usual}):
         own = [line for line in lines if line.cell["search"]["tau"] == tau]
         parts.append(f"tau {tau:g}\n\n{table(own)}")
     return "\n".join(parts)
+
+
+def _same_seeds(by_tau: dict[float, Line]) -> dict[float, Line]:
+    """Return the lines with the seeds only that every tau has: others would bend the curve."""
+    shared = set.intersection(*({row["seed"] for row in line.rows} for line in by_tau.values()))
+    return {
+        tau: Line(tuple(entry for entry in line.entries if entry.seed in shared))
+        for tau, line in by_tau.items()
+        if shared
+    }
 
 
 def _maps(results: Results, attack: str, lines: Sequence[Line]) -> str:
