@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench fuzz clean
 
 help:
 	@echo "make demo    set up, backdoor a MiniLM, purify it with several policies, print the table"
 	@echo "make test    set up, run every check and test"
 	@echo "make check   ruff and mypy only"
-	@echo "make bench   measure the evaluator (minutes; nothing is asserted)"
+	@echo "make bench   measure the evaluator and the exports (minutes; nothing is asserted)"
+	@echo "make fuzz    fuzz the parsers of hostile files, SECONDS each (60); uses atheris if installed"
 	@echo "make clean   remove the environment, caches and build output (never runs/)"
 
 # The stamp makes a second call instant, and a changed pin or setting installs again.
@@ -30,6 +31,13 @@ test: check
 
 bench: .venv/.installed
 	$(BIN)/python tests/benchmarks/evaluator.py
+	$(BIN)/python tests/benchmarks/export.py
+
+SECONDS ?= 60
+fuzz: .venv/.installed
+	@for target in config tokenizer-config safetensors index mask tsv csv jsonl states; do \
+		$(BIN)/python -m tests.fuzz.fuzz $$target --seconds $(SECONDS) || exit 1; \
+	done
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -52,13 +52,13 @@ def read_json(path: Path) -> Any:
     """Return the parsed file.
 
     Raises:
-        StateError: The file is missing or is not JSON.
+        StateError: The file is missing, or is no JSON that can be read.
     """
     try:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise StateError(f"No file {path}", remedy="check the path") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StateError(
             f"{path} is not valid JSON", actual=error, remedy="delete the file and run again"
         ) from None

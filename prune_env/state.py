@@ -90,7 +90,7 @@ class State:
                 evaluations=int(values["evaluations"]),
                 ended=str(values["ended"]),
             )
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise StateError(
                 "A value of the state is of the wrong kind",
                 actual=error,

@@ -23,7 +23,11 @@ def test_sha256_is_of_the_bytes(tmp_path: Path) -> None:
     assert sha256_of(tmp_path / "x").startswith("ba7816bf8f01cfea")
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"{", b"\xff", b"[" * 99_999, b"9" * 9999],
+    ids=lambda content: str(content)[:9],
+)
 def test_a_damaged_json_file_is_named(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "value.json"
     if content is not None:

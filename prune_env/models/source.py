@@ -87,7 +87,7 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
         content = json.loads(path.read_text("utf-8")) if size <= MAX_JSON_BYTES else None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, "a JSON object", error) from None
     if not isinstance(content, dict):
         raise _damaged(path, "a JSON object", f"{size} bytes of something else")

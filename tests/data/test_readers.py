@@ -366,3 +366,11 @@ def test_published_files_have_their_row_counts(
     assert data.counts["positive"] == positive
     assert data.texts.count("") == blank
     assert data.skipped == 0
+
+
+@pytest.mark.parametrize("cell", ["[" * 99_999, "9" * 9999], ids=["deep", "long"])
+def test_jsonl_that_exhausts_the_parser_names_its_row(cell: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"sentence": "a", "label": 1}\n{"sentence": "b", "label": ' + cell + "}\n")
+    with pytest.raises(DataError, match="2"):
+        read_table(path)

@@ -57,3 +57,9 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(ModelError, match="a file"):
         inspect_source(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("text", ["[" * 99_999, '{"a": ' + "9" * 9999 + "}"], ids=["deep", "long"])
+def test_json_that_exhausts_the_parser_is_damaged(text: str, folder: Path) -> None:
+    (folder / "config.json").write_text(text)
+    assert any("is damaged" in problem for problem in inspect_source(folder).problems)
