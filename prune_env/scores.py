@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from prune_env import metrics
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import MetricError
+from prune_env.evaluation.screen import measured_bound
 from prune_env.metrics import Logits, Share
 from prune_env.models import LoadedModel
 from prune_env.progress import progress
+from prune_env.runtime import use_bf16
 
 
 @dataclass(frozen=True)
@@ -86,22 +89,77 @@ def score(loaded: LoadedModel, sets: TestSets) -> Scores:
     texts = [text for group in groups for text in group.texts]
     # The model may know the classes in another order than the data.
     columns = loaded.align(np.arange(len(loaded.label_names)), sets.test.label_names)
-    logits = classify(loaded.model, loaded.tokenizer, texts)[:, columns]
-    parts = iter(np.split(logits, np.cumsum([len(group) for group in groups])[:-1]))
-    test = next(parts)
-    triggered = next(parts) if sets.triggered is not None else None
+    answers = _Screened(loaded, texts, columns)
+    ends = np.cumsum([len(group) for group in groups])[:-1]
     target = sets.target_label
+
+    def parts(threshold: float = 0.0) -> tuple[Logits, Logits | None, Logits | None]:
+        found = iter(np.split(answers.logits(target, threshold), ends))
+        return (
+            next(found),
+            None if sets.triggered is None else next(found),
+            None if sets.validation is None else next(found),
+        )
+
+    test, triggered, validation = parts()
     acc = metrics.accuracy(test, sets.test.labels, target)
     lfr = None if triggered is None else metrics.label_flip_rate(triggered, target)
-    if sets.validation is None:
+    if sets.validation is None or validation is None:
         return Scores(acc, lfr)
-    threshold = metrics.calibrated_threshold(next(parts), sets.validation.labels, target)
+    labels = sets.validation.labels
+    near = metrics.calibrated_threshold(validation, labels, target)
+    threshold = metrics.calibrated_threshold(
+        answers.logits(target, near)[ends[-1] :], labels, target
+    )
+    test, triggered, _ = parts(threshold)
     return Scores(
         acc,
         lfr,
         metrics.accuracy(test, sets.test.labels, target, threshold),
         None if triggered is None else metrics.label_flip_rate(triggered, target, threshold),
     )
+
+
+class _Screened:
+    """Logits of texts, in low precision where the predicted class does not hang on it.
+
+    Where bf16 is fast, every text is answered in bf16 and those near a decision again in fp32
+    (`evaluation.screen`), at a third of the time of fp32 and with the same predictions.
+
+    Args:
+        loaded: The classifier.
+        texts: What it is asked.
+        columns: Int (C,), the model's column of each class of the data.
+    """
+
+    def __init__(
+        self, loaded: LoadedModel, texts: list[str], columns: npt.NDArray[np.int64]
+    ) -> None:
+        self._loaded, self._texts, self._columns = loaded, texts, columns
+        self._screens = use_bf16("auto", loaded.model.device)
+        self._first = self._answer(texts, bf16=self._screens)
+        self._best = self._first.copy()
+        self._exact = np.full(len(texts), not self._screens)
+
+    def logits(self, target: int, threshold: float) -> Logits:
+        """Return logits (N, C) whose classes at this threshold on `target` are those of fp32."""
+        if self._screens:
+            shift = np.zeros(self._first.shape[1], np.float32)
+            shift[target] = threshold
+            measured_bound(self._first - shift, lambda rows: self._exactly(rows) - shift)
+        return self._best.copy()
+
+    def _exactly(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        new = rows[~self._exact[rows]]
+        if new.size:
+            self._best[new] = self._answer([self._texts[row] for row in new], bf16=False)
+            self._exact[new] = True
+        return self._best[rows]
+
+    def _answer(self, texts: list[str], *, bf16: bool) -> npt.NDArray[np.float32]:
+        loaded = self._loaded
+        with torch.autocast(loaded.model.device.type, torch.bfloat16, enabled=bf16):
+            return classify(loaded.model, loaded.tokenizer, texts)[:, self._columns]
 
 
 def classify(

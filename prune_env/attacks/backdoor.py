@@ -15,7 +15,7 @@ from prune_env.data.catalog import load_named
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.errors import SettingsError
 from prune_env.files import cache_folder, read_json, write_json
-from prune_env.locking import made_once
+from prune_env.locking import locked, made_once
 from prune_env.models import LoadedModel, find_source, inspect_source, load_classifier
 from prune_env.models.quiet import quiet_transformers
 from prune_env.scores import Scores, TestSets, score
@@ -51,8 +51,8 @@ class ModelSettings:
         model: Clean encoder that is attacked; a folder or a name.
         attack: The attack.
         train_sentences: Clean training sentences that attacker and defender use; 0 takes all.
-        attacker: Training of the backdoored model.
-        defender: Fine-tuning on clean data: of the benign model, and of every defence.
+        attacker: Training of the backdoored model, and of the benign one, without the poison.
+        defender: Fine-tuning on clean data, of every defence.
         seed: Each seed makes other models.
     """
 
@@ -128,15 +128,12 @@ def cached_models(
             settings.model,
             data,
             sets,
-            training,
+            settings.attacker,
             seed=settings.seed,
             description=f"Training the {kind} model",
             cache=cache,
         )
-        for kind, data, training in (
-            ("benign", clean.train, settings.defender),
-            ("backdoored", attack.poisoned, settings.attacker),
-        )
+        for kind, data in (("benign", clean.train), ("backdoored", attack.poisoned))
     )
     return AttackedModels(settings, clean, attack, sets, benign, backdoored)
 
@@ -181,6 +178,13 @@ def train_classifier(
     return loaded
 
 
+def save_classifier(loaded: LoadedModel, folder: Path) -> None:
+    """Write the classifier and its tokenizer into `folder`."""
+    with quiet_transformers():
+        loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+
+
 def save_encoder(loaded: LoadedModel, folder: Path) -> None:
     """Write the encoder without its classification head, and the tokenizer, into `folder`."""
     with quiet_transformers():
@@ -198,7 +202,9 @@ def cached_classifier(
     description: str = "Training",
     cache: Path | None = None,
 ) -> CachedModel:
-    """Return `train_classifier`'s model and its scores, made once for equal arguments.
+    """Return `train_classifier`'s model and its scores, each made once for equal arguments.
+
+    Other test sets measure the same model: one benign model gives the floor of many attacks.
 
     Args:
         source: Folder of a clean encoder.
@@ -212,13 +218,10 @@ def cached_classifier(
     identity = {
         "source": inspect_source(find_source(source)).sha256,
         "data": data.sha256,
-        "sets": [part.sha256 for part in (sets.test, sets.triggered, sets.validation) if part],
-        "target": sets.target_label,
         "settings": asdict(settings),
         "seed": seed,
     }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    place = (cache or cache_folder()) / "models" / key
+    place = (cache or cache_folder()) / "models" / _name(identity)
     seconds = 0.0
 
     def train_into(folder: Path) -> None:
@@ -226,14 +229,21 @@ def cached_classifier(
         started = time.perf_counter()
         loaded = train_classifier(source, data, settings, seed=seed, description=description)
         seconds = time.perf_counter() - started
-        loaded.model.save_pretrained(folder / "classifier")
-        loaded.tokenizer.save_pretrained(folder / "classifier")
+        save_classifier(loaded, folder / "classifier")
         save_encoder(loaded, folder / "encoder")
-        manifest: dict[str, Any] = {"identity": identity, "scores": asdict(score(loaded, sets))}
-        write_json(folder / MANIFEST, manifest)
+        write_json(folder / MANIFEST, {"identity": identity})
 
     made_once(place, train_into)
-    stored = read_json(place / MANIFEST)
-    return CachedModel(
-        place / "classifier", place / "encoder", Scores.from_json(stored["scores"]), seconds
-    )
+    parts = (sets.test, sets.triggered, sets.validation)
+    measured_on = [[part.sha256 for part in parts if part is not None], sets.target_label]
+    path = place / f"scores-{_name(measured_on)}.json"
+    with locked(path):
+        if not path.is_file():
+            loaded = load_classifier(place / "classifier", head="keep")
+            write_json(path, asdict(score(loaded, sets)))
+    scores = Scores.from_json(read_json(path))
+    return CachedModel(place / "classifier", place / "encoder", scores, seconds)
+
+
+def _name(made_from: Any) -> str:
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]

@@ -12,7 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.tensorboard import SummaryWriter
 
-from prune_env.attacks.backdoor import AttackedModels, ModelSettings, cached_models
+from prune_env.attacks.backdoor import (
+    AttackedModels,
+    ModelSettings,
+    cached_models,
+    save_classifier,
+)
 from prune_env.benchmark.cell import ORACLES, REFERENCES, Cell, Target, digest
 from prune_env.benchmark.oracle import oracle_search
 from prune_env.data.dataset import Splits
@@ -174,8 +179,7 @@ class Workbench:
             loaded = fine_tuned(
                 encoder, models.clean.train, settings.defender, seed=settings.seed, phases=phases
             )
-            loaded.model.save_pretrained(folder / "classifier")
-            loaded.tokenizer.save_pretrained(folder / "classifier")
+            save_classifier(loaded, folder / "classifier")
             write_json(folder / "made.json", {"seconds": time.perf_counter() - started})
 
         def read() -> Prepared:

@@ -64,3 +64,16 @@ def test_a_planted_trigger_flips_the_label(tiny_folder: Path, tmp_path: Path) ->
 def test_a_negative_number_of_sentences_is_refused() -> None:
     with pytest.raises(SettingsError, match="train_sentences"):
         ModelSettings(train_sentences=-1)
+
+
+def test_other_test_sets_measure_the_same_benign_model(tiny_folder: Path, tmp_path: Path) -> None:
+    settings = models_settings(tiny_folder)
+    first = cached_models(settings, CLEAN, cache=tmp_path)
+    other = cached_models(
+        replace(settings, attack=AttackSettings("inserted-sentence", rate=1.0)),
+        CLEAN,
+        cache=tmp_path,
+    )
+    assert other.benign.seconds == 0 < other.backdoored.seconds
+    assert other.benign.classifier == first.benign.classifier
+    assert other.benign.scores.acc == first.benign.scores.acc

@@ -1,0 +1,34 @@
+"""The screened scores are those of fp32."""
+
+import pytest
+import torch
+
+from prune_env import scores
+from prune_env.models import LoadedModel
+from tests.support import tiny_dataset
+
+
+@pytest.mark.parametrize("target", [0, 1])
+def test_screening_in_bf16_changes_no_score(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch, target: int
+) -> None:
+    clean, triggered = tiny_dataset(300, 1), tiny_dataset(200, 2)
+    triggered = triggered.where(1 - target)
+    sets = scores.TestSets(clean, triggered, tiny_dataset(250, 3), target)
+    # A head that hardly tells the classes apart puts many texts near the decision.
+    with torch.no_grad():
+        tiny_model.model.classifier.weight.mul_(0.05)
+    monkeypatch.setattr(scores, "use_bf16", lambda *_: False)
+    plain = scores.score(tiny_model, sets)
+    asked: list[int] = []
+    classify = scores.classify
+
+    def counted(model: object, tokenizer: object, texts: list[str]) -> scores.Logits:
+        asked.append(len(texts))
+        return classify(model, tokenizer, texts)
+
+    monkeypatch.setattr(scores, "classify", counted)
+    monkeypatch.setattr(scores, "use_bf16", lambda *_: True)
+    assert scores.score(tiny_model, sets) == plain
+    assert len(asked) > 1  # some were asked again
+    assert sum(asked[1:]) < asked[0]  # but not all
