@@ -19,7 +19,14 @@ from prune_env.models.heads import find_heads
 from prune_env.models.source import IMAGE_TYPES, architecture_of
 
 READY = ("ForSequenceClassification", "ForImageClassification")
-ENCODER = ("Model", "ForMaskedLM", "ForPreTraining", "ForCausalLM", "ForConditionalGeneration")
+ENCODER = (
+    "Model",
+    "ModelWithProjection",
+    "ForMaskedLM",
+    "ForPreTraining",
+    "ForCausalLM",
+    "ForConditionalGeneration",
+)
 """How the names of architectures end that hold a trained classifier, or only an encoder."""
 
 SPARE_KEYS = re.compile(

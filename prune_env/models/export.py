@@ -9,6 +9,7 @@ from typing import Any
 import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from prune_env.errors import ModelError, UnsupportedModelError
 from prune_env.files import new_folder, sha256_of, write_bytes, write_json
@@ -49,7 +50,7 @@ def save_sliced(
         OutputExistsError: The folder exists and is not empty.
         SettingsError: The mask does not fit the model.
         ModelError: The model holds NaN or Inf, or is sliced already.
-        UnsupportedModelError: The architecture cannot be sliced.
+        UnsupportedModelError: The sliced model computes something else.
     """
     with new_folder(Path(folder)) as temporary:
         write_sliced(loaded, mask, temporary, facts)
@@ -98,7 +99,7 @@ def write_sliced(
     Raises:
         SettingsError: The mask does not fit the model.
         ModelError: The model holds NaN or Inf, or is sliced already.
-        UnsupportedModelError: The architecture cannot be sliced.
+        UnsupportedModelError: The sliced model computes something else.
     """
     _check_whole(loaded)
     model = copy.deepcopy(loaded.model).eval()
@@ -116,7 +117,8 @@ def write_sliced(
             actual=actual.tolist(),
             remedy="save the model zeroed, and report this as an issue",
         )
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tied = tied_names(model)
+    tensors = {n: t.contiguous() for n, t in model.state_dict().items() if n not in tied}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
@@ -129,6 +131,20 @@ def write_sliced(
     }
     write_json(folder / MANIFEST, manifest)
     _finish(loaded, mask, folder, "sliced", facts)
+
+
+def tied_names(model: nn.Module) -> dict[str, str]:
+    """Return the weights that are another one under a second name, with that other's name.
+
+    T5 has one embedding under three names; a file holds it once.
+    """
+    first: dict[int, str] = {}
+    names = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        held = first.setdefault(id(tensor), name)
+        if held != name:
+            names[name] = held
+    return names
 
 
 def _check_whole(loaded: LoadedModel) -> None:

@@ -27,6 +27,8 @@ from prune_env.models.quiet import quiet_transformers
 from prune_env.models.source import find_problems, read_config, weight_files
 
 GET_AGAIN = "get the model again from its publisher"
+VISION_TOWER = "clip_vision_model"
+"""CLIP's vision tower alone, which becomes the encoder of a CLIP classifier."""
 SAVE_AGAIN = "save the whole model again with save_pretrained, pooler included"
 
 
@@ -114,6 +116,8 @@ def load_classifier(
     files = list_files(folder)
     config = build_config(folder)
     weights = load_weights(folder)
+    if read_config(folder / "config.json")["model_type"] == VISION_TOWER:
+        weights = {_key_in_clip(key): tensor for key, tensor in weights.items()}
     plan = plan_head(str(source), classifier_class(config), config, weights, head)
     names = settle_labels(str(source), config, plan, num_labels, label_names)
     tokenizer = load_processor(folder, config)
@@ -158,6 +162,12 @@ def build_config(folder: Path) -> PreTrainedConfig:
     """
     path = folder / "config.json"
     content = read_config(path)
+    if content["model_type"] == VISION_TOWER:
+        content = {
+            "model_type": "clip",
+            "architectures": content.get("architectures"),
+            "vision_config": content,
+        }
     what = f"{path} is not a valid {content['model_type']} configuration"
     with guarded(what, remedy=GET_AGAIN), quiet_transformers():
         config: PreTrainedConfig = CONFIG_MAPPING[content["model_type"]].from_dict(content)
@@ -166,6 +176,12 @@ def build_config(folder: Path) -> PreTrainedConfig:
     config.output_attentions = False
     config.output_hidden_states = False
     return config
+
+
+def _key_in_clip(key: str) -> str:
+    """Return the name in a CLIP model of a weight of its vision tower, saved alone."""
+    # Older releases of transformers wrote the prefix themselves.
+    return key if key.startswith(("vision_model.", "visual_projection.")) else f"vision_model.{key}"
 
 
 def load_weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -65,7 +65,7 @@ def write_onnx(
     Raises:
         ModelError: A package is missing.
         SettingsError: The mask does not fit the model.
-        UnsupportedModelError: The architecture cannot be sliced or exported, or onnxruntime
+        UnsupportedModelError: The architecture cannot be exported, or onnxruntime
             computes something else.
     """
     require_onnx()

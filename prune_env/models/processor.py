@@ -88,7 +88,7 @@ def fit_processor(source: str, model: PreTrainedModel, processor: Any) -> None:
     accepted = signature(model.forward).parameters
     processor.model_input_names = [name for name in processor.model_input_names if name in accepted]
     positions = getattr(model.config, "max_position_embeddings", None)
-    if model.config.model_type in ("mpnet", "roberta"):
+    if model.config.model_type in ("mpnet", "roberta", "xlm-roberta"):
         positions -= processor.pad_token_id + 1  # their first position follows the padding index
     longest = processor.model_max_length
     if type(longest) not in (int, float) or not longest > 2:

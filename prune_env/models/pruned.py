@@ -8,7 +8,7 @@ import torch
 from prune_env.errors import ModelError
 from prune_env.files import sha256_of
 from prune_env.models.classification import classifier_class, plan_head
-from prune_env.models.export import MANIFEST, SLICED_FORMAT, SLICED_VERSION
+from prune_env.models.export import MANIFEST, SLICED_FORMAT, SLICED_VERSION, tied_names
 from prune_env.models.guard import guarded
 from prune_env.models.heads import HeadMap, LayerHeads, find_heads
 from prune_env.models.inspection import identity, list_files
@@ -46,6 +46,7 @@ def load_pruned(folder: str | Path) -> LoadedModel:
         model = classifier_class(config)(config).float().eval()
     apply_cuts(model, _read_cuts(folder, manifest, find_heads(model)))
     with guarded(f"The weights in {folder} do not fit its manifest", remedy=EXPORT_AGAIN):
+        weights.update({name: weights[other] for name, other in tied_names(model).items()})
         model.load_state_dict(weights, strict=True)
     fit_processor(str(folder), model, processor)
     self_test(str(folder), model, processor)
@@ -65,7 +66,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     kind = manifest.get("format"), manifest.get("version")
     if kind != (SLICED_FORMAT, SLICED_VERSION):
         raise _damaged(folder, f"{SLICED_FORMAT} version {SLICED_VERSION}", kind)
-    digest = sha256_of(folder / "model.safetensors")
+    weights = folder / "model.safetensors"
+    digest = sha256_of(weights) if weights.is_file() else "no such file"
     if digest != manifest.get("weights_sha256"):
         raise _damaged(folder, f"weights with SHA-256 {manifest.get('weights_sha256')}", digest)
     return manifest

@@ -9,14 +9,13 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from prune_env.errors import UnsupportedModelError
 from prune_env.models.heads import HEAD_COUNTS, HeadMap, LayerHeads, find_heads
 from prune_env.models.masks import Mask, validate_mask
+from prune_env.models.position_bias import KeptBias
 from prune_env.models.zeroing import zero_heads
 
-UNSLICEABLE = frozenset({"mpnet", "t5"})
-"""Their layers share one table of position biases with an entry per head, so a head cannot leave
-one layer alone."""
+SHARED_BIASES = frozenset({"mpnet", "t5"})
+"""Their layers share one table of position biases with an entry per head."""
 
 POSITION_MAPS = ("pos_key_proj", "pos_query_proj")
 """DeBERTa's maps of relative positions, with rows per head as the key has."""
@@ -65,7 +64,6 @@ def slice_heads(model: nn.Module, mask: npt.ArrayLike) -> tuple[LayerCut, ...]:
 
     Raises:
         SettingsError: The mask does not fit the model.
-        UnsupportedModelError: The architecture cannot lose a head in one layer alone.
     """
     cuts = plan_cuts(find_heads(model), mask)
     zero_heads(model, mask)
@@ -79,20 +77,12 @@ def apply_cuts(model: nn.Module, cuts: Sequence[LayerCut]) -> None:
     Args:
         model: A transformers model with all its heads.
         cuts: One entry per attention module, of heads that exist.
-
-    Raises:
-        UnsupportedModelError: The architecture cannot lose a head in one layer alone.
     """
-    model_type = str(getattr(getattr(model, "config", None), "model_type", "unknown"))
-    if model_type in UNSLICEABLE:
-        raise UnsupportedModelError(
-            f"Heads cannot be cut out of a model of type {model_type}: all its layers share one "
-            "table of position biases per head",
-            expected="a type without such a table",
-            remedy="save the model zeroed",
-        )
+    model_type = getattr(getattr(model, "config", None), "model_type", None)
     for layer, cut in zip(find_heads(model).layers, cuts, strict=True):
         _cut_layer(layer, cut)
+        if model_type in SHARED_BIASES:
+            KeptBias(cut.heads).attach(layer.attention)
 
 
 def _plan_layer(layer: LayerHeads, kept: Mask) -> LayerCut:

@@ -13,9 +13,9 @@ from prune_env.errors import ModelError, UnsafeModelError, UnsupportedModelError
 
 TEXT_TYPES = frozenset(
     "albert bert deberta-v2 distilbert electra gemma gemma2 gemma3_text gpt2 llama mistral"
-    " modernbert mpnet qwen2 qwen3 roberta t5".split()
+    " modernbert mpnet qwen2 qwen3 roberta t5 xlm-roberta".split()
 )
-IMAGE_TYPES = frozenset({"clip", "vit"})
+IMAGE_TYPES = frozenset({"clip", "clip_vision_model", "vit"})
 """`model_type` values of config.json that may be loaded."""
 
 FORBIDDEN_KEYS = ("auto_map", "trust_remote_code", "quantization_config", "transformers_weights")
@@ -222,6 +222,12 @@ def _unsupported(folder: Path, config: dict[str, Any]) -> Iterator[ModelError]:
             f"{path} has the model type '{model_type}'",
             expected=f"one of {', '.join(sorted(TEXT_TYPES | IMAGE_TYPES))}",
             remedy="use a model of a supported type",
+        )
+    if architecture_of(config) == "T5EncoderModel":
+        yield UnsupportedModelError(
+            f"{path} describes a T5 encoder alone, for which transformers has no classifier",
+            expected="T5 with its decoder, such as T5ForConditionalGeneration",
+            remedy="use the whole model: heads of its encoder are pruned",
         )
     for name, key, item in _entries(config):
         if COUNTED.search(key) and type(item) is int and not 0 <= item <= MAX_COUNT:

@@ -5,30 +5,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prune_env.errors import SettingsError
-from prune_env.models import LoadedModel, Mask, find_source, write_sliced, write_zeroed
+from prune_env.models import LoadedModel, Mask, write_sliced, write_zeroed
 from prune_env.models.onnx import require_onnx, write_onnx
-from prune_env.models.slicing import UNSLICEABLE
-from prune_env.models.source import read_config
 from prune_env.purification.ensemble import write_ensemble
 
 Export = Literal["zeroed", "sliced"]
 
 
-def check_export(
-    source: str | Path, export: Export, *, onnx: bool = False, members: int = 1, **load: Any
-) -> None:
+def check_export(export: Export, *, onnx: bool = False, members: int = 1) -> None:
     """Raise if the purified model could not be written in the end, before hours are spent on it.
 
     Args:
-        source: The suspicious model.
         export: Form of the weights.
         onnx: Whether `model.onnx` is wanted too.
         members: Models of the ensemble; 1 = none.
-        **load: Arguments of `load_classifier`, of which those of `find_source` are read.
 
     Raises:
-        SettingsError: The form is unknown, or does not go with this model.
-        ModelError: The source has no config.json, or a package that writes ONNX is missing.
+        SettingsError: The form is unknown, or does not go with an ensemble.
+        ModelError: A package that writes ONNX is missing.
     """
     if export not in ("zeroed", "sliced"):
         raise SettingsError("export is unknown", expected="zeroed or sliced", actual=export)
@@ -41,16 +35,6 @@ def check_export(
         )
     if onnx:
         require_onnx()
-    if export == "sliced":
-        place = {name: load[name] for name in ("allow_download", "revision") if name in load}
-        folder = find_source(source, **place)
-        model_type = read_config(folder / "config.json").get("model_type")
-        if model_type in UNSLICEABLE:
-            raise SettingsError(
-                f"Heads cannot be cut out of a model of type {model_type}",
-                expected="export zeroed",
-                actual="export sliced",
-            )
 
 
 def write_purified(

@@ -73,7 +73,7 @@ def purify(
     register_policies()
     recipe = Recipe() if mask is not None else recipe_of(policy, searching.variant)
     check_healing(protocol, healing)
-    check_export(source, export, onnx=onnx, members=recipe.members, **load)
+    check_export(export, onnx=onnx, members=recipe.members)
     if mask is not None:
         read_json(mask)  # a wrong file is answered before minutes of training
     with new_folder(out) as folder, SummaryWriter(folder / "tensorboard") as writer:

@@ -303,17 +303,6 @@ def test_the_onnx_file_answers_as_the_exported_model(
     torch.testing.assert_close(torch.from_numpy(answer), expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("model_type", ["mpnet", "t5"])
-def test_an_impossible_export_is_refused_before_any_training(
-    model_type: str, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    model = write_tiny(model_type, tmp_path / "model")
-    arguments = ["--data", clean, "--out", tmp_path / "out", "--export", "sliced"]
-    assert run("purify", model, *arguments) == 2
-    assert "zeroed" in capsys.readouterr().err
-    assert folders_in(tmp_path) == ["model"]
-
-
 def test_an_ensemble_is_not_sliced(
     tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -6,22 +6,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     PreTrainedModel,
 )
 
+from prune_env.errors import UnsupportedModelError
 from prune_env.models import (
     HeadGates,
     LoadedModel,
     check_gates,
     find_heads,
+    inspect_source,
     load_classifier,
     load_mask,
     save_zeroed,
     zero_heads,
 )
+from prune_env.models.loading import VISION_TOWER
 from prune_env.models.quiet import quiet_transformers
 from prune_env.models.source import IMAGE_TYPES, TEXT_TYPES
 from tests.models.tiny import SIZES, tiny_classifier, tiny_inputs, write_tiny
@@ -49,7 +54,8 @@ def some_masks(shape: tuple[int, int]) -> np.ndarray:
 
 
 def test_every_supported_type_is_tested() -> None:
-    assert set(SIZES) == TEXT_TYPES | IMAGE_TYPES
+    # The vision tower of CLIP alone is another file of the same model; see below.
+    assert {*SIZES, VISION_TOWER} == TEXT_TYPES | IMAGE_TYPES
 
 
 def test_heads_are_found(loaded: LoadedModel) -> None:
@@ -175,7 +181,7 @@ def test_save_and_load(model_type: str, tmp_path: Path) -> None:
     assert np.array_equal(load_mask(tmp_path / "purified" / "mask.json"), mask)
 
 
-# transformers saves CLIP's vision tower alone under another model type.
+# CLIP's classifier has no base model of another class; see the next test.
 @pytest.mark.parametrize("model_type", sorted(SIZES.keys() - {"clip"}))
 def test_encoder_gets_a_new_head(model_type: str, tmp_path: Path) -> None:
     ready = tiny_classifier(model_type)
@@ -192,6 +198,44 @@ def test_encoder_gets_a_new_head(model_type: str, tmp_path: Path) -> None:
     assert not torch.equal(logits(loaded.model, batch), logits(other.model, batch))
     first, second = find_heads(loaded.model).layers[0], find_heads(ready.model).layers[0]
     assert torch.equal(first.key.weight(), second.key.weight())
+
+
+@pytest.mark.parametrize(
+    "saved_as", ["CLIPModel", "CLIPVisionModel", "CLIPVisionModelWithProjection", "old"]
+)
+def test_clips_vision_tower_gets_a_new_head(saved_as: str, tmp_path: Path) -> None:
+    ready = tiny_classifier("clip")
+    config = ready.model.config if saved_as == "CLIPModel" else ready.model.config.vision_config
+    name = "CLIPVisionModel" if saved_as == "old" else saved_as
+    with quiet_transformers():
+        whole = getattr(transformers, name)(config).eval()
+        whole.save_pretrained(tmp_path)
+        ready.tokenizer.save_pretrained(tmp_path)
+    if saved_as == "old":  # transformers 4 kept the tower under its own name
+        path = tmp_path / "model.safetensors"
+        save_file({f"vision_model.{key}": value for key, value in load_file(path).items()}, path)
+    loaded = load_classifier(tmp_path, num_labels=3)
+    batch = tiny_inputs(loaded)
+    tower = whole if name == "CLIPVisionModel" else whole.vision_model
+    with torch.no_grad():
+        expected, actual = (
+            m(**batch).last_hidden_state for m in (tower, loaded.model.vision_model)
+        )
+    assert loaded.new_head
+    assert logits(loaded.model, batch).shape == (3, 3)
+    assert torch.equal(expected, actual)
+    report = inspect_source(tmp_path)
+    assert (report.problems, report.shape) == ((), (2, 4))
+
+
+def test_a_t5_encoder_alone_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    ready = tiny_classifier("t5")
+    with quiet_transformers():
+        transformers.T5EncoderModel(ready.model.config).save_pretrained(tmp_path)
+        ready.tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModelError, match="whole model"):
+        load_classifier(tmp_path)
+    assert len(inspect_source(tmp_path).problems) == 1
 
 
 NAMES = ("negative", "positive")

@@ -8,7 +8,6 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from prune_env.errors import UnsupportedModelError
 from prune_env.models import (
     HeadGates,
     LoadedModel,
@@ -17,7 +16,7 @@ from prune_env.models import (
     slice_heads,
     zero_heads,
 )
-from prune_env.models.slicing import UNSLICEABLE, LayerCut, plan_cuts
+from prune_env.models.slicing import SHARED_BIASES, LayerCut, plan_cuts
 from tests.models.tiny import SIZES, tiny_classifier, tiny_inputs
 
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
@@ -40,7 +39,7 @@ def masks_of(shape: tuple[int, int]) -> list[np.ndarray]:
     return [*masks, emptied, single]
 
 
-@pytest.mark.parametrize("model_type", sorted(SIZES.keys() - UNSLICEABLE))
+@pytest.mark.parametrize("model_type", sorted(SIZES))
 def test_sliced_equals_gated(model_type: str) -> None:
     loaded = tiny_classifier(model_type)
     size = sum(parameter.numel() for parameter in loaded.model.parameters())
@@ -56,12 +55,20 @@ def test_sliced_equals_gated(model_type: str) -> None:
         assert [layer.kv_heads for layer in found.layers] == [len(cut.kv_heads) for cut in cuts]
 
 
-@pytest.mark.parametrize("model_type", sorted(UNSLICEABLE))
-def test_shared_position_biases_are_refused(model_type: str) -> None:
+@pytest.mark.parametrize("model_type", sorted(SHARED_BIASES))
+def test_layers_that_share_position_biases_may_keep_different_heads(model_type: str) -> None:
+    """The table stays whole; copies keep their own way to it; a second cut goes by what is left."""
     loaded = tiny_classifier(model_type)
-    mask = np.array([[True, True, False, True], [True] * 4])
-    with pytest.raises(UnsupportedModelError, match="position biases"):
-        slice_heads(loaded.model, mask)
+    mask = np.array([[False, True, False, True], [True, False, True, True]])
+    expected = gated(loaded, mask)
+    both = gated(loaded, np.array([[False, True, False, False], [True, False, False, True]]))
+    slice_heads(loaded.model, mask)
+    twin = copy.deepcopy(loaded.model)
+    slice_heads(twin, [[True, False, False], [True, False, True]])
+    with torch.no_grad():
+        batch = tiny_inputs(loaded)
+        torch.testing.assert_close(loaded.model(**batch).logits, expected, **EXACT)
+        torch.testing.assert_close(twin(**batch).logits, both, **EXACT)
 
 
 def test_deberta_position_maps_are_cut_too() -> None:

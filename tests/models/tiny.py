@@ -91,6 +91,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "initializer_factor": 1.0,
         "decoder_start_token_id": 0,
     },
+    "xlm-roberta": _COMMON,
     "clip": {"vision_config": _VISION},
     "vit": _VISION,
 }

@@ -9,7 +9,6 @@ import torch
 import prune_env
 from prune_env.evaluation import MaskEvaluator, ReferenceEvaluator
 from prune_env.models import HeadGates, LoadedModel, load_classifier, load_mask
-from prune_env.models.slicing import UNSLICEABLE
 from prune_env.models.source import TEXT_TYPES
 from prune_env.settings import SearchSettings
 from tests.evaluation.support import assert_same_answers, random_masks
@@ -41,10 +40,9 @@ def test_the_fast_evaluator_equals_the_reference(model_type: str, tmp_path: Path
 def test_a_purify_run(model_type: str, tmp_path: Path) -> None:
     source = write_tiny(model_type, tmp_path / "model")
     out = tmp_path / "out"
-    form = "zeroed" if model_type in UNSLICEABLE else "sliced"
     train, validation = tiny_dataset(32), tiny_dataset(24, seed=1)
     report = prune_env.purify(
-        source, train, validation, out, export=form, policy="magnitude", search_settings=SEARCH
+        source, train, validation, out, export="sliced", policy="magnitude", search_settings=SEARCH
     )
     result = report["result"]
     mask = load_mask(out / "mask.json")
@@ -57,8 +55,7 @@ def test_a_purify_run(model_type: str, tmp_path: Path) -> None:
     with HeadGates(original.model) as gates:
         gates.set(mask)
         expected = logits(original)
-    load = load_classifier if form == "zeroed" else prune_env.load_pruned
-    torch.testing.assert_close(logits(load(out)), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits(prune_env.load_pruned(out)), expected, rtol=0, atol=1e-5)
     assert np.isclose(
         result["validation_accuracy_purified"], result["validation_accuracy_under_mask"]
     )
