@@ -6,7 +6,8 @@ is written last, so a checkpoint exists from the moment when it is whole. The ne
 """
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +23,7 @@ from prune_env.files import read_json, sha256_of, write_bytes, write_json
 
 FORMAT = 1
 KEPT = 2
+SAVE_SECONDS = 60.0
 _NAME = re.compile(r"\d{12}\.json")
 
 Tensors = Mapping[str, npt.NDArray[Any]]
@@ -43,6 +45,42 @@ class Checkpoint:
     spec: dict[str, Any]
     tensors: Tensors
 
+    @property
+    def packed(self) -> bytes:
+        """The tensors as the bytes of a safetensors file."""
+        return save({name: np.array(value, order="C") for name, value in self.tensors.items()})
+
+    @property
+    def tensors_sha256(self) -> str:
+        """SHA-256 of `packed`."""
+        return sha256(self.packed).hexdigest()
+
+
+class SaveTimes:
+    """Says when to save: after so many steps, or after a minute where steps are slow.
+
+    Saving changes nothing in the training, so the clock may decide.
+
+    Args:
+        every: Steps between two saves.
+        steps: Steps taken so far.
+        clock: Seconds.
+    """
+
+    def __init__(self, every: int, steps: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every = every
+        self._clock = clock
+        self._last = steps, clock()
+
+    def __call__(self, steps: int) -> bool:
+        """Return whether to save now, which the caller then does."""
+        last_steps, last_time = self._last
+        now = self._clock()
+        due = steps >= last_steps + self._every or now >= last_time + SAVE_SECONDS
+        if due:
+            self._last = steps, now
+        return due
+
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Add a checkpoint and drop all but the newest two.
@@ -59,7 +97,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """
     folder = Path(folder)
     path = folder / f"{checkpoint.step:012d}.safetensors"
-    data = save({name: np.array(value, order="C") for name, value in checkpoint.tensors.items()})
+    data = checkpoint.packed
     digest = sha256(data).hexdigest()
     write_bytes(path, data)
     if sha256_of(path) != digest:
@@ -93,7 +131,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             f"{folder} is not an agent's folder",
             expected="a folder with safetensors and JSON; archives that hold pickled fields, such"
             " as the zip files of Stable-Baselines3, are never opened",
-            remedy="train the agent here, or save it with prune_env.agents.sb3.save_agent",
+            remedy="train the agent with `prune-env train`",
         )
     faults = []
     for path in _newest_first(folder):
@@ -105,7 +143,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         f"No usable agent in {folder}",
         expected="a checkpoint: <steps>.json with <steps>.safetensors",
         actual="; ".join(faults) or "no such file",
-        remedy="give the folder that `prune-env train` wrote",
+        remedy="give the folder `best` or `agent` of what `prune-env train` wrote",
     )
 
 

@@ -10,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.agents.action_values import ActionValues
-from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from prune_env.agents.checkpoint import Checkpoint, SaveTimes, read_checkpoint, write_checkpoint
 from prune_env.agents.epsilon_greedy_settings import EpsilonGreedySettings
 from prune_env.agents.features import BoolArray, FloatArray, as_batch, legal_actions
-from prune_env.agents.record import Budget, EpisodeCallback, Record, sum_terms
-from prune_env.agents.released import ReleasedRule
+from prune_env.agents.record import Budget, EpisodeCallback, Record, asked_masks, sum_terms
+from prune_env.agents.released import VARIANCES, ReleasedRule
 from prune_env.errors import SettingsError, StateError
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.policy import Observation
+from prune_env.recipe import Recipe
 
 ALGORITHM = "epsilon-greedy"
 
@@ -66,6 +67,8 @@ class EpsilonGreedy:
         self.epsilon = self.settings.epsilon_start
         self._rng = np.random.default_rng(seed)
         self._released = ReleasedRule(self.metrics, self._rng) if variant == "released" else None
+        self._budget: Budget | None = None
+        self._asked: dict[str, npt.NDArray[Any]] = {}
         self._values = ActionValues(
             len(self.metrics), self.settings.hidden, self.settings.memory, self._rng
         )
@@ -79,6 +82,28 @@ class EpsilonGreedy:
     def best_return(self) -> float:
         """The total reward of the best episode; -inf before the first."""
         return self.record.best_return
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The settings as plain values."""
+        return asdict(self.settings)
+
+    @classmethod
+    def recipe(cls, variant: str = "paper") -> Recipe:
+        """Return how the agent is run from end to end; see `prune_env.recipe`.
+
+        Raises:
+            SettingsError: The variant does not exist.
+        """
+        if variant == "paper":
+            return Recipe()
+        if variant != "released":
+            raise SettingsError(
+                "EpsilonGreedy has no variant of this name",
+                expected="paper or released",
+                actual=variant,
+            )
+        return Recipe(metrics=VARIANCES[:1], prune_step=10, backtrack=False)
 
     @classmethod
     def for_env(
@@ -157,11 +182,12 @@ class EpsilonGreedy:
         Args:
             env: A single head-pruning environment.
             total_steps: Environment steps; the episode in which they run out is finished.
-            max_evaluations: Masks that the environment's evaluator may compute during this call;
-                the episode in which they run out is cut short.
+            max_evaluations: Masks that the environment's evaluators may compute during this call;
+                the episode in which they run out is cut short. An agent that was loaded goes on
+                with the count that it was saved with, if they are `CountingEvaluator`s.
             callback: Called after each episode; returning False ends the learning.
             save_to: The agent's own folder; it is saved there at the end, and on the way.
-            save_every: Steps between two saves.
+            save_every: Steps between two saves at most; see `SaveTimes`.
             stop_requested: Asked after each episode; True ends the learning.
 
         Raises:
@@ -169,8 +195,9 @@ class EpsilonGreedy:
         """
         if self._released is not None:
             raise SettingsError("The released loop learns nothing", remedy="only call predict")
-        budget = Budget(env.get_wrapper_attr("evaluator"), max_evaluations)
-        record, saved_at = self.record, self.record.steps
+        budget = Budget(env.get_wrapper_attr("core").pool, max_evaluations, self._asked)
+        self._budget, self._asked = budget, {}
+        record, due = self.record, SaveTimes(save_every, self.record.steps)
         while record.steps < total_steps and budget.share_spent < 1:
             features, rewards, values = [], [], []
             terms: dict[str, float] = {}
@@ -203,9 +230,8 @@ class EpsilonGreedy:
             figures = {"train/epsilon": self.epsilon, "train/loss": loss}
             report = record.add(length=len(rewards), reward_terms=terms, info=info, figures=figures)
             go_on = callback is None or callback(report) is not False
-            if save_to is not None and record.steps >= saved_at + save_every:
+            if save_to is not None and due(record.steps):
                 self.save(save_to)
-                saved_at = record.steps
             if not go_on or stop_requested():
                 break
         if save_to is not None:
@@ -221,13 +247,15 @@ class EpsilonGreedy:
         """
         spec = {
             "metrics": list(self.metrics),
-            "settings": asdict(self.settings),
+            "settings": self.hyperparameters,
             "variant": self.variant,
             "epsilon": self.epsilon,
             "record": self.record.state(),
             "random_state": self._rng.bit_generator.state,
         }
         tensors = self._values.state(memory=not weights_only)
+        if self._budget is not None and not weights_only:
+            tensors |= self._budget.state()
         checkpoint = Checkpoint(ALGORITHM, self.record.steps, spec, tensors)
         write_checkpoint(Path(folder), checkpoint)
 
@@ -253,6 +281,7 @@ class EpsilonGreedy:
         agent.epsilon = spec["epsilon"]
         agent._rng.bit_generator.state = spec["random_state"]
         agent._values.restore(dict(checkpoint.tensors))
+        agent._asked = asked_masks(checkpoint.tensors)
         return agent
 
     def _explore(self, actions: npt.NDArray[np.int64], legal: BoolArray) -> npt.NDArray[np.int64]:

@@ -5,8 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from prune_env.agents.features import BoolArray
+from prune_env.counting import CountingEvaluator
+from prune_env.pool import Pool
+
+Array = npt.NDArray[Any]
+ASKED = "asked."
+"""What the names of counted masks begin with in a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -114,21 +121,49 @@ def sum_terms(total: dict[str, float], info: Mapping[str, Any]) -> None:
 
 
 class Budget:
-    """Follows the masks that an evaluator computes from now on.
+    """Follows the masks that the evaluators of an environment compute from now on.
 
     Args:
-        evaluator: Who counts them, in `evaluations`.
+        pool: The models that are played; their evaluators count, in `evaluations`.
         evaluations: Masks that may be computed; None for no limit.
+        saved: What `state` returned, to go on from there; this takes `CountingEvaluator`s.
     """
 
-    def __init__(self, evaluator: Any, evaluations: int | None) -> None:
-        self._evaluator = evaluator
+    def __init__(
+        self, pool: Pool, evaluations: int | None, saved: Mapping[str, Array] | None = None
+    ) -> None:
+        self._evaluators = [board.subject.evaluator for board in pool.boards]
         self._evaluations = evaluations
-        self._before = evaluator.evaluations
+        self._before = self._count()
+        for name, counter in self._counters().items():
+            if saved and name in saved:
+                counter.restore(saved[name])
+
+    @property
+    def spent(self) -> int:
+        """Masks computed."""
+        return self._count() - self._before
 
     @property
     def share_spent(self) -> float:
         """0 to 1, or a little more; always 0 without a limit."""
-        if self._evaluations is None:
-            return 0.0
-        return float((self._evaluator.evaluations - self._before) / self._evaluations)
+        return 0.0 if self._evaluations is None else self.spent / self._evaluations
+
+    def state(self) -> dict[str, Array]:
+        """Return the masks that were counted, by model; nothing where only a number is known."""
+        return {name: counter.save() for name, counter in self._counters().items()}
+
+    def _counters(self) -> dict[str, CountingEvaluator]:
+        return {
+            f"{ASKED}{index}": evaluator
+            for index, evaluator in enumerate(self._evaluators)
+            if isinstance(evaluator, CountingEvaluator)
+        }
+
+    def _count(self) -> int:
+        return sum(evaluator.evaluations for evaluator in self._evaluators)
+
+
+def asked_masks(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Return what `Budget.state` put into a checkpoint."""
+    return {name: array for name, array in tensors.items() if name.startswith(ASKED)}

@@ -52,5 +52,15 @@ class CountingEvaluator:
         self._count(masks)
         return self._evaluator.accuracy(masks)
 
+    def save(self) -> npt.NDArray[np.uint8]:
+        """Return the masks counted so far, uint8 (N, ceil(L * H / 8)), eight heads a byte."""
+        masks = np.array([np.frombuffer(key, np.bool_) for key in sorted(self._asked)], np.bool_)
+        return np.packbits(masks.reshape(len(masks), self.shape[0] * self.shape[1]), axis=1)
+
+    def restore(self, saved: npt.NDArray[np.uint8]) -> None:
+        """Go on counting from what `save` returned."""
+        masks = np.unpackbits(saved, axis=1, count=self.shape[0] * self.shape[1])
+        self._asked = {mask.astype(np.bool_).tobytes() for mask in masks}
+
     def _count(self, masks: Masks) -> None:
         self._asked.update(mask.tobytes() for mask in np.asarray(masks, np.bool_))

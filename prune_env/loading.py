@@ -190,6 +190,7 @@ def _load(model: str, data: str, metrics: tuple[str, ...], stamp: object) -> Sub
         importance=importance,
         metrics=metrics,
         rewritten=texts.rewritten,
+        part=texts.part,
         origin=(find_subject, (model, data, metrics)),
     )
 
@@ -224,6 +225,24 @@ class _Texts:
         )
         evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, validation, max_length=MAX_LENGTH)
         return _Texts(loaded, train, validation, evaluator)
+
+    @lru_cache(maxsize=8)  # noqa: B019 - a classifier is kept as long as the process, by `load`
+    def part(self, sentences: int) -> "_Texts":
+        """Return the same classifier on a fixed, stratified part of the validation texts."""
+        from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
+
+        rows = len(self.validation)
+        if not 0 < sentences < rows:
+            raise SettingsError(
+                "No such part of the validation sentences",
+                expected=f"1 to {rows - 1} of {rows}",
+                actual=sentences,
+            )
+        _, part = self.validation.split(sentences / rows, seed=0)
+        evaluator = MaskEvaluator(
+            self.loaded.model, self.loaded.tokenizer, part, max_length=MAX_LENGTH
+        )
+        return replace(self, validation=part, evaluator=evaluator)
 
     @lru_cache(maxsize=8)  # noqa: B019 - a classifier is kept as long as the process, by `load`
     def rewritten(self, rewrite: Rewrite) -> "Evaluator":

@@ -1,6 +1,7 @@
 """What a policy is: anything that answers `predict`, whether it learned or not."""
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -45,6 +46,27 @@ class Policy(Protocol):
 
 POLICIES: Registry[Any] = Registry("policy")
 """Policy classes or factories by name; `prune_env.agents` and `prune_env.baselines` fill it."""
+
+
+def find_policy(policy: str) -> Any:
+    """Return what makes a policy: the class of a name, or the trained agent of a folder.
+
+    Args:
+        policy: A name in `POLICIES`, or a folder that `prune-env train` wrote (`best` or `agent`
+            of a run).
+
+    Returns:
+        Something with `for_env(env, seed=...)`, which returns a `Policy`.
+
+    Raises:
+        UnknownNameError: No policy has this name, and there is no such folder.
+        StateError: The folder holds no agent.
+    """
+    if policy in POLICIES or not Path(policy).exists():
+        return POLICIES[policy]
+    from prune_env.agents.trained import TrainedPolicy  # noqa: PLC0415 - imports the agents
+
+    return TrainedPolicy(Path(policy))
 
 
 def register_policies() -> None:

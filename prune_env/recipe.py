@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from prune_env.errors import SettingsError
-from prune_env.policy import POLICIES
+from prune_env.policy import find_policy
 from prune_env.registry import Registry
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Recipe:
         metrics: Importance metrics that the observation must hold.
         tau: Accuracy threshold that the strategy insists on; None takes the caller's. 0 = no check.
         prune_step: Heads pruned between two checks; None takes the caller's.
+        backtrack: Whether a group that broke tau is restored head by head, or else all at once.
         search: Fine-tunings of the suspicious encoder before the mask is searched.
         final: Fine-tunings once the mask is on: of the encoder again (`refinetune`) or as healing
             (`direct`).
@@ -105,6 +106,7 @@ class Recipe:
     metrics: tuple[str, ...] = ()
     tau: float | None = None
     prune_step: int | None = None
+    backtrack: bool = True
     search: tuple[Phase, ...] = (Phase(),)
     final: tuple[Phase, ...] = (Phase(),)
     members: int = 1
@@ -112,13 +114,17 @@ class Recipe:
 
 
 def recipe_of(policy: str, variant: str = "paper") -> Recipe:
-    """Return the recipe of a registered policy; one that has none asks for nothing special.
+    """Return the recipe of a policy; one that has none asks for nothing special.
+
+    Args:
+        policy: A name, or the folder of a trained agent, as `find_policy` takes it.
+        variant: `paper` or `released`.
 
     Raises:
         UnknownNameError: No policy has this name.
         SettingsError: The policy has no such variant.
     """
-    maker = POLICIES[policy]
+    maker = find_policy(policy)
     return maker.recipe(variant) if hasattr(maker, "recipe") else Recipe()
 
 

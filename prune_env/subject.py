@@ -1,8 +1,8 @@
 """What an episode prunes: one suspicious model, with all that the environment needs of it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,20 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.bool_]
 Rewrite = Callable[[str], str]
+
+
+class Texts(Protocol):
+    """Validation sentences with the model that judges them."""
+
+    @property
+    def evaluator(self) -> "Evaluator":
+        """Accuracy under a mask on the sentences."""
+        ...
+
+    def rewritten(self, rewrite: Rewrite) -> "Evaluator":
+        """Return the same on the sentences, each passed through a rewrite."""
+        ...
+
 
 SCALE_LIMIT = 10.0
 """Standardised importance is clipped to [-SCALE_LIMIT, SCALE_LIMIT]."""
@@ -33,6 +47,7 @@ class Subject:
         name: How messages, pools and states call the model.
         rewritten: Makes an evaluator of the same model on the same texts, each passed through
             a rewrite; None where the subject holds no texts.
+        part: Finds the same model on a fixed, stratified part of the texts, of so many sentences.
         origin: Function and arguments that make this subject again in another process.
 
     Raises:
@@ -44,6 +59,7 @@ class Subject:
     metrics: tuple[str, ...]
     name: str = "model"
     rewritten: Callable[[Rewrite], "Evaluator"] | None = None
+    part: "Callable[[int], Texts] | None" = None
     origin: tuple[Callable[..., "Subject"], tuple[Any, ...]] | None = field(
         default=None, repr=False
     )
@@ -82,6 +98,24 @@ class Subject:
         """Layers and heads (L, H)."""
         return self.evaluator.shape
 
+    def on_part(self, sentences: int) -> "Subject":
+        """Return this model judged on a fixed, stratified part of its validation sentences.
+
+        Cheaper, and less exact: meant for training. The importance of the heads stays the same.
+
+        Raises:
+            SettingsError: The subject holds no texts, or not more than that.
+        """
+        if self.part is None:
+            raise SettingsError(
+                f"{self.name} holds no texts of which a part could be taken",
+                remedy="train on all of it",
+            )
+        texts = self.part(sentences)
+        return replace(
+            self, evaluator=texts.evaluator, rewritten=texts.rewritten, part=None, origin=None
+        )
+
     def scaled_importance(self) -> npt.NDArray[np.float32]:
         """Return the importance as observations show it, float32 (L, H, M).
 
@@ -115,6 +149,7 @@ class Subject:
             self.metrics,
             self.name,
             self.rewritten,
+            self.part,
         )
 
 

@@ -12,7 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from prune_env.agents.features import as_batch
-from prune_env.agents.record import Budget, EpisodeCallback, Record
+from prune_env.agents.record import Budget, EpisodeCallback, Record, asked_masks
 from prune_env.agents.sb3.hyperparameters import build_arguments, load_hyperparameters
 from prune_env.agents.sb3.network import SetNetwork
 from prune_env.agents.sb3.training_state import read_state, write_state
@@ -20,6 +20,7 @@ from prune_env.agents.sb3.vec_env import PruneVecEnv
 from prune_env.agents.sb3.watcher import Watcher
 from prune_env.errors import SettingsError, StateError
 from prune_env.importance import DEFAULT_METRICS
+from prune_env.recipe import Recipe
 
 
 class SB3Agent:
@@ -62,9 +63,24 @@ class SB3Agent:
         self._model: BaseAlgorithm | None = None
         self._env: gym.Env[Any, Any] | PruneVecEnv | None = None
         self._loaded: Checkpoint | None = None
+        self._budget: Budget | None = None
+        self._asked: dict[str, npt.NDArray[Any]] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = SetNetwork(len(self.metrics), self.hyperparameters["width"])
+
+    @classmethod
+    def recipe(cls, variant: str = "paper") -> Recipe:
+        """Return how the agent is run from end to end; see `prune_env.recipe`.
+
+        Raises:
+            SettingsError: Another variant than `paper`: the published code knows no such agent.
+        """
+        if variant != "paper":
+            raise SettingsError(
+                f"{cls.__name__} has no variant '{variant}'", expected="paper", actual=variant
+            )
+        return Recipe()
 
     @classmethod
     def for_env(cls, env: gym.Env[Any, Any] | PruneVecEnv, *, seed: int = 0, **kwargs: Any) -> Self:
@@ -135,17 +151,20 @@ class SB3Agent:
             env: A single head-pruning environment, of which `num_envs` copies are played on the
                 same model; or a `VecEnv`.
             total_steps: Environment steps; the last rollout may go beyond.
-            max_evaluations: Masks that the environment's evaluator may compute during this call.
+            max_evaluations: Masks that the environment's evaluators may compute during this call.
+                An agent that was loaded goes on with the count that it was saved with, if they
+                are `CountingEvaluator`s.
             callback: Called after each episode; returning False ends the learning.
             save_to: The agent's own folder; it is saved there at the end, and on the way.
-            save_every: Steps between two saves.
+            save_every: Steps between two saves at most; see `SaveTimes`.
             stop_requested: Asked at the beginning of each rollout; True saves and ends.
 
         Raises:
             StateError: The agent was saved in another environment, and cannot go on in this one.
         """
         model = self._prepare(env)
-        budget = Budget(model.get_env().get_attr("evaluator")[0], max_evaluations)
+        budget = Budget(model.get_env().core.pool, max_evaluations, self._asked)
+        self._budget, self._asked = budget, {}
         model.budget = budget
         watcher = Watcher(
             self.record,
@@ -156,7 +175,7 @@ class SB3Agent:
             stop_requested=stop_requested,
         )
         steps = total_steps - self.record.steps
-        if steps > 0:
+        if steps > 0 and budget.share_spent < 1:
             model.learn(steps, callback=watcher, log_interval=1, reset_num_timesteps=False)
         if save_to is not None and not watcher.stopped:
             self.save(save_to)
@@ -183,6 +202,8 @@ class SB3Agent:
         if self._model is not None and not weights_only:
             spec["training"], more = write_state(self._model)
             tensors |= more
+        if self._budget is not None and not weights_only:
+            tensors |= self._budget.state()
         checkpoint = Checkpoint(self.algorithm, self.record.steps, spec, tensors)
         write_checkpoint(Path(folder), checkpoint)
 
@@ -212,6 +233,7 @@ class SB3Agent:
             }
         )
         agent._loaded = checkpoint
+        agent._asked = asked_masks(checkpoint.tensors)
         return agent
 
     def _perturb(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -6,6 +6,7 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
+from prune_env.agents.checkpoint import SaveTimes
 from prune_env.agents.record import Budget, EpisodeCallback, Record
 
 
@@ -20,7 +21,7 @@ class Watcher(BaseCallback):
         budget: Ends the training when it is spent.
         callback: Called after each episode; returning False ends the training.
         save: Saves the agent; None does not.
-        save_every: Steps between two saves.
+        save_every: Steps between two saves at most; see `SaveTimes`.
         stop_requested: Asked at the beginning of each rollout; True saves and ends the training.
     """
 
@@ -40,8 +41,7 @@ class Watcher(BaseCallback):
         self._budget = budget
         self._callback = callback
         self._save = save
-        self._save_every = save_every
-        self._saved_at = record.steps
+        self._due = SaveTimes(save_every, record.steps)
         self._stop_requested = stop_requested
         self._figures = _Figures()
 
@@ -50,10 +50,8 @@ class Watcher(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         self.stopped = self._stop_requested()
-        due = self.num_timesteps >= self._saved_at + self._save_every
-        if self._save is not None and (due or self.stopped):
+        if self._save is not None and (self._due(self.num_timesteps) or self.stopped):
             self._save()
-            self._saved_at = self.num_timesteps
 
     def _on_step(self) -> bool:
         if self.stopped:
@@ -85,11 +83,13 @@ class _Figures(KVWriter):
         key_excluded: Mapping[str, tuple[str, ...]],
         step: int = 0,
     ) -> None:
-        self.latest.update(
-            (name, float(value))
-            for name, value in key_values.items()
-            if name.startswith("train/") or name == "rollout/exploration_rate"
-        )
+        for name, value in key_values.items():
+            if name == "rollout/exploration_rate":
+                self.latest["train/epsilon"] = float(value)
+            elif name == "train/entropy_loss":
+                self.latest["train/entropy"] = -float(value)
+            elif name.startswith("train/"):
+                self.latest[name] = float(value)
 
     def close(self) -> None:
         """There is nothing to close."""

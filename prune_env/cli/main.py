@@ -24,9 +24,10 @@ from prune_env.cli.list import List
 from prune_env.cli.options import printable
 from prune_env.cli.purify import Purify
 from prune_env.cli.report import Report
+from prune_env.cli.train import Train
 from prune_env.errors import PruneEnvError
 
-_VERBS = (Demo, Attack, Purify, Evaluate, Inspect, Benchmark, Report, List)
+_VERBS = (Demo, Attack, Purify, Train, Evaluate, Inspect, Benchmark, Report, List)
 
 
 class _Terminated(BaseException):

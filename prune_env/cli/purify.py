@@ -28,7 +28,8 @@ class Purify:
         out: Output folder; must be new or empty.
         validation: Clean sentences on which masks are judged; default: a share of `data`.
         validation_share: That share, when no validation set is given.
-        policy: Who chooses the heads; see `prune-env list`.
+        policy: Who chooses the heads: a name, see `prune-env list`; or what `prune-env train`
+            learned, `runs/NAME/best`, which then plays without learning more.
         mask: A file with a mask to apply as it is, without any search: the `mask.json` of an
             earlier run, or a published `{"layer": [pruned heads]}`.
         protocol: `direct`: the fine-tuned model keeps the mask. `refinetune`: the mask is put on
@@ -65,12 +66,12 @@ class Purify:
     def run(self) -> None:
         """Purify the model and print what was done."""
         from prune_env.files import check_free
-        from prune_env.policy import POLICIES, register_policies
+        from prune_env.policy import find_policy, register_policies
         from prune_env.purification import purify
 
         register_policies()
         check_free(self.out)
-        POLICIES[self.policy]  # a wrong name is answered before minutes of training
+        find_policy(self.policy)  # a wrong name is answered before minutes of training
         data = self.tables.load(self.data)
         if isinstance(data, Splits):
             train, validation = data.train, data.validation

@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 from prune_env import runtime
 from prune_env.data.dataset import TextDataset
 from prune_env.files import new_folder, read_json, sha256_of, write_json
-from prune_env.policy import register_policies
+from prune_env.policy import find_policy, register_policies
 from prune_env.purification.finish import Healing, Protocol, check_healing, finish
 from prune_env.purification.given import given
 from prune_env.purification.output import Export, check_export, write_purified
@@ -47,7 +47,7 @@ def purify(
         train: Clean sentences to train on.
         validation: Clean sentences on which masks are judged.
         out: Output folder; it appears when everything in it is whole.
-        policy: A name in `POLICIES`.
+        policy: A name in `POLICIES`, or the folder of a trained agent.
         mask: File of a mask to apply as it is (see `given`); no policy then searches.
         protocol: See `finish`.
         healing: See `finish`.
@@ -123,6 +123,7 @@ def purify(
             "run": {
                 "source": str(source),
                 "policy": found.policy,
+                "agent": None if mask is not None else _agent(policy),
                 "mask": None if mask is None else {"file": str(mask), "sha256": sha256_of(mask)},
                 "protocol": protocol,
                 "healing": healing,
@@ -155,6 +156,12 @@ def purify(
         }
         write_json(folder / "report.json", report)
     return report
+
+
+def _agent(policy: str) -> dict[str, Any] | None:
+    """Return which trained agent chose the mask; None if the policy is no folder of one."""
+    identity: dict[str, Any] | None = getattr(find_policy(policy), "identity", None)
+    return identity
 
 
 def _describe(data: TextDataset) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 from prune_env.counting import CountingEvaluator
 from prune_env.env import HeadPruningEnv
 from prune_env.errors import SettingsError
-from prune_env.policy import POLICIES, Policy
+from prune_env.policy import Policy, find_policy
 from prune_env.progress import progress
 from prune_env.purification.prepare import Prepared
 from prune_env.recipe import recipe_of
@@ -66,7 +66,7 @@ def search(
 
     Args:
         prepared: What `prepare` returned.
-        policy: A name in `POLICIES`.
+        policy: A name in `POLICIES`; or the folder of a trained agent, which then learns no more.
         settings: Threshold, budget, reward.
         seed: Of the policy and of the episode.
         writer: Takes accuracy and pruned heads after each action.
@@ -76,7 +76,7 @@ def search(
         SettingsError: The reward reads triggered texts.
     """
     started = time.perf_counter()
-    maker, recipe = POLICIES[policy], recipe_of(policy, settings.variant)
+    maker, recipe = find_policy(policy), recipe_of(policy, settings.variant)
     tau = threshold(prepared, settings) if recipe.tau is None else recipe.tau
     if prepared.accuracy < tau:
         log.warning(
@@ -92,6 +92,7 @@ def search(
         tau=tau,
         reward=settings.reward,
         prune_step=recipe.prune_step or settings.prune_step,
+        backtrack=recipe.backtrack,
     )
     if env.reward.oracle:
         raise SettingsError(

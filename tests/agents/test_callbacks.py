@@ -10,12 +10,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents import load_agent
+from prune_env.agents.board import TensorBoard, mask_picture
 from prune_env.agents.callbacks import (
     EarlyStop,
     KeepBest,
-    TensorBoard,
     chain,
-    mask_picture,
     play,
 )
 from prune_env.agents.epsilon_greedy import EpsilonGreedy
@@ -74,10 +73,15 @@ def test_tensorboard_holds_what_a_watcher_needs(tmp_path: Path):
         SummaryWriter(str(tmp_path)),
         [env.unwrapped.evaluator],
         {"seed": 7},
+        {"hidden": 16},
         clock=lambda: float(next(ticks)),
     )
     seen = []
     agent.learn(env, total_steps=150, callback=chain(board, seen.append))
+    mask = np.ones((2, 4), int).tolist()
+    board.tested(
+        90, [{"model": "m", "total_reward": 0.25, "accuracy": 0.9, "heads_pruned": 2, "mask": mask}]
+    )
     board.close()
     events = EventAccumulator(str(tmp_path), size_guidance={"images": 0, "scalars": 0})
     events.Reload()
@@ -91,7 +95,13 @@ def test_tensorboard_holds_what_a_watcher_needs(tmp_path: Path):
     assert last["time/evaluations_per_second"] > 0
     assert last["time/memo_hit_rate"] == 0  # a landscape remembers nothing
     assert {"train/loss", "rollout/length", "mask/accuracy", "best/return"} <= set(last)
-    assert set(events.Tags()["images"]) == {"mask/last", "mask/best"}
+    assert {"mask/sparsity", "time/evaluations"} <= set(last)
+    assert [event.value for event in events.Scalars("test/return")] == [0.25]
+    assert set(events.Tags()["images"]) == {"mask/last", "mask/best", "mask/test"}
+    best = events.Tensors("best_mask/text_summary")[-1].tensor_proto.string_val[0].decode()
+    assert f"| heads pruned | {8 - np.sum(agent.best_mask)} |" in best
+    hyperparameters = events.Tensors("hyperparameters/text_summary")[0].tensor_proto.string_val[0]
+    assert b"| hidden | 16 |" in hyperparameters
     assert b"seed" in events.Tensors("settings/text_summary")[0].tensor_proto.string_val[0]
     assert "_hparams_/session_start_info" in events.summary_metadata
 
@@ -99,6 +109,16 @@ def test_tensorboard_holds_what_a_watcher_needs(tmp_path: Path):
 def test_a_mask_is_drawn_head_by_head():
     mask = np.array([[True, False, True]])
     picture = mask_picture(mask)
-    assert picture.shape == (15, 43, 3)
-    dark = picture[7, [7, 21, 35]].sum(axis=1) < 400
+    assert picture.shape == (22, 62, 3)
+    dark = picture[11, [11, 31, 51]].sum(axis=1) < 400
     assert dark.tolist() == [True, False, True]
+
+
+def test_the_curve_of_a_part_of_the_sentences_says_so(tmp_path: Path):
+    env = _env()
+    board = TensorBoard(SummaryWriter(str(tmp_path)), [env.unwrapped.evaluator], {}, {}, subset=40)
+    EpsilonGreedy.for_env(env).learn(env, total_steps=10, callback=board)
+    board.close()
+    tags = EventAccumulator(str(tmp_path)).Reload().Tags()["scalars"]
+    assert "mask/accuracy_on_40_sentences" in tags
+    assert "mask/accuracy" not in tags

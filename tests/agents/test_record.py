@@ -5,7 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from prune_env.agents.record import Budget, Record, sum_terms
+from prune_env.agents.record import Budget, Record, asked_masks, sum_terms
+from prune_env.counting import CountingEvaluator
+from prune_env.landscape import LandscapeEvaluator
+from prune_env.pool import Pool
+from prune_env.subject import Subject
 
 
 def _info(pruned: int) -> dict:
@@ -44,9 +48,32 @@ def test_terms_add_up():
 
 
 def test_a_budget_counts_from_now_on():
-    class Evaluator:
-        evaluations = 100
+    pool = _pool(LandscapeEvaluator(2, 3, seed=0), LandscapeEvaluator(2, 3, seed=1))
+    first, second = (board.subject.evaluator for board in pool.boards)
+    first.accuracy(np.ones((5, 2, 3), bool))
+    budget, endless = Budget(pool, 8), Budget(pool, None)
+    first.accuracy(np.ones((1, 2, 3), bool))
+    second.accuracy(np.ones((3, 2, 3), bool))
+    assert (budget.share_spent, endless.share_spent, endless.spent) == (0.5, 0.0, 4)
 
-    budget, endless = Budget(Evaluator, 8), Budget(Evaluator, None)
-    Evaluator.evaluations = 104
-    assert (budget.share_spent, endless.share_spent) == (0.5, 0.0)
+
+def test_a_budget_of_counted_masks_goes_on_where_it_was_saved():
+    masks = np.ones((4, 2, 3), bool)
+    masks[np.arange(4), 0, np.arange(4) % 3] = False  # the fourth is the first again
+    pool = _pool(CountingEvaluator(LandscapeEvaluator(2, 3)))
+    before = Budget(pool, 8)
+    pool.boards[0].subject.evaluator.accuracy(masks)
+    assert before.spent == 3
+
+    pool = _pool(CountingEvaluator(LandscapeEvaluator(2, 3)))
+    after = Budget(pool, 8, before.state())
+    pool.boards[0].subject.evaluator.accuracy(masks[:2])
+    assert after.spent == 3
+    assert np.array_equal(after.state()["asked.0"], before.state()["asked.0"])
+    assert asked_masks({"asked.0": masks, "weights": masks}).keys() == {"asked.0"}
+
+
+def _pool(*evaluators):
+    return Pool(
+        [Subject(each, np.zeros((2, 3, 1)), ("a",), f"m{i}") for i, each in enumerate(evaluators)]
+    )

@@ -1,0 +1,178 @@
+"""What TensorBoard shows of an agent that learns."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.tensorboard import SummaryWriter
+
+from prune_env.agents.features import BoolArray
+from prune_env.agents.record import EpisodeReport
+from prune_env.evaluation import Evaluator
+
+CELL, LINE = 20, 2
+KEPT, PRUNED, GRID = (38, 84, 124), (236, 233, 226), (255, 255, 255)
+
+
+class TensorBoard:
+    """Shows the learning in TensorBoard.
+
+    Per episode: return, length, accuracy, share of heads pruned, every reward term, what the
+    algorithm reports of itself (epsilon or entropy, losses), evaluations a second and the share
+    of masks that had been asked before. Per test: what the agent does without exploration. Now and
+    then the mask as a picture; the best mask whenever it changes, and the one of each better test;
+    the settings as text, and as HParams at the end.
+
+    Args:
+        writer: Takes it all.
+        evaluators: Those of the models that are played.
+        settings: What the run was started with, as plain values.
+        hyperparameters: Those of the algorithm.
+        subset: Sentences on which the accuracy is judged while learning, None for all of them;
+            the name of its curve says so.
+        image_every: Episodes between two pictures.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        writer: SummaryWriter,
+        evaluators: Sequence[Evaluator],
+        settings: Mapping[str, Any],
+        hyperparameters: Mapping[str, Any],
+        *,
+        subset: int | None = None,
+        image_every: int = 20,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._writer = writer
+        self._evaluators = evaluators
+        self._settings = {name: _short(value) for name, value in settings.items()}
+        self._hyperparameters = {name: _short(value) for name, value in hyperparameters.items()}
+        self._accuracy = "accuracy" if subset is None else f"accuracy_on_{subset}_sentences"
+        self._image_every = image_every
+        self._clock = clock
+        self._started = clock()
+        self._computed_before = self._computed()
+        self._asked = 0
+        self._last: EpisodeReport | None = None
+        self._tested: dict[str, float] = {}
+        self._best_test = -np.inf
+        writer.add_text("settings", _table("setting", self._settings))
+        writer.add_text("hyperparameters", _table("hyperparameter", self._hyperparameters))
+
+    def __call__(self, report: EpisodeReport) -> None:
+        """Write one episode."""
+        self._last = report
+        self._asked += report.info["evaluations"] + 1  # and the unpruned model, at reset
+        computed = self._computed() - self._computed_before
+        pruned = report.info["heads_pruned"]
+        scalars = {
+            "rollout/return": report.total_reward,
+            "rollout/length": report.length,
+            f"mask/{self._accuracy}": report.info["accuracy"],
+            "mask/heads_pruned": pruned,
+            "mask/sparsity": pruned / (pruned + max(1, int(report.mask.sum()))),
+            "best/return": report.best_return,
+            "time/evaluations": computed,
+            "time/evaluations_per_second": computed / max(self._clock() - self._started, 1e-9),
+            "time/memo_hit_rate": max(0.0, 1 - computed / self._asked),
+            **{f"reward/{name}": value for name, value in report.reward_terms.items()},
+            **report.figures,
+        }
+        self._write(scalars, report.steps)
+        if report.number % self._image_every == 1 or self._image_every == 1:
+            self._draw("mask/last", report.mask, report.steps)
+        if report.since_best == 0:
+            self._draw("mask/best", report.mask, report.steps)
+            facts = {
+                "return": f"{report.best_return:.4f}",
+                self._accuracy.replace("_", " "): f"{report.info['accuracy']:.4f}",
+                "heads pruned": pruned,
+                **_by_layer(report.mask),
+            }
+            self._writer.add_text("best_mask", _table("best mask so far", facts), report.steps)
+
+    def tested(self, steps: int, played: Sequence[Mapping[str, Any]]) -> None:
+        """Write what the agent did without exploration, on all validation sentences.
+
+        Args:
+            steps: Environment steps learned from so far.
+            played: Results of `callbacks.play`, one a model.
+        """
+        names = {"return": "total_reward", "accuracy": "accuracy", "heads_pruned": "heads_pruned"}
+        self._tested = {
+            f"test/{name}": float(np.mean([result[key] for result in played]))
+            for name, key in names.items()
+        }
+        self._write(self._tested, steps)
+        if self._tested["test/return"] > self._best_test:
+            self._best_test = self._tested["test/return"]
+            for result in played[:MODELS_DRAWN]:
+                name = "mask/test" if len(played) == 1 else f"mask/test/{result['model']}"
+                self._draw(name, np.array(result["mask"], bool), steps)
+
+    def close(self) -> None:
+        """Write the settings beside what they led to, and close the file."""
+        if self._last is not None:
+            reached = {"final/best_return": self._last.best_return}
+            reached |= {f"final/{name.replace('/', '_')}": x for name, x in self._tested.items()}
+            named = {**self._settings, **self._hyperparameters}
+            steps = self._last.steps
+            self._writer.add_hparams(named, reached, run_name=".", global_step=steps)
+        self._writer.close()
+
+    def _write(self, scalars: Mapping[str, float], steps: int) -> None:
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, value, steps)
+
+    def _draw(self, name: str, mask: BoolArray, steps: int) -> None:
+        self._writer.add_image(name, mask_picture(mask), steps, dataformats="HWC")
+
+    def _computed(self) -> int:
+        return sum(evaluator.evaluations for evaluator in self._evaluators)
+
+
+MODELS_DRAWN = 4
+"""Of a pool, so many models have their tested mask drawn."""
+
+
+def mask_picture(mask: BoolArray) -> npt.NDArray[np.uint8]:
+    """Return one square per head, dark = kept, uint8; layer 0 on top.
+
+    The shape is (20 L + 2, 20 H + 2, 3).
+    """
+    colours = np.where(mask[..., None], KEPT, PRUNED).astype(np.uint8)
+    squares = colours.repeat(CELL, axis=0).repeat(CELL, axis=1)
+    for line in range(LINE):
+        squares[line::CELL] = GRID
+        squares[:, line::CELL] = GRID
+    padding = ((0, LINE), (0, LINE), (0, 0))
+    return np.pad(squares, padding, constant_values=GRID[0])
+
+
+def _by_layer(mask: BoolArray) -> dict[str, str]:
+    """Return which heads of each layer are gone, as a line of text."""
+    return {
+        f"layer {index}": ", ".join(map(str, np.flatnonzero(~row))) or "none"
+        for index, row in enumerate(mask)
+    }
+
+
+def _table(title: str, facts: Mapping[str, Any]) -> str:
+    """Return a table in Markdown."""
+    rows = [f"| {name} | {value} |" for name, value in facts.items()]
+    return "\n".join([f"| {title} | |", "|---|---|", *rows])
+
+
+def _short(value: Any) -> Any:
+    """Return a setting as HParams take it: numbers and truths as they are, all else as text."""
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping) and set(value) == {"start", "end"}:
+        return f"{value['start']:g} to {value['end']:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)

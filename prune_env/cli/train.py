@@ -1,0 +1,176 @@
+"""`prune-env train`: an agent learns to prune, in a folder that it can be resumed from."""
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+import yaml  # type: ignore[import-untyped]
+
+from prune_env.cli.options import facts, show
+from prune_env.errors import SettingsError
+
+if TYPE_CHECKING:
+    from prune_env.agents.training import TrainResult
+
+
+@dataclass(frozen=True)
+class EnvOptions:
+    """What the environment plays; whatever is left out is as the environment's id has it.
+
+    Attributes:
+        model: Folder of a ready classifier, or a ready-made name, see `prune-env list`.
+        data: Clean labelled sentences: a file, a folder or a name.
+        pool: Several models in place of one; each episode plays one of them, drawn at random.
+        metrics: Importance metrics that the agent sees.
+        reward: What is paid: a name, or a sum such as "sparsity + 0.5 * accuracy".
+        tau: Validation accuracy (0 to 1) to keep.
+        max_drop: In place of tau: accuracy that may be lost against the unpruned model.
+        prune_step: Heads pruned between two looks at the accuracy.
+        min_heads_per_layer: Heads that every layer keeps.
+    """
+
+    model: str | None = None
+    data: str | None = None
+    pool: tuple[str, ...] | None = None
+    metrics: tuple[str, ...] | None = None
+    reward: str | None = None
+    tau: float | None = None
+    max_drop: float | None = None
+    prune_step: int | None = None
+    min_heads_per_layer: int | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `gym.make`, those alone that were given.
+
+        Raises:
+            SettingsError: Two of them exclude each other.
+        """
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        for one, other in (("tau", "max_drop"), ("model", "pool")):
+            if one in given and other in given:
+                raise SettingsError(f"Give {one} or {other}, not both")
+        if "pool" in given:
+            given["model"] = None
+        if "max_drop" in given:
+            given["tau"] = None
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in given.items()
+        }
+
+
+@dataclass(frozen=True)
+class Train:
+    """Let an agent learn to prune.
+
+    OUT then holds `agent/` (checkpoints), `best/` (the agent as it was when it did best without
+    exploration; use it with `prune-env purify MODEL --policy OUT/best`), `best.json` (what that
+    reached, judged on all validation sentences), `settings.json`, `report.json` and TensorBoard
+    events: `tensorboard --logdir runs`. Ctrl-C saves the agent first. A run that was interrupted
+    or killed goes on with the same command and `--resume`, to the same end.
+
+    Attributes:
+        out: Output folder; must be new or empty, but for `--resume`.
+        algo: `epsilon-greedy`, `dqn`, `ppo`, `a2c` or `maskable_ppo`.
+        env: Id of the environment; see `prune-env list`.
+        steps: Environment steps.
+        max_evaluations: Masks that may be evaluated for learning, whatever steps are left.
+        validation_subset: Judge masks on so many validation sentences while it learns, a fixed and
+            stratified part: cheaper. What is handed out is always judged on all of them.
+        num_envs: Episodes played together, whose masks are evaluated together; default: as tuned.
+        set: Other hyperparameters, such as `learning_rate=0.001 gamma=0.99`.
+        seed: Of everything random.
+        save_every: Steps between two checkpoints at most; there is also one every minute.
+        test_every: Episodes between two tests without exploration.
+        patience: Episodes without a better one after which it ends; default: never.
+        resume: Go on with the run in OUT; every other option must be as before.
+        json: Print the report as JSON.
+        environment: What it plays.
+    """
+
+    out: Path
+    algo: str = "maskable_ppo"
+    env: str = "prune_env/MiniLM-v0"
+    steps: int = 20_000
+    max_evaluations: int | None = None
+    validation_subset: int | None = None
+    num_envs: int | None = None
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
+    seed: int = 0
+    save_every: int = 5_000
+    test_every: int = 50
+    patience: int | None = None
+    resume: bool = False
+    json: bool = False
+    environment: EnvOptions = field(default_factory=EnvOptions)
+
+    def run(self) -> int:
+        """Train, and return the exit status: 0, or 128 + the signal that ended it early."""
+        from prune_env.agents.training import TrainSettings, train
+        from prune_env.files import check_free
+        from prune_env.policy import register_policies
+
+        register_policies()
+        if not self.resume:
+            check_free(self.out)
+        settings = TrainSettings(
+            algorithm=self.algo,
+            env=self.env,
+            env_arguments=self.environment.arguments(),
+            total_steps=self.steps,
+            max_evaluations=self.max_evaluations,
+            validation_subset=self.validation_subset,
+            seed=self.seed,
+            hyperparameters=self._hyperparameters(),
+            save_every=self.save_every,
+            test_every=self.test_every,
+            patience=self.patience,
+        )
+        result = train(settings, self.out, resume=self.resume)
+        show(self.json, result.report, facts(self._facts(result)))
+        return 0 if result.signal is None else 128 + result.signal
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        changes: dict[str, Any] = {}
+        for pair in self.set:
+            name, equals, value = pair.partition("=")
+            if not equals or not name:
+                raise SettingsError(
+                    "Cannot read a hyperparameter", expected="NAME=VALUE", actual=pair
+                )
+            changes[name] = _value(value)
+        if self.num_envs is not None:
+            changes["num_envs"] = self.num_envs
+        return changes
+
+    def _facts(self, result: "TrainResult") -> list[tuple[str, str]]:
+        report = result.report
+        rows = [
+            ("learned", f"{report['steps']} steps, {report['episodes']} episodes"),
+            ("evaluated", f"{report['evaluations']} masks on {report['learned_on']}"),
+        ]
+        for played in (result.best or {}).get("models", []):
+            reached = (
+                f"{played['heads_pruned']} heads pruned, {100 * played['accuracy']:.1f} % "
+                f"accuracy on {report['judged_on']}"
+            )
+            rows.append((f"best on {played['model']}", reached))
+        if result.signal is None:
+            rows.append(("use it", f"prune-env purify MODEL --data DATA --policy {self.out}/best"))
+        else:
+            rows.append(("interrupted", "the agent is saved; the same command with --resume"))
+        return [*rows, ("watch it", f"tensorboard --logdir {self.out}")]
+
+
+def _value(text: str) -> Any:
+    """Return a number, a truth or a schedule as YAML writes it; `1e-3` is a number too."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return float(value)
+    return value

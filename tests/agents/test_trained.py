@@ -1,0 +1,80 @@
+"""A trained agent where a policy's name stands."""
+
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import prune_env  # noqa: F401 - registers the environments
+from prune_env.agents.callbacks import play
+from prune_env.agents.epsilon_greedy import EpsilonGreedy
+from prune_env.agents.trained import TrainedPolicy
+from prune_env.errors import SettingsError, StateError, UnknownNameError
+from prune_env.importance import DEFAULT_METRICS
+from prune_env.policy import POLICIES, find_policy, register_policies
+from prune_env.recipe import recipe_of
+
+MODEL = "landscape:layers=2,heads=4"
+
+
+def _env(metrics: tuple[str, ...] = DEFAULT_METRICS) -> gym.Env:
+    return gym.make("prune_env/Landscape-v0", model=MODEL, tau=0.8, metrics=metrics)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("agent")
+    agent = EpsilonGreedy.for_env(_env(), hyperparameters={"hidden": 8})
+    agent.learn(_env(), total_steps=100).save(path, weights_only=True)
+    return path
+
+
+def test_it_plays_as_the_agent_and_does_not_learn(folder: Path):
+    player = find_policy(str(folder)).for_env(_env(), seed=5)
+    assert not hasattr(player, "learn")
+    agent = EpsilonGreedy.load(folder)
+    assert play(_env(), player, MODEL) == play(_env(), agent, MODEL)
+
+
+def test_it_finds_its_metrics_among_others_in_any_order(folder: Path):
+    shuffled = ("magnitude", "attention_entropy", *DEFAULT_METRICS[:3])
+    player = TrainedPolicy(folder).for_env(_env(shuffled))
+    agent = EpsilonGreedy.load(folder)
+    actions = [
+        policy.predict(env.reset(seed=0)[0], deterministic=True)[0]
+        for policy, env in ((player, _env(shuffled)), (agent, _env()))
+    ]
+    assert actions[0] == actions[1]
+    assert recipe_of(str(folder)).metrics == DEFAULT_METRICS
+    with pytest.raises(SettingsError, match="trained on"):
+        TrainedPolicy(folder).for_env(_env(("magnitude",)))
+
+
+def test_names_come_first_and_wrong_ones_are_told(folder: Path, tmp_path: Path):
+    register_policies()
+    assert find_policy("gradient") is POLICIES["gradient"]
+    with pytest.raises(UnknownNameError, match="gradient"):
+        find_policy("gradiant")
+    with pytest.raises(StateError, match="No usable agent"):
+        find_policy(str(tmp_path))
+    with pytest.raises(SettingsError, match="no variants"):
+        recipe_of(str(folder), "released")
+
+
+def test_the_released_loop_is_played_as_published():
+    recipe = recipe_of("epsilon-greedy", "released")
+    assert (recipe.prune_step, recipe.backtrack) == (10, False)
+    assert recipe.metrics == ("cls_variance_released",)
+    assert recipe_of("epsilon-greedy").prune_step is None
+    with pytest.raises(SettingsError, match="paper or released"):
+        recipe_of("epsilon-greedy", "new")
+    with pytest.raises(SettingsError, match="no variant"):
+        recipe_of("ppo", "released")
+
+
+def test_a_batch_of_observations_is_answered_as_a_batch(folder: Path):
+    observation = _env().reset(seed=0)[0]
+    batch = {name: np.stack([value] * 3) for name, value in observation.items()}
+    actions, _ = TrainedPolicy(folder).for_env(_env()).predict(batch, deterministic=True)
+    assert actions.shape == (3,)

@@ -1,0 +1,156 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prune_env.cli import main
+from prune_env.data.writers import write_jsonl
+from prune_env.files import sha256_of
+from prune_env.models import load_mask
+from tests.support import tiny_dataset, write_tiny_folder
+
+LANDSCAPE = [
+    *("--env", "prune_env/Landscape-v0", "--model", "landscape:layers=2,heads=4"),
+    *("--tau", "0.8", "--algo", "epsilon-greedy"),
+]
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "clean.jsonl"
+    write_jsonl(path, tiny_dataset(80))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_folder: Path, clean: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on the tiny classifier, with a part of its sentences."""
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    model = ["--env", "prune_env/HeadPruning-v0", "--model", tiny_folder, "--data", clean]
+    small = ["--num-envs", 2, "--set", "n_steps=16", "batch_size=16", "width=8"]
+    some = ["--steps", 200, "--validation-subset", 30, "--max-drop", 0.1]
+    assert run("train", "--out", out, *model, *some, *small) == 0
+    return out
+
+
+def test_a_run_says_what_it_was_and_what_came_of_it(
+    trained: Path, capsys: pytest.CaptureFixture
+) -> None:
+    settings = json.loads((trained / "settings.json").read_text())
+    assert settings["algorithm"] == "maskable_ppo"
+    assert settings["validation_subset"] == 30
+    assert settings["env_arguments"]["tau"] is None
+    report = json.loads((trained / "report.json").read_text())
+    assert report["hyperparameters"]["n_steps"] == 16
+    assert report["learned_on"] == "a stratified subset of 30 validation sentences"
+    assert report["best"] == json.loads((trained / "best.json").read_text())
+    assert list(trained.glob("events.out.tfevents.*"))
+
+
+@pytest.mark.parametrize("part", ["best", "agent"])
+def test_what_was_learned_purifies_a_model_it_never_saw(
+    part: str, trained: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Another architecture, with other numbers of layers and heads."""
+    other, out = write_tiny_folder(tmp_path / "other", layers=3, heads=2, seed=7), tmp_path / "out"
+    policy = ["--policy", trained / part, "--max-drop", "0.1", "--importance-sentences", "16"]
+    assert run("purify", other, "--data", clean, "--out", out, *policy, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    mask = load_mask(out / "mask.json")
+    assert mask.shape == (3, 2)
+    assert report["run"]["policy"] == str(trained / part)
+    [weights] = sorted((trained / part).glob("*.safetensors"))[-1:]
+    assert report["run"]["agent"]["algorithm"] == "maskable_ppo"
+    assert report["run"]["agent"]["sha256"] == sha256_of(weights)
+    assert report["result"]["heads_pruned"] == np.sum(~mask)
+    # One episode and no learning: a mask a step at most, and the unpruned model.
+    assert report["result"]["evaluations"] <= mask.size + 2
+    assert report["result"]["validation_accuracy_under_mask"] >= report["result"]["tau"]
+
+
+def test_terminated_it_saves_and_resumed_it_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
+    program = "import sys; from prune_env.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "train", *LANDSCAPE, "--json"]
+    options = ["--steps", "600", "--save-every", "50"]
+    out = tmp_path / "run"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    started = subprocess.Popen(
+        [*command, *options, "--out", out], stdout=subprocess.PIPE, env=environment
+    )
+    deadline = time.monotonic() + 60
+    while len(list((out / "agent").glob("*.json"))) < 2:
+        assert started.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    started.send_signal(signal.SIGTERM)
+    stdout, _ = started.communicate(timeout=60)
+    assert started.returncode == 128 + signal.SIGTERM
+    stopped = json.loads(stdout)
+    assert stopped["interrupted_by_signal"] == signal.SIGTERM
+    assert 0 < stopped["steps"] < 600
+
+    assert run("train", *LANDSCAPE, *options, "--out", out, "--resume") == 0
+    assert run("train", *LANDSCAPE, *options, "--out", tmp_path / "whole") == 0
+    resumed, whole = (
+        json.loads((folder / "report.json").read_text()) for folder in (out, tmp_path / "whole")
+    )
+    for name in ("steps", "episodes", "evaluations", "best"):
+        assert resumed[name] == whole[name]
+    last = sorted((tmp_path / "whole" / "agent").iterdir())[-1]
+    assert (out / "agent" / last.name).read_bytes() == last.read_bytes()
+
+
+BAD = {
+    "an unknown algorithm": (["--algo", "maskable_pppo"], "did you mean 'maskable_ppo'"),
+    "an algorithm that learns nothing": (["--algo", "gradient"], "does not learn"),
+    "an unknown environment": (["--env", "Tiny-v0"], "prune_env/Tiny-v0"),
+    "an unknown reward": (["--reward", "sparsty"], "did you mean 'sparsity'"),
+    "a reward that no defender has": (["--reward", "oracle"], "reads triggered texts"),
+    "an unknown hyperparameter": (["--set", "epsilon=1"], "epsilon_start"),
+    "no hyperparameter at all": (["--set", "epsilon"], "NAME=VALUE"),
+    "a part of no sentences": (["--validation-subset", "10"], "holds no texts"),
+    "tau twice": (["--max-drop", "0.1"], "Give tau or max_drop"),
+    "nothing to resume": (["--resume"], "no run to resume"),
+    "steps below one": (["--steps", "0"], "total_steps"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_mistakes_are_answered_before_anything_is_written(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    changes, message = BAD[name]
+    assert run("train", *LANDSCAPE, "--out", tmp_path / "run", *changes) == 2
+    assert message in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_peoples_folders_and_archives_are_refused(
+    clean: Path, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "letter.txt").write_text("mine")
+    assert run("train", *LANDSCAPE, "--out", full) == 2
+    assert "new or empty folder" in " ".join(capsys.readouterr().err.split())
+    assert [path.name for path in full.iterdir()] == ["letter.txt"]
+
+    archive = tmp_path / "model.zip"
+    with zipfile.ZipFile(archive, "w") as held:
+        held.writestr("data", "a pickle inside")
+    for policy, message in ((archive, "never opened"), (full, "No usable agent")):
+        arguments = ["--data", clean, "--out", tmp_path / "out", "--policy", policy]
+        assert run("purify", tiny_folder, *arguments) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
