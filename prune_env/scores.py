@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from prune_env import metrics
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import MetricError
+from prune_env.evaluation.images import check_kind, make_rows
 from prune_env.evaluation.screen import measured_bound
 from prune_env.metrics import Logits, Share
 from prune_env.models import LoadedModel
@@ -84,8 +85,11 @@ def score(loaded: LoadedModel, sets: TestSets) -> Scores:
 
     Raises:
         ModelError: The model's label names are not those of the test set.
+        DataError: The model reads images and a set holds texts, or the other way round.
     """
     groups = [group for group in (sets.test, sets.triggered, sets.validation) if group is not None]
+    for group in groups:
+        check_kind(loaded.tokenizer, group)
     texts = [text for group in groups for text in group.texts]
     # The model may know the classes in another order than the data.
     columns = loaded.align(np.arange(len(loaded.label_names)), sets.test.label_names)
@@ -164,22 +168,23 @@ class _Screened:
 
 def classify(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Any,
     texts: list[str],
     *,
     batch_size: int = 64,
     max_length: int = 128,
 ) -> Logits:
-    """Return the logits of each text, float32 (N, C), in the order of the texts.
+    """Return the logits of each text (or path of an image), float32 (N, C), in their order.
 
     The model runs in fp32 on its own device, in batches of similar length.
     """
     width = int(model.config.num_labels or 0)
     return _batched(
-        lambda batch: model(**batch.to(model.device)).logits,
+        lambda batch: model(**batch).logits,
         width,
         tokenizer,
         texts,
+        model.device,
         batch_size=batch_size,
         max_length=max_length,
     )
@@ -187,7 +192,7 @@ def classify(
 
 def cls_vectors(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Any,
     texts: list[str],
     *,
     batch_size: int = 64,
@@ -196,10 +201,11 @@ def cls_vectors(
     """Return the encoder's last vector of the first token ([CLS]) of each text, float32 (N, D)."""
     encoder = model.base_model
     return _batched(
-        lambda batch: encoder(**batch.to(model.device)).last_hidden_state[:, 0],
+        lambda batch: encoder(**batch).last_hidden_state[:, 0],
         int(model.config.hidden_size),
         tokenizer,
         texts,
+        model.device,
         batch_size=batch_size,
         max_length=max_length,
     )
@@ -207,21 +213,21 @@ def cls_vectors(
 
 @torch.no_grad()
 def _batched(
-    answer: Callable[[BatchEncoding], torch.Tensor],
+    answer: Callable[[dict[str, torch.Tensor]], torch.Tensor],
     width: int,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Any,
     texts: list[str],
+    device: torch.device,
     *,
     batch_size: int,
     max_length: int,
 ) -> Logits:
-    tokens: list[list[int]] = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"]
-    order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
+    inputs = make_rows(texts, tokenizer, max_length)
+    order = np.argsort(inputs.lengths, kind="stable")
     out = np.empty((len(texts), width), np.float32)
     with progress("Measuring", len(texts)) as advance:
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            batch = tokenizer.pad({"input_ids": [tokens[row] for row in rows]}, return_tensors="pt")
-            out[rows] = answer(batch).float().cpu().numpy()
+            out[rows] = answer(inputs.batch(rows, device)).float().cpu().numpy()
             advance(start + len(rows))
     return out

@@ -28,6 +28,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DivergedError
+from prune_env.evaluation.images import ImageRows, check_kind, reads_images
 from prune_env.models.gates import HeadGates
 from prune_env.progress import progress
 from prune_env.runtime import pick_device, use_bf16
@@ -56,7 +57,7 @@ class TrainResult:
 
 def fine_tune(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Any,
     dataset: TextDataset,
     settings: FineTuneSettings,
     *,
@@ -72,8 +73,8 @@ def fine_tune(
 
     Args:
         model: A sequence classifier; only parameters with `requires_grad` are trained.
-        tokenizer: Its tokenizer.
-        dataset: Sentences and labels.
+        tokenizer: Its tokenizer, or its image processor.
+        dataset: Sentences and labels, or images and labels.
         settings: Hyperparameters.
         seed: Of the order of the batches and of dropout.
         folder: Where TensorBoard events and checkpoints go; None leaves nothing on disk.
@@ -89,9 +90,14 @@ def fine_tune(
 
     Raises:
         DivergedError: The loss became NaN or Inf. The model is then spoilt and must be dropped.
+        DataError: The model reads images and the data holds texts, or the other way round.
     """
     place = pick_device(device)
-    features, truncated = _tokenize(tokenizer, dataset, settings.max_length)
+    check_kind(tokenizer, dataset)
+    images = reads_images(tokenizer)
+    features, truncated = (
+        _paths(dataset) if images else _tokenize(tokenizer, dataset, settings.max_length)
+    )
     if truncated:
         log.warning(
             "%d of %d sentences were truncated to %d tokens",
@@ -113,7 +119,7 @@ def fine_tune(
             weight_decay=settings.weight_decay,
             max_grad_norm=settings.max_grad_norm,
             lr_scheduler_type="linear",
-            train_sampling_strategy="group_by_length",
+            train_sampling_strategy="random" if images else "group_by_length",
             bf16=use_bf16(settings.precision, place),
             use_cpu=place.type == "cpu",
             dataloader_pin_memory=place.type == "cuda",
@@ -130,7 +136,7 @@ def fine_tune(
             model=model,
             args=arguments,
             train_dataset=features,
-            data_collator=DataCollatorWithPadding(tokenizer),
+            data_collator=_Pixels(tokenizer) if images else DataCollatorWithPadding(tokenizer),
             callbacks=[_Advance(advance)],
         )
         # The default printer writes every log line as a dict to stdout, where --json goes.
@@ -198,6 +204,23 @@ class _Advance(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._advance(state.global_step)
+
+
+class _Pixels:
+    """Makes a batch of images from their paths, as they are needed."""
+
+    def __init__(self, processor: Any) -> None:
+        self._processor = processor
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        rows = ImageRows([each["path"] for each in features], self._processor)
+        batch = rows.batch(np.arange(len(rows)), torch.device("cpu"))
+        return {**batch, "labels": torch.tensor([each["labels"] for each in features])}
+
+
+def _paths(dataset: TextDataset) -> tuple[list[dict[str, Any]], int]:
+    pairs = zip(dataset.texts, dataset.labels.tolist(), strict=True)
+    return [{"path": path, "labels": label} for path, label in pairs], 0
 
 
 def _tokenize(

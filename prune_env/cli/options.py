@@ -19,6 +19,8 @@ class TableOptions:
 
     Attributes:
         text_column: Column of the texts.
+        image_column: For models that read images: column of the paths of PNG, JPEG, WebP or BMP
+            files, relative to the table; there is no text column then.
         label_column: Column of the labels.
         label_names: Names of the classes in label order; default: negative positive.
         on_bad_row: `error` stops at a row that cannot be read, `skip` leaves it out and counts it.
@@ -27,6 +29,7 @@ class TableOptions:
     """
 
     text_column: str = "sentence"
+    image_column: str | None = None
     label_column: str = "label"
     label_names: tuple[str, ...] | None = None
     on_bad_row: Literal["error", "skip"] = "error"
@@ -40,6 +43,7 @@ class TableOptions:
             folder=self.data_folder,
             allow_download=self.allow_download,
             text_column=self.text_column,
+            image_column=self.image_column,
             label_column=self.label_column,
             label_names=self.label_names,
             on_bad_row=self.on_bad_row,

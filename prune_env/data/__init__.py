@@ -3,18 +3,21 @@
 from prune_env.data.catalog import DATASETS, load_named
 from prune_env.data.checks import overlap, require_all_labels
 from prune_env.data.dataset import DEFAULT_LABEL_NAMES, Splits, TextDataset
+from prune_env.data.images import ImageDataset, read_images
 from prune_env.data.loading import load_data
 from prune_env.data.readers import read_datasets, read_table
 
 __all__ = [
     "DATASETS",
     "DEFAULT_LABEL_NAMES",
+    "ImageDataset",
     "Splits",
     "TextDataset",
     "load_data",
     "load_named",
     "overlap",
     "read_datasets",
+    "read_images",
     "read_table",
     "require_all_labels",
 ]

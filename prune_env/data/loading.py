@@ -1,11 +1,12 @@
 """From what a user writes after `--data` to texts: a name, a file or a folder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from prune_env.data.catalog import DATASETS, load_named
 from prune_env.data.dataset import Splits, TextDataset
+from prune_env.data.images import read_images
 from prune_env.data.readers import OnBadRow, read_datasets, read_table
 from prune_env.errors import DataError, UnknownNameError
 
@@ -22,6 +23,7 @@ def load_data(
     label_column: str = "label",
     label_names: Sequence[str] | None = None,
     on_bad_row: OnBadRow = "error",
+    image_column: str | None = None,
 ) -> TextDataset | Splits:
     """Resolve a data set.
 
@@ -38,6 +40,7 @@ def load_data(
         label_column: Column of labels, for files.
         label_names: One name per class, for files; None means ("negative", "positive").
         on_bad_row: `"error"`, or `"skip"` with a count, for files.
+        image_column: Column of paths of images, for files of images; there is no text column then.
 
     Returns:
         `Splits` for a name and a folder of three parts, a `TextDataset` for a single table.
@@ -50,22 +53,33 @@ def load_data(
         return load_named(str(name_or_path), folder, allow_download=allow_download)
     path = Path(name_or_path)
     settings: dict[str, Any] = {
-        "text_column": text_column,
         "label_column": label_column,
         "label_names": label_names,
         "on_bad_row": on_bad_row,
     }
     if not path.exists() and path.name == str(name_or_path) and not path.suffix:
         raise UnknownNameError(DATASETS.kind, name_or_path, DATASETS.names())
+    read: Callable[..., TextDataset] = read_table
+    if image_column is None:
+        settings["text_column"] = text_column
+    else:
+        read, settings["image_column"] = read_images, image_column
     if not path.is_dir():
-        return read_table(path, **settings)
-    if (path / "dataset_dict.json").is_file():
+        return read(path, **settings)
+    saved = (path / "dataset_dict.json").is_file(), (path / "state.json").is_file()
+    if any(saved) and image_column is not None:
+        raise DataError(
+            f"{path} was written by the library `datasets`",
+            expected="tables with a column of paths, for images",
+            remedy="write the images to files, and a .csv with their paths and labels",
+        )
+    if saved[0]:
         return Splits(
             *(read_datasets(path, _saved_split(path, part), **settings) for part in SPLIT_FILES)
         )
-    if (path / "state.json").is_file():
+    if saved[1]:
         return read_datasets(path, "all", **settings)
-    return Splits(*(read_table(_split_file(path, part), **settings) for part in SPLIT_FILES))
+    return Splits(*(read(_split_file(path, part), **settings) for part in SPLIT_FILES))
 
 
 def _split_file(folder: Path, part: str) -> Path:

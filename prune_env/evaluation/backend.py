@@ -18,6 +18,7 @@ from prune_env.evaluation.model_evaluator import ModelEvaluator
 from prune_env.evaluation.packed import PackedEngine, PackedModel
 from prune_env.evaluation.screen import measured_bound
 from prune_env.evaluation.stack import find_layers
+from prune_env.evaluation.tokens import TokenRows
 from prune_env.models import find_heads
 
 logger = logging.getLogger(__name__)
@@ -165,9 +166,10 @@ class Backend:
     def _candidates(self, dtype: torch.dtype) -> Iterator[tuple[str, EngineFactory]]:
         """Yield the kinds of engines that the modules of the model allow, fastest first."""
         truth = self._truth
-        if PackedModel.fits(truth.model, truth.heads):
+        tokens = truth.tokens
+        if isinstance(tokens, TokenRows) and PackedModel.fits(truth.model, truth.heads):
             packed = PackedModel(truth.model, truth.heads, dtype)
-            yield "packed", lambda rows, size: PackedEngine(packed, truth.tokens, rows, size)
+            yield "packed", lambda rows, size: PackedEngine(packed, tokens, rows, size)
         model = truth.model
         if dtype != torch.float32:
             twin: nn.Module = copy.deepcopy(model)
@@ -177,13 +179,11 @@ class Backend:
 
         def layerwise(rows: npt.NDArray[np.int64], size: int) -> Engine:
             return LayerwiseEngine(
-                model, heads, layers, tokens=truth.tokens, rows=rows, max_cache_bytes=size
+                model, heads, layers, tokens=tokens, rows=rows, max_cache_bytes=size
             )
 
         def plain(rows: npt.NDArray[np.int64], size: int) -> Engine:
-            return LayerwiseEngine(
-                model, heads, None, tokens=truth.tokens, rows=rows, max_cache_bytes=0
-            )
+            return LayerwiseEngine(model, heads, None, tokens=tokens, rows=rows, max_cache_bytes=0)
 
         if layers is not None:
             yield "layerwise", layerwise

@@ -16,7 +16,7 @@ from prune_env.evaluation.cache import ByteCache
 from prune_env.evaluation.engine import walking_order
 from prune_env.evaluation.model_evaluator import class_count, inference
 from prune_env.evaluation.stack import replaced
-from prune_env.evaluation.tokens import TokenRows
+from prune_env.evaluation.tokens import Rows
 from prune_env.models.gates import HeadGates
 from prune_env.models.heads import HeadMap
 
@@ -60,7 +60,7 @@ class LayerwiseEngine:
         heads: HeadMap,
         layers: Sequence[nn.Module] | None,
         *,
-        tokens: TokenRows,
+        tokens: Rows,
         rows: npt.NDArray[np.int64],
         max_cache_bytes: int,
     ) -> None:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
@@ -35,7 +36,7 @@ class MaskEvaluator(ModelEvaluator):
     Args:
         model: A sequence classifier with float32 weights, on the device to be used; held once,
             with one more copy of its blocks in bfloat16 if that is used.
-        tokenizer: Its tokenizer.
+        tokenizer: Its tokenizer, or its image processor.
         dataset: The texts and labels, or several sets by name; see `ModelEvaluator`.
         batch_size: Rows of a reference batch.
         max_length: Longer texts are cut to so many tokens.
@@ -54,7 +55,7 @@ class MaskEvaluator(ModelEvaluator):
     def __init__(
         self,
         model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: Any,
         dataset: TextDataset | Mapping[str, TextDataset],
         *,
         batch_size: int = 32,

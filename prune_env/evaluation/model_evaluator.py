@@ -2,22 +2,27 @@
 
 import hashlib
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DataError, ModelError, SettingsError, StateError
 from prune_env.evaluation.base import Evaluation, Masks, check_masks
-from prune_env.evaluation.tokens import TokenRows, token_limit
+from prune_env.evaluation.images import check_kind, make_rows
+from prune_env.evaluation.tokens import Rows, token_limit
 from prune_env.models import HeadGates, HeadMap, find_heads
+
+logger = logging.getLogger(__name__)
 
 
 class ModelEvaluator(ABC):
@@ -27,7 +32,7 @@ class ModelEvaluator(ABC):
 
     Args:
         model: A sequence classifier with float32 weights, on the device to be used.
-        tokenizer: Its tokenizer.
+        tokenizer: Its tokenizer, or its image processor.
         dataset: The texts and labels; or several sets by name, of which the first is the one that
             `evaluate` and `accuracy` answer for, and `evaluate_sets` answers for all.
         batch_size: Rows of a reference batch, in the order of the data, padded to the longest.
@@ -35,7 +40,8 @@ class ModelEvaluator(ABC):
 
     Raises:
         SettingsError: `batch_size` or `max_length` is out of range.
-        DataError: A set is empty, or a label does not fit the model.
+        DataError: A set is empty, or a label does not fit the model, or the model reads images and
+            a set holds texts, or the other way round.
         ModelError: A weight is not float32, or the model has fewer than two classes.
         UnsupportedModelError: The heads of the model cannot be gated.
     """
@@ -43,7 +49,7 @@ class ModelEvaluator(ABC):
     def __init__(
         self,
         model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: Any,
         dataset: TextDataset | Mapping[str, TextDataset],
         *,
         batch_size: int = 32,
@@ -55,14 +61,17 @@ class ModelEvaluator(ABC):
         _check_model(model)
         self.num_classes = class_count(model)
         _check_sets(sets, self.num_classes)
+        for part in sets.values():
+            check_kind(tokenizer, part)
         self.model = model
         self.device = model.device
         self.heads: HeadMap = find_heads(model)
-        self.tokens = TokenRows(
-            [text for part in sets.values() for text in part.texts],
-            tokenizer,
-            token_limit(max_length, tokenizer, model.config),
-        )
+        texts = [text for part in sets.values() for text in part.texts]
+        limit = token_limit(max_length, tokenizer, model.config)
+        self.tokens: Rows = make_rows(texts, tokenizer, limit)
+        if self.tokens.truncated:
+            cut = self.tokens.truncated
+            logger.warning("%d of %d texts were cut to %d tokens", cut, len(texts), limit)
         self.labels: npt.NDArray[np.int64] = np.concatenate([s.labels for s in sets.values()])
         ends = np.cumsum([len(part) for part in sets.values()]).tolist()
         self._parts = dict(zip(sets, map(slice, [0, *ends[:-1]], ends), strict=True))

@@ -1,6 +1,6 @@
 """Texts as token rows: tokenised once, padded only when a batch asks for it."""
 
-import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +11,31 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from prune_env.errors import DataError, SettingsError
 
-logger = logging.getLogger(__name__)
+
+class Rows(ABC):
+    """Fixed samples, from which batches of a model's inputs are made.
+
+    Attributes:
+        lengths: int64 (S,), tokens of each sample.
+        truncated: How many samples were cut.
+    """
+
+    lengths: npt.NDArray[np.int64]
+    truncated: int
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @abstractmethod
+    def batch(self, rows: npt.NDArray[np.int64], device: torch.device) -> dict[str, torch.Tensor]:
+        """Return the model inputs of some rows."""
+
+    @abstractmethod
+    def update_hash(self, digest: Any) -> None:
+        """Feed all content to a hash of `hashlib`."""
 
 
-class TokenRows:
+class TokenRows(Rows):
     """Token rows of fixed texts, without padding.
 
     Args:
@@ -49,13 +70,6 @@ class TokenRows:
             )
         encodings = encoded.encodings or ()
         self.truncated = sum(bool(encoding.overflowing) for encoding in encodings)
-        if self.truncated:
-            logger.warning(
-                "%d of %d texts were cut to %d tokens", self.truncated, len(texts), max_length
-            )
-
-    def __len__(self) -> int:
-        return len(self.lengths)
 
     def batch(self, rows: npt.NDArray[np.int64], device: torch.device) -> dict[str, torch.Tensor]:
         """Return the model inputs of some rows, padded to the longest of them."""
@@ -78,9 +92,7 @@ class TokenRows:
                 digest.update(np.array([len(row), *row], "<i8").tobytes())
 
 
-def token_limit(
-    max_length: int, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig
-) -> int:
+def token_limit(max_length: int, tokenizer: Any, config: PreTrainedConfig) -> int:
     """Return the longest row that was asked for and that tokenizer and model can take.
 
     Raises:
@@ -91,7 +103,7 @@ def token_limit(
             "max_length leaves no room for a sentence", expected=">= 3", actual=max_length
         )
     positions = getattr(config, "max_position_embeddings", None)
-    limits = [max_length, tokenizer.model_max_length]
+    limits = [max_length, getattr(tokenizer, "model_max_length", max_length)]
     if isinstance(positions, int) and positions > 0:
         limits.append(positions)
     return min(limits)

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from prune_env.errors import UnsupportedModelError
 from prune_env.importance.probe import Batch, Probe
 from prune_env.models.heads import LayerHeads
+from prune_env.models.quiet import quiet_transformers
 
 RELEASED_COLUMNS = 127
 """The published code slices columns 0..126 out of maps that are padded to 128."""
@@ -64,11 +65,12 @@ def _attention_pass(probe: Probe) -> _AttentionMetrics:
     with probe.mode(train=False), attention_maps(probe.model), torch.no_grad():
         for batch in probe.batches("Measuring heads: attention"):
             for layer, attention in forward_maps(probe, batch):
-                row = summary_row(attention, batch.mask)
+                mask = batch.mask(attention.shape[-1])
+                row = summary_row(attention, mask)
                 metrics = (
-                    row_variance(row, batch.mask),
+                    row_variance(row, mask),
                     _released_variance(row),
-                    _row_entropy(attention, batch.mask),
+                    _row_entropy(attention, mask),
                 )
                 for total, values in zip(sums, metrics, strict=True):
                     mean = values.sum(0) / layer.calls
@@ -91,7 +93,8 @@ def attention_maps(model: PreTrainedModel) -> Iterator[None]:
     parts = [part.config for part in model.modules() if isinstance(part, PreTrainedModel)]
     before = [part.output_attentions for part in parts]
     try:
-        model.set_attn_implementation("eager")
+        with quiet_transformers():  # it warns of CLIP's text tower, which is not there
+            model.set_attn_implementation("eager")
         if config._attn_implementation != "eager":
             raise UnsupportedModelError(
                 f"{type(model).__name__} gives no attention maps",
@@ -105,7 +108,8 @@ def attention_maps(model: PreTrainedModel) -> Iterator[None]:
     finally:
         for part, output in zip(parts, before, strict=True):
             part.output_attentions = output
-        model.set_attn_implementation(implementation)
+        with quiet_transformers():
+            model.set_attn_implementation(implementation)
 
 
 def returned_maps(outputs: Any) -> tuple[torch.Tensor, ...]:

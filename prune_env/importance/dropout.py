@@ -63,7 +63,8 @@ def _dropout_pass(probe: Probe) -> _DropoutMetrics:
             scores = torch.zeros(shape, dtype=torch.float64, device=device)
             for scores_of_pass in scores:
                 for layer, attention in forward_maps(probe, batch):
-                    variance = row_variance(summary_row(attention, batch.mask), batch.mask)
+                    mask = batch.mask(attention.shape[-1])
+                    variance = row_variance(summary_row(attention, mask), mask)
                     scores_of_pass[:, layer.index, : layer.num_heads] += variance / layer.calls
             mean += scores.mean(0).sum(0).cpu().numpy()
             spread += scores.std(0).sum(0).cpu().numpy()

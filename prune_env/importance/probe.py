@@ -3,14 +3,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
-from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DataError, SettingsError
+from prune_env.evaluation.images import check_kind, make_rows
 from prune_env.models.heads import HeadMap, find_heads
 from prune_env.progress import progress
 
@@ -22,17 +23,19 @@ class Batch:
     """Sentences of similar length, on the model's device.
 
     Attributes:
-        inputs: Arguments of the model's forward: `input_ids`, `attention_mask`, ... (B, n).
+        inputs: Arguments of the model's forward: `input_ids`, `attention_mask`, ... (B, n), or
+            `pixel_values`.
         labels: Int64 (B,).
     """
 
     inputs: dict[str, torch.Tensor]
     labels: torch.Tensor
 
-    @property
-    def mask(self) -> torch.Tensor:
-        """Int64 (B, n), 1 where the token is real."""
-        return self.inputs["attention_mask"]
+    def mask(self, columns: int) -> torch.Tensor:
+        """Return int64 (B, columns), 1 where the token is real; of images, all tokens are."""
+        if "attention_mask" in self.inputs:
+            return self.inputs["attention_mask"]
+        return torch.ones_like(self.labels)[:, None].expand(-1, columns)
 
 
 class Probe:
@@ -42,14 +45,15 @@ class Probe:
 
     Raises:
         SettingsError: A size is below 1.
-        DataError: There is no sentence.
+        DataError: There is no sentence, or the model reads images and the data holds texts, or the
+            other way round.
         UnsupportedModelError: The heads cannot be found.
     """
 
     def __init__(
         self,
         model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: Any,
         dataset: TextDataset,
         *,
         batch_size: int = 32,
@@ -72,14 +76,22 @@ class Probe:
         self.seed = seed
         self.reference_encoder = reference_encoder
         self._passes: dict[Callable[[Probe], object], object] = {}
-        self._batches = self._make_batches(
-            tokenizer, dataset, batch_size, max_length, max_sentences
-        )
+        rows = np.arange(len(dataset))
+        if max_sentences is not None and max_sentences < len(dataset):
+            random = np.random.default_rng(seed)
+            rows = np.sort(random.choice(rows, size=max_sentences, replace=False))
+        check_kind(tokenizer, dataset)
+        self._samples = make_rows([dataset.texts[row] for row in rows], tokenizer, max_length)
+        self._labels = torch.from_numpy(dataset.labels[rows])
+        order = np.argsort(self._samples.lengths, kind="stable")  # similar lengths: little padding
+        self._parts = [
+            order[start : start + batch_size] for start in range(0, len(rows), batch_size)
+        ]
 
     @property
     def sentences(self) -> int:
         """Number of sentences measured on."""
-        return sum(len(batch["labels"]) for batch in self._batches)
+        return len(self._samples)
 
     def batches(self, description: str) -> Iterator[Batch]:
         """Yield every sentence once, in an order that the data alone decides.
@@ -89,11 +101,10 @@ class Probe:
         """
         done = 0
         with progress(description, self.sentences) as advance:
-            for batch in self._batches:
-                inputs = {key: value.to(self.model.device) for key, value in batch.items()}
-                labels = inputs.pop("labels")
-                yield Batch(inputs, labels)
-                done += len(labels)
+            for part in self._parts:
+                inputs = self._samples.batch(part, self.model.device)
+                yield Batch(inputs, self._labels[part].to(self.model.device))
+                done += len(part)
                 advance(done)
 
     def once(self, measure: Callable[["Probe"], T]) -> T:
@@ -112,32 +123,3 @@ class Probe:
         finally:
             for module, training in before.items():
                 module.training = training
-
-    def _make_batches(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        dataset: TextDataset,
-        batch_size: int,
-        max_length: int,
-        max_sentences: int | None,
-    ) -> list[dict[str, torch.Tensor]]:
-        rows = np.arange(len(dataset))
-        if max_sentences is not None and max_sentences < len(dataset):
-            random = np.random.default_rng(self.seed)
-            rows = np.sort(random.choice(rows, size=max_sentences, replace=False))
-        texts = [dataset.texts[row] for row in rows]
-        encoded = tokenizer(texts, truncation=True, max_length=max_length)
-        lengths = np.array([len(ids) for ids in encoded["input_ids"]])
-        collate = DataCollatorWithPadding(tokenizer)
-        order = np.argsort(lengths, kind="stable")  # similar lengths together: little padding
-        batches = []
-        for start in range(0, len(order), batch_size):
-            features = [
-                {
-                    **{key: values[index] for key, values in encoded.items()},
-                    "labels": int(dataset.labels[rows[index]]),
-                }
-                for index in order[start : start + batch_size]
-            ]
-            batches.append(dict(collate(features)))
-        return batches

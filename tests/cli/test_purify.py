@@ -14,7 +14,6 @@ from prune_env.data.writers import write_jsonl
 from prune_env.files import sha256_of
 from prune_env.models import HeadGates, inspect_source, load_classifier, load_mask
 from prune_env.reward import REWARDS, Reward
-from tests.models.tiny import write_tiny
 from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer, write_tiny_folder
 
 FAST = ["--epochs", "1", "--importance-sentences", "16", "--precision", "fp32", "--max-drop", "0.1"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from transformers import (
     CONFIG_MAPPING,
     CLIPImageProcessorPil,
@@ -114,6 +115,21 @@ def write_tiny(model_type: str, folder: Path, seed: int = 0, **config: Any) -> P
         loaded.model.save_pretrained(folder)
         loaded.tokenizer.save_pretrained(folder)
     return folder
+
+
+def write_tiny_images(folder: Path, rows: int = 32, seed: int = 0) -> Path:
+    """Write noise of 16 x 16 pixels, dark or bright by its label, and the table of the files."""
+    random = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    lines = ["image,label"]
+    for row in range(rows):
+        label = row % 2
+        pixels = random.integers(100 * label, 156 + 100 * label, (16, 16, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{seed}-{row}.png")
+        lines.append(f"{seed}-{row}.png,{label}")
+    table = folder / "images.csv"
+    table.write_text("\n".join(lines))
+    return table
 
 
 def tiny_inputs(loaded: LoadedModel) -> dict[str, torch.Tensor]:

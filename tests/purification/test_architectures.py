@@ -1,4 +1,4 @@
-"""One tester for every supported text architecture: its evaluator is exact, and it is purified."""
+"""One tester for every supported architecture: its evaluator is exact, and it is purified."""
 
 from pathlib import Path
 
@@ -7,15 +7,22 @@ import pytest
 import torch
 
 import prune_env
+from prune_env.data import TextDataset, read_images
 from prune_env.evaluation import MaskEvaluator, ReferenceEvaluator
 from prune_env.models import HeadGates, LoadedModel, load_classifier, load_mask
-from prune_env.models.source import TEXT_TYPES
+from prune_env.models.source import IMAGE_TYPES
 from prune_env.settings import SearchSettings
 from tests.evaluation.support import assert_same_answers, random_masks
-from tests.models.tiny import tiny_inputs, write_tiny
+from tests.models.tiny import SIZES, tiny_inputs, write_tiny, write_tiny_images
 from tests.support import tiny_dataset
 
-SEARCH = SearchSettings(max_drop=0.2, importance_sentences=8, prune_step=2)
+SEARCH = SearchSettings(max_drop=0.4, importance_sentences=8, prune_step=2)
+
+
+def data_for(model_type: str, folder: Path, rows: int, seed: int = 0) -> TextDataset:
+    if model_type in IMAGE_TYPES:
+        return read_images(write_tiny_images(folder / f"images-{seed}", rows, seed))
+    return tiny_dataset(rows, seed)
 
 
 def logits(loaded: LoadedModel) -> torch.Tensor:
@@ -23,10 +30,10 @@ def logits(loaded: LoadedModel) -> torch.Tensor:
         return loaded.model(**tiny_inputs(loaded)).logits
 
 
-@pytest.mark.parametrize("model_type", sorted(TEXT_TYPES))
+@pytest.mark.parametrize("model_type", sorted(SIZES))
 def test_the_fast_evaluator_equals_the_reference(model_type: str, tmp_path: Path) -> None:
-    loaded = load_classifier(write_tiny(model_type, tmp_path))
-    data = tiny_dataset(24)
+    loaded = load_classifier(write_tiny(model_type, tmp_path / "model"))
+    data = data_for(model_type, tmp_path, 24)
     fast = MaskEvaluator(loaded.model, loaded.tokenizer, data, precision="fp32")
     reference = ReferenceEvaluator(loaded.model, loaded.tokenizer, data)
     masks = random_masks(fast, 6)
@@ -36,11 +43,12 @@ def test_the_fast_evaluator_equals_the_reference(model_type: str, tmp_path: Path
     assert np.ptp(expected, axis=0).min() > 1e-3  # each mask changes each answer
 
 
-@pytest.mark.parametrize("model_type", sorted(TEXT_TYPES))
+@pytest.mark.parametrize("model_type", sorted(SIZES))
 def test_a_purify_run(model_type: str, tmp_path: Path) -> None:
     source = write_tiny(model_type, tmp_path / "model")
     out = tmp_path / "out"
-    train, validation = tiny_dataset(32), tiny_dataset(24, seed=1)
+    train = data_for(model_type, tmp_path, 32)
+    validation = data_for(model_type, tmp_path, 24, seed=1)
     report = prune_env.purify(
         source, train, validation, out, export="sliced", policy="magnitude", search_settings=SEARCH
     )

@@ -1,0 +1,76 @@
+"""Labelled images: a table of paths, read as strictly as a table of texts."""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prune_env.data.dataset import TextDataset
+from prune_env.data.readers import read_table
+from prune_env.errors import DataError
+from prune_env.files import sha256_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+"""What is decoded, whatever a file is called; rarer formats are rarely fuzzed."""
+
+
+class ImageDataset(TextDataset):
+    """Images with one label each: `texts` holds their absolute paths."""
+
+    @cached_property
+    def sha256(self) -> str:
+        """Identity of the content: the files' bytes, labels and label names, in order."""
+        labels = TextDataset(("",) * len(self), self.labels, self.label_names).sha256
+        digest = hashlib.sha256(labels.encode())
+        for path in self.texts:
+            digest.update(sha256_of(Path(path)).encode())
+        return digest.hexdigest()
+
+
+def read_images(path: str | Path, *, image_column: str = "image", **settings: Any) -> ImageDataset:
+    """Read a table of image files and labels.
+
+    Args:
+        path: A .tsv, .csv or .jsonl file.
+        image_column: Column of the paths, relative to the folder of the table, or absolute.
+        **settings: Further arguments of `read_table`.
+
+    Raises:
+        DataError: As `read_table` says, or a file is missing.
+    """
+    table = read_table(path, text_column=image_column, **settings)
+    folder = Path(path).resolve().parent
+    files = tuple(str(folder / name) for name in table.texts)
+    missing = [name for name in files if not Path(name).is_file()]
+    if missing:
+        raise DataError(
+            f"{path} names {len(missing)} images that do not exist",
+            expected=f"paths relative to {folder}, in the column '{image_column}'",
+            actual=", ".join(missing[:3]),
+            remedy="correct the paths",
+        )
+    return ImageDataset(files, table.labels, table.label_names, table.source, table.skipped)
+
+
+def open_image(path: str) -> "Image":
+    """Return an image as RGB.
+
+    Raises:
+        DataError: The file is missing, damaged, too large, or of another format.
+    """
+    from PIL import Image  # noqa: PLC0415 - texts need it not
+
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            rgb: Image.Image = image.convert("RGB")
+            return rgb
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path[:200]!r} is no image that can be read",
+            expected=f"a whole file of {', '.join(FORMATS)}",
+            actual=f"{type(error).__name__}: {error}"[:200],
+            remedy="repair the file, or take its row out of the table",
+        ) from None

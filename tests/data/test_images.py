@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from prune_env.data import ImageDataset, Splits, load_data, read_images
+from prune_env.data.images import open_image
+from prune_env.errors import DataError
+from tests.models.tiny import write_tiny_images
+
+
+def test_a_table_of_paths(tmp_path: Path) -> None:
+    table = write_tiny_images(tmp_path / "a", rows=6)
+    data = read_images(table)
+    assert data.labels.tolist() == [0, 1] * 3
+    assert data.texts[1] == str(tmp_path / "a" / "0-1.png")
+    assert open_image(data.texts[1]).size == (16, 16)
+    rest, part = data.split(0.34, seed=0)
+    assert type(rest) is type(part) is ImageDataset
+    assert load_data(table, image_column="image").sha256 == data.sha256
+
+
+def test_a_folder_of_three_tables(tmp_path: Path) -> None:
+    for seed, part in enumerate(("train", "dev", "test")):
+        write_tiny_images(tmp_path / str(seed), rows=2, seed=seed)
+        lines = f"image,label\n{seed}/{seed}-0.png,0\n{seed}/{seed}-1.png,1\n"
+        (tmp_path / f"{part}.csv").write_text(lines)
+    data = load_data(tmp_path, image_column="image")
+    assert isinstance(data, Splits)
+    assert [Path(part.texts[0]).name for part in (data.train, data.validation, data.test)] == [
+        "0-0.png",
+        "1-0.png",
+        "2-0.png",
+    ]
+
+
+def test_the_identity_is_that_of_the_content(tmp_path: Path) -> None:
+    first, second = (read_images(write_tiny_images(tmp_path / name, rows=4)) for name in "ab")
+    assert first.texts != second.texts
+    assert first.sha256 == second.sha256
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(second.texts[3])
+    assert read_images(tmp_path / "b" / "images.csv").sha256 != first.sha256
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    table = write_tiny_images(tmp_path / "a", rows=4)
+    (tmp_path / "a" / "0-2.png").unlink()
+    with pytest.raises(DataError, match=r"1 images that do not exist.*0-2\.png"):
+        read_images(table)
+
+
+def test_a_table_of_texts_is_told_its_columns(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("sentence,label\na film,1\n")
+    with pytest.raises(DataError, match="sentence"):
+        read_images(tmp_path / "t.csv")
+
+
+def spoil(path: Path, how: str) -> None:
+    raw = path.read_bytes()
+    if how == "cut":
+        path.write_bytes(raw[: len(raw) // 2])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "text":
+        path.write_text("no image")
+    elif how == "another format":  # rarely fuzzed decoders are not reached by a false name
+        Image.open(path).save(path.with_suffix(".ppm"))
+        path.with_suffix(".ppm").replace(path)
+    else:  # a header that announces far more pixels than the file holds
+        path.write_bytes(raw[:16] + (2**31 - 1).to_bytes(4, "big") * 2 + raw[24:])
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "text", "another format", "bomb"])
+def test_a_damaged_image_is_named(tmp_path: Path, how: str) -> None:
+    table = write_tiny_images(tmp_path / "a", rows=2)
+    path = tmp_path / "a" / "0-1.png"
+    spoil(path, how)
+    data = read_images(table)
+    with pytest.raises(DataError, match=r"0-1\.png"):
+        open_image(data.texts[1])
