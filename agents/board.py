@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
 from prune_env.agents.features import BoolArray
 from prune_env.agents.record import EpisodeReport
@@ -50,6 +51,7 @@ class TensorBoard:
         self._writer = writer
         self._evaluators = evaluators
         self._settings = {name: _short(value) for name, value in settings.items()}
+        legend = {"pictures of masks": "a row a layer, layer 0 on top; dark = kept, light = pruned"}
         self._hyperparameters = {name: _short(value) for name, value in hyperparameters.items()}
         self._accuracy = "accuracy" if subset is None else f"accuracy_on_{subset}_sentences"
         self._image_every = image_every
@@ -60,7 +62,7 @@ class TensorBoard:
         self._last: EpisodeReport | None = None
         self._tested: dict[str, float] = {}
         self._best_test = -np.inf
-        writer.add_text("settings", _table("setting", self._settings))
+        writer.add_text("settings", _table("setting", self._settings | legend))
         writer.add_text("hyperparameters", _table("hyperparameter", self._hyperparameters))
 
     def __call__(self, report: EpisodeReport) -> None:
@@ -117,11 +119,10 @@ class TensorBoard:
     def close(self) -> None:
         """Write the settings beside what they led to, and close the file."""
         if self._last is not None:
-            reached = {"final/best_return": self._last.best_return}
-            reached |= {f"final/{name.replace('/', '_')}": x for name, x in self._tested.items()}
-            named = {**self._settings, **self._hyperparameters}
-            steps = self._last.steps
-            self._writer.add_hparams(named, reached, run_name=".", global_step=steps)
+            # Named like the curves, whose last values TensorBoard then shows beside the settings.
+            reached = {"best/return": self._last.best_return, **self._tested}
+            for summary in hparams({**self._settings, **self._hyperparameters}, reached):
+                self._writer._get_file_writer().add_summary(summary)
         self._writer.close()
 
     def _write(self, scalars: Mapping[str, float], steps: int) -> None:
@@ -156,7 +157,7 @@ def mask_picture(mask: BoolArray) -> npt.NDArray[np.uint8]:
 def _by_layer(mask: BoolArray) -> dict[str, str]:
     """Return which heads of each layer are gone, as a line of text."""
     return {
-        f"layer {index}": ", ".join(map(str, np.flatnonzero(~row))) or "none"
+        f"gone from layer {index}": ", ".join(map(str, np.flatnonzero(~row))) or "none"
         for index, row in enumerate(mask)
     }
 

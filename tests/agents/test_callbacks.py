@@ -97,6 +97,7 @@ def test_tensorboard_holds_what_a_watcher_needs(tmp_path: Path):
     assert {"train/loss", "rollout/length", "mask/accuracy", "best/return"} <= set(last)
     assert {"mask/sparsity", "time/evaluations"} <= set(last)
     assert [event.value for event in events.Scalars("test/return")] == [0.25]
+    assert len(events.Scalars("best/return")) == len(seen)  # HParams add no points of their own
     assert set(events.Tags()["images"]) == {"mask/last", "mask/best", "mask/test"}
     best = events.Tensors("best_mask/text_summary")[-1].tensor_proto.string_val[0].decode()
     assert f"| heads pruned | {8 - np.sum(agent.best_mask)} |" in best
