@@ -213,14 +213,14 @@ class _Pixels:
         self._processor = processor
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        rows = ImageRows([each["path"] for each in features], self._processor)
+        rows = ImageRows([each["pixel_values"] for each in features], self._processor)
         batch = rows.batch(np.arange(len(rows)), torch.device("cpu"))
         return {**batch, "labels": torch.tensor([each["labels"] for each in features])}
 
 
 def _paths(dataset: TextDataset) -> tuple[list[dict[str, Any]], int]:
     pairs = zip(dataset.texts, dataset.labels.tolist(), strict=True)
-    return [{"path": path, "labels": label} for path, label in pairs], 0
+    return [{"pixel_values": path, "labels": label} for path, label in pairs], 0
 
 
 def _tokenize(
