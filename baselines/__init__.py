@@ -28,6 +28,10 @@ _POLICIES = {
     "magnitude": ("magnitude:Magnitude", "smallest value and output weights first"),
     "gate-gradient": ("gate_gradient:GateGradient", "smallest gate gradient first (Michel et al.)"),
     "greedy": ("greedy:Greedy", "one-step look-ahead: least loss of accuracy first"),
+    "reward-greedy": (
+        "reward_greedy:RewardGreedy",
+        "one-step look-ahead: the head whose loss raises the reward most first",
+    ),
     "evolution": ("evolution:Evolution", "evolutionary search over masks"),
     "ft": ("fine_tuning:FineTuning", "no pruning: clean fine-tuning alone (FT)"),
     "fth": ("fine_tuning:FineTuningHigh", "no pruning: a 2.5 times higher learning rate (FTH)"),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 DEFAULT_BUDGET = 400
 Callback = Callable[[Any], bool | None]
+Cost = Callable[[BoolArray, npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+"""Takes masks (N, L, H) and their accuracies (N,); returns (N,), what a search makes small."""
 
 
 class SearchPolicy(Baseline):
@@ -53,6 +55,7 @@ class SearchPolicy(Baseline):
             raise SettingsError("budget is out of range", expected=">= 1", actual=budget)
         self.evaluator = evaluator
         self.budget = budget
+        self.cost: Cost | None = None
         self._plan: list[int] | None = None
 
     @classmethod
@@ -102,7 +105,7 @@ class SearchPolicy(Baseline):
         return next((head for head in self._plan if legal.flat[head]), legal.size)
 
     def _run(self, rules: EpisodeSettings, callback: Callback | None) -> None:
-        scorer = Scorer(self.evaluator, self.budget, callback)
+        scorer = Scorer(self.evaluator, self.budget, callback, self.cost)
         tau = rules.tau
         if tau is None:
             tau = rules.threshold(float(scorer([scorer.available])[0, 0]))
@@ -126,13 +129,21 @@ class Scorer:
         evaluator: Who answers.
         budget: Distinct masks that may be asked.
         callback: See `SearchPolicy.learn`.
+        cost: Takes the place of the mean loss.
     """
 
-    def __init__(self, evaluator: "Evaluator", budget: int, callback: Callback | None) -> None:
+    def __init__(
+        self,
+        evaluator: "Evaluator",
+        budget: int,
+        callback: Callback | None,
+        cost: Cost | None = None,
+    ) -> None:
         self.available: BoolArray = np.asarray(evaluator.available, dtype=bool)
         self._evaluator = evaluator
         self._left = budget
         self._callback = callback
+        self._cost = cost
         self._known: dict[bytes, tuple[float, float]] = {}
 
     @property
@@ -141,12 +152,14 @@ class Scorer:
         return self._left
 
     def __call__(self, masks: Sequence[BoolArray]) -> npt.NDArray[np.float64]:
-        """Return accuracy and mean loss (N, 2) under masks, N at most `left`."""
+        """Return accuracy and mean loss, or cost, (N, 2) under masks, N at most `left`."""
         new = {mask.tobytes(): mask for mask in masks if mask.tobytes() not in self._known}
         if new:
-            answer = self._evaluator.evaluate(np.stack(list(new.values())))
-            for key, accuracy, loss in zip(new, answer.accuracy, answer.loss, strict=True):
-                self._known[key] = (float(accuracy), float(loss))
+            asked = np.stack(list(new.values()))
+            answer = self._evaluator.evaluate(asked)
+            costs = answer.loss if self._cost is None else self._cost(asked, answer.accuracy)
+            for key, accuracy, cost in zip(new, answer.accuracy, costs, strict=True):
+                self._known[key] = (float(accuracy), float(cost))
             self._left -= len(new)
             if self._callback is not None and self._callback(self) is False:
                 self._left = 0

@@ -8,12 +8,15 @@ import pytest
 
 from prune_env.baselines.evolution import Evolution
 from prune_env.baselines.greedy import Greedy
+from prune_env.baselines.reward_greedy import RewardGreedy
 from prune_env.baselines.search import SearchPolicy
 from prune_env.env import HeadPruningEnv
 from prune_env.errors import SettingsError
 from prune_env.evaluation import Evaluation
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.landscape import LandscapeEvaluator, landscape_subject
+from prune_env.reward import Reward, Scores
+from prune_env.subject import Mask, Subject
 from tests.baselines.support import observe, prune_all
 
 SEARCHES = [Greedy, Evolution]
@@ -183,3 +186,53 @@ def test_a_threshold_relative_to_the_unpruned_model_is_kept(kind: type[SearchPol
     unpruned = evaluator.accuracy(np.ones((1, 3, 4), bool))[0]
     assert policy._plan
     assert evaluator.accuracy(mask[None])[0] >= unpruned - 0.03
+
+
+def climb(budget: int, seed: int = 0) -> tuple[HeadPruningEnv, RewardGreedy]:
+    """Return a landscape whose reward falls with three heads and rises with the others."""
+    subject = landscape_subject(layers=4, heads=6, seed=1)
+    env = HeadPruningEnv(subject, tau=0.0, reward=Wanted())
+    env.reset(seed=0)
+    return env, RewardGreedy.for_env(env, seed=seed).learn(env, max_evaluations=budget)
+
+
+class Wanted(Reward):
+    """Pays for heads 0, 7 and 20, which help only together with their weights 1, 2 and 3."""
+
+    name = "wanted"
+    range = (-1.0, 1.0)
+    source = "test"
+    reads = "the mask"
+
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        gone = ~masks.reshape(len(masks), -1)
+        worth = np.full(gone.shape[1], -0.01)
+        worth[[0, 7, 20]] = [0.1, 0.2, 0.3]
+        return gone @ worth
+
+
+def test_reward_greedy_climbs_the_reward_and_stops_at_the_top() -> None:
+    _, policy = climb(budget=100)
+    assert policy._plan == [20, 7, 0]
+
+
+def test_reward_greedy_keeps_its_budget_and_hardly_needs_it() -> None:
+    env, policy = climb(budget=5)
+    assert len(policy._plan or []) <= 1
+    asked: list[int] = []
+    RewardGreedy.for_env(env).learn(
+        env, max_evaluations=100, callback=lambda scorer: asked.append(scorer.left)
+    )
+    # All 24 heads once, then a batch of eight for each head that went and one to see the end.
+    assert 100 - asked[-1] <= 1 + 24 + 3 * 8
+
+
+def test_reward_greedy_keeps_tau() -> None:
+    subject = landscape_subject(layers=4, heads=6, seed=1)
+    env = HeadPruningEnv(subject, tau=0.85, reward="sparsity")
+    env.reset(seed=0)
+    policy = RewardGreedy.for_env(env).learn(env, max_evaluations=300)
+    mask = subject.evaluator.available.copy()
+    mask.flat[policy._plan] = False
+    assert subject.evaluator.accuracy(mask[None])[0] >= 0.85
+    assert len(policy._plan or []) >= 10
