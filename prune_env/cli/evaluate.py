@@ -16,7 +16,7 @@ class Evaluate:
     """Measure the classifier MODEL: ACC, and LFR against its floor, with 95 % intervals.
 
     Attributes:
-        model: Folder of a classifier, or of an ensemble of them that `purify` wrote.
+        model: Folder of a classifier, or whatever `purify` wrote: zeroed, sliced, an ensemble.
         data: Clean test sentences: a .tsv, .csv or .jsonl file, or a name (its test rows).
         triggered: Triggered texts with their TRUE labels; rows of the target label are an error.
         benign: A classifier that was never poisoned: its LFR is the floor.
@@ -34,6 +34,11 @@ class Evaluate:
     target_label: int = 1
     json: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
+
+    @property
+    def online(self) -> bool:
+        """Whether libraries may reach for the network."""
+        return self.tables.allow_download
 
     def run(self) -> None:
         """Measure and print."""
@@ -68,12 +73,20 @@ class Evaluate:
         show(self.json, value, facts(rows))
 
     def _score(self, model: str, sets: "TestSets") -> "Scores":
-        from prune_env.models import load_classifier
+        from prune_env.models import is_sliced, load_classifier, load_pruned
         from prune_env.purification.ensemble import is_ensemble, load_ensemble
         from prune_env.scores import score
 
         names = sets.test.label_names
         if is_ensemble(model):
             return score(load_ensemble(model), sets)
-        loaded = load_classifier(model, num_labels=len(names), head="keep", label_names=names)
+        if is_sliced(model):
+            return score(load_pruned(model), sets)
+        loaded = load_classifier(
+            model,
+            num_labels=len(names),
+            head="keep",
+            label_names=names,
+            allow_download=self.tables.allow_download,
+        )
         return score(loaded, sets)

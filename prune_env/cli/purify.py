@@ -35,10 +35,13 @@ class Purify:
         protocol: `direct`: the fine-tuned model keeps the mask. `refinetune`: the mask is put on
             the suspicious encoder, which is fine-tuned again (the paper's protocol).
         healing: What is trained for one epoch once the mask is on, under `direct`: nothing, the
-            classification head, or everything at a fifth of the learning rate.
+            classification head, everything at a fifth of the learning rate; or everything, on
+            texts that hold inverted triggers (`unlearn`).
         export: `zeroed`: the pruned heads are zero, and everything loads the model. `sliced`:
             they are cut out, which is smaller and faster; `prune_env.load_pruned` loads it.
         onnx: Write `model.onnx` too, checked with onnxruntime; needs `prune-env[onnx]`.
+        push_to_hub: Upload OUT, but for the events, to this new private repository of the Hugging
+            Face Hub, such as `me/purified`; you must be logged in.
         seed: Of everything random.
         json: Print the report as JSON.
         tables: How tables are read.
@@ -54,23 +57,32 @@ class Purify:
     policy: str = "gradient"
     mask: Path | None = None
     protocol: Literal["direct", "refinetune"] = "direct"
-    healing: Literal["none", "head", "full"] = "none"
+    healing: Literal["none", "head", "full", "unlearn"] = "none"
     export: Literal["zeroed", "sliced"] = "zeroed"
     onnx: bool = False
+    push_to_hub: str | None = None
     seed: int = 0
     json: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
     search: SearchSettings = field(default_factory=SearchSettings)
     fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
 
+    @property
+    def online(self) -> bool:
+        """Whether libraries may reach for the network."""
+        return self.tables.allow_download or self.push_to_hub is not None
+
     def run(self) -> None:
         """Purify the model and print what was done."""
         from prune_env.files import check_free
+        from prune_env.models.hub import check_hub, push_folder
         from prune_env.policy import find_policy, register_policies
         from prune_env.purification import purify
 
         register_policies()
         check_free(self.out)
+        if self.push_to_hub is not None:
+            check_hub(self.push_to_hub)
         find_policy(self.policy)  # a wrong name is answered before minutes of training
         data = self.tables.load(self.data)
         if isinstance(data, Splits):
@@ -96,7 +108,10 @@ class Purify:
             search_settings=self.search,
             fine_tune_settings=self.fine_tune,
             seed=self.seed,
+            allow_download=self.tables.allow_download,
         )
+        if self.push_to_hub is not None:
+            report["pushed_to"] = push_folder(self.out, self.push_to_hub)
         result = report["result"]
         show(
             self.json,
@@ -114,6 +129,7 @@ class Purify:
                     ("evaluations", f"{result['evaluations']} masks"),
                     ("time", f"{result['seconds']:.0f} s"),
                     ("purified model", str(self.out)),
+                    *([("pushed to", report["pushed_to"])] if self.push_to_hub else []),
                 ]
             ),
         )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prune_env.models.masks import Mask, full_mask, load_mask, save_mask, validate_mask
     from prune_env.models.pruned import load_pruned
     from prune_env.models.slicing import LayerCut, slice_heads
+    from prune_env.models.source import is_sliced
     from prune_env.models.zeroing import zero_heads
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "find_source": "catalog",
     "full_mask": "masks",
     "inspect_source": "inspection",
+    "is_sliced": "source",
     "load_classifier": "loading",
     "load_mask": "masks",
     "load_pruned": "pruned",
@@ -65,6 +67,7 @@ __all__ = [
     "find_source",
     "full_mask",
     "inspect_source",
+    "is_sliced",
     "load_classifier",
     "load_mask",
     "load_pruned",

@@ -19,12 +19,11 @@ from prune_env.models.masks import save_mask
 from prune_env.models.processor import sample_inputs
 from prune_env.models.quiet import quiet_transformers
 from prune_env.models.slicing import slice_heads
-from prune_env.models.source import find_problems
+from prune_env.models.source import SLICED_MANIFEST, find_problems
 from prune_env.models.zeroing import zero_heads
 
 SLICED_FORMAT = "prune-env-sliced"
 SLICED_VERSION = 1
-MANIFEST = "sliced.json"
 
 
 def save_zeroed(
@@ -129,7 +128,7 @@ def write_sliced(
         "weights_sha256": sha256_of(folder / "model.safetensors"),
         "layers": [{"heads": cut.heads, "kv_heads": cut.kv_heads} for cut in cuts],
     }
-    write_json(folder / MANIFEST, manifest)
+    write_json(folder / SLICED_MANIFEST, manifest)
     _finish(loaded, mask, folder, "sliced", facts)
 
 

@@ -7,7 +7,14 @@ from typing import Any
 
 from prune_env.errors import ModelError, UnsafeModelError
 from prune_env.files import sha256_of
-from prune_env.models.source import PICKLES, architecture_of, find_problems, head_count, read_config
+from prune_env.models.source import (
+    PICKLES,
+    SLICED_MANIFEST,
+    architecture_of,
+    find_problems,
+    head_count,
+    read_config,
+)
 
 
 @dataclass(frozen=True)
@@ -96,8 +103,11 @@ def identity(files: tuple[FileInfo, ...]) -> str:
 
 def _notes(files: tuple[FileInfo, ...]) -> list[str]:
     reasons = {".py": "code", **dict.fromkeys(PICKLES, "a pickle or another unsafe format")}
-    return [
+    notes = [
         f"{file.name} is {reason}; it is never read"
         for file in files
         if (reason := reasons.get(Path(file.name).suffix))
     ]
+    if any(file.name == SLICED_MANIFEST for file in files):
+        notes.append(f"{SLICED_MANIFEST}: heads were cut out; prune_env.load_pruned loads it")
+    return notes

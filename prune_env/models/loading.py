@@ -24,7 +24,13 @@ from prune_env.models.inspection import identity, list_files
 from prune_env.models.labels import check_same_names, folded, settle_labels
 from prune_env.models.processor import fit_processor, load_processor, self_test
 from prune_env.models.quiet import quiet_transformers
-from prune_env.models.source import find_problems, read_config, weight_files
+from prune_env.models.source import (
+    SLICED_MANIFEST,
+    find_problems,
+    is_sliced,
+    read_config,
+    weight_files,
+)
 
 GET_AGAIN = "get the model again from its publisher"
 VISION_TOWER = "clip_vision_model"
@@ -113,6 +119,14 @@ def load_classifier(
     folder = find_source(source, allow_download=allow_download, revision=revision)
     for problem in find_problems(folder):
         raise problem
+    if is_sliced(folder):
+        raise ModelError(
+            f"Heads were cut out of the model {source}",
+            expected="a whole model",
+            actual=f"a folder with {SLICED_MANIFEST}",
+            remedy="load it with prune_env.load_pruned; to prune more, take the model that it was "
+            "made from",
+        )
     files = list_files(folder)
     config = build_config(folder)
     weights = load_weights(folder)

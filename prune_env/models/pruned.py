@@ -8,7 +8,7 @@ import torch
 from prune_env.errors import ModelError
 from prune_env.files import sha256_of
 from prune_env.models.classification import classifier_class, plan_head
-from prune_env.models.export import MANIFEST, SLICED_FORMAT, SLICED_VERSION, tied_names
+from prune_env.models.export import SLICED_FORMAT, SLICED_VERSION, tied_names
 from prune_env.models.guard import guarded
 from prune_env.models.heads import HeadMap, LayerHeads, find_heads
 from prune_env.models.inspection import identity, list_files
@@ -16,7 +16,7 @@ from prune_env.models.loading import LoadedModel, build_config, load_weights
 from prune_env.models.processor import fit_processor, load_processor, self_test
 from prune_env.models.quiet import quiet_transformers
 from prune_env.models.slicing import LayerCut, apply_cuts
-from prune_env.models.source import find_problems, read_config
+from prune_env.models.source import SLICED_MANIFEST, find_problems, is_sliced, read_config
 
 EXPORT_AGAIN = "export it again with save_sliced"
 
@@ -55,14 +55,13 @@ def load_pruned(folder: str | Path) -> LoadedModel:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    if not path.is_file():
+    if not is_sliced(folder):
         raise ModelError(
             f"{folder} is not a sliced model",
-            expected=f"the file {MANIFEST}",
+            expected=f"the file {SLICED_MANIFEST}",
             remedy="load it with load_classifier",
         )
-    manifest = read_config(path)
+    manifest = read_config(folder / SLICED_MANIFEST)
     kind = manifest.get("format"), manifest.get("version")
     if kind != (SLICED_FORMAT, SLICED_VERSION):
         raise _damaged(folder, f"{SLICED_FORMAT} version {SLICED_VERSION}", kind)
@@ -76,7 +75,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 def _read_cuts(folder: Path, manifest: dict[str, Any], heads: HeadMap) -> list[LayerCut]:
     layers = manifest.get("layers")
     if not isinstance(layers, list) or len(layers) != len(heads.layers):
-        raise _damaged(folder, f"{len(heads.layers)} layers in {MANIFEST}", layers)
+        raise _damaged(folder, f"{len(heads.layers)} layers in {SLICED_MANIFEST}", layers)
     return [
         _read_cut(folder, entry, layer) for entry, layer in zip(layers, heads.layers, strict=True)
     ]

@@ -25,11 +25,17 @@ CVE-2026-5241 get round `trust_remote_code=False` by such keys)."""
 
 TOKENIZERS = frozenset(
     f"{name}Tokenizer"
-    for name in "Albert Bert DebertaV2 DistilBert Electra GPT2 Gemma Llama MPNet PreTrained Qwen2"
-    " Roberta T5 XLMRoberta".split()
+    for name in "Albert Bert CLIP DebertaV2 DistilBert Electra GPT2 Gemma Llama MPNet PreTrained"
+    " Qwen2 Roberta T5 XLMRoberta".split()
 ) | {"TokenizersBackend"}
 IMAGE_PROCESSORS = frozenset({"CLIPImageProcessor", "ViTImageProcessor"})
 """Classes of transformers, with or without "Fast", that a folder may name; some others unpickle."""
+PROCESSORS = {
+    "tokenizer_class": TOKENIZERS,
+    "image_processor_type": IMAGE_PROCESSORS,
+    "feature_extractor_type": IMAGE_PROCESSORS,
+}
+"""Keys that name such a class; transformers reads them in several files, config.json included."""
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5")
 CONFIGS = (
@@ -40,10 +46,15 @@ CONFIGS = (
     "special_tokens_map.json",
     "tokenizer_config.json",
 )
+SLICED_MANIFEST = "sliced.json"
+"""What says that heads were cut out of the weights beside it."""
 MAX_JSON_BYTES = 16 * 2**20
 MAX_COUNT = 1000
 COUNTED = re.compile(r"layers?$|heads?$|groups?(_num)?$|^num_labels$")
 """Sizes that cost time or memory before any weight is compared with them."""
+SIDES = ("size", "crop_size", "height", "width", "shortest_edge", "longest_edge")
+MAX_SIDE = 4096
+"""Sizes in pixels to which an image would be scaled before any model refuses it."""
 LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 HEAD_KEYS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 
@@ -60,14 +71,15 @@ def find_problems(folder: Path) -> Iterator[ModelError]:
     for name in CONFIGS:
         if (folder / name).is_file():
             try:
-                yield from _unsafe_keys(folder / name, read_config(folder / name))
+                content = read_config(folder / name)
+                yield from _unsafe_keys(folder / name, content)
+                yield from _foreign_processor(folder / name, content)
             except ModelError as problem:
                 yield problem
     try:
         config = read_config(folder / "config.json")
     except ModelError:
         return
-    yield from _foreign_processor(folder, config)
     yield from _unsupported(folder, config)
     try:
         shards = weight_files(folder)
@@ -134,6 +146,11 @@ def weight_files(folder: Path) -> list[Path]:
     )
 
 
+def is_sliced(folder: str | Path) -> bool:
+    """Return whether a folder holds a model that `save_sliced` wrote."""
+    return (Path(folder) / SLICED_MANIFEST).is_file()
+
+
 def head_count(config: dict[str, Any]) -> tuple[int, int] | None:
     """Return (layers, heads) as a config states them, or None if it does not."""
     nested = config.get("vision_config")
@@ -196,22 +213,24 @@ def _unsafe_keys(path: Path, config: dict[str, Any]) -> Iterator[ModelError]:
             )
 
 
-def _foreign_processor(folder: Path, config: dict[str, Any]) -> Iterator[ModelError]:
-    """Find a processor class from elsewhere in transformers."""
-    image = config.get("model_type") in tuple(IMAGE_TYPES)
-    path = folder / ("preprocessor_config.json" if image else "tokenizer_config.json")
-    key = "image_processor_type" if image else "tokenizer_class"
-    known = IMAGE_PROCESSORS if image else TOKENIZERS
-    try:
-        named = read_config(path).get(key) if path.is_file() else None
-    except ModelError:
-        return  # named already, as a damaged file
-    if named is not None and str(named).removesuffix("Fast") not in known:
-        yield UnsafeModelError(
-            f"{path} names the class '{named!s:.60}'",
-            expected=f"one of {', '.join(sorted(known))}",
-            remedy="save it again with a class of this list",
-        )
+def _foreign_processor(path: Path, config: dict[str, Any]) -> Iterator[ModelError]:
+    """Find a processor class from elsewhere in transformers, and images beyond all memory."""
+    for name, key, item in _entries(config):
+        known = PROCESSORS.get(key)
+        if known is not None and item is not None:
+            plain = str(item).removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
+            if plain not in known:
+                yield UnsafeModelError(
+                    f"{path} names the class '{item!s:.60}' as {name}",
+                    expected=f"one of {', '.join(sorted(known))}",
+                    remedy="save it again with a class of this list",
+                )
+        if key in SIDES and type(item) is int and item > MAX_SIDE:
+            yield ModelError(
+                f"{path} sets {name} to {item:.3e} pixels",
+                expected=f"up to {MAX_SIDE}",
+                remedy="get the model again from its publisher",
+            )
 
 
 def _unsupported(folder: Path, config: dict[str, Any]) -> Iterator[ModelError]:

@@ -3,6 +3,7 @@ import json
 import signal
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from prune_env.data.writers import write_jsonl
 from prune_env.files import sha256_of
 from prune_env.models import HeadGates, inspect_source, load_classifier, load_mask
 from prune_env.reward import REWARDS, Reward
+from tests.models.tiny import tiny_classifier, write_tiny_images
 from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer, write_tiny_folder
 
 FAST = ["--epochs", "1", "--importance-sentences", "16", "--precision", "fp32", "--max-drop", "0.1"]
@@ -362,3 +364,50 @@ def test_a_given_mask_below_tau_is_used_and_warned_of(
     assert run("purify", tiny_folder, *arguments) == 0
     assert "below tau 1.000" in " ".join(capsys.readouterr().err.split())
     assert not load_mask(tmp_path / "out" / "mask.json")[0].any()
+
+
+def test_a_push_is_prepared_before_the_work_and_done_after_it(
+    tiny_folder: Path,
+    clean: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pushed: list[tuple[Path, str]] = []
+
+    def push(folder: Path, name: str) -> str:
+        assert (folder / "model.safetensors").exists()
+        pushed.append((folder, name))
+        return f"https://hub.test/{name}"
+
+    monkeypatch.setattr("prune_env.models.hub.push_folder", push)
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
+    (tmp_path / "mask.json").write_text('{"0": [1]}')
+    arguments = ["--data", clean, "--out", tmp_path / "out", "--mask", tmp_path / "mask.json"]
+    arguments = ["purify", tiny_folder, *arguments, "--push-to-hub", "me/model"]
+    assert run(*arguments) == 2
+    assert "log in first" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: "hf_test")
+    assert run(*arguments, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["pushed_to"] == "https://hub.test/me/model"
+    assert pushed == [(tmp_path / "out", "me/model")]
+
+
+def test_an_image_classifier_is_purified_and_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    ready, out = tiny_classifier("vit"), tmp_path / "out"
+    ready.model.base_model.save_pretrained(tmp_path / "encoder")
+    ready.tokenizer.save_pretrained(tmp_path / "encoder")
+    data = ["--data", write_tiny_images(tmp_path / "images", 40), "--image-column", "image"]
+    options = ["--out", out, "--protocol", "refinetune", "--export", "sliced", "--max-drop", "0.4"]
+    assert run("purify", tmp_path / "encoder", *data, *options, *FAST[:4], "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["result"]["heads_pruned"] > 0
+    assert "image-classification" in (out / "README.md").read_text()
+    assert run("evaluate", out, *data, "--json") == 0
+    measured = json.loads(capsys.readouterr().out)["model"]["acc"]
+    assert measured["total"] == 40
+    assert run("purify", out, *data, "--out", tmp_path / "again") == 2
+    assert "load_pruned" in capsys.readouterr().err

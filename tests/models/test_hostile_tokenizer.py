@@ -1,5 +1,6 @@
 """Hostile and broken tokenizers."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from prune_env.errors import (
 )
 from prune_env.models import load_classifier
 from tests.models.hostile import edit_json
-from tests.models.tiny import tiny_inputs, write_tiny
+from tests.models.tiny import TEXTS, tiny_inputs, write_tiny
 from tests.support import tiny_tokenizer
 
 
@@ -21,6 +22,65 @@ def test_a_foreign_tokenizer_class_is_refused(folder: Path) -> None:
     edit_json(folder / "tokenizer_config.json", lambda content: content.update(change))
     with pytest.raises(UnsafeModelError, match="RagTokenizer"):
         load_classifier(folder)
+
+
+@pytest.mark.parametrize("named", ["tokenizer_config.json", "config.json", "processor_config.json"])
+def test_a_foreign_class_is_refused_in_every_file(folder: Path, named: str) -> None:
+    """transformers reads the class in another file where the first does not name it."""
+    edit_json(folder / "tokenizer_config.json", lambda content: content.pop("tokenizer_class"))
+    path = folder / named
+    content = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**content, "tokenizer_class": "RagTokenizer"}))
+    with pytest.raises(UnsafeModelError, match=f"{named}.*RagTokenizer"):
+        load_classifier(folder)
+
+
+@pytest.mark.parametrize("key", ["tokenizer_file", "vocab_file"])
+def test_files_elsewhere_are_not_read(folder: Path, key: str, tmp_path: Path) -> None:
+    """What is read is in the folder, since only that is hashed."""
+    before = load_classifier(folder).tokenizer(list(TEXTS))["input_ids"]
+    other = json.loads((folder / "tokenizer.json").read_text())
+    words = other["model"]["vocab"]
+    words["film"], words["great"] = words["great"], words["film"]
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    change = {key: str(tmp_path / "other.json")}
+    edit_json(folder / "tokenizer_config.json", lambda content: content.update(change))
+    assert load_classifier(folder).tokenizer(list(TEXTS))["input_ids"] == before
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "error"),
+    [
+        ("preprocessor_config.json", {"image_processor_type": "BlipImageProcessor"}, "Blip"),
+        ("config.json", {"image_processor_type": "BlipImageProcessor"}, "Blip"),
+        ("processor_config.json", {"image_processor": {"image_processor_type": "Blip"}}, "Blip"),
+        ("preprocessor_config.json", {"feature_extractor_type": "WhisperFeatureExtractor"}, "Whi"),
+        ("preprocessor_config.json", {"size": {"height": 10**6, "width": 10**6}}, "pixels"),
+        ("preprocessor_config.json", {"size": "big"}, "image processor|sample"),
+        ("preprocessor_config.json", {"image_mean": "x"}, "image processor|sample"),
+    ],
+    ids=str,
+)
+def test_a_hostile_image_processor(
+    file: str, change: dict[str, Any], error: str, tmp_path: Path
+) -> None:
+    folder = write_tiny("vit", tmp_path / "vit")
+    path = folder / file
+    content = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**content, **change}))
+    with pytest.raises(ModelError, match=error):
+        load_classifier(folder)
+
+
+def test_an_old_name_of_an_image_processor_is_known(tmp_path: Path) -> None:
+    folder = write_tiny("vit", tmp_path / "vit")
+
+    def edit(content: dict[str, Any]) -> None:
+        del content["image_processor_type"]
+        content["feature_extractor_type"] = "ViTFeatureExtractor"
+
+    edit_json(folder / "preprocessor_config.json", edit)
+    load_classifier(folder)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"model": 3}', "\x00\xff"])
