@@ -14,6 +14,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.errors import MetricError
 from prune_env.evaluation.images import check_kind, make_rows
 from prune_env.evaluation.screen import measured_bound
+from prune_env.memory import in_parts
 from prune_env.metrics import Logits, Share
 from prune_env.models import LoadedModel
 from prune_env.progress import progress
@@ -225,9 +226,13 @@ def _batched(
     inputs = make_rows(texts, tokenizer, max_length)
     order = np.argsort(inputs.lengths, kind="stable")
     out = np.empty((len(texts), width), np.float32)
+
+    def logits(rows: npt.NDArray[np.int64]) -> Logits:
+        return answer(inputs.batch(rows, device)).float().cpu().numpy()
+
     with progress("Measuring", len(texts)) as advance:
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            out[rows] = answer(inputs.batch(rows, device)).float().cpu().numpy()
+            out[rows] = in_parts(logits, rows)
             advance(start + len(rows))
     return out

@@ -26,6 +26,7 @@ from prune_env.cli.purify import Purify
 from prune_env.cli.report import Report
 from prune_env.cli.train import Train
 from prune_env.errors import PruneEnvError
+from prune_env.memory import out_of_memory
 
 _VERBS = (Demo, Attack, Purify, Train, Evaluate, Inspect, Benchmark, Report, List)
 
@@ -43,8 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Without the program's name; None takes those of the process.
     """
-    # Libraries must not reach for the network of a machine that holds an untrusted model.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # Their own bars would stand between ours.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -59,10 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 args=None if arguments is None else list(arguments),
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
             )
+            # Libraries must not reach for the network of a machine that holds an untrusted model.
+            if not getattr(verb, "online", False):
+                os.environ.setdefault("HF_HUB_OFFLINE", "1")
             status: int | None = verb.run()
         except PruneEnvError as error:
             terminal.print("[bold red]error:[/]", end=" ")
             terminal.print(printable(str(error)), markup=False, highlight=False, soft_wrap=True)
+            return 2
+        except BrokenPipeError:
+            # The reader of our output has gone (as `| head` does); say nothing more to it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
+        except (MemoryError, OSError, RuntimeError) as error:
+            message = _of_the_machine(error)
+            if message is None:
+                raise
+            terminal.print("[bold red]error:[/]", end=" ")
+            terminal.print(printable(message), markup=False, highlight=False, soft_wrap=True)
             return 2
         except KeyboardInterrupt:
             terminal.print("Interrupted: nothing half written was left.")
@@ -70,11 +83,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except _Terminated:
             terminal.print("Terminated: nothing half written was left.")
             return 128 + signal.SIGTERM
-        except BrokenPipeError:
-            # The reader of our output has gone (as `| head` does); say nothing more to it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 128 + signal.SIGPIPE
     return status or 0
+
+
+def _of_the_machine(error: MemoryError | OSError | RuntimeError) -> str | None:
+    """Return what to tell of an error that the machine made, or None if the program made it."""
+    if isinstance(error, OSError):
+        # Libraries raise OSErrors of their own, without a number, for things that are no files.
+        if error.errno is None:
+            return None
+        return (
+            f"{error.filename or 'A file'} cannot be read or written: {error.strerror}. "
+            "Remedy: check free space, path and permissions. Nothing half written is left."
+        )
+    if out_of_memory(error):
+        return (
+            "There is not enough memory. Remedy: use a machine with more, or a smaller "
+            "--batch-size, --max-length or model. Nothing half written is left."
+        )
+    return None
 
 
 @contextmanager

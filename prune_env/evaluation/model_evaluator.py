@@ -20,6 +20,7 @@ from prune_env.errors import DataError, ModelError, SettingsError, StateError
 from prune_env.evaluation.base import Evaluation, Masks, check_masks
 from prune_env.evaluation.images import check_kind, make_rows
 from prune_env.evaluation.tokens import Rows, token_limit
+from prune_env.memory import in_parts
 from prune_env.models import HeadGates, HeadMap, find_heads
 
 logger = logging.getLogger(__name__)
@@ -164,11 +165,12 @@ class ModelEvaluator(ABC):
         batches = [self.batches[index] for index in np.unique(self._batch_of[rows])]
         with inference(self.model), HeadGates(self.model, self.heads) as gates:
             gates.set(mask)
-            logits = [
-                self.model(**self.tokens.batch(batch, self.device)).logits.float().cpu().numpy()
-                for batch in batches
-            ]
+            logits = [in_parts(self._plain_logits, batch) for batch in batches]
         return np.concatenate(batches), np.concatenate(logits)
+
+    def _plain_logits(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        logits: torch.Tensor = self.model(**self.tokens.batch(rows, self.device)).logits
+        return logits.float().cpu().numpy()
 
     def _checked(self, masks: Masks) -> Masks:
         """Return checked masks (N, L, H), if the weights are still those of the start."""

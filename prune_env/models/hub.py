@@ -1,11 +1,13 @@
 """Publishing an exported model on the Hugging Face Hub, only where a user asks for it by name."""
 
+import re
 from pathlib import Path
 
 from prune_env.errors import SettingsError
 from prune_env.models.guard import guarded
 from prune_env.models.quiet import quiet_transformers
 
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 KEPT_AT_HOME = ["tensorboard/*", ".*"]
 """What is not uploaded: training curves, hidden files."""
 
@@ -20,17 +22,9 @@ def check_hub(name: str) -> None:
         SettingsError: The id is not valid, or the user is not logged in.
     """
     from huggingface_hub import get_token  # noqa: PLC0415 - only where it is asked for
-    from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
-    from huggingface_hub.utils import validate_repo_id  # noqa: PLC0415
 
-    try:
-        validate_repo_id(name)
-    except HFValidationError as error:
-        raise SettingsError(
-            f"'{name}' is no id of a repository", expected="owner/model", actual=error
-        ) from None
-    if "/" not in name:
-        raise SettingsError(f"'{name}' names no owner", expected="owner/model")
+    if not REPOSITORY.fullmatch(name):
+        raise SettingsError(f"'{name}' is no id of a repository", expected="owner/model")
     if get_token() is None:
         raise SettingsError(
             f"The model cannot be pushed to {name}",

@@ -1,0 +1,36 @@
+"""Running out of memory: smaller batches first, then one clear message."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or on the machine."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch's, of a GPU
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
+def in_parts(
+    answer: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]], rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """Return `answer(rows)` (R, ...), asked in halves where all at once need too much memory.
+
+    Args:
+        answer: Takes rows (R,); its answer to a row must not depend on the others.
+        rows: Rows (R,).
+
+    Raises:
+        MemoryError: A single row needs too much; or torch's error that says the same.
+    """
+    try:
+        return answer(rows)
+    except (MemoryError, RuntimeError) as error:
+        if len(rows) < 2 or not out_of_memory(error):
+            raise
+    # Outside the handler, whose traceback would keep the memory of what failed.
+    return np.concatenate([in_parts(answer, half) for half in np.array_split(rows, 2)])
