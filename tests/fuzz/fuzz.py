@@ -5,19 +5,25 @@ are blind, which is still far better than nothing on formats as small as these.
 """
 
 import hashlib
-import importlib.util
 import random
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from prune_env.errors import PruneEnvError
-from tests.fuzz.targets import TARGETS, Target
+try:
+    import atheris
+except ImportError:
+    atheris = None
+# Coverage is counted in the package alone: all of torch would take minutes before the first input.
+with atheris.instrument_imports(include=["prune_env"]) if atheris else nullcontext():
+    from prune_env.errors import PruneEnvError
+    from tests.fuzz.targets import TARGETS, Target
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ def main(options: Options) -> None:
     """Fuzz one parser; an error that is not the package's ends the run with a trace."""
     target = TARGETS[options.target]
     with tempfile.TemporaryDirectory() as name:
-        if importlib.util.find_spec("atheris"):
+        if atheris:
             guided(target, options, Path(name))
         else:
             print(f"{options.target}: {blind(target, options, Path(name))} inputs, none broke it")
@@ -59,15 +65,12 @@ def blind(target: Target, options: Options, folder: Path) -> int:
 
 def guided(target: Target, options: Options, folder: Path) -> None:
     """Let libFuzzer mutate by coverage; it ends the process."""
-    import atheris  # noqa: PLC0415 - optional
-
     corpus = folder / "corpus"
     corpus.mkdir()
     for index, seed in enumerate(target.seeds):
         (corpus / str(index)).write_bytes(seed)
     place = folder / "read"
     place.mkdir()
-    atheris.instrument_all()
     limits = [f"-max_total_time={options.seconds}", f"-seed={options.seed + 1}", "-max_len=8192"]
     atheris.Setup(
         [sys.argv[0], *limits, str(corpus)], lambda data: attempt(target, options, place, data)
