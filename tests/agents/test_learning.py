@@ -11,7 +11,7 @@ import pytest
 
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents.callbacks import play
-from prune_env.policy import POLICIES
+from prune_env.policy import POLICIES, register_policies
 
 SEEDS = (0, 1, 2)
 MARGIN_OVER_GRADIENT = 1.5
@@ -73,3 +73,15 @@ def test_learns(algorithm: str, steps: int, random_mean: float, gradient_mean: f
         pruned.append(_pruned(agent, seed))
     assert np.mean(pruned) >= gradient_mean + MARGIN_OVER_GRADIENT, pruned
     assert np.mean(pruned) >= random_mean + MARGIN_OVER_RANDOM, pruned
+
+
+@pytest.mark.parametrize("algorithm", ["epsilon-greedy", "dqn"])
+def test_on_the_tiny_model_it_finds_what_a_long_search_finds(algorithm: str):
+    """Greedy search over every mask at each step; an exhaustive one finds no better mask either."""
+    env = gym.make("prune_env/Tiny-v0")
+    register_policies()
+    searched = play(env, POLICIES["greedy"].for_env(env), "tiny")["total_reward"]
+    agent = POLICIES[algorithm].for_env(env, seed=0)
+    agent.learn(env, total_steps=1000)
+    assert agent.best_return >= 0.98 * searched > 0.5
+    assert play(env, agent, "tiny")["total_reward"] >= 0.98 * searched
