@@ -1,16 +1,22 @@
 """Self-attention on packed tokens: exact lengths, no padding, no mask."""
 
+from itertools import pairwise
+
 import torch
 
 from prune_env.evaluation.plan import Chunk
 
-# Sentences times heads in one product. The number of heads differs from mask to mask, and a
-# library that prepares a kernel for each new shape would do little else.
-_BLOCK = 64
+# Sentences times heads in one product. The number of heads differs from mask to mask, and oneDNN,
+# which prepares a kernel for each new shape, would do little else: so there are two sizes.
+_LARGE, _SMALL = 256, 64
+# A sum of exponentials beyond these may have lost a term, or be about to overflow.
+_SMALLEST_SUM, _LARGEST_SUM = 1e-25, 1e30
 
 
 def packed_attention(qkv: torch.Tensor, chunk: Chunk, head_dim: int, out: torch.Tensor) -> None:
     """Write the contexts of every head for every token of a chunk.
+
+    The sentences of a chunk are about equally long, so their scores are padded to the longest.
 
     Args:
         qkv: (T, 3 * h * d), scaled queries, keys and values of h heads.
@@ -18,30 +24,70 @@ def packed_attention(qkv: torch.Tensor, chunk: Chunk, head_dim: int, out: torch.
         head_dim: d.
         out: (T, h * d), written.
     """
-    width = qkv.shape[1] // 3
-    heads = width // head_dim
+    heads = qkv.shape[1] // (3 * head_dim)
+    sentences = chunk.sentences.stop - chunk.sentences.start
+    pairs, longest = sentences * heads, chunk.runs[-1].length
+    # On a CPU a softmax over rows as short as sentences takes half the time of the attention.
+    fast = qkv.device.type == "cpu" and qkv.dtype == torch.bfloat16
+    ends = _block_ends(pairs) if fast else [0, pairs]
+    even = len(chunk.runs) == 1
+    blocks = (qkv.new_empty if even else qkv.new_zeros)(3, ends[-1], longest, head_dim)
+    by_head = blocks[:, :pairs].view(3, sentences, heads, longest, head_dim)
     for run in chunk.runs:
-        shape = (run.count, run.length, heads, head_dim)
-        pairs = run.count * heads
-        blocks = -(-pairs // _BLOCK)
-        query, key, value = qkv.new_empty(3, blocks * _BLOCK, run.length, head_dim)
-        for target, part in zip((query, key, value), qkv[run.tokens].split(width, 1), strict=True):
-            split = target[:pairs].view(run.count, heads, run.length, head_dim)
-            split.copy_(part.view(shape).transpose(1, 2))
-        scores = _blockwise(query, key.transpose(1, 2), run.length)
-        # A softmax that reads bfloat16 and writes float32 takes half the time of one that does not.
+        parts = qkv[run.tokens].view(run.count, run.length, 3, heads, head_dim)
+        by_head[:, run.sentences, :, : run.length].copy_(parts.permute(2, 0, 3, 1, 4))
+    query, key, value = blocks
+    scores = _blockwise(query, key.transpose(1, 2), ends)
+    for run in chunk.runs[:-1]:
+        padded = scores[run.sentences.start * heads : run.sentences.stop * heads]
+        padded[:, :, run.length :] = -torch.inf
+    contexts = _by_sums(scores, value, pairs, ends) if fast else None
+    if contexts is None:
         weights = scores.softmax(-1, dtype=torch.float32).to(qkv.dtype)
-        contexts = _blockwise(weights, value, head_dim)
-        split = contexts[:pairs].view(run.count, heads, run.length, head_dim)
-        out[run.tokens].view(shape).copy_(split.transpose(1, 2))
+        contexts = _blockwise(weights, value, ends)[:pairs]
+    contexts = contexts.view(by_head.shape[1:])
+    for run in chunk.runs:
+        target = out[run.tokens].view(run.count, run.length, heads, head_dim)
+        target.copy_(contexts[run.sentences, :, : run.length].transpose(1, 2))
 
 
-def _blockwise(left: torch.Tensor, right: torch.Tensor, width: int) -> torch.Tensor:
-    """Return the products (P, T, width) of P pairs, in calls of one shape whatever P is."""
-    out = left.new_empty(len(left), left.shape[1], width)
-    for start in range(0, len(left), _BLOCK):
-        here = slice(start, start + _BLOCK)
-        torch.bmm(left[here], right[here], out=out[here])
+def _by_sums(
+    scores: torch.Tensor, value: torch.Tensor, pairs: int, ends: list[int]
+) -> torch.Tensor | None:
+    """Return contexts with one division per context instead of one per weight, if that is safe.
+
+    The largest score is not subtracted before the exponential, so scores must be moderate.
+
+    Args:
+        scores: (P, T, T), of which the first `pairs` count.
+        value: (P, T, d).
+        pairs: Sentences times heads.
+        ends: Where the blocks of pairs end.
+
+    Returns:
+        (pairs, T, d), or None if it was not safe.
+    """
+    terms = scores.exp()
+    sums = terms[:pairs].sum(-1, keepdim=True, dtype=torch.float32)
+    least, most = sums.aminmax()
+    if not (least.item() > _SMALLEST_SUM and most.item() < _LARGEST_SUM):
+        return None
+    return _blockwise(terms, value, ends)[:pairs] / sums
+
+
+def _block_ends(pairs: int) -> list[int]:
+    """Return 0 and where each block ends; the last may reach beyond the pairs."""
+    ends = [0]
+    while ends[-1] < pairs:
+        ends.append(ends[-1] + (_LARGE if pairs - ends[-1] > _LARGE - _SMALL else _SMALL))
+    return ends
+
+
+def _blockwise(left: torch.Tensor, right: torch.Tensor, ends: list[int]) -> torch.Tensor:
+    """Return the products (P, T, U) of (P, T, V) and (P, V, U), in calls of few shapes."""
+    out = left.new_empty(len(left), left.shape[1], right.shape[2])
+    for start, end in pairwise(ends):
+        torch.bmm(left[start:end], right[start:end], out=out[start:end])
     return out
 
 
@@ -70,14 +116,15 @@ def first_token_attention(
     first = x[chunk.first]
     queries = torch.baddbmm(query[1], first.expand(heads, -1, -1), query[0].transpose(1, 2))
     probes = torch.bmm(queries * head_dim**-0.5, key).transpose(0, 1)
-    pooled = x.new_empty(len(first), heads, features)
-    done = 0
+    longest = chunk.runs[-1].length
+    tokens = x.new_zeros(len(first), longest, features)
     for run in chunk.runs:
-        here = slice(done, done + run.count)
-        tokens = x[run.tokens].view(run.count, run.length, features)
-        scores = torch.bmm(probes[here], tokens.transpose(1, 2))
-        weights = scores.softmax(-1, dtype=torch.float32).to(x.dtype)
-        torch.bmm(weights, tokens, out=pooled[here])
-        done += run.count
+        part = x[run.tokens].view(run.count, run.length, features)
+        tokens[run.sentences, : run.length] = part
+    scores = torch.bmm(probes, tokens.transpose(1, 2))
+    for run in chunk.runs[:-1]:
+        scores[run.sentences, :, run.length :] = -torch.inf
+    weights = scores.softmax(-1, dtype=torch.float32).to(x.dtype)
+    pooled = torch.bmm(weights, tokens)
     contexts = torch.baddbmm(value[1], pooled.transpose(0, 1), value[0].transpose(1, 2))
     return contexts.transpose(0, 1).reshape(len(first), heads * head_dim)

@@ -29,6 +29,9 @@ _POST_NORM_PARTS = (
 )
 
 
+_PROJECTIONS = ("query", "key", "value")
+
+
 @dataclass(frozen=True, eq=False)
 class Parts:
     """The modules of a block after its attention.
@@ -58,27 +61,45 @@ class PackedBlock:
         self._parts = parts
         self._up = LinearMap(parts.up.weight, parts.up.bias, dtype)
         self._down = LinearMap(parts.down.weight, parts.down.bias, dtype)
-        # The same heads come up for every chunk of a mask, and often for the next mask.
+        self._projections = [
+            (weight.to(dtype), bias.to(dtype)) for weight, bias in map(self.per_head, _PROJECTIONS)
+        ]
+        query_weight, query_bias = self._projections[0]
+        scale = heads.head_dim**-0.5
+        self._projections[0] = query_weight * scale, query_bias * scale
+        self._output_weight = heads.output_weight().to(dtype)
+        # The same heads often come up for the next mask.
         self._qkv = lru_cache(maxsize=2)(self._qkv_map)
         self._output = lru_cache(maxsize=2)(self._output_map)
 
-    def qkv(self, x: torch.Tensor, heads: HeadSet) -> torch.Tensor:
-        """Return queries (scaled), keys and values (T, 3 * h * d) of h heads from x (T, D)."""
-        return self._qkv(heads.tobytes())(x)
+    def qkv(self, heads: HeadSet) -> LinearMap:
+        """Return the map from x (T, D) to queries (scaled), keys and values (T, 3 * h * d)."""
+        return self._qkv(heads.tobytes())
 
-    def after_attention(
-        self, contexts: torch.Tensor, held: HeadSet, kept: HeadSet, x: torch.Tensor
-    ) -> torch.Tensor:
-        """Return what leaves the block.
+    def output(self, held: HeadSet, kept: HeadSet) -> LinearMap | None:
+        """Return the map from contexts (T, h * d) to what attention adds to x, bias included.
 
         Args:
-            contexts: (T, h * d), outputs of the heads `held`, side by side.
-            held: Bool (H,), the heads whose contexts are given.
+            held: Bool (H,), the h heads whose contexts are given, side by side.
             kept: Bool (H,), those that count; the others are pruned.
+
+        Returns:
+            The map, or None if no context is given.
+        """
+        return self._output(held.tobytes(), kept.tobytes()) if held.any() else None
+
+    def after_attention(
+        self, output: LinearMap | None, contexts: torch.Tensor, x: torch.Tensor
+    ) -> torch.Tensor:
+        """Return what leaves the block (T, D).
+
+        Args:
+            output: What `output` returned for the heads of the contexts.
+            contexts: (T, h * d), outputs of the heads.
             x: (T, D), what entered the block.
         """
-        if held.any():
-            a = self._output(held.tobytes(), kept.tobytes()).plus(contexts, x)
+        if output is not None:
+            a = output.plus(contexts, x)
         else:
             bias: Any = self.heads.projection.bias
             a = x if bias is None else x + bias.to(x.dtype)
@@ -108,21 +129,17 @@ class PackedBlock:
     def _qkv_map(self, heads: bytes) -> LinearMap:
         """Return one map to the scaled queries, the keys and the values of some heads."""
         index = _indices(heads, self.heads)
-        weights, biases = [], []
-        for part, scale in (("query", self.heads.head_dim**-0.5), ("key", 1.0), ("value", 1.0)):
-            weight, bias = self.per_head(part)
-            weights.append(weight[index].flatten(0, 1) * scale)
-            biases.append(bias[index].flatten() * scale)
+        weights = [weight.index_select(0, index).flatten(0, 1) for weight, _ in self._projections]
+        biases = [bias[index].flatten() for _, bias in self._projections]
         return LinearMap(torch.cat(weights), torch.cat(biases), self.dtype)
 
     def _output_map(self, held: bytes, kept: bytes) -> LinearMap:
         """Return the map from contexts of the heads `held`, with 0 for those that are not kept."""
-        weight = self.heads.output_weight()
-        gate = torch.from_numpy(np.frombuffer(kept, np.bool_).copy()).to(weight.device)
-        gated = weight * gate[: self.heads.num_heads, None]
-        picked = gated[:, _indices(held, self.heads)].flatten(1)
+        picked = self._output_weight.index_select(1, _indices(held, self.heads))
+        gone = np.flatnonzero(~np.frombuffer(kept, np.bool_)[np.frombuffer(held, np.bool_)])
+        picked[:, torch.from_numpy(gone).to(picked.device)] = 0
         bias: Any = self.heads.projection.bias
-        return LinearMap(picked, bias, self.dtype)
+        return LinearMap(picked.flatten(1), bias, self.dtype)
 
 
 def find_parts(layers: tuple[nn.Module, ...]) -> tuple[Parts, ...] | None:

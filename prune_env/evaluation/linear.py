@@ -14,8 +14,9 @@ _FUSED_ACTIVATIONS = {"GELU": ("gelu", "none"), "GELUActivation": ("gelu", "none
 class LinearMap:
     """`x W^T + b` with W in the given precision.
 
-    On a CPU in bfloat16 the weight is laid out once as oneDNN wants it, and the activation or the
-    residual is added in the same pass; everywhere else it is torch's own linear.
+    On a CPU the weight is laid out once as oneDNN wants it, and the activation is computed in the
+    same pass; everywhere else it is torch's own linear. oneDNN serves float32 too: the library that
+    torch takes for it may be tuned for processors of its own maker only.
 
     Args:
         weight: (out, in).
@@ -26,7 +27,8 @@ class LinearMap:
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype) -> None:
         self._bias = None if bias is None else bias.to(dtype)
         self._weight = weight.to(dtype)
-        self._fused = _fused_ops() if weight.device.type == "cpu" and dtype == BF16 else None
+        known = weight.device.type == "cpu" and dtype in (torch.bfloat16, torch.float32)
+        self._fused = _fused_ops() if known else None
         if self._fused is not None:
             self._weight = self._fused._reorder_linear_weight(self._weight.contiguous(), _ROWS)
 
@@ -47,12 +49,7 @@ class LinearMap:
 
     def plus(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
         """Return the map plus a residual (..., out)."""
-        if self._fused is not None:
-            output: torch.Tensor = self._fused._linear_pointwise.binary(
-                x, residual, self._weight, self._bias, "add"
-            )
-            return output
-        return F.linear(x, self._weight, self._bias).add_(residual)
+        return self(x).add_(residual)
 
     def _pointwise(self, x: torch.Tensor, name: str, variant: str) -> torch.Tensor:
         assert self._fused is not None
@@ -62,7 +59,6 @@ class LinearMap:
         return output
 
 
-BF16 = torch.bfloat16
 _ROWS = 1024  # a hint to oneDNN: about how many rows a product will have
 
 

@@ -1,5 +1,6 @@
 """The fast engine: a post-norm encoder on packed tokens, entered where a mask first differs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,16 @@ from prune_env.evaluation.model_evaluator import class_count, inference
 from prune_env.evaluation.plan import Chunk, PackingPlan, plan_packing
 from prune_env.evaluation.stack import entering, find_layers, leaving
 from prune_env.evaluation.tokens import TokenRows
+from prune_env.evaluation.workspace import Lease, Workspace
 from prune_env.models.heads import HeadMap
 
-_CPU_CHUNK = 1024  # tokens; on a CPU the activations of a chunk should stay near the core
+_CPU_CHUNK = 2048  # tokens; more of them would not fit the cache of a CPU, fewer mean more calls
 _GPU_CHUNK = 1 << 15
 _EMBEDDED_ROWS = 256
+_ROWS, _ROWS_OF_ONE_USE = 32, 128  # a chunk has a multiple of so many
+
+
+Attend = Callable[[torch.Tensor, Chunk, torch.Tensor], None]
 
 
 @dataclass(eq=False)
@@ -28,19 +34,30 @@ class State:
     """What enters a layer, and what its heads make of it.
 
     Attributes:
-        hidden: (T, D); before the last layer only the first token of each sentence, (S, D).
-        contexts: (T, h * d) or (S, h * d), outputs of the heads `held`, side by side.
+        entering: Lease of (T, D), what enters; before the last layer only the first token of each
+            sentence, (S, D).
+        attended: Lease of (T, h * d) or (S, h * d), contexts of the heads `held`, side by side.
         held: Bool (H,).
     """
 
-    hidden: torch.Tensor
-    contexts: torch.Tensor
+    entering: Lease
+    attended: Lease
     held: HeadSet
 
     @property
+    def hidden(self) -> torch.Tensor:
+        """What enters the layer."""
+        return self.entering.matrix
+
+    @property
+    def contexts(self) -> torch.Tensor:
+        """Outputs of the heads."""
+        return self.attended.matrix
+
+    @property
     def nbytes(self) -> int:
-        """Bytes of the two matrices."""
-        return self.hidden.nbytes + self.contexts.nbytes
+        """Bytes that the two matrices hold."""
+        return self.entering.nbytes + self.attended.nbytes
 
 
 class PackedModel:
@@ -102,18 +119,31 @@ class PackedModel:
         batch = tokens.first_tokens(len(first), self.model.device)
         return leaving(self.model, self._layers, batch, first.float().unsqueeze(1))
 
-    def attend(
-        self, layer: int, hidden: torch.Tensor, chunk: Chunk, wanted: HeadSet, out: torch.Tensor
-    ) -> None:
-        """Write the contexts of the wanted heads of a layer, for one chunk, into `out`.
+    def attention(self, layer: int, wanted: HeadSet) -> Attend:
+        """Return a function that writes the contexts of the wanted heads of a layer for one chunk.
 
-        In the last layer it is every head, of the first tokens.
+        It takes what enters the layer (T, D), the chunk, and the matrix to write its part of. In
+        the last layer it is every head, of the first tokens.
         """
         if layer == len(self.blocks) - 1:
-            out[chunk.sentences] = first_token_attention(hidden, chunk, *self._last)
-        elif wanted.any():
-            qkv = self.blocks[layer].qkv(hidden, wanted)
-            packed_attention(qkv, chunk, self.heads.layers[layer].head_dim, out[chunk.tokens])
+
+            def first(hidden: torch.Tensor, chunk: Chunk, out: torch.Tensor) -> None:
+                out[chunk.sentences] = first_token_attention(hidden, chunk, *self._last)
+
+            return first
+        dim = self.heads.layers[layer].head_dim
+        qkv = self.blocks[layer].qkv(wanted) if wanted.any() else None
+
+        def every(hidden: torch.Tensor, chunk: Chunk, out: torch.Tensor) -> None:
+            if qkv is not None:
+                packed_attention(qkv(hidden), chunk, dim, out[chunk.tokens])
+
+        return every
+
+    def flops_of_attention(self, layer: int, wanted: HeadSet) -> int:
+        """Return the operations of the maps to queries, keys and values for one token."""
+        last = layer == len(self.blocks) - 1
+        return 0 if last else self.blocks[layer].flops_before(wanted)
 
 
 class PackedEngine:
@@ -149,9 +179,19 @@ class PackedEngine:
         self.flops = 0
         self._packed = packed
         self._tokens = tokens
-        self._plan = plan_packing(tokens.lengths[rows], chunk, device)
+        # An engine that keeps nothing is made for one mask: to prepare maps and kernels for its
+        # heads and its number of tokens would take longer than all heads and more rows do.
+        self._whole = max_cache_bytes == 0
+        self._plan = plan_packing(
+            tokens.lengths[rows],
+            chunk,
+            device,
+            row_unit=_ROWS_OF_ONE_USE if self._whole else _ROWS,
+        )
         self._cache: ByteCache[State] = ByteCache(max_cache_bytes)
         self._last = len(packed.blocks) - 1
+        self._workspace = Workspace(packed.dtype, device)
+        self._tokens_total = int(self._plan.lengths.sum())
 
     def run(self, masks: Masks) -> npt.NDArray[np.float32]:
         """Return the logits (N, R, C) under masks (N, L, H)."""
@@ -164,10 +204,10 @@ class PackedEngine:
                 for layer in range(self._last):  # the whole way of the newest mask is worth most
                     self._cache.get(mask[:layer].tobytes())
                 state = self._state(mask, self._last, ahead)
-                left = self._packed.blocks[-1].after_attention(
-                    state.contexts, state.held, mask[-1], state.hidden
-                )
-                self.flops += len(self.rows) * self._packed.blocks[-1].flops_after(state.held)
+                block = self._packed.blocks[-1]
+                output = block.output(state.held, mask[-1])
+                left = block.after_attention(output, state.contexts, state.hidden)
+                self.flops += len(self.rows) * block.flops_after(mask[-1])
                 answer = self._packed.classify(self._tokens, left).cpu().numpy()
                 logits[index, self._plan.order] = answer
         return logits
@@ -175,13 +215,15 @@ class PackedEngine:
     def clear(self) -> None:
         """Release every kept state."""
         self._cache.clear()
+        self._workspace.clear()
 
     def _state(self, mask: Masks, layer: int, ahead: dict[bytes, HeadSet]) -> State:
         """Return what enters a layer, from the nearest kept state on."""
         key = mask[:layer].tobytes()
         state = self._cache.get(key)
         if state is None:
-            wanted = ahead[key] if 0 < layer < self._last else self._exists(layer)
+            inner = 0 < layer < self._last and not self._whole
+            wanted = ahead[key] if inner else self._exists(layer)
             if layer == 0:
                 state = self._embedded(wanted)
             else:
@@ -196,59 +238,64 @@ class PackedEngine:
     def _embedded(self, wanted: HeadSet) -> State:
         hidden = self._packed.embed(self._tokens, self.rows, self._plan)
         state = self._empty(0, hidden.shape[1], wanted)
-        for chunk in self._plan.chunks:
-            self._fill(state, 0, chunk, hidden[chunk.tokens])
+        self._fill(state, 0, lambda chunk: hidden[chunk.tokens])
         return state
 
     def _advance(self, before: State, layer: int, kept: HeadSet, wanted: HeadSet) -> State:
         """Return what enters `layer`, given what enters the one before and its kept heads."""
         block = self._packed.blocks[layer - 1]
+        output = block.output(before.held, kept)
         state = self._empty(layer, before.hidden.shape[1], wanted)
-        for chunk in self._plan.chunks:
-            here = chunk.tokens
-            hidden = block.after_attention(
-                before.contexts[here], before.held, kept, before.hidden[here]
-            )
-            self._fill(state, layer, chunk, hidden)
-        self.flops += int(self._plan.lengths.sum()) * block.flops_after(before.held)
+        self._fill(
+            state,
+            layer,
+            lambda chunk: block.after_attention(
+                output, before.contexts[chunk.tokens], before.hidden[chunk.tokens]
+            ),
+        )
+        self.flops += self._tokens_total * block.flops_after(kept)
         return state
 
     def _empty(self, layer: int, features: int, wanted: HeadSet) -> State:
+        """Return a state to be filled."""
+        rows = len(self.rows) if layer == self._last else self._plan.rows
+        entering = self._workspace.lend(rows, features, features)
+        return State(entering, self._contexts(layer, wanted), wanted)
+
+    def _contexts(self, layer: int, wanted: HeadSet) -> Lease:
+        """Return room for the contexts of some heads, in memory that would hold all of them."""
         heads = self._packed.heads.layers[layer]
-        count = len(self.rows) if layer == self._last else self._plan.rows
-        width = int(wanted.sum()) * heads.head_dim
-        hidden, contexts = (
-            torch.empty(count, size, dtype=self._packed.dtype, device=self._packed.model.device)
-            for size in (features, width)
-        )
-        return State(hidden, contexts, wanted)
+        rows = len(self.rows) if layer == self._last else self._plan.rows
+        held, most = int(wanted.sum()) * heads.head_dim, heads.num_heads * heads.head_dim
+        return self._workspace.lend(rows, held, most)
 
-    def _fill(self, state: State, layer: int, chunk: Chunk, hidden: torch.Tensor) -> None:
-        """Store one chunk of what enters a layer, and its contexts."""
-        if layer == self._last:
-            state.hidden[chunk.sentences] = hidden[chunk.first]
-        else:
-            state.hidden[chunk.tokens] = hidden
-        self._attend(state, layer, chunk, hidden)
-
-    def _attend(self, state: State, layer: int, chunk: Chunk, hidden: torch.Tensor) -> None:
-        self._packed.attend(layer, hidden, chunk, state.held, state.contexts)
-        if layer < self._last:
-            self.flops += chunk.filled * self._packed.blocks[layer].flops_before(state.held)
+    def _fill(self, state: State, layer: int, entering: Callable[[Chunk], torch.Tensor]) -> None:
+        """Store what enters a layer, chunk by chunk, and its contexts."""
+        attend = self._packed.attention(layer, state.held)
+        for chunk in self._plan.chunks:
+            hidden = entering(chunk)
+            if layer == self._last:
+                state.hidden[chunk.sentences] = hidden[chunk.first]
+            else:
+                state.hidden[chunk.tokens] = hidden
+            attend(hidden, chunk, state.contexts)
+        self.flops += self._tokens_total * self._packed.flops_of_attention(layer, state.held)
 
     def _extended(self, state: State, layer: int, missing: HeadSet) -> State:
         """Return a state with the contexts of more heads, computed from the same hidden state."""
         dim = self._packed.heads.layers[layer].head_dim
-        more = self._empty(layer, 0, missing)
+        more = self._contexts(layer, missing)
+        attend = self._packed.attention(layer, missing)
         for chunk in self._plan.chunks:
-            self._attend(more, layer, chunk, state.hidden[chunk.tokens])
+            attend(state.hidden[chunk.tokens], chunk, more.matrix)
+        self.flops += self._tokens_total * self._packed.flops_of_attention(layer, missing)
         both = state.held | missing
-        joined = self._empty(layer, 0, both).contexts
-        split = joined.view(len(joined), -1, dim)
-        for part in (state, more):
-            places = torch.from_numpy(np.flatnonzero(part.held[both]))
-            split[:, places.to(joined.device)] = part.contexts.view(len(joined), -1, dim)
-        return State(state.hidden, joined, both)
+        joined = self._contexts(layer, both)
+        split = joined.matrix.unflatten(1, (-1, dim))
+        for held, contexts in ((state.held, state.contexts), (missing, more.matrix)):
+            places = torch.from_numpy(np.flatnonzero(held[both])).to(split.device)
+            split[:, places] = contexts.unflatten(1, (-1, dim))
+        return State(state.entering, joined, both)
 
     def _exists(self, layer: int) -> HeadSet:
         """Return every head of a layer (H,): at both ends of the model all contexts are kept."""

@@ -1,7 +1,7 @@
 """Sentences of several lengths as one matrix of tokens, without padding inside a batch.
 
 Libraries of matrix products prepare a kernel for each new shape, which costs more than the product
-itself. So all chunks have the same number of rows; the few rows that are left over are never read.
+itself. So all chunks have the same number of rows, rounded up; the rows left over are never read.
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,13 @@ class Run:
 
     Attributes:
         start: First token, counted from the start of the chunk.
+        first: First sentence, counted from the start of the chunk.
         count: Sentences.
         length: Tokens of each.
     """
 
     start: int
+    first: int
     count: int
     length: int
 
@@ -30,6 +32,11 @@ class Run:
     def tokens(self) -> slice:
         """The tokens of the run inside its chunk."""
         return slice(self.start, self.start + self.count * self.length)
+
+    @property
+    def sentences(self) -> slice:
+        """Its sentences inside the chunk."""
+        return slice(self.first, self.first + self.count)
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Chunk:
         tokens: Their rows in the packed matrix, those left over at the end included.
         filled: How many of the rows are tokens.
         sentences: Their places in packed order.
-        runs: The sentences by length.
+        runs: The sentences by length, shortest first.
         first: int64, the first token of each sentence, counted from the start of the chunk.
     """
 
@@ -74,19 +81,30 @@ class PackingPlan:
 
 
 def plan_packing(
-    lengths: npt.NDArray[np.int64], chunk_tokens: int, device: torch.device
+    lengths: npt.NDArray[np.int64],
+    chunk_tokens: int,
+    device: torch.device,
+    row_unit: int = 1,
 ) -> PackingPlan:
-    """Sort sentences by length and cut them into chunks of at most about `chunk_tokens` tokens."""
+    """Sort sentences by length and cut them into chunks of at most about `chunk_tokens` tokens.
+
+    Args:
+        lengths: Tokens (S,) of each sentence.
+        chunk_tokens: Tokens that a chunk should not exceed by much.
+        device: Where the indices are needed.
+        row_unit: The number of rows is a multiple of it.
+    """
     order = np.argsort(lengths, kind="stable")
     ordered = lengths[order]
-    bounds = _bounds(ordered, chunk_tokens)
-    rows = max(int(ordered[start:stop].sum()) for start, stop in pairwise(bounds))
+    bounds = _bounds(ordered, -(-int(lengths.sum()) // chunk_tokens))
+    longest = max(int(ordered[start:stop].sum()) for start, stop in pairwise(bounds))
+    rows = -(-longest // row_unit) * row_unit
     chunks = []
     for number, (start, stop) in enumerate(pairwise(bounds)):
         own = ordered[start:stop]
         starts = np.cumsum(own) - own
         runs = tuple(
-            Run(int(starts[index]), int(count), int(length))
+            Run(int(starts[index]), int(index), int(count), int(length))
             for length, index, count in zip(
                 *np.unique(own, return_index=True, return_counts=True), strict=True
             )
@@ -103,10 +121,9 @@ def plan_packing(
     return PackingPlan(order, ordered, tuple(chunks), rows)
 
 
-def _bounds(lengths: npt.NDArray[np.int64], chunk_tokens: int) -> list[int]:
-    """Return where chunks begin and end, so that they hold about equally many tokens."""
+def _bounds(lengths: npt.NDArray[np.int64], count: int) -> list[int]:
+    """Return where `count` chunks begin and end, so that they hold about equally many tokens."""
     ends = np.cumsum(lengths)
-    count = -(-int(ends[-1]) // chunk_tokens)
     targets = np.arange(1, count) * (ends[-1] / count)
     inner = np.searchsorted(ends, targets, side="right")
     return sorted({0, *map(int, inner), len(lengths)})

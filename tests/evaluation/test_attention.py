@@ -3,28 +3,68 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from prune_env.evaluation.attention import first_token_attention, packed_attention
-from prune_env.evaluation.plan import plan_packing
+from prune_env.evaluation.attention import (
+    _block_ends,
+    first_token_attention,
+    packed_attention,
+)
+from prune_env.evaluation.plan import Chunk, plan_packing
 
 HEADS, DIM, FEATURES = 3, 4, 10
 LENGTHS = np.array([5, 1, 5, 2, 7])
 
 
-@pytest.mark.parametrize("block", [1, 4, 64])
-def test_packed_attention_is_attention_within_each_sentence(
-    block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("prune_env.evaluation.attention._BLOCK", block)
+def packed(dtype: torch.dtype, scale: float = 1.0) -> tuple[torch.Tensor, torch.Tensor, Chunk]:
+    """Return queries, keys and values of a chunk, and the contexts that were written for them."""
     torch.manual_seed(0)
     (chunk,) = plan_packing(LENGTHS, 1000, torch.device("cpu")).chunks
-    qkv = torch.randn(int(LENGTHS.sum()), 3 * HEADS * DIM, dtype=torch.float64)
-    out = torch.full((len(qkv), HEADS * DIM), torch.nan, dtype=torch.float64)
+    qkv = (scale * torch.randn(int(LENGTHS.sum()), 3 * HEADS * DIM)).to(dtype)
+    out = torch.full((len(qkv), HEADS * DIM), torch.nan, dtype=dtype)
     packed_attention(qkv, chunk, DIM, out)
+    return qkv, out, chunk
+
+
+def by_sentence(qkv: torch.Tensor, chunk: Chunk) -> torch.Tensor:
+    """Return the contexts (T, h * d) in the precision of `qkv`, one sentence after the other."""
+    contexts = []
     for start, length in zip(chunk.first.tolist(), np.sort(LENGTHS), strict=True):
         sentence = qkv[start : start + length].view(length, 3, HEADS, DIM).permute(1, 2, 0, 3)
-        expected = F.scaled_dot_product_attention(*sentence, scale=1.0)
-        got = out[start : start + length].view(length, HEADS, DIM).transpose(0, 1)
-        torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
+        attended = F.scaled_dot_product_attention(*sentence, scale=1.0)
+        contexts.append(attended.transpose(0, 1).flatten(1))
+    return torch.cat(contexts)
+
+
+@pytest.mark.parametrize("sizes", [(2, 1), (8, 4), (256, 64)])
+def test_packed_attention_is_attention_within_each_sentence(
+    sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prune_env.evaluation.attention._LARGE", sizes[0])
+    monkeypatch.setattr("prune_env.evaluation.attention._SMALL", sizes[1])
+    qkv, out, chunk = packed(torch.float64)
+    torch.testing.assert_close(out, by_sentence(qkv, chunk), rtol=1e-6, atol=1e-6)
+    qkv, out, chunk = packed(torch.bfloat16)
+    expected = by_sentence(qkv.double(), chunk)
+    torch.testing.assert_close(out.double(), expected, rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("scale", [10.0, 30.0])
+def test_scores_beyond_the_exponential_are_attended_too(scale: float) -> None:
+    qkv, out, chunk = packed(torch.bfloat16, scale)
+    # Rounded scores of 100 or more move weights a lot, so the same rounding is done here.
+    for start, length in zip(chunk.first.tolist(), np.sort(LENGTHS), strict=True):
+        sentence = qkv[start : start + length].view(length, 3, HEADS, DIM).permute(1, 2, 0, 3)
+        query, key, value = sentence
+        weights = (query @ key.transpose(1, 2)).softmax(-1, dtype=torch.float32)
+        expected = (weights @ value.float()).transpose(0, 1).flatten(1)
+        got = out[start : start + length].float()
+        torch.testing.assert_close(got, expected, rtol=0.05, atol=0.02 * scale)
+
+
+def test_pairs_are_cut_into_few_sizes() -> None:
+    for pairs in range(1, 1500):
+        sizes = set(np.diff(_block_ends(pairs)))
+        assert sizes <= {64, 256}
+        assert 0 <= _block_ends(pairs)[-1] - pairs < 64
 
 
 def test_first_token_attention_is_the_first_row_of_it() -> None:

@@ -67,7 +67,7 @@ def test_every_architecture_is_exact(model_type: str, precision: str) -> None:
     neighbours[:, -1] ^= fast.available[-1]
     assert_same_answers(fast, reference, np.concatenate([masks, neighbours]))
     own = {"albert": "plain"} | dict.fromkeys(
-        ("bert", "distilbert", "electra", "roberta"), "packed"
+        ("bert", "distilbert", "electra", "roberta", "xlm-roberta"), "packed"
     )
     assert fast.backend.kind == own.get(model_type, "layerwise")
     assert fast.backend.screens == (precision == "bf16")

@@ -7,28 +7,39 @@ from prune_env.evaluation.plan import plan_packing
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=40), st.integers(1, 100))
-def test_every_token_lies_in_one_run_of_its_sentence(lengths: list[int], size: int) -> None:
-    plan = plan_packing(np.array(lengths), size, torch.device("cpu"))
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=40),
+    st.integers(1, 100),
+    st.sampled_from([1, 16]),
+)
+def test_every_token_lies_in_one_run_of_its_sentence(
+    lengths: list[int], size: int, unit: int
+) -> None:
+    device = torch.device("cpu")
+    plan = plan_packing(np.array(lengths), size, device, row_unit=unit)
     assert sorted(plan.order.tolist()) == list(range(len(lengths)))
     assert plan.lengths.tolist() == [lengths[row] for row in plan.order]
     row = sentence = 0
     sizes = {chunk.tokens.stop - chunk.tokens.start for chunk in plan.chunks}
-    assert len(sizes) == 1
+    assert sizes == {plan.chunk_rows}
+    assert plan.chunk_rows % unit == 0
     for chunk in plan.chunks:
         assert chunk.tokens.start == row
         assert chunk.sentences.start == sentence
-        inside = 0
+        inside = before = 0
         firsts = []
         for run in chunk.runs:
             assert run.start == inside
             assert set(plan.lengths[sentence : sentence + run.count]) == {run.length}
             firsts += range(inside, inside + run.count * run.length, run.length)
+            assert run.sentences == slice(before, before + run.count)
+            before += run.count
             inside += run.count * run.length
             sentence += run.count
             assert run.tokens == slice(run.start, inside)
         assert chunk.first.tolist() == firsts
-        assert chunk.filled == inside <= sizes.copy().pop() <= size + max(lengths)
+        assert chunk.filled == inside <= plan.chunk_rows < size + max(lengths) + unit
+        assert [run.length for run in chunk.runs] == sorted(run.length for run in chunk.runs)
         row = chunk.tokens.stop
         assert chunk.sentences.stop == sentence
     assert row == plan.rows

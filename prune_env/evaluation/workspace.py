@@ -1,0 +1,50 @@
+"""Large matrices that are used again, since fresh memory from the system is slow to touch."""
+
+import weakref
+from collections import defaultdict
+
+import torch
+
+
+class Lease:
+    """Holds the memory of one matrix; when the last reference goes, the memory is free again.
+
+    Attributes:
+        matrix: (R, C), not initialised. It must not be used after the lease is gone.
+        nbytes: Bytes of memory, used or not.
+    """
+
+    def __init__(self, matrix: torch.Tensor) -> None:
+        self.matrix = matrix
+        self.nbytes = matrix.untyped_storage().nbytes()
+
+
+class Workspace:
+    """Lends matrices.
+
+    Args:
+        dtype: Of every matrix.
+        device: Of every matrix.
+    """
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        self._dtype = dtype
+        self._device = device
+        self._free: dict[int, list[torch.Tensor]] = defaultdict(list)
+
+    def lend(self, rows: int, columns: int, most_columns: int) -> Lease:
+        """Return a matrix (rows, columns) in memory that would hold `most_columns`.
+
+        Matrices of several widths share memory if the most is the same.
+        """
+        size = rows * most_columns
+        free = self._free[size]
+        flat = free.pop() if free else torch.empty(size, dtype=self._dtype, device=self._device)
+        lease = Lease(flat[: rows * columns].view(rows, columns))
+        weakref.finalize(lease, free.append, flat).atexit = False
+        return lease
+
+    def clear(self) -> None:
+        """Give the memory that nobody holds back to the system."""
+        for free in self._free.values():
+            free.clear()
