@@ -2,14 +2,18 @@
 
 Run it as `make bench`, or `python tests/benchmarks/evaluator.py --json out.json`. Nothing is
 asserted. The slow ways are timed on a few masks of each kind, evenly spaced over the same list that
-the fast one answers whole; `--every 1` times and compares all of them.
+the fast one answers whole; `--every 1` times and compares all of them. Every part measures its own
+baseline and its own peak of matrix products, so parts may be run one by one into one file:
+`--parts one_head random --json out.json`.
 """
 
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,10 +24,10 @@ import tyro
 from naive import naive_logits
 from rich.console import Console
 from rich.table import Table
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerBase
+from transformers import BertConfig, BertForSequenceClassification
 
 from prune_env.data import TextDataset, load_named
-from prune_env.evaluation import MaskEvaluator, ReferenceEvaluator
+from prune_env.evaluation import Evaluation, MaskEvaluator, ReferenceEvaluator
 from prune_env.evaluation.base import predicted_classes
 from prune_env.evaluation.linear import LinearMap
 from prune_env.files import cache_folder
@@ -40,6 +44,9 @@ TITLES = {
     "last_layer": "last layer (12)",
     "replay": "seen before",
 }
+SENTENCES = (218, 436, 872, 1744)
+SHAPES = {"tiny-bert": (2, 2, 128), "minilm-l6": (6, 12, 384), "bert-base": (12, 12, 768)}
+PARTS = (*TITLES, *map(str, SENTENCES), *SHAPES)
 
 
 @dataclass(frozen=True)
@@ -47,58 +54,58 @@ class Options:
     """What is measured.
 
     Attributes:
-        json: Where the figures go as JSON.
+        parts: Kinds of masks (one_head random last_layer replay), how cost grows with sentences
+            (218 436 872 1744) and with models of random weights (tiny-bert minilm-l6 bert-base).
+        json: Where the figures go; figures of other parts that are there already stay.
         model: Folder of a fine-tuned classifier; by default MiniLM-L6 is fine-tuned for a minute
             and kept in the cache.
         data: Folder that holds sst2/; without it the embedded movie reviews are used.
         sentences: Validation sentences.
         threads: Threads of torch.
         every: Every so many masks of a kind is also run the slow ways.
-        growth: Also measure how cost grows with data and model.
         precision: Of MaskEvaluator.
         device: "auto" takes the GPU if there is one.
     """
 
+    parts: tuple[str, ...] = PARTS
     json: Path | None = None
     model: Path | None = None
     data: Path | None = None
     sentences: int = 872
     threads: int = 2
     every: int = 10
-    growth: bool = True
     precision: Precision = "auto"
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not exist."""
+        if unknown := set(self.parts) - set(PARTS):
+            raise SystemExit(f"unknown parts {sorted(unknown)}; there are: {' '.join(PARTS)}")
 
 
 def main() -> None:
     """Measure, print tables, write JSON."""
     options = tyro.cli(Options, description=__doc__)
     torch.set_num_threads(options.threads)
-    console = Console()
-    train, validation, name = load_texts(options)
-    loaded = load_model(options, train)
+    validation, name = load_texts(options)[1:]
+    loaded = load_model(options)
     device = pick_device(options.device)
     loaded.model.to(device)
     data = validation.select(range(min(options.sentences, len(validation))))
-    peak = gemm_peak(loaded, use_bf16(options.precision, device), device)
-    console.print(f"{len(data)} sentences of {name}, {device}, {peak / 1e9:.0f} GFLOP/s at best")
-    figures = measure(loaded, data, options, peak)
-    console.print(main_table(figures))
-    console.print(
-        f"classes differ from the reference in {figures['different']} of {figures['compared']} "
-        f"answers; {figures['rechecked']:.1%} computed again in float32; "
-        f"floor share {figures['floor_share']:.0%}; peak memory {figures['peak_mib']:.0f} MiB"
-    )
-    if options.growth:
-        figures["growth"] = {
-            "sentences": list(growing_data(loaded, validation, options)),
-            "models": list(growing_models(loaded.tokenizer, data, options, device)),
-        }
-        for title, rows in figures["growth"].items():
-            console.print(growth_table(f"cost by {title}", rows))
-    figures["setting"] = {**describe(), "data": name, "gemm_gflops": peak / 1e9} | {
+    kept = options.json is not None and options.json.exists()
+    figures: dict[str, Any] = json.loads(options.json.read_text()) if kept else {}
+    for part in options.parts:
+        if part in TITLES:
+            figures[part] = measure(loaded, data, options, part)
+        else:
+            model = random_model(loaded, part).to(device) if part in SHAPES else loaded.model
+            texts = validation.select(range(int(part))) if part.isdecimal() else data
+            figures.setdefault("growth", {})[part] = short(model, loaded.tokenizer, texts, options)
+    figures |= summary([figures[kind] for kind in TITLES if kind in figures])
+    figures["setting"] = {**describe(), "data": name} | {
         key: str(value) for key, value in asdict(options).items()
     }
+    show(figures, Console())
     if options.json is not None:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
@@ -117,18 +124,25 @@ def load_texts(options: Options) -> tuple[TextDataset, TextDataset, str]:
     return splits.train, both, name
 
 
-def load_model(options: Options, train: TextDataset) -> LoadedModel:
+def load_model(options: Options) -> LoadedModel:
     """Return the classifier that was named, or a MiniLM that was fine-tuned once."""
     kept = cache_folder() / "benchmark-minilm"
-    folder = options.model or (kept if kept.exists() else None)
-    if folder is not None:
-        return load_classifier(folder, head="keep")
+    if options.model is None and not kept.exists():
+        # In a process of its own, so that its memory does not count here.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            pool.submit(make_model, options, kept).result()
+    return load_classifier(options.model or kept, head="keep")
+
+
+def make_model(options: Options, folder: Path) -> None:
+    """Fine-tune a MiniLM on a part of the training texts."""
+    torch.set_num_threads(options.threads)
+    train = load_texts(options)[0]
     loaded = load_classifier("minilm", label_names=train.label_names)
     part = train.split(min(0.5, 2000 / len(train)), seed=0)[1]
     fine_tune(loaded.model, loaded.tokenizer, part, FineTuneSettings(epochs=2, learning_rate=5e-5))
-    loaded.model.float().save_pretrained(kept)
-    loaded.tokenizer.save_pretrained(kept)
-    return loaded
+    loaded.model.float().save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
 
 
 def mask_lists(shape: tuple[int, int], seed: int = 0) -> dict[str, np.ndarray]:
@@ -149,33 +163,30 @@ def mask_lists(shape: tuple[int, int], seed: int = 0) -> dict[str, np.ndarray]:
     return {"one_head": np.stack(walk), "random": unrelated, "last_layer": last}
 
 
-def measure(
-    loaded: LoadedModel, data: TextDataset, options: Options, peak: float
-) -> dict[str, Any]:
-    """Time the three ways on the same masks and compare their answers."""
+def measure(loaded: LoadedModel, data: TextDataset, options: Options, kind: str) -> dict[str, Any]:
+    """Time the three ways on the same masks of one kind, and compare their answers."""
     fresh_peak_memory()
+    bf16 = use_bf16(options.precision, loaded.model.device)
+    peak = gemm_peak(loaded, bf16, loaded.model.device)
     fast = MaskEvaluator(loaded.model, loaded.tokenizer, data, precision=options.precision)
-    masks = mask_lists(fast.shape)
-    full = np.ones((1, *fast.shape), bool)
+    masks = mask_lists(fast.shape)["last_layer" if kind == "replay" else kind]
     start = time.perf_counter()
-    fast.accuracy(full)
+    fast.accuracy(np.ones((1, *fast.shape), bool))
     figures: dict[str, Any] = {"start_seconds": time.perf_counter() - start}
-    shares = []
-    for kind, batch in masks.items():
-        before = operations(fast)
-        seconds = sum(timed(lambda mask=mask: fast.accuracy(mask[None])) for mask in batch)
-        figures[kind] = {"masks_per_second": len(batch) / seconds}
-        if kind != "last_layer":
-            shares.append((operations(fast) - before) / peak / seconds)
-            figures[kind]["floor_share"] = shares[-1]
-    figures["floor_share"] = min(shares)
-    seen = np.concatenate(list(masks.values()))
-    seconds = median(timed(lambda: [fast.accuracy(mask[None]) for mask in seen]) for _ in range(5))
-    figures["replay"] = {"masks_per_second": len(seen) / seconds}
+    before = operations(fast)
+    seconds = sum(timed(lambda mask=mask: fast.accuracy(mask[None])) for mask in masks)
+    if kind in ("one_head", "random"):
+        figures["floor_share"] = (operations(fast) - before) / peak / seconds
+    if kind == "replay":
+        again = [timed(lambda: [fast.accuracy(m[None]) for m in masks]) for _ in range(99)]
+        seconds = median(again)
+    figures["masks_per_second"] = len(masks) / seconds
     figures["peak_mib"] = peak_memory()
-    figures["rechecked"] = fast.backend.rechecked / max(fast.backend.computed, 1)
+    figures["gemm_gflops"] = peak / 1e9
+    figures["rechecked"] = fast.backend.rechecked / fast.backend.computed
     figures["backend"] = fast.backend.kind + (" bf16" if fast.backend.screens else " fp32")
-    slow_ways(loaded, data, options, masks, fast, figures)
+    figures |= slow_ways(loaded, data, options, masks, fast)
+    figures["speedup"] = figures["masks_per_second"] / figures["naive_masks_per_second"]
     return figures
 
 
@@ -183,75 +194,62 @@ def slow_ways(
     loaded: LoadedModel,
     data: TextDataset,
     options: Options,
-    masks: dict[str, np.ndarray],
+    masks: np.ndarray,
     fast: MaskEvaluator,
-    figures: dict[str, Any],
-) -> None:
-    """Add the naive loop and the reference to the figures, on every so many of the masks."""
+) -> dict[str, Any]:
+    """Return the figures of the naive loop and the reference on every so many of the masks."""
     reference = ReferenceEvaluator(loaded.model, loaded.tokenizer, data)
-    different = compared = cut_differs = 0
-    for kind, batch in masks.items():
-        naive_seconds, reference_seconds = [], []
-        for mask in batch[min(options.every // 2, len(batch) - 1) :: options.every]:
-            cut, truth = [], []
-            naive_seconds.append(
-                timed(
-                    lambda mask=mask, cut=cut: cut.append(
-                        naive_logits(loaded.model, loaded.tokenizer, data.texts, mask)
-                    )
-                )
-            )
-            reference_seconds.append(
-                timed(lambda mask=mask, truth=truth: truth.append(reference.evaluate(mask[None])))
-            )
-            answer = fast.evaluate(mask[None]).predictions
-            different += int((answer != truth[0].predictions).sum())
-            cut_differs += int((predicted_classes(cut[0]) != answer[0]).sum())
-            compared += answer.size
-        naive = 1 / float(np.mean(naive_seconds))
-        row = figures[kind]
-        row["naive_masks_per_second"] = naive
-        row["reference_masks_per_second"] = 1 / float(np.mean(reference_seconds))
-        row["speedup"] = row["masks_per_second"] / naive
-        row["reference_speedup"] = row["reference_masks_per_second"] / naive
-    replay = figures["replay"]
-    replay["naive_masks_per_second"] = figures["one_head"]["naive_masks_per_second"]
-    replay["speedup"] = replay["masks_per_second"] / replay["naive_masks_per_second"]
-    figures["identical"] = different == 0
-    figures |= {"different": different, "different_naive": cut_differs, "compared": compared}
+    different = cut_differs = 0
+    naive_seconds, reference_seconds = [], []
+    chosen = masks[min(options.every // 2, len(masks) - 1) :: options.every]
+    for mask in chosen:
+        cut: list[np.ndarray] = []
+        truth: list[Evaluation] = []
 
+        def naive(mask: np.ndarray = mask, cut: list[np.ndarray] = cut) -> None:
+            cut.append(naive_logits(loaded.model, loaded.tokenizer, data.texts, mask))
 
-def growing_data(loaded: LoadedModel, texts: TextDataset, options: Options) -> Iterator[Any]:
-    """Yield figures for more and more sentences."""
-    for size in (218, 436, 872, 1744):
-        data = texts.select(range(min(size, len(texts))))
-        yield {
-            "case": f"{len(data)} sentences",
-            **short(loaded.model, loaded.tokenizer, data, options),
-        }
-
-
-def growing_models(
-    tokenizer: PreTrainedTokenizerBase, data: TextDataset, options: Options, device: torch.device
-) -> Iterator[Any]:
-    """Yield figures for random models of three sizes."""
-    shapes = {
-        "tiny BERT": (2, 2, 128),
-        "MiniLM-L6 shape": (6, 12, 384),
-        "BERT-base shape": (12, 12, 768),
-    }
-    for name, (layers, heads, hidden) in shapes.items():
-        torch.manual_seed(0)
-        config = BertConfig(
-            vocab_size=len(tokenizer),
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            hidden_size=hidden,
-            intermediate_size=4 * hidden,
-            initializer_range=0.06,
+        naive_seconds.append(timed(naive))
+        reference_seconds.append(
+            timed(lambda mask=mask, truth=truth: truth.append(reference.evaluate(mask[None])))
         )
-        model = BertForSequenceClassification(config).eval().to(device)
-        yield {"case": name, **short(model, tokenizer, data, options)}
+        answer = fast.evaluate(mask[None]).predictions
+        different += int((answer != truth[0].predictions).sum())
+        cut_differs += int((predicted_classes(cut[0]) != answer[0]).sum())
+    return {
+        "naive_masks_per_second": 1 / float(np.mean(naive_seconds)),
+        "reference_masks_per_second": 1 / float(np.mean(reference_seconds)),
+        "different": different,
+        "different_naive": cut_differs,
+        "compared": len(chosen) * len(data),
+    }
+
+
+def summary(kinds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what holds for all kinds of masks together."""
+    if not kinds:
+        return {}
+    shares = [figures["floor_share"] for figures in kinds if "floor_share" in figures]
+    return {
+        "identical": not any(figures["different"] for figures in kinds),
+        "compared": sum(figures["compared"] for figures in kinds),
+        "peak_mib": max(figures["peak_mib"] for figures in kinds),
+    } | ({"floor_share": min(shares)} if shares else {})
+
+
+def random_model(loaded: LoadedModel, name: str) -> BertForSequenceClassification:
+    """Return a BERT of a given shape with random weights that make heads matter."""
+    layers, heads, hidden = SHAPES[name]
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(loaded.tokenizer),
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        hidden_size=hidden,
+        intermediate_size=4 * hidden,
+        initializer_range=0.06,
+    )
+    return BertForSequenceClassification(config).eval()
 
 
 def short(model: Any, tokenizer: Any, data: TextDataset, options: Options) -> dict[str, float]:
@@ -261,13 +259,13 @@ def short(model: Any, tokenizer: Any, data: TextDataset, options: Options) -> di
     fast.accuracy(np.ones((1, *fast.shape), bool))
     figures = {
         kind: np.mean(
-            [timed(lambda mask=mask: fast.accuracy(mask[None])) for mask in masks[kind][:8]]
+            [timed(lambda mask=mask: fast.accuracy(mask[None])) for mask in masks[kind][:6]]
         )
         for kind in ("one_head", "random")
     }
     reference = ReferenceEvaluator(model, tokenizer, data)
     figures["reference"] = timed(lambda: reference.evaluate(masks["random"][:1]))
-    figures["rechecked"] = fast.backend.rechecked / max(fast.backend.computed, 1)
+    figures["rechecked"] = fast.backend.rechecked / fast.backend.computed
     return {name: float(value) for name, value in figures.items()}
 
 
@@ -315,33 +313,45 @@ def peak_memory() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def main_table(figures: dict[str, Any]) -> Table:
-    """Return masks/s and ratios by kind of mask."""
-    table = Table(title=f"Masks a second ({figures['backend']})")
-    for column in ("masks", "naive", "reference", "MaskEvaluator", "x naive", "reach", "floor"):
-        table.add_column(column, justify="left" if column == "masks" else "right")
-    for kind, title in TITLES.items():
-        row = figures[kind]
-        table.add_row(
-            title,
-            f"{row['naive_masks_per_second']:.3g}",
-            f"{row.get('reference_masks_per_second', float('nan')):.3g}",
-            f"{row['masks_per_second']:,.4g}",
-            f"{row['speedup']:,.1f}",
-            f"{REACH[kind]:,}",
-            f"{row['floor_share']:.0%}" if "floor_share" in row else "",
+def show(figures: dict[str, Any], console: Console) -> None:
+    """Print what was measured."""
+    console.print(main_table(figures))
+    if "identical" in figures:
+        console.print(
+            f"classes identical to the reference: {figures['identical']} "
+            f"({figures['compared']} answers); peak memory {figures['peak_mib']:.0f} MiB"
         )
-    return table
-
-
-def growth_table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
-    """Return seconds a mask by case."""
-    table = Table(title=f"Seconds a mask: {title}")
+    growth = figures.get("growth", {})
+    table = Table(title="Seconds a mask as data and models grow")
     for column in ("case", "one more head", "unrelated", "reference", "rechecked"):
         table.add_column(column, justify="left" if column == "case" else "right")
-    for row in rows:
+    for case, row in sorted(growth.items(), key=lambda item: PARTS.index(item[0])):
         seconds = [f"{row[key]:.3g}" for key in ("one_head", "random", "reference")]
-        table.add_row(row["case"], *seconds, f"{row['rechecked']:.1%}")
+        name = f"{case} sentences" if case.isdecimal() else case
+        table.add_row(name, *seconds, f"{row['rechecked']:.1%}")
+    if growth:
+        console.print(table)
+
+
+def main_table(figures: dict[str, Any]) -> Table:
+    """Return masks/s and ratios by kind of mask."""
+    table = Table(title="Masks a second")
+    columns = ("masks", "naive", "reference", "MaskEvaluator", "x naive", "reach", "floor", "again")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "masks" else "right")
+    for kind, title in TITLES.items():
+        if kind in figures:
+            row = figures[kind]
+            table.add_row(
+                title,
+                f"{row['naive_masks_per_second']:.3g}",
+                f"{row['reference_masks_per_second']:.3g}",
+                f"{row['masks_per_second']:,.4g}",
+                f"{row['speedup']:,.1f}",
+                f"{REACH[kind]:,}",
+                f"{row['floor_share']:.0%}" if "floor_share" in row else "",
+                f"{row['rechecked']:.1%}",
+            )
     return table
 
 
