@@ -33,7 +33,7 @@ def model_card(
         loaded: The model before pruning.
         mask: Bool (L, H), True = kept.
         form: "zeroed" or "sliced".
-        facts: More lines, name to value; floats are shown with four digits.
+        facts: More lines, name to value; floats are shown with four digits. `LFR` may be one.
     """
     image = str(loaded.model.main_input_name) == "pixel_values"
     task = "image-classification" if image else "text-classification"
@@ -49,6 +49,7 @@ def model_card(
         "labels": ", ".join(loaded.label_names),
         "form": form,
         "heads pruned": f"{int(pruned.sum())} of {pruned.size}",
+        "LFR": "not measured: a defender does not know the trigger",
         **{str(name): _shown(value) for name, value in facts.items()},
         "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
         + f", Python {platform.python_version()}",

@@ -1,4 +1,4 @@
-"""ONNX form of a purified text classifier, compared with the original before it is kept."""
+"""ONNX form of a purified classifier, compared with the original before it is kept."""
 
 import copy
 import importlib.util
@@ -17,12 +17,12 @@ from transformers import PreTrainedModel
 from prune_env.errors import ModelError, UnsupportedModelError
 from prune_env.models.guard import guarded
 from prune_env.models.loading import LoadedModel
+from prune_env.models.processor import sample_inputs
 from prune_env.models.quiet import quiet_transformers
 from prune_env.models.slicing import slice_heads
 from prune_env.models.zeroing import zero_heads
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-INPUTS = ("input_ids", "attention_mask")
 SAMPLES = (
     ["A short sentence.", "Another one, of which the end is rather far away from its beginning."],
     ["One."],
@@ -50,10 +50,11 @@ def require_onnx() -> None:
 def write_onnx(
     loaded: LoadedModel, mask: npt.ArrayLike, path: Path, *, sliced: bool = True
 ) -> None:
-    """Write a text classifier without its pruned heads as one ONNX file.
+    """Write a classifier without its pruned heads as one ONNX file.
 
-    Inputs are `input_ids` and `attention_mask`, int64 (batch, sequence) of any size; the output is
-    `logits`, float32 (batch, classes). onnxruntime must give the logits of the model, to 1e-4, on
+    Inputs are `input_ids` and `attention_mask`, int64 (batch, sequence) of any size, or
+    `pixel_values`, float32 (batch, 3, height, width), of any batch; the output is `logits`,
+    float32 (batch, classes). onnxruntime must give the logits of the model, to 1e-4, on
     batches of other sizes than the one that was traced.
 
     Args:
@@ -69,23 +70,21 @@ def write_onnx(
             computes something else.
     """
     require_onnx()
-    if str(loaded.model.main_input_name) != "input_ids":
-        raise UnsupportedModelError(
-            f"ONNX is written of text classifiers only, and {loaded.source} reads images",
-            remedy="export it without ONNX",
-        )
     model = copy.deepcopy(loaded.model).eval().cpu()
     (slice_heads if sliced else zero_heads)(model, mask)
     batches = [_batch(loaded, texts) for texts in SAMPLES]
-    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
+    names = tuple(batches[0])
+    sizes = {0: torch.export.Dim("batch")}
+    if "input_ids" in names:
+        sizes[1] = torch.export.Dim("sequence")
     what = f"{type(model).__name__} cannot be exported to ONNX"
     with guarded(what, remedy="export it without ONNX"), quiet_transformers(), _quiet_exporter():
         program = torch.onnx.export(
-            _Logits(model),
-            args=tuple(batches[0][name] for name in INPUTS),
-            input_names=INPUTS,
+            _Logits(model, names),
+            args=tuple(batches[0].values()),
+            input_names=names,
             output_names=["logits"],
-            dynamic_shapes=(sizes,) * len(INPUTS),
+            dynamic_shapes=((sizes,) * len(names),),
             dynamo=True,
             verbose=False,
         )
@@ -95,20 +94,27 @@ def write_onnx(
 
 
 class _Logits(nn.Module):
-    """The model as a function from two tensors to one."""
+    """The model as a function from its inputs, in this order, to one tensor."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, names: tuple[str, ...]) -> None:
         super().__init__()
         self.model = model
+        self.names = names
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
         return logits
 
 
 def _batch(loaded: LoadedModel, texts: list[str]) -> dict[str, torch.Tensor]:
+    """Return texts as the model's inputs; for a model of images, noise for each text."""
+    sample = sample_inputs(loaded.model, loaded.tokenizer)
+    if "pixel_values" in sample:
+        noise = torch.Generator().manual_seed(len(texts))
+        shape = (len(texts), *sample["pixel_values"].shape[1:])
+        return {"pixel_values": torch.randn(shape, generator=noise)}
     batch = loaded.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-    return {name: batch[name] for name in INPUTS}
+    return {name: batch[name] for name in sample}
 
 
 def _compare(model: PreTrainedModel, path: Path, batches: list[dict[str, torch.Tensor]]) -> None:
@@ -116,7 +122,7 @@ def _compare(model: PreTrainedModel, path: Path, batches: list[dict[str, torch.T
 
     session: Any = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for batch in batches:
-        (answer,) = session.run(["logits"], {name: batch[name].numpy() for name in INPUTS})
+        (answer,) = session.run(["logits"], {name: value.numpy() for name, value in batch.items()})
         with torch.no_grad():
             expected = model(**batch).logits
         if not torch.allclose(torch.from_numpy(answer), expected, rtol=1e-3, atol=1e-4):

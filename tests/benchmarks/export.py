@@ -28,7 +28,7 @@ from prune_env.models import (
     save_sliced,
     save_zeroed,
 )
-from prune_env.models.onnx import INPUTS, write_onnx
+from prune_env.models.onnx import write_onnx
 
 Answer = Callable[[], np.ndarray]
 
@@ -59,7 +59,7 @@ def main(options: Options) -> None:
     mask = random_mask(find_heads(loaded.model).shape, options.pruned)
     texts = list(load_named("rotten-tomatoes").test.texts[: options.batch])
     batch = loaded.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-    inputs = {name: batch[name] for name in INPUTS}
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     with TemporaryDirectory() as name:
         folder = Path(name)
         loaded.model.save_pretrained(folder / "whole")

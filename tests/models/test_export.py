@@ -50,7 +50,9 @@ def test_zeroed_loads_with_plain_transformers(tiny_model: LoadedModel, tmp_path:
 
 def test_the_model_card_tells_the_story(tiny_model: LoadedModel, tmp_path: Path) -> None:
     facts = {"policy": "gradient", "ACC": 0.91234567, "data": "a|b\n# <script>"}
-    save_zeroed(tiny_model, MASK, tmp_path / "out", facts)
+    save_zeroed(tiny_model, MASK, tmp_path / "unknown")
+    assert "| LFR | not measured" in (tmp_path / "unknown" / "README.md").read_text()
+    save_zeroed(tiny_model, MASK, tmp_path / "out", {**facts, "LFR": 0.25})
     card = (tmp_path / "out" / "README.md").read_text()
     assert card.startswith("---\npipeline_tag: text-classification\n")
     for line in (
@@ -58,6 +60,7 @@ def test_the_model_card_tells_the_story(tiny_model: LoadedModel, tmp_path: Path)
         "| heads pruned | 3 of 8 |",
         "| policy | gradient |",
         "| ACC | 0.9123 |",
+        "| LFR | 0.25 |",
         "| data | a\\|b # &lt;script> |",
         "- layer 1: 0, 3",
         'AutoModelForSequenceClassification.from_pretrained("path/to/this/folder")',
