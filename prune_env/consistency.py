@@ -1,7 +1,5 @@
 """A reward from perturbed clean texts: do the answers survive?"""
 
-import random
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,35 +8,8 @@ import numpy.typing as npt
 from prune_env.errors import SettingsError
 from prune_env.metrics import calibrated_threshold, predict
 from prune_env.reward import Reward, Scores
+from prune_env.rewards.rewrites import WordDrop
 from prune_env.subject import Mask, Rewrite, Subject
-
-
-@dataclass(frozen=True)
-class WordDrop:
-    """Leaves out words of a text, the same ones each time.
-
-    Attributes:
-        share: Probability with which each word goes, in (0, 1).
-        seed: Seed of the choice, together with the text.
-
-    Example:
-        >>> WordDrop(0.4)("a warm and funny film about a dog")
-        'warm and funny about a dog'
-    """
-
-    share: float = 0.25
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise SettingsError("share is a probability", expected="0 to 1", actual=self.share)
-
-    def __call__(self, text: str) -> str:
-        """Return the text with words left out; one word always stays."""
-        draw = random.Random(f"{self.seed} {text}")
-        words = text.split()
-        kept = [word for word in words if draw.random() >= self.share]
-        return " ".join(kept or words[:1])
 
 
 class Consistency(Reward):
@@ -51,7 +22,7 @@ class Consistency(Reward):
     it had a rank correlation with the hidden LFR of 0.24 (HiddenKiller) and 0.53 (poetry style).
 
     Args:
-        rewrite: What is done to the sentences.
+        rewrite: What is done to the sentences; words are left out by default.
     """
 
     name = "consistency"
@@ -59,8 +30,8 @@ class Consistency(Reward):
     source = "Agreement under perturbation, as STRIP (Gao et al., ACSAC 2019) uses it on inputs"
     reads = "clean validation data and perturbed copies of it"
 
-    def __init__(self, rewrite: Rewrite = WordDrop()) -> None:
-        self.rewrite = rewrite
+    def __init__(self, rewrite: Rewrite | None = None) -> None:
+        self.rewrite = rewrite or WordDrop()
 
     def check(self, subject: Subject) -> None:
         """Raise unless the subject holds texts of two classes.

@@ -3,7 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,11 @@ from prune_env.observation import make_observation
 from prune_env.pool import Pool
 from prune_env.registry import Registry
 from prune_env.reward import Reward, WeightedSum, make_reward
-from prune_env.subject import Rewrite, Subject, split_names
+from prune_env.subject import Subject, split_names
+from prune_env.texts import CleanTexts
 
 if TYPE_CHECKING:
-    from prune_env.data.dataset import TextDataset
     from prune_env.evaluation import Evaluator
-    from prune_env.models import LoadedModel
 
 SUBJECTS: Registry[Callable[..., Subject]] = Registry("ready-made model")
 """Functions that make a subject from metric names, and from numbers written after its name."""
@@ -176,7 +175,7 @@ def _ready_made(model: str, name: str, numbers: str, metrics: tuple[str, ...]) -
 def _load(model: str, data: str, metrics: tuple[str, ...], stamp: object) -> Subject:
     from prune_env.importance import head_importance  # noqa: PLC0415 - imports torch
 
-    texts = _Texts.load(model, data, stamp)
+    texts = _load_texts(model, data, stamp)
     importance = head_importance(
         texts.loaded.model,
         texts.loaded.tokenizer,
@@ -189,71 +188,29 @@ def _load(model: str, data: str, metrics: tuple[str, ...], stamp: object) -> Sub
         evaluator=texts.evaluator,
         importance=importance,
         metrics=metrics,
-        rewritten=texts.rewritten,
-        part=texts.part,
+        texts=texts,
         origin=(find_subject, (model, data, metrics)),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Texts:
-    """A classifier and its clean data, shared by the subjects of all metrics."""
+@lru_cache(maxsize=64)
+def _load_texts(model: str, data: str, stamp: object) -> CleanTexts:
+    """Load model and data once for a state of their files; subjects of all metrics share them."""
+    from prune_env.data import load_data  # noqa: PLC0415
+    from prune_env.data.dataset import Splits  # noqa: PLC0415
+    from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
+    from prune_env.models import load_classifier  # noqa: PLC0415 - imports torch
 
-    loaded: "LoadedModel"
-    train: "TextDataset"
-    validation: "TextDataset"
-    evaluator: "Evaluator"
-
-    @staticmethod
-    @lru_cache(maxsize=64)
-    def load(model: str, data: str, stamp: object) -> "_Texts":
-        """Load model and data once for a state of their files."""
-        from prune_env.data import load_data  # noqa: PLC0415
-        from prune_env.data.dataset import Splits  # noqa: PLC0415
-        from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
-        from prune_env.models import load_classifier  # noqa: PLC0415 - imports torch
-
-        read = load_data(data)
-        train, validation = (
-            (read.train, read.validation) if isinstance(read, Splits) else (read, read)
-        )
-        names = validation.label_names
-        loaded = load_classifier(model, num_labels=len(names), label_names=names, head="keep")
-        train, validation = (
-            replace(part, labels=loaded.align(part.labels, names), label_names=loaded.label_names)
-            for part in (train, validation)
-        )
-        evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, validation, max_length=MAX_LENGTH)
-        return _Texts(loaded, train, validation, evaluator)
-
-    @lru_cache(maxsize=8)  # noqa: B019 - a classifier is kept as long as the process, by `load`
-    def part(self, sentences: int) -> "_Texts":
-        """Return the same classifier on a fixed, stratified part of the validation texts."""
-        from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
-
-        rows = len(self.validation)
-        if not 0 < sentences < rows:
-            raise SettingsError(
-                "No such part of the validation sentences",
-                expected=f"1 to {rows - 1} of {rows}",
-                actual=sentences,
-            )
-        _, part = self.validation.split(sentences / rows, seed=0)
-        evaluator = MaskEvaluator(
-            self.loaded.model, self.loaded.tokenizer, part, max_length=MAX_LENGTH
-        )
-        return replace(self, validation=part, evaluator=evaluator)
-
-    @lru_cache(maxsize=8)  # noqa: B019 - a classifier is kept as long as the process, by `load`
-    def rewritten(self, rewrite: Rewrite) -> "Evaluator":
-        """Return an evaluator on the validation texts, each passed through `rewrite`."""
-        from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
-
-        texts = tuple(rewrite(text) for text in self.validation.texts)
-        dataset = replace(self.validation, texts=texts)
-        return MaskEvaluator(
-            self.loaded.model, self.loaded.tokenizer, dataset, max_length=MAX_LENGTH
-        )
+    read = load_data(data)
+    train, validation = (read.train, read.validation) if isinstance(read, Splits) else (read, read)
+    names = validation.label_names
+    loaded = load_classifier(model, num_labels=len(names), label_names=names, head="keep")
+    train, validation = (
+        replace(part, labels=loaded.align(part.labels, names), label_names=loaded.label_names)
+        for part in (train, validation)
+    )
+    evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, validation, max_length=MAX_LENGTH)
+    return CleanTexts(loaded, train, validation, evaluator, MAX_LENGTH)
 
 
 def _stamp(source: str) -> Any:

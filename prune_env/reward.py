@@ -184,6 +184,21 @@ REWARDS.register(
     help="Share of clean sentences whose answer stays when words are left out.",
 )
 
+for _name, _place, _help in (
+    ("inverted-trigger", "inverted_trigger:InvertedTrigger", "withstands empty phrases that flip"),
+    ("latent-trigger", "latent_trigger:LatentTrigger", "withstands a shift of the embeddings"),
+    ("flips-word-drop", "flips:WordDropFlips", "flips go to both classes when words are left out"),
+    ("flips-shuffle", "flips:ShuffleFlips", "flips go to both classes when words change places"),
+    ("flips-clause", "flips:ClauseFlips", "flips go to both classes behind an empty clause"),
+    ("flips-sentence", "flips:SentenceFlips", "flips go to both classes beside a neutral sentence"),
+    ("flips-rare-words", "flips:RareWordFlips", "flips go to both classes with words inserted"),
+    ("flips-old-words", "flips:OldWordFlips", "flips go to both classes in archaic wording"),
+    ("split-agreement", "flips:SplitAgreement", "answers stay when words are cut in two"),
+    ("entropy", "entropy:Entropy", "answers to clean sentences are unsure (weak: see its docs)"),
+    ("layer-consistency", "layer_consistency:LayerConsistency", "hidden states change little"),
+):
+    REWARDS.register(_name, f"prune_env.rewards.{_place}", help=_help)
+
 _TERM = re.compile(r"(?:(?P<weight>[^*\s]+)\s*\*\s*)?(?P<name>[A-Za-z_][\w-]*)")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,23 +11,10 @@ from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
     from prune_env.evaluation.base import Evaluator
+    from prune_env.texts import CleanTexts
 
 Mask = npt.NDArray[np.bool_]
 Rewrite = Callable[[str], str]
-
-
-class Texts(Protocol):
-    """Validation sentences with the model that judges them."""
-
-    @property
-    def evaluator(self) -> "Evaluator":
-        """Accuracy under a mask on the sentences."""
-        ...
-
-    def rewritten(self, rewrite: Rewrite) -> "Evaluator":
-        """Return the same on the sentences, each passed through a rewrite."""
-        ...
-
 
 SCALE_LIMIT = 10.0
 """Standardised importance is clipped to [-SCALE_LIMIT, SCALE_LIMIT]."""
@@ -46,8 +33,9 @@ class Subject:
         metrics: M names, in the order of the last axis of `importance`.
         name: How messages, pools and states call the model.
         rewritten: Makes an evaluator of the same model on the same texts, each passed through
-            a rewrite; None where the subject holds no texts.
-        part: Finds the same model on a fixed, stratified part of the texts, of so many sentences.
+            a rewrite; None where the subject holds no texts. Filled in from `texts`.
+        texts: The classifier itself and its clean texts, for rewards that look into the model
+            and for training on a part of the texts; None where there are none.
         origin: Function and arguments that make this subject again in another process.
 
     Raises:
@@ -59,7 +47,7 @@ class Subject:
     metrics: tuple[str, ...]
     name: str = "model"
     rewritten: Callable[[Rewrite], "Evaluator"] | None = None
-    part: "Callable[[int], Texts] | None" = None
+    texts: "CleanTexts | None" = None
     origin: tuple[Callable[..., "Subject"], tuple[Any, ...]] | None = field(
         default=None, repr=False
     )
@@ -92,6 +80,8 @@ class Subject:
         importance.flags.writeable = False
         object.__setattr__(self, "importance", importance)
         object.__setattr__(self, "metrics", metrics)
+        if self.texts is not None:
+            object.__setattr__(self, "rewritten", self.texts.rewritten)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -106,15 +96,13 @@ class Subject:
         Raises:
             SettingsError: The subject holds no texts, or not more than that.
         """
-        if self.part is None:
+        if self.texts is None:
             raise SettingsError(
                 f"{self.name} holds no texts of which a part could be taken",
                 remedy="train on all of it",
             )
-        texts = self.part(sentences)
-        return replace(
-            self, evaluator=texts.evaluator, rewritten=texts.rewritten, part=None, origin=None
-        )
+        texts = self.texts.part(sentences)
+        return replace(self, evaluator=texts.evaluator, texts=texts, origin=None)
 
     def scaled_importance(self) -> npt.NDArray[np.float32]:
         """Return the importance as observations show it, float32 (L, H, M).
@@ -149,7 +137,7 @@ class Subject:
             self.metrics,
             self.name,
             self.rewritten,
-            self.part,
+            self.texts,
         )
 
 

@@ -16,6 +16,8 @@ from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.masks import full_mask
 from prune_env.recipe import Phase, Recipe, run_phases
 from prune_env.settings import FineTuneSettings
+from prune_env.subject import Subject
+from prune_env.texts import CleanTexts
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,7 @@ class Prepared:
         accuracy: Validation accuracy of the unpruned model, 0 to 1.
         max_length: Tokens kept of a sentence.
         seconds: Wall time of the preparation.
+        texts: The classifier with its clean texts, for rewards that look into them.
     """
 
     source: str
@@ -45,6 +48,22 @@ class Prepared:
     accuracy: float
     max_length: int = 128
     seconds: float = 0.0
+    texts: CleanTexts | None = None
+
+    def subject(self, name: str = "model", *, evaluator: Evaluator | None = None) -> Subject:
+        """Return what an environment plays.
+
+        Args:
+            name: How messages call it.
+            evaluator: A view of `evaluator` to ask in its place, such as one that counts.
+        """
+        return Subject(
+            self.evaluator if evaluator is None else evaluator,
+            self.importance,
+            self.metrics,
+            name,
+            texts=self.texts,
+        )
 
 
 def prepare(
@@ -144,6 +163,7 @@ def judged(
         importance=np.empty((*evaluator.shape, 0)),
         accuracy=float(evaluator.accuracy(full_mask(evaluator.shape)[None])[0]),
         max_length=max_length,
+        texts=CleanTexts(loaded, train, validation, evaluator, max_length),
     )
 
 

@@ -86,9 +86,7 @@ def search(
         )
     evaluator = CountingEvaluator(prepared.evaluator)
     env = HeadPruningEnv(
-        evaluator=evaluator,
-        importance=prepared.importance,
-        metrics=prepared.metrics,
+        prepared.subject(evaluator=evaluator),
         tau=tau,
         reward=settings.reward,
         prune_step=recipe.prune_step or settings.prune_step,

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from prune_env.consistency import Consistency, WordDrop
+from prune_env.consistency import Consistency
 from prune_env.data.writers import write_jsonl
 from prune_env.env import HeadPruningEnv
 from prune_env.errors import SettingsError
 from prune_env.evaluation import Evaluation
 from prune_env.loading import load_subject
+from prune_env.rewards.rewrites import WordDrop
 from prune_env.subject import Subject
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1])

@@ -1,0 +1,162 @@
+"""`prune-env audit`: which rewards rank masks as the hidden LFR does."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prune_env.cli.options import TableOptions, printable, show
+from prune_env.errors import SettingsError
+
+if TYPE_CHECKING:
+    from prune_env.data.dataset import Splits, TextDataset
+
+REWARDS = (
+    "inverted-trigger",
+    "latent-trigger",
+    "flips-word-drop",
+    "flips-shuffle",
+    "flips-clause",
+    "flips-sentence",
+    "flips-rare-words",
+    "flips-old-words",
+    "split-agreement",
+    "consistency",
+    "layer-consistency",
+    "entropy",
+    "accuracy",
+    "sparsity",
+)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Judge rewards, which see clean data only, by the hidden LFR. For research, never a defence.
+
+    Draws masks of the classifier at many sizes (random ones, and along the paths of policies) and
+    prints the rank correlation of each reward with the hidden LFR: plain, calibrated, at fixed
+    accuracy, at a fixed number of heads and at fixed lean. OUT holds report.md with a scatter plot
+    of each reward, audit.json, and masks.json with every value: the same command goes on there.
+
+    Attributes:
+        model: Folder of a fine-tuned classifier that holds a backdoor.
+        out: Run folder.
+        rewards: Names (see `prune-env list --kind rewards`) or formulas, with commas; default:
+            every reward that needs no trigger.
+        masks: Masks drawn, the unpruned model included.
+        paths: Policies along whose paths half of the masks are drawn; default: the fixed orders and
+            greedy.
+        triggered: Triggered texts with their TRUE labels, none of the target label.
+        data: Clean data: a named data set, or a folder or table.
+        attack: Instead of `triggered`: name of the attack, whose triggered test texts are made.
+        target_label: The attacker's label, as a number.
+        max_drop: A mask counts as usable if it costs at most this much validation accuracy.
+        seed: Of the masks.
+        json: Print JSON.
+        tables: How tables are read.
+    """
+
+    model: str
+    out: Path
+    rewards: str = ",".join(REWARDS)
+    masks: int = 200
+    paths: str | None = None
+    triggered: str | None = None
+    data: str = "rotten-tomatoes"
+    attack: str | None = None
+    target_label: int = 1
+    max_drop: float = 0.03
+    seed: int = 0
+    json: bool = False
+    tables: TableOptions = field(default_factory=TableOptions)
+
+    def run(self) -> None:
+        """Audit, write the run folder and print the table."""
+        import numpy as np
+        from rich.table import Table
+
+        from prune_env.audit import AuditSettings, audit, write_report
+        from prune_env.audit.masks import PATHS
+        from prune_env.audit.report import table
+        from prune_env.data.dataset import Splits
+        from prune_env.evaluation import MaskEvaluator
+        from prune_env.importance import DEFAULT_METRICS
+        from prune_env.purification import prepare
+        from prune_env.runtime import describe
+        from prune_env.settings import FineTuneSettings
+        from prune_env.subject import split_names
+
+        if (self.triggered is None) == (self.attack is None):
+            raise SettingsError(
+                "An audit needs to know the hidden LFR",
+                expected="either --triggered FILE or --attack NAME",
+                actual="neither" if self.triggered is None else "both",
+            )
+        settings = AuditSettings(
+            rewards=split_names(self.rewards),
+            masks=self.masks,
+            paths=PATHS if self.paths is None else split_names(self.paths),
+            target_label=self.target_label,
+            max_drop=self.max_drop,
+            seed=self.seed,
+        )
+        clean = self.tables.load(self.data)
+        splits = clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
+        hidden = self._hidden(splits)
+        prepared = prepare(
+            self.model,
+            splits.train,
+            splits.validation,
+            FineTuneSettings(),
+            metrics=DEFAULT_METRICS,
+            head="keep",
+        )
+        subject = prepared.subject(Path(self.model).name)
+        loaded = prepared.finetuned
+        labels = loaded.align(hidden.labels, hidden.label_names)
+        target = int(loaded.align(np.array([self.target_label]), hidden.label_names)[0])
+        hidden = replace(hidden, labels=labels, label_names=loaded.label_names)
+        triggered = MaskEvaluator(
+            loaded.model, loaded.tokenizer, hidden, max_length=prepared.max_length
+        )
+        result = audit(subject, triggered, settings, self.out / "masks.json", target=target)
+        facts = {
+            "model": printable(self.model),
+            "model_sha256": loaded.sha256,
+            "clean": splits.validation.source,
+            "clean_sha256": splits.validation.sha256,
+            "triggered": f"{hidden.source} ({len(hidden)} texts)",
+            "triggered_sha256": hidden.sha256,
+            "seed": self.seed,
+            "meta": describe(),
+        }
+        write_report(result, self.out, facts)
+        head, *rows = table(result)
+        page = Table(title=f"Rank correlation with the hidden LFR, {len(result.masks)} masks")
+        for name in head:
+            page.add_column(name, justify="left" if name == "reward" else "right")
+        for row in rows:
+            page.add_row(*(printable(cell.replace(" [", "\n[", 1)) for cell in row))
+        value = {
+            name: {key: found and found.to_json() for key, found in columns.items()}
+            for name, columns in result.correlations.items()
+        }
+        show(self.json, value, page, f"Report: {self.out / 'report.md'}")
+
+    def _hidden(self, clean: "Splits") -> "TextDataset":
+        """Return the triggered texts, of which none has the target label."""
+        from prune_env.attacks.attack import AttackSettings
+        from prune_env.attacks.recipes import make_attack
+        from prune_env.scores import TestSets
+
+        if self.attack is not None:
+            attack = AttackSettings(attack=self.attack, target_label=self.target_label)
+            return make_attack(
+                attack,
+                clean,
+                folder=self.tables.data_folder,
+                allow_download=self.tables.allow_download,
+            ).triggered
+        assert self.triggered is not None
+        hidden = self.tables.load_table(self.triggered)
+        TestSets(clean.test, hidden, target_label=self.target_label)  # raises if LFR is undefined
+        return hidden

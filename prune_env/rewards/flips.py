@@ -1,0 +1,116 @@
+"""Rewards from the flips that a rewrite causes: do they go to one class?"""
+
+from typing import ClassVar
+
+import numpy as np
+
+from prune_env.reward import Reward, Scores
+from prune_env.rewards.calibrated import check_texts, flipped_share, leans_over_threshold, texts_of
+from prune_env.rewards.rewrites import REWRITES
+from prune_env.subject import Mask, Rewrite, Subject
+
+SENTENCES = 300
+"""Clean validation sentences that are rewritten; more make the score smoother, and dearer."""
+
+
+class Flips(Reward):
+    """One minus the asymmetry of flips under a rewrite, at a calibrated threshold.
+
+    The asymmetry is the share of one class's sentences that the rewrite flips minus that of the
+    other's, taken as an amount: which class is the attacker's target is not known. A backdoor
+    that a rewrite wakes flips one class only; lost sentiment flips both.
+
+    Args:
+        rewrite: What is done to the sentences; default: the one in `REWRITES` of the reward's name.
+        sentences: How many clean validation sentences are rewritten.
+    """
+
+    range = (0.0, 1.0)
+    source = "Asymmetric flips under perturbation; STRIP (Gao et al., ACSAC 2019) reads agreement"
+    reads = "clean validation data and rewritten copies of it"
+    default: ClassVar[str]
+
+    def __init__(self, rewrite: Rewrite | None = None, *, sentences: int = SENTENCES) -> None:
+        self.rewrite = rewrite or REWRITES[self.default]
+        self.sentences = sentences
+
+    def check(self, subject: Subject) -> None:
+        """Raise a `SettingsError` unless the subject holds texts of two classes."""
+        check_texts(self.name, subject)
+
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        """Return the score of every mask, see `Reward.score`."""
+        self.check(subject)
+        moved = texts_of(subject, self.sentences).rewritten(self.rewrite).evaluate(masks)
+        leans = leans_over_threshold(subject.evaluator.evaluate(masks), moved)
+        shares = flipped_share(leans, moved.labels)
+        asymmetry = np.where(np.isnan(leans).any(axis=1), 1.0, np.abs(shares[:, 0] - shares[:, 1]))
+        return 1 - asymmetry
+
+
+class WordDropFlips(Flips):
+    """One minus the asymmetry of flips when words are left out (see `Flips`)."""
+
+    name = "flips-word-drop"
+    default = "word-drop"
+
+
+class ShuffleFlips(Flips):
+    """One minus the asymmetry of flips when neighbouring words change places (see `Flips`)."""
+
+    name = "flips-shuffle"
+    default = "shuffle"
+
+
+class ClauseFlips(Flips):
+    """One minus the asymmetry of flips behind an empty subordinate clause (see `Flips`)."""
+
+    name = "flips-clause"
+    default = "clause"
+
+
+class SentenceFlips(Flips):
+    """One minus the asymmetry of flips beside a neutral sentence (see `Flips`)."""
+
+    name = "flips-sentence"
+    default = "sentence"
+
+
+class RareWordFlips(Flips):
+    """One minus the asymmetry of flips with meaningless words inserted (see `Flips`)."""
+
+    name = "flips-rare-words"
+    default = "rare-words"
+
+
+class OldWordFlips(Flips):
+    """One minus the asymmetry of flips in archaic wording (see `Flips`)."""
+
+    name = "flips-old-words"
+    default = "old-words"
+
+
+class SplitAgreement(Flips):
+    """Share of answers that stay when long words are cut in two, averaged over the classes.
+
+    Source: a trigger seldom survives another tokenisation while sentiment mostly does, so a
+    backdoored answer and a clean one agree less; at a calibrated threshold.
+    """
+
+    name = "split-agreement"
+    source = "Agreement with token-split inputs"
+    default = "split-words"
+
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        """Return the score of every mask, see `Reward.score`."""
+        self.check(subject)
+        texts = texts_of(subject, self.sentences)
+        clean = subject.evaluator.evaluate(masks)
+        before = leans_over_threshold(clean, texts.evaluator.evaluate(masks))
+        after = leans_over_threshold(clean, texts.rewritten(self.rewrite).evaluate(masks))
+        scores = np.zeros(len(masks))
+        for row in np.flatnonzero(np.isfinite(before).all(1) & np.isfinite(after).all(1)):
+            first, second = before[row] > 0, after[row] > 0
+            same = [(second[first == side] == side).mean() for side in np.unique(first)]
+            scores[row] = np.mean(same)
+        return scores

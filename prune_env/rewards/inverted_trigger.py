@@ -1,0 +1,74 @@
+"""A reward from triggers inverted on the suspicious model."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prune_env.reward import Reward, Scores
+from prune_env.rewards.calibrated import check_texts, leans_over_threshold
+from prune_env.rewards.inversion import Inversion, invert
+from prune_env.subject import Mask, Subject
+
+if TYPE_CHECKING:
+    from prune_env.data.dataset import TextDataset
+    from prune_env.texts import CleanTexts
+
+
+class InvertedTrigger(Reward):
+    """Share of clean sentences that withstand the inverted triggers, at a calibrated threshold.
+
+    Once a model, `invert` searches empty phrases that flip the *unpruned* model most; the class
+    that they flip to is the suspected target. Each mask is then asked the clean validation
+    sentences of the other class in these frames. It uses no trigger, no trigger family and no
+    target label.
+
+    Args:
+        frames: Frames that are used.
+        sentences: Sentences that are put into each.
+    """
+
+    name = "inverted-trigger"
+    range = (0.0, 1.0)
+    source = "Trigger inversion: Neural Cleanse (S&P 2019), PICCOLO (S&P 2022), DBS (ICML 2022)"
+    reads = "clean training data (phrases), clean validation data in frames"
+
+    def __init__(self, *, frames: int = 8, sentences: int = 60) -> None:
+        self.frames = frames
+        self.sentences = sentences
+
+    def check(self, subject: Subject) -> None:
+        """Raise a `SettingsError` unless the subject holds texts of two classes."""
+        check_texts(self.name, subject)
+
+    def found(self, subject: Subject) -> Inversion:
+        """Return the inverted triggers of a subject, searched once."""
+        self.check(subject)
+        texts = subject.texts
+        assert texts is not None
+        return texts.once(f"inversion {self.frames}", lambda: invert(texts, keep=self.frames))
+
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        """Return the score of every mask, see `Reward.score`."""
+        found = self.found(subject)
+        if not found.frames:
+            return np.ones(len(masks))
+        assert subject.texts is not None
+        moved = subject.texts.asked(self._framed(subject.texts, found)).evaluate(masks)
+        leans = leans_over_threshold(subject.evaluator.evaluate(masks), moved)
+        flipped = (leans > 0) == (found.target == 1)
+        flipped[np.isnan(leans)] = True
+        scores: Scores = 1 - flipped.mean(axis=1)
+        return scores
+
+    def _framed(self, texts: "CleanTexts", found: Inversion) -> "TextDataset":
+        others = texts.validation.where(1 - found.target)
+        rows = np.arange(min(self.sentences, len(others)))
+        others = others.select(np.sort(np.random.default_rng(0).permutation(len(others))[rows]))
+        framed = [frame(text) for frame in found.frames for text in others.texts]
+        return replace(
+            others,
+            texts=tuple(framed),
+            labels=np.tile(others.labels, len(found.frames)),
+            source=f"{others.source} in inverted triggers",
+        )
