@@ -16,6 +16,7 @@ from rich.logging import RichHandler
 
 from prune_env import progress
 from prune_env.cli.attack import Attack
+from prune_env.cli.audit import Audit
 from prune_env.cli.benchmark import Benchmark
 from prune_env.cli.demo import Demo
 from prune_env.cli.evaluate import Evaluate
@@ -28,7 +29,7 @@ from prune_env.cli.train import Train
 from prune_env.errors import PruneEnvError
 from prune_env.memory import out_of_memory
 
-_VERBS = (Demo, Attack, Purify, Train, Evaluate, Inspect, Benchmark, Report, List)
+_VERBS = (Demo, Attack, Purify, Train, Evaluate, Inspect, Benchmark, Report, Audit, List)
 
 
 class _Terminated(BaseException):
