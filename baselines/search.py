@@ -106,9 +106,9 @@ class SearchPolicy(Baseline):
 
     def _run(self, rules: EpisodeSettings, callback: Callback | None) -> None:
         scorer = Scorer(self.evaluator, self.budget, callback, self.cost)
-        tau = rules.tau
-        if tau is None:
-            tau = rules.threshold(float(scorer([scorer.available])[0, 0]))
+        # The episode asks for the unpruned model as well: it is part of the budget.
+        unpruned = float(scorer([scorer.available])[0, 0])
+        tau = rules.threshold(unpruned) if rules.tau is None else rules.tau
         self._plan = self._search(scorer, rules, tau, np.random.default_rng(self.seed))
 
     @abstractmethod

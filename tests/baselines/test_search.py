@@ -236,3 +236,21 @@ def test_reward_greedy_keeps_tau() -> None:
     mask.flat[policy._plan] = False
     assert subject.evaluator.accuracy(mask[None])[0] >= 0.85
     assert len(policy._plan or []) >= 10
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_search_and_episode_together_keep_the_budget(kind: type[SearchPolicy]) -> None:
+    evaluator = Costs(np.full((3, 5), 0.001))
+    env = HeadPruningEnv(
+        evaluator=evaluator,
+        importance=np.zeros((3, 5, 1)),
+        metrics=("m",),
+        prune_step=kind.recipe().prune_step or 1,
+    )
+    policy = kind.for_env(env).learn(env, max_evaluations=12)
+    observation, info = env.reset(seed=0)
+    done = False
+    while not done and len(set(evaluator.asked)) <= 12:
+        action, _ = policy.predict(observation, action_masks=info["action_mask"].astype(bool))
+        observation, _, done, _, info = env.step(action)
+    assert len(set(evaluator.asked)) <= 12
