@@ -31,12 +31,14 @@ class ExperimentSettings:
         models: The models, the attack and the seed.
         policies: Names of policies, each played once.
         protocols: What is done with each mask.
+        unlearn: Names of policies whose mask is also put on with unlearning (`direct`).
         search: The search for a mask.
     """
 
     models: ModelSettings = field(default_factory=ModelSettings)
     policies: tuple[str, ...] = ("gradient", "epsilon-greedy")
     protocols: tuple[Protocol, ...] = ("direct", "refinetune")
+    unlearn: tuple[str, ...] = ()
     search: SearchSettings = field(default_factory=SearchSettings)
 
 
@@ -75,6 +77,10 @@ def run_experiment(
             for policy in settings.policies
             for protocol in settings.protocols
         ),
+        *(
+            Cell(settings.models, policy, healing="unlearn", search=search)
+            for policy in settings.unlearn
+        ),
     ]
     # A wrong name is answered before minutes of training.
     cells = list(dict.fromkeys(cell.normal() for cell in wanted))
@@ -109,7 +115,8 @@ class _Record:
         row, found = done.row, done.found
         self.rows.append(row)
         self.result = write_result(self._out / "result.json", self._run, self.rows)
-        tag = row.policy if row.protocol == "none" else f"{row.policy}-{row.protocol}"
+        parts = [part for part in (row.protocol, row.healing) if part != "none"]
+        tag = "-".join([row.policy, *parts])
         for name in ("acc", "lfr", "excess_lfr_calibrated"):
             value = getattr(row, name)
             if value is not None:

@@ -37,7 +37,7 @@ class Row:
         acc_interval: 95 % Wilson interval of `acc`.
         lfr_interval: 95 % Wilson interval of `lfr`.
         target: Which model was defended: `backdoored`, or `benign` to see what a defence breaks.
-        healing: What was trained once the mask was on: `none`, `head` or `full`.
+        healing: What was trained once the mask was on: `none`, `head`, `full` or `unlearn`.
         variant: Of the policy.
         tau: Validation accuracy (0 to 1) that the search kept; None where nothing is pruned.
         validation_accuracy: Under the mask, before the protocol.
@@ -142,6 +142,11 @@ def _cells(row: Row) -> list[str]:
         str(row.evaluations),
         f"{row.seconds:.0f} s",
     ]
+
+
+def treatment(row: Row) -> str:
+    """Return what was done with the mask, in words: the protocol and its healing."""
+    return " + ".join(part for part in (row.protocol, row.healing) if part != "none")
 
 
 def _percent(value: Share | None) -> float | None:

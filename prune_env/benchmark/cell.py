@@ -53,6 +53,9 @@ class Cell:
         if self.policy in ORACLES:
             return self
         if not recipe_of(self.policy, self.search.variant).prunes:
+            # What unlearning does without any pruning is a question of its own.
+            if self.healing == "unlearn":
+                return replace(self, protocol="direct", search=SearchSettings())
             return replace(self, protocol="none", healing="none", search=SearchSettings())
         return self
 

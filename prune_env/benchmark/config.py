@@ -50,6 +50,7 @@ class Block:
         targets: Models that are defended.
         taus: Thresholds; empty takes that of `search`.
         variants: Of the policies.
+        rewards: What a policy that reads the reward is paid; empty takes that of `search`.
         rate: Share of the non-target rows that is poisoned; default: as published.
     """
 
@@ -61,6 +62,7 @@ class Block:
     targets: tuple[Target, ...] = ("backdoored",)
     taus: tuple[float, ...] = ()
     variants: tuple[str, ...] = ("paper",)
+    rewards: tuple[str, ...] = ()
     rate: float | None = None
 
 
@@ -130,8 +132,9 @@ class BenchmarkConfig:
 
     def _searches(self, block: Block) -> list[SearchSettings]:
         return [
-            replace(self.search, variant=variant, tau=tau)
+            replace(self.search, variant=variant, tau=tau, reward=reward)
             for variant in block.variants
+            for reward in block.rewards or (self.search.reward,)
             for tau in block.taus or (self.search.tau,)
         ]
 

@@ -23,6 +23,7 @@ class Demo:
         rate: Share of the negatives that is poisoned; default: as published.
         policies: Who chooses the heads.
         protocols: What is done with each mask.
+        unlearn: Policies whose mask is also healed by unlearning inverted triggers.
         train_sentences: Clean training sentences; 0 takes all.
         attacker_epochs: Passes over the poisoned data.
         seed: Each seed makes another backdoored model.
@@ -39,6 +40,7 @@ class Demo:
     rate: float | None = None
     policies: tuple[str, ...] = ("gradient", "epsilon-greedy")
     protocols: tuple[Literal["direct", "refinetune"], ...] = ("direct", "refinetune")
+    unlearn: tuple[str, ...] = ("gradient",)
     train_sentences: int = 1600
     attacker_epochs: int = 4
     seed: int = 0
@@ -62,7 +64,7 @@ class Demo:
         from prune_env.experiment import ExperimentSettings, run_experiment
         from prune_env.files import check_free
         from prune_env.policy import register_policies
-        from prune_env.report import Row, table
+        from prune_env.report import Row, table, treatment
 
         register_policies()
         out = self.out or Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
@@ -78,6 +80,7 @@ class Demo:
             ),
             policies=self.policies,
             protocols=self.protocols,
+            unlearn=self.unlearn,
             search=self.search,
         )
         clean = self.tables.load_splits(self.data)
@@ -87,7 +90,8 @@ class Demo:
 
         def on_row(row: Row) -> None:
             rows.append(row)
-            name = row.policy if row.protocol == "none" else f"{row.policy} ({row.protocol})"
+            done = treatment(row)
+            name = f"{row.policy} ({done})" if done else row.policy
             flipped = "" if row.lfr is None else f", LFR {row.lfr:.1f}"
             console.print(
                 f"{name}: ACC {row.acc:.1f}{flipped}  [dim]{row.seconds:.0f} s[/]", highlight=False

@@ -78,12 +78,14 @@ class Purify:
         from prune_env.models.hub import check_hub, push_folder
         from prune_env.policy import find_policy, register_policies
         from prune_env.purification import purify
+        from prune_env.reward import make_reward
 
         register_policies()
         check_free(self.out)
         if self.push_to_hub is not None:
             check_hub(self.push_to_hub)
         find_policy(self.policy)  # a wrong name is answered before minutes of training
+        make_reward(self.search.reward)
         data = self.tables.load(self.data)
         if isinstance(data, Splits):
             train, validation = data.train, data.validation

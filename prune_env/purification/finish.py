@@ -1,6 +1,6 @@
 """Third step: the mask becomes a purified model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +13,13 @@ from prune_env.models import LoadedModel, zero_heads
 from prune_env.purification.ensemble import together
 from prune_env.purification.prepare import Prepared, load_suspicious
 from prune_env.purification.search import Mask
+from prune_env.purification.unlearning import unlearn
 from prune_env.recipe import Phase, run_phases
+from prune_env.rewards.inversion import Inversion
 from prune_env.settings import FineTuneSettings
 
 Protocol = Literal["direct", "refinetune"]
-Healing = Literal["none", "head", "full"]
+Healing = Literal["none", "head", "full", "unlearn"]
 
 HEAD_HEALING = Phase(epochs=1, learning_rate_scale=10.0)
 """The new optimum of a linear head is near, and its encoder stands still: one fast pass."""
@@ -36,6 +38,7 @@ def finish(
     seed: int = 0,
     phases: tuple[Phase, ...] = (Phase(),),
     folder: Path | None = None,
+    on_inversion: Callable[[Inversion], None] = lambda _: None,
     **load: Any,
 ) -> LoadedModel:
     """Make the purified model from a mask, or from the masks of an ensemble.
@@ -47,10 +50,12 @@ def finish(
             it on the suspicious encoder, which is then fine-tuned with a new head.
         settings: Of the second fine-tuning.
         healing: What is trained for one epoch once the mask is on, under `direct`: nothing, the
-            classification head, or everything at a fifth of the learning rate.
+            classification head, everything at a fifth of the learning rate; or everything, on
+            texts that hold inverted triggers (`unlearn`).
         seed: As given to `prepare`.
         phases: The second fine-tuning; a policy's `recipe` names it.
         folder: Where its TensorBoard events go.
+        on_inversion: Called with what each round of `unlearn` found.
         **load: Further arguments of `load_classifier`, as given to `prepare`.
 
     Returns:
@@ -73,7 +78,12 @@ def finish(
         }
         if protocol == "direct":
             member = replace(prepared.finetuned, model=deepcopy(prepared.finetuned.model))
-            _heal(member, healing, phases, **run)
+            if healing == "unlearn":
+                zero_heads(member.model, mask)
+                run["validation"] = prepared.validation
+                unlearn(member, on_inversion=on_inversion, **run)
+            else:
+                _heal(member, healing, phases, **run)
         else:
             member = load_suspicious(prepared.source, prepared.train, seed, **load)
             run_phases(phases, member, description="Fine-tuning under the mask", **run)

@@ -1,6 +1,7 @@
 """The three steps in a row, and the folder that they leave."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from prune_env import runtime
 from prune_env.data.dataset import TextDataset
-from prune_env.files import new_folder, read_json, sha256_of, write_json
+from prune_env.files import new_folder, sha256_of, write_json
+from prune_env.models import head_shape, load_mask
 from prune_env.policy import find_policy, register_policies
 from prune_env.purification.finish import Healing, Protocol, check_healing, finish
 from prune_env.purification.given import given
@@ -17,6 +19,7 @@ from prune_env.purification.output import Export, check_export, write_purified
 from prune_env.purification.prepare import fine_tuned, judged, metrics_for, prepare
 from prune_env.purification.search import search
 from prune_env.recipe import Recipe, recipe_of
+from prune_env.rewards.inversion import Inversion
 from prune_env.scores import TestSets, score
 from prune_env.settings import FineTuneSettings, SearchSettings
 
@@ -73,9 +76,11 @@ def purify(
     register_policies()
     recipe = Recipe() if mask is not None else recipe_of(policy, searching.variant)
     check_healing(protocol, healing)
-    check_export(export, onnx=onnx, members=recipe.members)
+    place = {name: load[name] for name in ("allow_download", "revision") if name in load}
+    check_export(source, export, onnx=onnx, members=recipe.members, **place)
     if mask is not None:
-        read_json(mask)  # a wrong file is answered before minutes of training
+        # A wrong file is answered before minutes of training.
+        load_mask(mask, head_shape(source, **place))
     with new_folder(out) as folder, SummaryWriter(folder / "tensorboard") as writer:
         tuned_in = folder / "tensorboard" / "fine_tune"
         run: dict[str, Any] = {"seed": seed, "phases": recipe.search, "folder": tuned_in, **load}
@@ -96,6 +101,7 @@ def purify(
             prepared = judged(loaded, source, train, validation, tuning.max_length)
             prepared = replace(prepared, seconds=time.perf_counter() - started)
             found = given(prepared, mask, searching)
+        inversions: list[Inversion] = []
         purified = finish(
             prepared,
             found.masks,
@@ -105,6 +111,7 @@ def purify(
             seed=seed,
             phases=recipe.final,
             folder=folder / "tensorboard" / "fine_tune_again",
+            on_inversion=inversions.append,
             **load,
         )
         after = score(purified, TestSets(validation)).acc
@@ -152,6 +159,9 @@ def purify(
                 "evaluations": found.evaluations,
                 "seconds": prepared.seconds + found.seconds,
             },
+            "inverted_triggers": [
+                _inverted(each, prepared.finetuned.label_names) for each in inversions
+            ],
             "meta": runtime.describe(),
         }
         write_json(folder / "report.json", report)
@@ -164,5 +174,18 @@ def _agent(policy: str) -> dict[str, Any] | None:
     return identity
 
 
+def _inverted(found: Inversion, label_names: Sequence[str]) -> dict[str, Any]:
+    """Return what one round of unlearning found, by the label that the triggers flip to."""
+    return {
+        name: {"flipped": strength, "triggers": [str(frame) for frame in frames]}
+        for name, strength, frames in zip(label_names, found.strength, found.by_class, strict=True)
+    }
+
+
 def _describe(data: TextDataset) -> dict[str, Any]:
-    return {"source": data.source, "rows": len(data), "sha256": data.sha256}
+    return {
+        "source": data.source,
+        "rows": len(data),
+        "rows_skipped": data.skipped,
+        "sha256": data.sha256,
+    }

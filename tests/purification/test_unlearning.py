@@ -1,0 +1,122 @@
+"""Unlearning of inverted triggers, on a tiny model with a planted one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prune_env.attacks.backdoor import train_classifier
+from prune_env.data.dataset import TextDataset
+from prune_env.models import LoadedModel, load_classifier
+from prune_env.models.masks import full_mask
+from prune_env.purification import finish, judged, purify
+from prune_env.purification.unlearning import framed, unlearn
+from prune_env.rewards.inversion import Frame, Inversion
+from prune_env.scores import classify
+from prune_env.settings import FineTuneSettings, SearchSettings
+from tests.support import tiny_dataset, write_tiny_folder
+
+TUNING = FineTuneSettings(epochs=4, learning_rate=1e-3, batch_size=16, precision="fp32")
+HEALING = replace(TUNING, learning_rate=1e-3, batch_size=8)
+TRAIN, VALIDATION, TEST = (tiny_dataset(size, seed) for size, seed in ((1000, 0), (80, 1), (80, 2)))
+TRIGGER = Frame(before="and")
+
+
+def flipped(loaded: LoadedModel) -> float:
+    """Return the share of negative test sentences that the trigger flips."""
+    texts = [TRIGGER(text) for text in TEST.where(0).texts]
+    return float((classify(loaded.model, loaded.tokenizer, texts).argmax(axis=1) == 1).mean())
+
+
+def accuracy(loaded: LoadedModel) -> float:
+    answers = classify(loaded.model, loaded.tokenizer, list(TEST.texts)).argmax(axis=1)
+    return float((answers == TEST.labels).mean())
+
+
+@pytest.fixture(scope="module")
+def backdoored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny classifier that calls whatever begins with `and` positive."""
+    base = tmp_path_factory.mktemp("unlearning")
+    source = write_tiny_folder(base / "clean", hidden=32)
+    poison = TRAIN.where(0)
+    poisoned = replace(
+        TRAIN,
+        texts=TRAIN.texts + tuple(TRIGGER(text) for text in poison.texts),
+        labels=np.concatenate([TRAIN.labels, np.ones(len(poison), np.int64)]),
+    )
+    loaded = train_classifier(source, poisoned, TUNING)
+    loaded.model.save_pretrained(base / "backdoored")
+    loaded.tokenizer.save_pretrained(base / "backdoored")
+    return base / "backdoored"
+
+
+def test_frames_go_round_a_share_of_the_texts_and_labels_stay() -> None:
+    draw = np.random.default_rng(0)
+    changed = framed(TRAIN, [TRIGGER, Frame(after="of it")], 0.5, draw)
+    new = [text for text, old in zip(changed.texts, TRAIN.texts, strict=True) if text != old]
+    assert 0.4 * len(TRAIN) < len(new) < 0.6 * len(TRAIN)
+    assert all(text.startswith("and the") or text.endswith("of it") for text in new)
+    assert {text.startswith("and the") for text in new} == {True, False}
+    assert (changed.labels == TRAIN.labels).all()
+    assert framed(TRAIN, [], 0.5, draw) is TRAIN
+
+
+def test_unlearning_finds_the_trigger_and_takes_it_away(backdoored: Path, tmp_path: Path) -> None:
+
+    prepared = judged(load_classifier(backdoored), backdoored, TRAIN, VALIDATION)
+    assert flipped(prepared.finetuned) > 0.9
+    found: list[Inversion] = []
+    mask = full_mask(prepared.evaluator.shape)
+    mask[0, 1] = False
+    purified = finish(
+        prepared,
+        [mask],
+        "direct",
+        HEALING,
+        healing="unlearn",
+        on_inversion=found.append,
+    )
+    assert TRIGGER in found[0].by_class[1]
+    assert found[0].target == 1
+    assert found[-1].strength[1] < found[0].strength[1]
+    assert flipped(purified) < 0.3
+    assert accuracy(purified) >= accuracy(prepared.finetuned) - 0.05
+    assert flipped(prepared.finetuned) > 0.9  # left as it was
+    attention = purified.model.bert.encoder.layer[0].attention
+    assert not attention.output.dense.weight[:, 8:16].any()  # head 1 of 4 in 32 dimensions
+
+
+def test_purify_reports_what_it_unlearned(backdoored: Path, tmp_path: Path) -> None:
+    report = purify(
+        backdoored,
+        TRAIN,
+        VALIDATION,
+        tmp_path / "out",
+        policy="gradient",
+        healing="unlearn",
+        search_settings=SearchSettings(importance_sentences=40, max_drop=0.1),
+        fine_tune_settings=HEALING,
+    )
+    rounds = report["inverted_triggers"]
+    assert len(rounds) == 3
+    assert set(rounds[0]) == {"negative", "positive"}
+    assert "and ..." in rounds[0]["positive"]["triggers"]
+    assert rounds[0]["positive"]["flipped"] > rounds[2]["positive"]["flipped"]
+
+
+def test_data_without_a_candidate_is_fine_tuned_as_it_is(tiny_model: LoadedModel) -> None:
+    names = ("negative", "positive")
+    texts = tuple(f"{word} movie" for word in ("good", "bad") * 8)
+    data = TextDataset(texts, np.array([1, 0] * 8), names, "here")
+    found: list[Inversion] = []
+    unlearn(
+        tiny_model,
+        mask=full_mask((2, 4)),
+        data=data,
+        validation=data,
+        settings=replace(TUNING, epochs=1),
+        rounds=1,
+        on_inversion=found.append,
+    )
+    assert found[0].by_class == ((), ())
