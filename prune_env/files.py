@@ -60,7 +60,9 @@ def read_json(path: Path) -> Any:
         raise StateError(f"No file {path}", remedy="check the path") from None
     except (OSError, ValueError, RecursionError) as error:
         raise StateError(
-            f"{path} is not valid JSON", actual=error, remedy="delete the file and run again"
+            f"{path} is not valid JSON",
+            actual=error,
+            remedy="restore the file; if a run wrote it, delete it and run again",
         ) from None
 
 

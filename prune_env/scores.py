@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from prune_env import metrics
 from prune_env.data.dataset import TextDataset
-from prune_env.errors import MetricError
+from prune_env.errors import MetricError, SettingsError
 from prune_env.evaluation.images import check_kind, make_rows
 from prune_env.evaluation.screen import measured_bound
 from prune_env.memory import in_parts
@@ -45,8 +45,15 @@ class TestSets:
         """Check that an LFR is defined.
 
         Raises:
+            SettingsError: The target is no label of the test set.
             MetricError: The triggered set holds rows of the target label, or none at all.
         """
+        if not 0 <= self.target_label < len(self.test.label_names):
+            raise SettingsError(
+                "target_label is no label of the test set",
+                expected=f"0 to {len(self.test.label_names) - 1} {self.test.label_names}",
+                actual=self.target_label,
+            )
         if self.triggered is None:
             return
         hits = int((self.triggered.labels == self.target_label).sum())

@@ -38,7 +38,9 @@ class FineTuneSettings:
         """
         for name in ("epochs", "learning_rate", "batch_size", "max_grad_norm", "max_length"):
             if not getattr(self, name) > 0:
-                raise SettingsError(f"{name} is out of range", expected="> 0", actual=self)
+                raise SettingsError(
+                    f"{name} is out of range", expected="> 0", actual=getattr(self, name)
+                )
         if self.precision not in ("auto", "bf16", "fp32"):
             raise SettingsError(
                 "precision is unknown", expected="auto, bf16 or fp32", actual=self.precision
@@ -80,4 +82,6 @@ class SearchSettings:
             raise SettingsError("max_drop is out of range", expected="0 to 1", actual=self.max_drop)
         for name in ("prune_step", "budget", "importance_sentences"):
             if getattr(self, name) < 1:
-                raise SettingsError(f"{name} is out of range", expected=">= 1", actual=self)
+                raise SettingsError(
+                    f"{name} is out of range", expected=">= 1", actual=getattr(self, name)
+                )

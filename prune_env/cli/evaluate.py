@@ -1,6 +1,7 @@
 """`prune-env evaluate`: ACC, LFR, floor and excess LFR of a classifier."""
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -44,6 +45,8 @@ class Evaluate:
         """Measure and print."""
         from prune_env.scores import TestSets
 
+        for model in filter(None, (self.model, self.benign)):
+            self._folder(model)  # a wrong path is answered before anything is measured
         load = self.tables.load_table
         sets = TestSets(
             test=load(self.data),
@@ -55,6 +58,10 @@ class Evaluate:
         benign = self._score(self.benign, sets) if self.benign else None
         rows = [("ACC", f"{own.acc} %  ({own.acc.count} of {own.acc.total})")]
         value: dict[str, Any] = {"model": asdict(own), "benign": benign and asdict(benign)}
+        left_out = [part.skipped for part in (sets.test, sets.triggered, sets.validation) if part]
+        value["rows_skipped"] = sum(left_out)
+        if any(left_out):
+            rows.append(("rows skipped", f"{sum(left_out)}, which could not be read"))
         if own.lfr is not None:
             rows.append(("LFR", f"{own.lfr} %  ({own.lfr.count} of {own.lfr.total})"))
         if own.lfr is not None and benign is not None and benign.lfr is not None:
@@ -71,6 +78,11 @@ class Evaluate:
             )
             rows.append(("excess calibrated", f"{value['excess_lfr_calibrated']:+.1f} points"))
         show(self.json, value, facts(rows))
+
+    def _folder(self, model: str) -> Path:
+        from prune_env.models import find_source
+
+        return find_source(model, allow_download=self.tables.allow_download)
 
     def _score(self, model: str, sets: "TestSets") -> "Scores":
         from prune_env.models import is_sliced, load_classifier, load_pruned

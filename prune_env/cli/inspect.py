@@ -26,17 +26,25 @@ class Inspect:
 
     Attributes:
         model: Folder of a model, or a name from `prune-env list`.
+        allow_download: Fetch MODEL from the Hugging Face Hub if it is no folder (safetensors only,
+            no code).
         json: Print JSON.
     """
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    allow_download: bool = False
     json: bool = False
+
+    @property
+    def online(self) -> bool:
+        """Whether libraries may reach for the network."""
+        return self.allow_download
 
     def run(self) -> int:
         """Print the report and return the exit status."""
         from prune_env.models import find_source, inspect_source
 
-        report = inspect_source(find_source(self.model))
+        report = inspect_source(find_source(self.model, allow_download=self.allow_download))
         verdict: Verdict = "clean"
         if report.problems:
             verdict = "suspicious" if report.unsafe else "unreadable"

@@ -26,7 +26,7 @@ from prune_env.cli.options import printable
 from prune_env.cli.purify import Purify
 from prune_env.cli.report import Report
 from prune_env.cli.train import Train
-from prune_env.errors import PruneEnvError
+from prune_env.errors import PruneEnvError, SettingsError
 from prune_env.memory import out_of_memory
 
 _VERBS = (Demo, Attack, Purify, Train, Evaluate, Inspect, Benchmark, Report, Audit, List)
@@ -59,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 args=None if arguments is None else list(arguments),
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
             )
+            seed = getattr(verb, "seed", 0)
+            if seed < 0:
+                raise SettingsError("--seed is out of range", expected=">= 0", actual=seed)
             # Libraries must not reach for the network of a machine that holds an untrusted model.
             if not getattr(verb, "online", False):
                 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -155,7 +155,7 @@ def _collect(
                 f"{source}, row {row.number} (line {row.line}) cannot be read",
                 expected=expected,
                 actual=problem,
-                remedy="repair the row, or let bad rows be skipped and counted (on_bad_row='skip')",
+                remedy="repair the row, or let bad rows be skipped and counted (--on-bad-row skip)",
             )
     if not texts:
         raise DataError(

@@ -72,7 +72,7 @@ def sst2_file(name: str, folder: Path | None, *, allow_download: bool = False) -
         raise DataError(
             "sst2 is not installed with the package",
             remedy="give the folder that holds clean/train.tsv and the others, "
-            "or allow the download from its publishers",
+            "(--data-folder), or allow the download from its publishers (--allow-download)",
         )
     path = Path(folder) / name
     if not path.is_file():

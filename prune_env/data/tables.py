@@ -160,9 +160,13 @@ def _jsonl_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row
         names = [name for name, _ in pairs]
         if any(names.count(column) != 1 for column in columns):
             found = ", ".join(names) or "none"
-            yield Row(number, number, None, f"not each of {', '.join(columns)} once; keys: {found}")
+            yield Row(number, number, None, _other_keys(columns, found))
             continue
         yield Row(number, number, dict(pairs))
+
+
+def _other_keys(columns: tuple[str, ...], found: str) -> str:
+    return f"not each of {', '.join(columns)} once; keys: {found} (--text-column names another)"
 
 
 class _Pairs(list[tuple[str, Any]]):

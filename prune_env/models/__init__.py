@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prune_env.models.gates import HeadGates, check_gates
     from prune_env.models.heads import HeadMap, LayerHeads, Projection, find_heads
     from prune_env.models.inspection import FileInfo, SourceReport, inspect_source
-    from prune_env.models.loading import LoadedModel, load_classifier
+    from prune_env.models.loading import LoadedModel, head_shape, load_classifier
     from prune_env.models.masks import Mask, full_mask, load_mask, save_mask, validate_mask
     from prune_env.models.pruned import load_pruned
     from prune_env.models.slicing import LayerCut, slice_heads
@@ -35,6 +35,7 @@ _HOMES = {
     "find_heads": "heads",
     "find_source": "catalog",
     "full_mask": "masks",
+    "head_shape": "loading",
     "inspect_source": "inspection",
     "is_sliced": "source",
     "load_classifier": "loading",
@@ -66,6 +67,7 @@ __all__ = [
     "find_heads",
     "find_source",
     "full_mask",
+    "head_shape",
     "inspect_source",
     "is_sliced",
     "load_classifier",

@@ -44,7 +44,8 @@ def settle_labels(
             f"The classifier {source} does not fit the task",
             expected=f"{num_labels} exclusive classes",
             actual=f"{config.num_labels} labels, problem type {config.problem_type}",
-            remedy="give the number of classes of the model, or head='new' to train another head",
+            remedy="give data with the classes of the model, named by label_names (--label-names), "
+            "or train another head (head='new')",
         )
     else:
         own = _own_labels(source, config)
@@ -81,7 +82,7 @@ def check_same_names(source: str, own: Sequence[str], other: Sequence[str]) -> N
             f"The label names of {source} are not those of the data",
             expected=", ".join(own),
             actual=", ".join(other),
-            remedy="name the classes of the data as the model does",
+            remedy="name the classes of the data as the model does (--label-names)",
         )
 
 

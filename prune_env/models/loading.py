@@ -20,6 +20,7 @@ from prune_env.models.classification import (
     plan_head,
 )
 from prune_env.models.guard import guarded
+from prune_env.models.heads import find_heads
 from prune_env.models.inspection import identity, list_files
 from prune_env.models.labels import check_same_names, folded, settle_labels
 from prune_env.models.processor import fit_processor, load_processor, self_test
@@ -196,6 +197,29 @@ def _key_in_clip(key: str) -> str:
     """Return the name in a CLIP model of a weight of its vision tower, saved alone."""
     # Older releases of transformers wrote the prefix themselves.
     return key if key.startswith(("vision_model.", "visual_projection.")) else f"vision_model.{key}"
+
+
+def head_shape(
+    source: str | Path, *, allow_download: bool = False, revision: str | None = None
+) -> tuple[int, int]:
+    """Return (L, H) of a model, as a mask of it must be, from its files; no weight is loaded.
+
+    Args:
+        source: As for `load_classifier`.
+        allow_download: As for `load_classifier`.
+        revision: As for `load_classifier`.
+
+    Raises:
+        ModelError: The model must not be loaded, or its config.json is not valid.
+        UnknownNameError: `source` is neither a folder nor a registered name.
+    """
+    folder = find_source(source, allow_download=allow_download, revision=revision)
+    for problem in find_problems(folder):
+        raise problem
+    config = build_config(folder)
+    what = f"config.json of {source} describes an impossible model"
+    with guarded(what, remedy=GET_AGAIN), torch.device("meta"), quiet_transformers():
+        return find_heads(classifier_class(config)(config)).shape
 
 
 def load_weights(folder: Path) -> dict[str, torch.Tensor]:

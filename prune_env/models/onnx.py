@@ -31,12 +31,26 @@ SAMPLES = (
 """The first is traced; the others differ in batch size and length."""
 
 
-def require_onnx() -> None:
-    """Raise if a package that writes or checks ONNX is missing.
+NOT_EXPORTABLE = frozenset({"t5"})
+"""Its classifier looks for the end of each text with shapes that depend on the data."""
+
+
+def require_onnx(model_type: str) -> None:
+    """Raise if a package that writes or checks ONNX is missing, or a model has no ONNX form.
+
+    Args:
+        model_type: As config.json has it.
 
     Raises:
-        ModelError: Which one.
+        ModelError: Which package is missing.
+        UnsupportedModelError: No model of this type can be exported.
     """
+    if model_type in NOT_EXPORTABLE:
+        raise UnsupportedModelError(
+            f"A classifier of type {model_type} has no ONNX form",
+            expected="a model whose shapes depend on those of its inputs alone",
+            remedy="export it without ONNX",
+        )
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise ModelError(
@@ -64,12 +78,11 @@ def write_onnx(
         sliced: Cut the pruned heads out; otherwise they are zero.
 
     Raises:
-        ModelError: A package is missing.
+        ModelError: A package is missing, or torch cannot export the architecture.
         SettingsError: The mask does not fit the model.
-        UnsupportedModelError: The architecture cannot be exported, or onnxruntime
-            computes something else.
+        UnsupportedModelError: The type has no ONNX form, or onnxruntime computes something else.
     """
-    require_onnx()
+    require_onnx(str(loaded.model.config.model_type))
     model = copy.deepcopy(loaded.model).eval().cpu()
     (slice_heads if sliced else zero_heads)(model, mask)
     batches = [_batch(loaded, texts) for texts in SAMPLES]

@@ -5,24 +5,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prune_env.errors import SettingsError
-from prune_env.models import LoadedModel, Mask, write_sliced, write_zeroed
+from prune_env.models import LoadedModel, Mask, find_source, write_sliced, write_zeroed
 from prune_env.models.onnx import require_onnx, write_onnx
+from prune_env.models.source import read_config
 from prune_env.purification.ensemble import write_ensemble
 
 Export = Literal["zeroed", "sliced"]
 
 
-def check_export(export: Export, *, onnx: bool = False, members: int = 1) -> None:
+def check_export(
+    source: str | Path, export: Export, *, onnx: bool = False, members: int = 1, **place: Any
+) -> None:
     """Raise if the purified model could not be written in the end, before hours are spent on it.
 
     Args:
+        source: The suspicious model.
         export: Form of the weights.
         onnx: Whether `model.onnx` is wanted too.
         members: Models of the ensemble; 1 = none.
+        **place: Further arguments of `find_source`.
 
     Raises:
         SettingsError: The form is unknown, or does not go with an ensemble.
-        ModelError: A package that writes ONNX is missing.
+        ModelError: A package that writes ONNX is missing, or the model has no ONNX form.
     """
     if export not in ("zeroed", "sliced"):
         raise SettingsError("export is unknown", expected="zeroed or sliced", actual=export)
@@ -34,7 +39,8 @@ def check_export(export: Export, *, onnx: bool = False, members: int = 1) -> Non
             remedy="choose a policy that makes one model",
         )
     if onnx:
-        require_onnx()
+        config = read_config(find_source(source, **place) / "config.json")
+        require_onnx(str(config.get("model_type")))
 
 
 def write_purified(

@@ -172,3 +172,26 @@ def test_write_jsonl_is_read_back(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "x.jsonl", data)
     again = read_table(tmp_path / "x.jsonl")
     assert (again.texts, again.labels.tolist()) == (data.texts, data.labels.tolist())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (["--benign", "nowhere"], "nowhere"),
+        (["--target-label", "5", "--triggered"], "0 to 1"),
+    ],
+)
+def test_evaluate_finds_a_wrong_argument_before_it_measures(
+    wrong: list[str],
+    hint: str,
+    tiny_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "test.jsonl"
+    write_jsonl(path, tiny_dataset(20))
+    monkeypatch.setattr("prune_env.models.load_classifier", None)
+    wrong = [*wrong, str(path)] if wrong[-1] == "--triggered" else wrong
+    assert main(["evaluate", str(tiny_folder), "--data", str(path), *wrong]) == 2
+    assert hint in capsys.readouterr().err

@@ -13,9 +13,9 @@ import prune_env
 from prune_env.cli import main
 from prune_env.data.writers import write_jsonl
 from prune_env.files import sha256_of
-from prune_env.models import HeadGates, inspect_source, load_classifier, load_mask
+from prune_env.models import HeadGates, inspect_source, load_classifier, load_mask, save_mask
 from prune_env.reward import REWARDS, Reward
-from tests.models.tiny import tiny_classifier, write_tiny_images
+from tests.models.tiny import tiny_classifier, write_tiny, write_tiny_images
 from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer, write_tiny_folder
 
 FAST = ["--epochs", "1", "--importance-sentences", "16", "--precision", "fp32", "--max-drop", "0.1"]
@@ -304,6 +304,15 @@ def test_the_onnx_file_answers_as_the_exported_model(
     torch.testing.assert_close(torch.from_numpy(answer), expected, rtol=0, atol=1e-4)
 
 
+def test_an_impossible_onnx_file_is_refused_before_any_training(
+    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    model = write_tiny("t5", tmp_path / "model")
+    assert run("purify", model, "--data", clean, "--out", tmp_path / "out", "--onnx") == 2
+    assert "without ONNX" in capsys.readouterr().err
+    assert folders_in(tmp_path) == ["model"]
+
+
 def test_an_ensemble_is_not_sliced(
     tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -411,3 +420,63 @@ def test_an_image_classifier_is_purified_and_measured(
     assert measured["total"] == 40
     assert run("purify", out, *data, "--out", tmp_path / "again") == 2
     assert "load_pruned" in capsys.readouterr().err
+
+
+WRONG = {
+    "seed": (["--seed", "-1"], "--seed is out of range"),
+    "reward": (["--reward", "sparsty"], "did you mean 'sparsity'"),
+    "column": (["--text-column", "txt"], "--text-column"),
+    "labels": (["--label-names", "good", "bad"], "--label-names"),
+    "share": (["--validation-share", "2"], "inside (0, 1)"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_argument_is_named_with_the_option(
+    case: str, tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    wrong, hint = WRONG[case]
+    assert run("purify", tiny_folder, "--data", clean, "--out", tmp_path / "out", *wrong) == 2
+    assert hint in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_setting_out_of_range_is_said_alone(
+    tiny_folder: Path, clean: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit):
+        run("purify", tiny_folder, "--data", clean, "--out", "out", "--budget", "0")
+    message = capsys.readouterr().err
+    assert "budget is out of range" in " ".join(message.replace("│", "").split())
+    assert "SearchSettings" not in message
+
+
+def test_a_mask_of_another_shape_is_refused_before_any_training(
+    encoder: Path,
+    clean: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save_mask(tmp_path / "mask.json", np.ones((6, 12)))
+    module = importlib.import_module("prune_env.purification.purify")
+    monkeypatch.setattr(module, "fine_tuned", None)
+    arguments = ["--data", clean, "--out", tmp_path / "out", "--mask", tmp_path / "mask.json"]
+    assert run("purify", encoder, *arguments) == 2
+    assert "(2, 4)" in capsys.readouterr().err
+
+
+def test_skipped_rows_are_counted_in_every_report(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = tiny_dataset(40)
+    rows = [f"{text},{label}" for text, label in zip(data.texts, data.labels, strict=True)]
+    table = tmp_path / "data.csv"
+    table.write_text("\n".join(["sentence,label", *rows, "out of range,7", "ragged"]))
+    skip = ["--data", table, "--on-bad-row", "skip", "--json"]
+    mask = tmp_path / "mask.json"
+    mask.write_text('{"0": [1]}')
+    assert run("purify", tiny_folder, *skip, "--out", tmp_path / "out", "--mask", mask) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["train"]["rows_skipped"] == 2
+    assert run("evaluate", tiny_folder, *skip) == 0
+    assert json.loads(capsys.readouterr().out)["rows_skipped"] == 2
