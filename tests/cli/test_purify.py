@@ -446,7 +446,7 @@ def test_a_setting_out_of_range_is_said_alone(
 ) -> None:
     with pytest.raises(SystemExit):
         run("purify", tiny_folder, "--data", clean, "--out", "out", "--budget", "0")
-    message = capsys.readouterr().err
+    message = "".join(capsys.readouterr())
     assert "budget is out of range" in " ".join(message.replace("│", "").split())
     assert "SearchSettings" not in message
 
