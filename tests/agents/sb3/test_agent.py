@@ -96,9 +96,10 @@ def test_episodes_are_reported_and_a_callback_can_end_it():
 def test_losses_and_entropy_are_among_the_figures():
     seen = []
     _agent("ppo").learn(_env(), total_steps=64, callback=seen.append)
-    assert {"train/entropy_loss", "train/value_loss"} <= set(seen[-1].figures)
+    assert {"train/entropy", "train/value_loss"} <= set(seen[-1].figures)
+    assert seen[-1].figures["train/entropy"] > 0
     _agent("dqn").learn(_env(), total_steps=64, callback=seen.append)
-    assert {"train/loss", "rollout/exploration_rate"} <= set(seen[-1].figures)
+    assert {"train/loss", "train/epsilon"} <= set(seen[-1].figures)
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "dqn"])
