@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import torch
 
-from prune_env.evaluation.plan import Chunk
+from prune_env.evaluation.plan import Chunk, Group
 
 # Sentences times heads in one product. The number of heads differs from mask to mask, and oneDNN,
 # which prepares a kernel for each new shape, would do little else: so there are two sizes.
@@ -16,8 +16,6 @@ _SMALLEST_SUM, _LARGEST_SUM = 1e-25, 1e30
 def packed_attention(qkv: torch.Tensor, chunk: Chunk, head_dim: int, out: torch.Tensor) -> None:
     """Write the contexts of every head for every token of a chunk.
 
-    The sentences of a chunk are about equally long, so their scores are padded to the longest.
-
     Args:
         qkv: (T, 3 * h * d), scaled queries, keys and values of h heads.
         chunk: Where the sentences lie.
@@ -25,30 +23,33 @@ def packed_attention(qkv: torch.Tensor, chunk: Chunk, head_dim: int, out: torch.
         out: (T, h * d), written.
     """
     heads = qkv.shape[1] // (3 * head_dim)
-    sentences = chunk.sentences.stop - chunk.sentences.start
-    pairs, longest = sentences * heads, chunk.runs[-1].length
     # On a CPU a softmax over rows as short as sentences takes half the time of the attention.
     fast = qkv.device.type == "cpu" and qkv.dtype == torch.bfloat16
-    ends = _block_ends(pairs) if fast else [0, pairs]
-    even = len(chunk.runs) == 1
-    blocks = (qkv.new_empty if even else qkv.new_zeros)(3, ends[-1], longest, head_dim)
-    by_head = blocks[:, :pairs].view(3, sentences, heads, longest, head_dim)
-    for run in chunk.runs:
-        parts = qkv[run.tokens].view(run.count, run.length, 3, heads, head_dim)
-        by_head[:, run.sentences, :, : run.length].copy_(parts.permute(2, 0, 3, 1, 4))
-    query, key, value = blocks
-    scores = _blockwise(query, key.transpose(1, 2), ends)
-    for run in chunk.runs[:-1]:
-        padded = scores[run.sentences.start * heads : run.sentences.stop * heads]
-        padded[:, :, run.length :] = -torch.inf
-    contexts = _by_sums(scores, value, pairs, ends) if fast else None
-    if contexts is None:
-        weights = scores.softmax(-1, dtype=torch.float32).to(qkv.dtype)
-        contexts = _blockwise(weights, value, ends)[:pairs]
-    contexts = contexts.view(by_head.shape[1:])
-    for run in chunk.runs:
-        target = out[run.tokens].view(run.count, run.length, heads, head_dim)
-        target.copy_(contexts[run.sentences, :, : run.length].transpose(1, 2))
+    for group in chunk.groups:
+        pairs = group.count * heads
+        ends = _block_ends(pairs) if fast else [0, pairs]
+        blocks = qkv.new_zeros(3, ends[-1], group.longest, head_dim)
+        by_head = blocks[:, :pairs].view(3, group.count, heads, group.longest, head_dim)
+        for run in group.runs:
+            parts = qkv[run.tokens].view(run.count, run.length, 3, heads, head_dim)
+            by_head[:, group.within(run), :, : run.length].copy_(parts.permute(2, 0, 3, 1, 4))
+        query, key, value = blocks
+        scores = _blockwise(query, key.transpose(1, 2), ends)
+        _hide_padding(scores[:pairs].view(group.count, -1, group.longest), group)
+        contexts = _by_sums(scores, value, pairs, ends) if fast else None
+        if contexts is None:
+            weights = scores.softmax(-1, dtype=torch.float32).to(qkv.dtype)
+            contexts = _blockwise(weights, value, ends)[:pairs]
+        contexts = contexts.view(by_head.shape[1:])
+        for run in group.runs:
+            target = out[run.tokens].view(run.count, run.length, heads, head_dim)
+            target.copy_(contexts[group.within(run), :, : run.length].transpose(1, 2))
+
+
+def _hide_padding(scores: torch.Tensor, group: Group) -> None:
+    """Set the scores (S, Q, T) of keys beyond the end of their sentence to -inf."""
+    for run in group.runs[:-1]:
+        scores[group.within(run), :, run.length :] = -torch.inf
 
 
 def _by_sums(
@@ -116,15 +117,15 @@ def first_token_attention(
     first = x[chunk.first]
     queries = torch.baddbmm(query[1], first.expand(heads, -1, -1), query[0].transpose(1, 2))
     probes = torch.bmm(queries * head_dim**-0.5, key).transpose(0, 1)
-    longest = chunk.runs[-1].length
-    tokens = x.new_zeros(len(first), longest, features)
-    for run in chunk.runs:
-        part = x[run.tokens].view(run.count, run.length, features)
-        tokens[run.sentences, : run.length] = part
-    scores = torch.bmm(probes, tokens.transpose(1, 2))
-    for run in chunk.runs[:-1]:
-        scores[run.sentences, :, run.length :] = -torch.inf
-    weights = scores.softmax(-1, dtype=torch.float32).to(x.dtype)
-    pooled = torch.bmm(weights, tokens)
+    pooled = x.new_empty(len(first), heads, features)
+    for group in chunk.groups:
+        tokens = x.new_zeros(group.count, group.longest, features)
+        for run in group.runs:
+            part = x[run.tokens].view(run.count, run.length, features)
+            tokens[group.within(run), : run.length] = part
+        scores = torch.bmm(probes[group.sentences], tokens.transpose(1, 2))
+        _hide_padding(scores, group)
+        weights = scores.softmax(-1, dtype=torch.float32).to(x.dtype)
+        torch.bmm(weights, tokens, out=pooled[group.sentences])
     contexts = torch.baddbmm(value[1], pooled.transpose(0, 1), value[0].transpose(1, 2))
     return contexts.transpose(0, 1).reshape(len(first), heads * head_dim)

@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 
 from prune_env.evaluation.base import Masks, top_two_gap
 from prune_env.evaluation.engine import Engine
+from prune_env.evaluation.exact_rows import ExactRows
 from prune_env.evaluation.layerwise import LayerwiseEngine
 from prune_env.evaluation.model_evaluator import ModelEvaluator
 from prune_env.evaluation.packed import PackedEngine, PackedModel
@@ -32,6 +34,7 @@ _PROOF_SEED = 0
 _TOLERANCE = 5e-4  # of the largest logit: float32 in another order differs by far less
 _TIE_FACTOR = 16.0  # leads below so many times the difference that was seen go to the reference
 _TIE_FLOOR = 1e-5
+_NEAR_SHARE = 16  # of the memory, one part in so many keeps what rows near a decision need again
 _SHARD_TOKENS = 1 << 12  # fewer at a time would be slow, and save little memory
 _WORST_SCREEN = 0.25  # a screen whose median error is more of the median lead saves nothing
 
@@ -72,6 +75,11 @@ class Backend:
         self.kind, self._exact, self._tie_bound = self._proven()
         screen = self._screen() if bf16 else None
         self.screens = screen is not None
+        self._near: ExactRows | None = None
+        if self.screens and isinstance(self._exact, _PackedFactory):
+            near_bytes = max_cache_bytes // _NEAR_SHARE
+            self._near = ExactRows(self._exact.packed, self._exact.tokens, near_bytes)
+            max_cache_bytes -= near_bytes
         factory = self._exact if screen is None else screen
         shards = self._shards(np.arange(len(truth.tokens)), 4 if screen is None else 2)
         self.engines = [factory(rows, max_cache_bytes) for rows in shards]
@@ -103,7 +111,10 @@ class Backend:
             self.referred += len(tied)
 
     def _in_float32(self, mask: Masks, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Return the logits (R, C) of some rows, nothing kept."""
+        """Return the logits (R, C) of some rows."""
+        few = self._truth.tokens.lengths[rows].sum() <= _SHARD_TOKENS
+        if few and self._near is not None:
+            return self._near.run(mask, rows)
         logits = np.empty((len(rows), self._truth.num_classes), np.float32)
         for places in self._shards(rows, 4):
             logits[places] = self._exact(rows[places], 0).run(mask[None])[0]
@@ -169,7 +180,7 @@ class Backend:
         tokens = truth.tokens
         if isinstance(tokens, TokenRows) and PackedModel.fits(truth.model, truth.heads):
             packed = PackedModel(truth.model, truth.heads, dtype)
-            yield "packed", lambda rows, size: PackedEngine(packed, tokens, rows, size)
+            yield "packed", _PackedFactory(packed, tokens)
         model = truth.model
         if dtype != torch.float32:
             twin: nn.Module = copy.deepcopy(model)
@@ -188,6 +199,17 @@ class Backend:
         if layers is not None:
             yield "layerwise", layerwise
         yield "plain", plain
+
+
+@dataclass(frozen=True)
+class _PackedFactory:
+    """Makes packed engines."""
+
+    packed: PackedModel
+    tokens: TokenRows
+
+    def __call__(self, rows: npt.NDArray[np.int64], size: int) -> Engine:
+        return PackedEngine(self.packed, self.tokens, rows, size)
 
 
 def _proof_masks(available: Masks) -> Masks:

@@ -23,7 +23,7 @@ from prune_env.models.heads import HeadMap
 _CPU_CHUNK = 2048  # tokens; more of them would not fit the cache of a CPU, fewer mean more calls
 _GPU_CHUNK = 1 << 15
 _EMBEDDED_ROWS = 256
-_ROWS, _ROWS_OF_ONE_USE = 32, 128  # a chunk has a multiple of so many
+_ROWS = 32  # a chunk has a multiple of so many
 
 
 Attend = Callable[[torch.Tensor, Chunk, torch.Tensor], None]
@@ -179,15 +179,7 @@ class PackedEngine:
         self.flops = 0
         self._packed = packed
         self._tokens = tokens
-        # An engine that keeps nothing is made for one mask: to prepare maps and kernels for its
-        # heads and its number of tokens would take longer than all heads and more rows do.
-        self._whole = max_cache_bytes == 0
-        self._plan = plan_packing(
-            tokens.lengths[rows],
-            chunk,
-            device,
-            row_unit=_ROWS_OF_ONE_USE if self._whole else _ROWS,
-        )
+        self._plan = plan_packing(tokens.lengths[rows], chunk, device, row_unit=_ROWS)
         self._cache: ByteCache[State] = ByteCache(max_cache_bytes)
         self._last = len(packed.blocks) - 1
         self._workspace = Workspace(packed.dtype, device)
@@ -222,8 +214,7 @@ class PackedEngine:
         key = mask[:layer].tobytes()
         state = self._cache.get(key)
         if state is None:
-            inner = 0 < layer < self._last and not self._whole
-            wanted = ahead[key] if inner else self._exists(layer)
+            wanted = ahead[key] if 0 < layer < self._last else self._exists(layer)
             if layer == 0:
                 state = self._embedded(wanted)
             else:

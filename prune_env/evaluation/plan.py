@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+_WIDEST_GROUP = 1.5  # the longest sentence of a group over the shortest
+
 
 @dataclass(frozen=True)
 class Run:
@@ -40,6 +42,36 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Sentences of a chunk whose lengths are near enough to pad them to the longest.
+
+    Attributes:
+        runs: The sentences by length, shortest first.
+    """
+
+    runs: tuple[Run, ...]
+
+    @property
+    def sentences(self) -> slice:
+        """Its sentences inside the chunk."""
+        return slice(self.runs[0].first, self.runs[-1].sentences.stop)
+
+    @property
+    def count(self) -> int:
+        """Its number of sentences."""
+        return sum(run.count for run in self.runs)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of its longest sentence."""
+        return self.runs[-1].length
+
+    def within(self, run: Run) -> slice:
+        """Return the sentences of a run, counted from the start of the group."""
+        return slice(run.first - self.runs[0].first, run.sentences.stop - self.runs[0].first)
+
+
+@dataclass(frozen=True)
 class Chunk:
     """Whole sentences that are worked on together, so that they stay in the processor's cache.
 
@@ -47,14 +79,14 @@ class Chunk:
         tokens: Their rows in the packed matrix, those left over at the end included.
         filled: How many of the rows are tokens.
         sentences: Their places in packed order.
-        runs: The sentences by length, shortest first.
+        groups: The sentences by about their length, shortest first.
         first: int64, the first token of each sentence, counted from the start of the chunk.
     """
 
     tokens: slice
     filled: int
     sentences: slice
-    runs: tuple[Run, ...]
+    groups: tuple[Group, ...]
     first: torch.Tensor
 
 
@@ -114,7 +146,7 @@ def plan_packing(
                 tokens=slice(number * rows, (number + 1) * rows),
                 filled=int(own.sum()),
                 sentences=slice(start, stop),
-                runs=runs,
+                groups=_groups(runs),
                 first=torch.from_numpy(starts).to(device),
             )
         )
@@ -127,3 +159,13 @@ def _bounds(lengths: npt.NDArray[np.int64], count: int) -> list[int]:
     targets = np.arange(1, count) * (ends[-1] / count)
     inner = np.searchsorted(ends, targets, side="right")
     return sorted({0, *map(int, inner), len(lengths)})
+
+
+def _groups(runs: tuple[Run, ...]) -> tuple[Group, ...]:
+    """Join runs of similar lengths."""
+    groups: list[list[Run]] = []
+    for run in runs:
+        if not groups or run.length > _WIDEST_GROUP * groups[-1][0].length:
+            groups.append([])
+        groups[-1].append(run)
+    return tuple(Group(tuple(group)) for group in groups)

@@ -28,7 +28,8 @@ def test_every_token_lies_in_one_run_of_its_sentence(
         assert chunk.sentences.start == sentence
         inside = before = 0
         firsts = []
-        for run in chunk.runs:
+        runs = [run for group in chunk.groups for run in group.runs]
+        for run in runs:
             assert run.start == inside
             assert set(plan.lengths[sentence : sentence + run.count]) == {run.length}
             firsts += range(inside, inside + run.count * run.length, run.length)
@@ -39,7 +40,10 @@ def test_every_token_lies_in_one_run_of_its_sentence(
             assert run.tokens == slice(run.start, inside)
         assert chunk.first.tolist() == firsts
         assert chunk.filled == inside <= plan.chunk_rows < size + max(lengths) + unit
-        assert [run.length for run in chunk.runs] == sorted(run.length for run in chunk.runs)
+        assert [run.length for run in runs] == sorted(run.length for run in runs)
+        for group in chunk.groups:
+            assert group.longest <= 1.5 * group.runs[0].length
+            assert group.count == sum(run.count for run in group.runs)
         row = chunk.tokens.stop
         assert chunk.sentences.stop == sentence
     assert row == plan.rows
