@@ -62,8 +62,8 @@ class TensorBoard:
         self._last: EpisodeReport | None = None
         self._tested: dict[str, float] = {}
         self._best_test = -np.inf
-        writer.add_text("settings", _table("setting", self._settings | legend))
-        writer.add_text("hyperparameters", _table("hyperparameter", self._hyperparameters))
+        writer.add_text("run/settings", _table("setting", self._settings | legend))
+        writer.add_text("run/hyperparameters", _table("hyperparameter", self._hyperparameters))
 
     def __call__(self, report: EpisodeReport) -> None:
         """Write one episode."""
@@ -95,7 +95,7 @@ class TensorBoard:
                 "heads pruned": pruned,
                 **_by_layer(report.mask),
             }
-            self._writer.add_text("best_mask", _table("best mask so far", facts), report.steps)
+            self._writer.add_text("run/best_mask", _table("best mask so far", facts), report.steps)
 
     def tested(self, steps: int, played: Sequence[Mapping[str, Any]]) -> None:
         """Write what the agent did without exploration, on all validation sentences.

@@ -99,11 +99,13 @@ def test_tensorboard_holds_what_a_watcher_needs(tmp_path: Path):
     assert [event.value for event in events.Scalars("test/return")] == [0.25]
     assert len(events.Scalars("best/return")) == len(seen)  # HParams add no points of their own
     assert set(events.Tags()["images"]) == {"mask/last", "mask/best", "mask/test"}
-    best = events.Tensors("best_mask/text_summary")[-1].tensor_proto.string_val[0].decode()
+    best = events.Tensors("run/best_mask/text_summary")[-1].tensor_proto.string_val[0].decode()
     assert f"| heads pruned | {8 - np.sum(agent.best_mask)} |" in best
-    hyperparameters = events.Tensors("hyperparameters/text_summary")[0].tensor_proto.string_val[0]
+    hyperparameters = events.Tensors("run/hyperparameters/text_summary")[0].tensor_proto.string_val[
+        0
+    ]
     assert b"| hidden | 16 |" in hyperparameters
-    assert b"seed" in events.Tensors("settings/text_summary")[0].tensor_proto.string_val[0]
+    assert b"seed" in events.Tensors("run/settings/text_summary")[0].tensor_proto.string_val[0]
     assert "_hparams_/session_start_info" in events.summary_metadata
 
 
