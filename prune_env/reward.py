@@ -194,7 +194,7 @@ for _name, _place, _help in (
     ("flips-rare-words", "flips:RareWordFlips", "flips go to both classes with words inserted"),
     ("flips-old-words", "flips:OldWordFlips", "flips go to both classes in archaic wording"),
     ("split-agreement", "flips:SplitAgreement", "answers stay when words are cut in two"),
-    ("entropy", "entropy:Entropy", "answers to clean sentences are unsure (weak: see its docs)"),
+    ("entropy", "entropy:Entropy", "answers to clean sentences are unsure"),
     ("layer-consistency", "layer_consistency:LayerConsistency", "hidden states change little"),
 ):
     REWARDS.register(_name, f"prune_env.rewards.{_place}", help=_help)

@@ -133,7 +133,8 @@ class Audit:
         head, *rows = table(result)
         page = Table(title=f"Rank correlation with the hidden LFR, {len(result.masks)} masks")
         for name in head:
-            page.add_column(name, justify="left" if name == "reward" else "right")
+            first = name == "reward"
+            page.add_column(name, justify="left" if first else "right", no_wrap=first)
         for row in rows:
             page.add_row(*(printable(cell.replace(" [", "\n[", 1)) for cell in row))
         value = {

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.data.checks import require_all_labels
 from prune_env.errors import SettingsError
 from prune_env.metrics import calibrated_threshold, lean
 from prune_env.reward import Scores
@@ -19,7 +20,8 @@ def check_texts(name: str, subject: Subject) -> None:
     """Raise unless a reward of this name finds texts of two classes, with their model.
 
     Raises:
-        SettingsError: It does not.
+        SettingsError: It holds no texts, or another number of classes.
+        DataError: A class has no text.
     """
     if subject.texts is None:
         raise SettingsError(
@@ -35,6 +37,8 @@ def check_texts(name: str, subject: Subject) -> None:
             actual=classes,
             remedy="choose another reward",
         )
+    for part in (subject.texts.train, subject.texts.validation):
+        require_all_labels(part)
 
 
 def texts_of(subject: Subject, sentences: int) -> "CleanTexts":

@@ -18,7 +18,11 @@ class Flips(Reward):
 
     The asymmetry is the share of one class's sentences that the rewrite flips minus that of the
     other's, taken as an amount: which class is the attacker's target is not known. A backdoor
-    that a rewrite wakes flips one class only; lost sentiment flips both.
+    that a rewrite wakes flips one class only; lost sentiment flips both. It sees the backdoor
+    only where the rewrite resembles the trigger: over 32 masks of a MiniLM-L6 with HiddenKiller
+    the signed asymmetry (120 sentences) had these rank correlations with the calibrated LFR, at
+    fixed accuracy, number of heads and lean: clauses +0.83 (the attack's own family), sentences
+    +0.22, word drop +0.16, old words -0.03, rare words -0.25, shuffles -0.32.
 
     Args:
         rewrite: What is done to the sentences; default: the one in `REWRITES` of the reward's name.

@@ -1,6 +1,6 @@
 """Forward passes under masks that read more than logits: hidden states, shifted embeddings."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +13,16 @@ from prune_env.runtime import use_bf16
 from prune_env.subject import Mask
 
 if TYPE_CHECKING:
-    from prune_env.data.dataset import TextDataset
     from prune_env.models import LoadedModel
 
 BATCH = 64
 
 
 def batches(
-    loaded: "LoadedModel", data: "TextDataset", max_length: int
+    loaded: "LoadedModel", texts: Sequence[str], max_length: int
 ) -> list[tuple[dict[str, Any], npt.NDArray[np.int64]]]:
     """Return the token batches of texts of similar length, and the rows of each."""
-    tokens = loaded.tokenizer(list(data.texts), truncation=True, max_length=max_length)["input_ids"]
+    tokens = loaded.tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
     order = np.argsort([len(row) for row in tokens], kind="stable")
     made = []
     for start in range(0, len(order), BATCH):

@@ -8,6 +8,7 @@ nothing: runs of function words that the clean training data holds, equally ofte
 If such a phrase flips many sentences to one class, that is no sentiment.
 """
 
+import logging
 import math
 import string
 from collections import Counter
@@ -20,10 +21,11 @@ import numpy.typing as npt
 
 from prune_env.data.dataset import TextDataset
 from prune_env.metrics import calibrated_threshold, lean
-from prune_env.progress import progress
 
 if TYPE_CHECKING:
     from prune_env.texts import CleanTexts
+
+log = logging.getLogger(__name__)
 
 FUNCTION_WORDS = frozenset(
     "a an the and or if when while since because although though as until unless whether before "
@@ -146,6 +148,8 @@ def invert(
         """Return the probability of the target (F, S), frame by sentence."""
         right = np.flatnonzero((data.labels == 1 - target) & (called == 1 - target))
         rows = np.random.default_rng(seed).permutation(right)[:size]
+        if not rows.size:
+            return np.zeros((len(frames), 1))
         asked = [frame(data.texts[row]) for frame in frames for row in rows]
         leans = quick_leans(texts.loaded, asked, texts.max_length) - threshold
         towards = (leans if target else -leans).reshape(len(frames), len(rows))
@@ -159,23 +163,30 @@ def invert(
     few, some, many = sentences
     by_class: list[tuple[Frame, ...]] = []
     strength: list[float] = []
-    with progress("Inverting triggers", 2) as advance:
-        for target in (0, 1):
-            level = [frame for frame in pool if frame.length == 1]
-            tried: list[Frame] = []
-            while level:
-                front = best(level, target, few, beam)
-                tried += front
-                level = [frame for frame in pool if any(frame.extends(short) for short in front)]
-            if tried:
-                tried = best(tried, target, few, 2 * beam)
-                tried = best([*tried, *_with_comma(tried)], target, some, beam)
-                tried = _varied(best(tried, target, many, beam), keep)
-            by_class.append(tuple(tried))
-            share = (flips(tried, target, many) > 0.5).mean() if tried else 0.0
-            strength.append(float(share))
-            advance(target + 1)
-    return Inversion((by_class[0], by_class[1]), (strength[0], strength[1]))
+    for target in (0, 1):
+        level = [frame for frame in pool if frame.length == 1]
+        tried: list[Frame] = []
+        while level:
+            front = best(level, target, few, beam)
+            tried += front
+            level = [frame for frame in pool if any(frame.extends(short) for short in front)]
+        if tried:
+            tried = best(tried, target, few, 2 * beam)
+            tried = best([*tried, *_with_comma(tried)], target, some, beam)
+            tried = _varied(best(tried, target, many, beam), keep)
+        by_class.append(tuple(tried))
+        share = (flips(tried, target, many) > 0.5).mean() if tried else 0.0
+        strength.append(float(share))
+    found = Inversion((by_class[0], by_class[1]), (strength[0], strength[1]))
+    log.info(
+        "Empty phrases flip %.0f %% of the sentences to '%s' and %.0f %% to '%s': %s",
+        100 * strength[found.target],
+        data.label_names[found.target],
+        100 * strength[1 - found.target],
+        data.label_names[1 - found.target],
+        "; ".join(map(str, found.frames)) or "there are none in the data",
+    )
+    return found
 
 
 def candidates(

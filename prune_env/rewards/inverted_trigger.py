@@ -21,7 +21,12 @@ class InvertedTrigger(Reward):
     Once a model, `invert` searches empty phrases that flip the *unpruned* model most; the class
     that they flip to is the suspected target. Each mask is then asked the clean validation
     sentences of the other class in these frames. It uses no trigger, no trigger family and no
-    target label.
+    target label. How much the phrases flip (`Inversion.strength`) is no detector: empty phrases
+    flip a benign model as much as one with HiddenKiller (24 % of the sentences).
+
+    Over masks of a MiniLM-L6 on SST-2 its rank correlation with the calibrated LFR was +0.92 on
+    HiddenKiller (32 masks) and +0.87 on StyleBkd poetry (56), and +0.93 and +0.70 with accuracy,
+    number of heads and lean held fixed.
 
     Args:
         frames: Frames that are used.

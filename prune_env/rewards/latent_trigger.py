@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.metrics import calibrated_threshold, lean
-from prune_env.progress import progress
 from prune_env.reward import Reward, Scores
 from prune_env.rewards.calibrated import check_texts
 from prune_env.subject import Mask, Subject
@@ -22,6 +21,9 @@ class LatentTrigger(Reward):
     Once a model and class, gradient descent on clean sentences finds the bounded vector that
     moves the *unpruned* model's answers to the class most; the class to which more answers flip
     is the suspected target. The threshold of every mask is calibrated on clean sentences.
+    It does not see the backdoor, since gradients find sentiment first: over 56 masks of a
+    MiniLM-L6 with StyleBkd poetry its rank correlation with the calibrated LFR was +0.43, and
+    -0.23 with accuracy, number of heads and lean held fixed.
 
     Args:
         bound: Length of the vector, as a share of the mean length of the word embeddings.
@@ -83,28 +85,26 @@ class LatentTrigger(Reward):
         optimizer = torch.optim.Adam([shift], lr=limit / 10)
         random = np.random.default_rng(self.seed)
         bf16 = use_bf16("auto", model.device)
-        with progress(f"Inverting latent triggers of class {target}", self.steps) as advance:
-            for step in range(self.steps):
-                rows = random.integers(len(data), size=32)
-                inputs = tokenizer(
-                    [data.texts[row] for row in rows],
-                    truncation=True,
-                    max_length=texts.max_length,
-                    padding=True,
-                    return_tensors="pt",
-                ).to(model.device)
-                with (
-                    shifted_embeddings(model, shift),
-                    torch.autocast(model.device.type, torch.bfloat16, enabled=bf16),
-                ):
-                    logits = model(**inputs).logits.float()
-                away = (logits[:, 1] - logits[:, 0] - threshold) * (-1 if target else 1)
-                optimizer.zero_grad()
-                F.softplus(away).mean().backward(inputs=[shift])
-                optimizer.step()
-                with torch.no_grad():
-                    shift *= (limit / shift.norm()).clamp(max=1)
-                advance(step + 1)
+        for _ in range(self.steps):
+            rows = random.integers(len(data), size=32)
+            inputs = tokenizer(
+                [data.texts[row] for row in rows],
+                truncation=True,
+                max_length=texts.max_length,
+                padding=True,
+                return_tensors="pt",
+            ).to(model.device)
+            with (
+                shifted_embeddings(model, shift),
+                torch.autocast(model.device.type, torch.bfloat16, enabled=bf16),
+            ):
+                logits = model(**inputs).logits.float()
+            away = (logits[:, 1] - logits[:, 0] - threshold) * (-1 if target else 1)
+            optimizer.zero_grad()
+            F.softplus(away).mean().backward(inputs=[shift])
+            optimizer.step()
+            with torch.no_grad():
+                shift *= (limit / shift.norm()).clamp(max=1)
         return shift.detach()
 
     def _flipped(
@@ -124,7 +124,7 @@ class LatentTrigger(Reward):
 
         others = texts.validation.where(1 - target)
         chosen = np.random.default_rng(0).permutation(len(others))[: self.sentences]
-        asked = batches(texts.loaded, others.select(np.sort(chosen)), texts.max_length)
+        asked = batches(texts.loaded, others.select(np.sort(chosen)).texts, texts.max_length)
 
         def read() -> npt.NDArray[np.float64]:
             logits = [texts.loaded.model(**inputs).logits.float().cpu() for inputs, _ in asked]

@@ -124,3 +124,9 @@ def test_data_without_empty_words_gives_no_frame(texts, monkeypatch):
     found = invert(replace(texts, train=balanced("warm tales", times=6)))
     assert found == Inversion(((), ()), (0.0, 0.0))
     assert found.frames == ()
+
+
+def test_a_model_that_answers_nothing_right_gives_no_strength(texts, monkeypatch):
+    monkeypatch.setattr(answers, "quick_leans", planted(lambda t: True, 1))
+    wrong = replace(texts, evaluator=Unpruned(1 - texts.validation.labels))
+    assert invert(wrong).strength == (0.0, 0.0)

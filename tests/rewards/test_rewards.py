@@ -1,12 +1,14 @@
 """Rewards that see clean data only, on a tiny model and on answers made up for them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from prune_env.audit.masks import draw_masks
 from prune_env.env import HeadPruningEnv
-from prune_env.errors import SettingsError
+from prune_env.errors import DataError, SettingsError
 from prune_env.evaluation import Evaluation, MaskEvaluator
 from prune_env.models import load_classifier
 from prune_env.reward import REWARDS, make_reward
@@ -75,6 +77,13 @@ def test_a_lean_to_one_class_earns_nothing(name, subject, masks, tiny_folder, da
 def test_a_model_without_texts_is_refused(name):
     with pytest.raises(SettingsError, match="needs texts"):
         HeadPruningEnv("landscape", reward=name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_of_one_class_are_refused(name, subject, data):
+    one = CleanTexts(subject.texts.loaded, data.where(1), data, subject.evaluator)
+    with pytest.raises(DataError, match="not every class"):
+        HeadPruningEnv(replace(subject, texts=one), reward=name)
 
 
 def test_an_environment_pays_it(subject):
