@@ -394,6 +394,7 @@ def test_a_push_is_prepared_before_the_work_and_done_after_it(
     (tmp_path / "mask.json").write_text('{"0": [1]}')
     arguments = ["--data", clean, "--out", tmp_path / "out", "--mask", tmp_path / "mask.json"]
     arguments = ["purify", tiny_folder, *arguments, "--push-to-hub", "me/model"]
+    arguments += ["--healing", "none"]
     assert run(*arguments) == 2
     assert "log in first" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -476,7 +477,8 @@ def test_skipped_rows_are_counted_in_every_report(
     skip = ["--data", table, "--on-bad-row", "skip", "--json"]
     mask = tmp_path / "mask.json"
     mask.write_text('{"0": [1]}')
-    assert run("purify", tiny_folder, *skip, "--out", tmp_path / "out", "--mask", mask) == 0
+    given = ["--mask", mask, "--healing", "none"]
+    assert run("purify", tiny_folder, *skip, "--out", tmp_path / "out", *given) == 0
     assert json.loads(capsys.readouterr().out)["data"]["train"]["rows_skipped"] == 2
     assert run("evaluate", tiny_folder, *skip) == 0
     assert json.loads(capsys.readouterr().out)["rows_skipped"] == 2
