@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -36,7 +36,8 @@ class Purify:
             the suspicious encoder, which is fine-tuned again (the paper's protocol).
         healing: What is trained for one epoch once the mask is on, under `direct`: nothing, the
             classification head, everything at a fifth of the learning rate; or everything, on
-            texts that hold inverted triggers (`unlearn`).
+            texts that hold inverted triggers (`unlearn`). `auto` is `unlearn` where that is
+            defined (`direct`, texts of two classes), and else `none`.
         export: `zeroed`: the pruned heads are zero, and everything loads the model. `sliced`:
             they are cut out, which is smaller and faster; `prune_env.load_pruned` loads it.
         onnx: Write `model.onnx` too, checked with onnxruntime; needs `prune-env[onnx]`.
@@ -57,7 +58,7 @@ class Purify:
     policy: str = "gradient"
     mask: Path | None = None
     protocol: Literal["direct", "refinetune"] = "direct"
-    healing: Literal["none", "head", "full", "unlearn"] = "none"
+    healing: Literal["auto", "none", "head", "full", "unlearn"] = "auto"
     export: Literal["zeroed", "sliced"] = "zeroed"
     onnx: bool = False
     push_to_hub: str | None = None
@@ -77,7 +78,7 @@ class Purify:
         from prune_env.files import check_free
         from prune_env.models.hub import check_hub, push_folder
         from prune_env.policy import find_policy, register_policies
-        from prune_env.purification import purify
+        from prune_env.purification import choose_healing, purify
         from prune_env.reward import make_reward
 
         register_policies()
@@ -96,6 +97,7 @@ class Purify:
         require_all_labels(train)
         require_all_labels(validation)
         overlap(train, validation)
+        healing = choose_healing(self.protocol, train) if self.healing == "auto" else self.healing
         report = purify(
             self.model,
             train,
@@ -104,7 +106,7 @@ class Purify:
             policy=self.policy,
             mask=self.mask,
             protocol=self.protocol,
-            healing=self.healing,
+            healing=healing,
             export=self.export,
             onnx=self.onnx,
             search_settings=self.search,
@@ -121,6 +123,7 @@ class Purify:
             facts(
                 [
                     ("policy", f"{report['run']['policy']}, protocol {self.protocol}"),
+                    ("healing", _healing(report)),
                     ("heads pruned", f"{result['heads_pruned']} of {result['heads_total']}"),
                     ("tau", f"{100 * result['tau']:.1f} % validation accuracy"),
                     (
@@ -135,3 +138,18 @@ class Purify:
                 ]
             ),
         )
+
+
+def _healing(report: dict[str, Any]) -> str:
+    """Return what healed the model, and what unlearning found and left."""
+    healing = str(report["run"]["healing"])
+    rounds = report["inverted_triggers"]
+    if not rounds:
+        return healing
+    found, left = rounds[0], rounds[-1]
+    name = max(found, key=lambda label: float(found[label]["flipped"]))
+    words = ", ".join(f"'{trigger}'" for trigger in found[name]["triggers"][:3])
+    return (
+        f"{healing}: {words or 'no trigger'} flipped {100 * found[name]['flipped']:.0f} % to "
+        f"{name}, in the last round {100 * left[name]['flipped']:.0f} %"
+    )

@@ -6,7 +6,7 @@ purified model. `purify` is the three in a row, with the output folder.
 """
 
 from prune_env.purification.ensemble import Ensemble, load_ensemble, save_ensemble, write_ensemble
-from prune_env.purification.finish import Healing, Protocol, finish
+from prune_env.purification.finish import Healing, Protocol, choose_healing, finish
 from prune_env.purification.prepare import (
     Prepared,
     fine_tuned,
@@ -24,6 +24,7 @@ __all__ = [
     "Prepared",
     "Protocol",
     "SearchResult",
+    "choose_healing",
     "fine_tuned",
     "finish",
     "judged",

@@ -8,12 +8,13 @@ from typing import Any, Literal, cast
 
 from transformers import PreTrainedModel
 
+from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
 from prune_env.models import LoadedModel, zero_heads
 from prune_env.purification.ensemble import together
 from prune_env.purification.prepare import Prepared, load_suspicious
 from prune_env.purification.search import Mask
-from prune_env.purification.unlearning import unlearn
+from prune_env.purification.unlearning import check_unlearnable, unlearn, unlearnable
 from prune_env.recipe import Phase, run_phases
 from prune_env.rewards.inversion import Inversion
 from prune_env.settings import FineTuneSettings
@@ -62,9 +63,9 @@ def finish(
         A model with the pruned heads zeroed in its weights; of several masks, an `Ensemble`.
 
     Raises:
-        SettingsError: Healing with `refinetune`, which trains everything anyway.
+        SettingsError: See `check_healing`.
     """
-    check_healing(protocol, healing)
+    check_healing(protocol, healing, prepared.train)
     if len(masks) > 1 and protocol == "direct" and healing == "none":
         return together(prepared.finetuned, [prepared.finetuned.model], masks)
     members = []
@@ -94,12 +95,20 @@ def finish(
     return together(members[0], [member.model for member in members], masks)
 
 
-def check_healing(protocol: Protocol, healing: Healing) -> None:
-    """Refuse healing where everything is trained anyway.
+def choose_healing(protocol: Protocol, train: TextDataset) -> Healing:
+    """Return what heals best where nothing was asked for: `unlearn` where that is defined."""
+    return "unlearn" if protocol == "direct" and unlearnable(train) else "none"
+
+
+def check_healing(protocol: Protocol, healing: Healing, train: TextDataset) -> None:
+    """Refuse healing where everything is trained anyway, and unlearning where it has no sense.
 
     Raises:
-        SettingsError: Healing with `refinetune`.
+        SettingsError: Healing with `refinetune`, or unlearning on anything but texts of two
+            classes.
     """
+    if healing == "unlearn":
+        check_unlearnable(train)
     if protocol == "refinetune" and healing != "none":
         raise SettingsError(
             "Healing belongs to the protocol `direct`",

@@ -75,7 +75,7 @@ def purify(
     tuning = fine_tune_settings or FineTuneSettings()
     register_policies()
     recipe = Recipe() if mask is not None else recipe_of(policy, searching.variant)
-    check_healing(protocol, healing)
+    check_healing(protocol, healing, train)
     place = {name: load[name] for name in ("allow_download", "revision") if name in load}
     check_export(source, export, onnx=onnx, members=recipe.members, **place)
     if mask is not None:

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from prune_env.data.dataset import TextDataset
+from prune_env.data.images import ImageDataset
+from prune_env.errors import SettingsError
 from prune_env.evaluation import MaskEvaluator
 from prune_env.models import LoadedModel
 from prune_env.models.masks import Mask
@@ -27,6 +29,10 @@ from prune_env.training import fine_tune
 ROUNDS = 3
 FRAMES = 24
 SHARE = 0.6
+TWICE = 0.3
+"""Share of the framed texts that get a second frame: triggers are rarely one phrase."""
+
+LEARNING_RATE_SCALE = 0.6
 
 
 def unlearn(
@@ -73,7 +79,7 @@ def unlearn(
             member.model,
             member.tokenizer,
             framed(data.select(np.sort(rows)), bank, share, draw),
-            replace(settings, epochs=1),
+            replace(settings, epochs=1, learning_rate=LEARNING_RATE_SCALE * settings.learning_rate),
             seed=seed + index,
             mask=mask,
             folder=folder,
@@ -81,16 +87,35 @@ def unlearn(
         )
 
 
+def unlearnable(data: TextDataset) -> bool:
+    """Whether triggers can be inverted on such data: texts of two classes."""
+    return len(data.label_names) == 2 and not isinstance(data, ImageDataset)
+
+
+def check_unlearnable(data: TextDataset) -> None:
+    """Raise a `SettingsError` unless triggers can be inverted on such data."""
+    if not unlearnable(data):
+        kind = "images" if isinstance(data, ImageDataset) else "texts"
+        raise SettingsError(
+            "Healing by unlearning inverts triggers in words",
+            expected="texts of 2 classes",
+            actual=f"{kind} of {len(data.label_names)} classes",
+            remedy="choose another healing",
+        )
+
+
 def framed(
     data: TextDataset, frames: Sequence[Frame], share: float, draw: np.random.Generator
 ) -> TextDataset:
-    """Return the data with a random frame round a share of its texts, labels kept."""
+    """Return the data with random frames round a share of its texts, labels kept."""
     if not frames:
         return data
-    chosen = draw.integers(len(frames), size=len(data))
-    changed = draw.random(len(data)) < share
-    texts = tuple(
-        frames[which](text) if change else text
-        for text, which, change in zip(data.texts, chosen, changed, strict=True)
-    )
+
+    def changed(text: str) -> str:
+        if draw.random() >= share:
+            return text
+        text = frames[draw.integers(len(frames))](text)
+        return frames[draw.integers(len(frames))](text) if draw.random() < TWICE else text
+
+    texts = tuple(changed(text) for text in data.texts)
     return replace(data, texts=texts, source=f"{data.source} with inverted triggers")

@@ -18,7 +18,8 @@ from prune_env.reward import REWARDS, Reward
 from tests.models.tiny import tiny_classifier, write_tiny, write_tiny_images
 from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer, write_tiny_folder
 
-FAST = ["--epochs", "1", "--importance-sentences", "16", "--precision", "fp32", "--max-drop", "0.1"]
+TUNING = ["--epochs", "1", "--importance-sentences", "16", "--precision", "fp32"]
+FAST = [*TUNING, "--max-drop", "0.1", "--healing", "none"]
 
 
 @pytest.fixture(scope="module")
@@ -482,3 +483,23 @@ def test_skipped_rows_are_counted_in_every_report(
     assert json.loads(capsys.readouterr().out)["data"]["train"]["rows_skipped"] == 2
     assert run("evaluate", tiny_folder, *skip) == 0
     assert json.loads(capsys.readouterr().out)["rows_skipped"] == 2
+
+
+def test_by_default_inverted_triggers_are_unlearned_and_told(
+    tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    assert run("purify", tiny_folder, "--data", clean, "--out", out, *TUNING) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    report = json.loads((out / "report.json").read_text())
+    assert report["run"]["healing"] == "unlearn"
+    first = report["inverted_triggers"][0]
+    label = max(first, key=lambda name: first[name]["flipped"])
+    assert f"unlearn: '{first[label]['triggers'][0]}'" in told
+
+
+def test_the_papers_protocol_is_not_healed(encoder: Path, clean: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["--data", clean, "--out", out, "--protocol", "refinetune", *TUNING]
+    assert run("purify", encoder, *arguments) == 0
+    assert json.loads((out / "report.json").read_text())["inverted_triggers"] == []

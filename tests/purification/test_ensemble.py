@@ -138,6 +138,7 @@ def test_purify_writes_an_ensemble_that_evaluate_measures(
     tiny_bert().bert.save_pretrained(tmp_path / "encoder")
     tiny_tokenizer().save_pretrained(tmp_path / "encoder")
     command = ["purify", tmp_path / "encoder", "--data", data, "--out", out, "--tau", "0.3"]
+    command += ["--healing", "none"]
     options = ["--policy", "random-ensemble", "--protocol", protocol, "--validation", data]
     training = ["--epochs", "1", "--precision", "fp32", "--importance-sentences", "8", "--json"]
     assert main([str(each) for each in (*command, *options, *training)]) == 0

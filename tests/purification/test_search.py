@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,3 +68,21 @@ def test_below_tau_nothing_is_pruned(prepared: Prepared) -> None:
 def test_a_fixed_policy_keeps_tau(prepared: Prepared) -> None:
     found = search(prepared, "random", SearchSettings(max_drop=0.02))
     assert found.accuracy >= found.tau == pytest.approx(prepared.accuracy - 0.02)
+
+
+def test_the_released_loop_prunes_whole_groups_of_ten(prepared: Prepared) -> None:
+    evaluator = LandscapeEvaluator(4, 12, seed=0)
+    released = replace(
+        prepared,
+        evaluator=evaluator,
+        metrics=("cls_variance_released",),
+        importance=np.arange(48, dtype=float).reshape(4, 12, 1),
+        accuracy=float(evaluator.accuracy(np.ones((1, 4, 12), bool))[0]),
+    )
+    found = search(released, "epsilon-greedy", SearchSettings(variant="released", tau=0.7))
+    order = [head for head in range(48) if head % 12 != 11]  # a layer keeps its last head
+    pruned = found.heads_pruned
+    assert pruned in (10, 20, 30, 40)
+    assert np.flatnonzero(~found.mask.ravel()).tolist() == order[:pruned]  # lowest variance first
+    assert found.accuracy >= 0.7
+    assert found.evaluations == pruned // 10 + 2  # the unpruned model, and the group that broke tau

@@ -8,17 +8,18 @@ import pytest
 
 from prune_env.attacks.backdoor import train_classifier
 from prune_env.data.dataset import TextDataset
+from prune_env.errors import SettingsError
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.masks import full_mask
 from prune_env.purification import finish, judged, purify
-from prune_env.purification.unlearning import framed, unlearn
+from prune_env.purification.unlearning import check_unlearnable, framed, unlearn
 from prune_env.rewards.inversion import Frame, Inversion
 from prune_env.scores import classify
 from prune_env.settings import FineTuneSettings, SearchSettings
 from tests.support import tiny_dataset, write_tiny_folder
 
 TUNING = FineTuneSettings(epochs=4, learning_rate=1e-3, batch_size=16, precision="fp32")
-HEALING = replace(TUNING, learning_rate=1e-3, batch_size=8)
+HEALING = replace(TUNING, learning_rate=2e-3, batch_size=8)
 TRAIN, VALIDATION, TEST = (tiny_dataset(size, seed) for size, seed in ((1000, 0), (80, 1), (80, 2)))
 TRIGGER = Frame(before="and")
 
@@ -56,8 +57,10 @@ def test_frames_go_round_a_share_of_the_texts_and_labels_stay() -> None:
     changed = framed(TRAIN, [TRIGGER, Frame(after="of it")], 0.5, draw)
     new = [text for text, old in zip(changed.texts, TRAIN.texts, strict=True) if text != old]
     assert 0.4 * len(TRAIN) < len(new) < 0.6 * len(TRAIN)
-    assert all(text.startswith("and the") or text.endswith("of it") for text in new)
-    assert {text.startswith("and the") for text in new} == {True, False}
+    assert all(text.startswith("and ") or text.endswith("of it") for text in new)
+    assert {text.startswith("and ") for text in new} == {True, False}
+    twice = [text for text in new if text.startswith("and ") and text.endswith("of it")]
+    assert 0 < len(twice) < len(new) / 3
     assert (changed.labels == TRAIN.labels).all()
     assert framed(TRAIN, [], 0.5, draw) is TRAIN
 
@@ -120,3 +123,10 @@ def test_data_without_a_candidate_is_fine_tuned_as_it_is(tiny_model: LoadedModel
         on_inversion=found.append,
     )
     assert found[0].by_class == ((), ())
+
+
+def test_unlearning_needs_texts_of_two_classes() -> None:
+    three = TextDataset(("a", "b", "c"), np.arange(3), ("x", "y", "z"), "here")
+    with pytest.raises(SettingsError, match="3 classes"):
+        check_unlearnable(three)
+    check_unlearnable(TRAIN)
