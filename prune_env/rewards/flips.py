@@ -22,7 +22,8 @@ class Flips(Reward):
     only where the rewrite resembles the trigger: over 32 masks of a MiniLM-L6 with HiddenKiller
     the signed asymmetry (120 sentences) had these rank correlations with the calibrated LFR, at
     fixed accuracy, number of heads and lean: clauses +0.83 (the attack's own family), sentences
-    +0.22, word drop +0.16, old words -0.03, rare words -0.25, shuffles -0.32.
+    +0.22, word drop +0.16, old words -0.03, rare words -0.25, shuffles -0.32. On StyleBkd poetry
+    (56 masks, as it is here) word drop had +0.41 and clauses -0.15.
 
     Args:
         rewrite: What is done to the sentences; default: the one in `REWRITES` of the reward's name.
