@@ -111,11 +111,14 @@ def framed(
     if not frames:
         return data
 
+    def one() -> Frame:
+        return frames[int(draw.integers(len(frames)))]
+
     def changed(text: str) -> str:
         if draw.random() >= share:
             return text
-        text = frames[draw.integers(len(frames))](text)
-        return frames[draw.integers(len(frames))](text) if draw.random() < TWICE else text
+        text = one()(text)
+        return one()(text) if draw.random() < TWICE else text
 
     texts = tuple(changed(text) for text in data.texts)
     return replace(data, texts=texts, source=f"{data.source} with inverted triggers")
