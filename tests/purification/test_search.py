@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import prune_env.agents
 import prune_env.baselines  # noqa: F401 - registers the policies
 from prune_env.landscape import LandscapeEvaluator
 from prune_env.policy import POLICIES
