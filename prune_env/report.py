@@ -136,7 +136,7 @@ def _cells(row: Row) -> list[str]:
     figures = [getattr(row, field) for field in _COLUMNS.values()]
     return [
         row.policy,
-        "" if row.protocol == "none" else row.protocol,
+        treatment(row),
         *("-" if value is None else f"{value:.1f}" for value in figures),
         f"{row.heads_pruned}/{row.heads_total}",
         str(row.evaluations),

@@ -1,5 +1,6 @@
 """Fixtures that every package's tests share."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ from prune_env.models import LoadedModel, load_classifier
 from tests.support import shared_data, tiny_dataset, write_tiny_folder
 
 torch.set_num_threads(1)  # two pytest workers share two cores
+
+# A suite that a shell started in the background inherits an ignored SIGINT, and so would the
+# programs that the tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

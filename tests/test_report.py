@@ -59,3 +59,10 @@ def test_tables_fit_a_terminal_and_hold_the_figures() -> None:
     for cell in ("layerwise-variance", "direct", "90.0", "60.0", "40.0", "3/8", "9"):
         assert cell in text
         assert cell in markdown([row])
+
+
+def test_the_table_says_what_healed_a_mask() -> None:
+    row = make_row(scores(9, 6), scores(9, 2), **FIELDS)
+    healed = make_row(scores(9, 6), scores(9, 2), healing="unlearn", **FIELDS)
+    assert "| direct |" in markdown([row])
+    assert "| direct + unlearn |" in markdown([healed])
