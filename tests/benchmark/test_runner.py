@@ -53,7 +53,7 @@ def test_a_run_that_was_interrupted_and_killed_ends_with_the_results_of_an_unbro
 ) -> None:
     # So many cells that the kill cannot come after the last one, however fast the machine.
     policies = ["gradient", "greedy", "random", "magnitude", "gate-gradient", "evolution"]
-    grid = write_grid(tmp_path, policies, protocols=("direct", "refinetune"))
+    grid = write_grid(tmp_path, policies, (0, 1), ("direct", "refinetune"))
     config = read_config(grid)
     clean = load_data(config.data)
     monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache-1"))
