@@ -1,13 +1,8 @@
 """A reward from perturbed clean texts: do the answers survive?"""
 
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-
 from prune_env.errors import SettingsError
-from prune_env.metrics import calibrated_threshold, predict
 from prune_env.reward import Reward, Scores
+from prune_env.rewards.calibrated import kept_share, leans_over_threshold
 from prune_env.rewards.rewrites import WordDrop
 from prune_env.subject import Mask, Rewrite, Subject
 
@@ -59,16 +54,5 @@ class Consistency(Reward):
                 actual=clean.logits.shape[2],
                 remedy="choose another reward",
             )
-        pairs = zip(clean.logits, moved.logits, strict=True)
-        return np.array([_agreement(before, after, clean.labels) for before, after in pairs])
-
-
-def _agreement(
-    before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], labels: npt.NDArray[Any]
-) -> float:
-    """Return the share of equal answers, averaged over the classes; 0 where logits are spoilt."""
-    if not (np.isfinite(before).all() and np.isfinite(after).all()):
-        return 0.0
-    threshold = calibrated_threshold(before, labels)
-    first, second = (predict(logits, threshold=threshold) for logits in (before, after))
-    return float(np.mean([(second[first == label] == label).mean() for label in np.unique(first)]))
+        before, after = (leans_over_threshold(clean, answers) for answers in (clean, moved))
+        return kept_share(before, after)

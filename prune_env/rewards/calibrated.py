@@ -67,6 +67,25 @@ def leans_over_threshold(clean: "Evaluation", moved: "Evaluation") -> npt.NDArra
     return leans
 
 
+def kept_share(
+    before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the share of answers that stay, averaged over the classes that were answered.
+
+    Args:
+        before: What `leans_over_threshold` returned for texts, (N, S).
+        after: Likewise for the same texts, rewritten.
+
+    Returns:
+        Float64 (N,); 0 for masks with spoilt logits.
+    """
+    shares = np.zeros(len(before))
+    for row in np.flatnonzero(np.isfinite(before).all(1) & np.isfinite(after).all(1)):
+        first, second = before[row] > 0, after[row] > 0
+        shares[row] = np.mean([(second[first == side] == side).mean() for side in np.unique(first)])
+    return shares
+
+
 def flipped_share(leans: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> Scores:
     """Return for either class the share of its texts that is called the other, float64 (N, 2).
 

@@ -5,7 +5,13 @@ from typing import ClassVar
 import numpy as np
 
 from prune_env.reward import Reward, Scores
-from prune_env.rewards.calibrated import check_texts, flipped_share, leans_over_threshold, texts_of
+from prune_env.rewards.calibrated import (
+    check_texts,
+    flipped_share,
+    kept_share,
+    leans_over_threshold,
+    texts_of,
+)
 from prune_env.rewards.rewrites import REWRITES
 from prune_env.subject import Mask, Rewrite, Subject
 
@@ -113,9 +119,4 @@ class SplitAgreement(Flips):
         clean = subject.evaluator.evaluate(masks)
         before = leans_over_threshold(clean, texts.evaluator.evaluate(masks))
         after = leans_over_threshold(clean, texts.rewritten(self.rewrite).evaluate(masks))
-        scores = np.zeros(len(masks))
-        for row in np.flatnonzero(np.isfinite(before).all(1) & np.isfinite(after).all(1)):
-            first, second = before[row] > 0, after[row] > 0
-            same = [(second[first == side] == side).mean() for side in np.unique(first)]
-            scores[row] = np.mean(same)
-        return scores
+        return kept_share(before, after)
