@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.errors import BudgetError
 from prune_env.evaluation import Evaluation, Evaluator
 
 Masks = npt.NDArray[np.bool_]
@@ -16,10 +17,13 @@ class CountingEvaluator:
 
     Args:
         evaluator: Who answers.
+        budget: Distinct masks that may be asked; None for no limit. A mask that was asked before
+            costs nothing.
     """
 
-    def __init__(self, evaluator: Evaluator) -> None:
+    def __init__(self, evaluator: Evaluator, budget: int | None = None) -> None:
         self._evaluator = evaluator
+        self._budget = budget
         self._asked: set[bytes] = set()
 
     @property
@@ -43,12 +47,20 @@ class CountingEvaluator:
         return self._evaluator.fingerprint
 
     def evaluate(self, masks: Masks) -> Evaluation:
-        """Return the answers under masks (N, L, H)."""
+        """Return the answers under masks (N, L, H).
+
+        Raises:
+            BudgetError: See `accuracy`.
+        """
         self._count(masks)
         return self._evaluator.evaluate(masks)
 
     def accuracy(self, masks: Masks) -> npt.NDArray[np.float64]:
-        """Return the accuracy (N,) under masks (N, L, H)."""
+        """Return the accuracy (N,) under masks (N, L, H).
+
+        Raises:
+            BudgetError: The budget does not hold all of them; none was asked.
+        """
         self._count(masks)
         return self._evaluator.accuracy(masks)
 
@@ -63,4 +75,12 @@ class CountingEvaluator:
         self._asked = {mask.astype(np.bool_).tobytes() for mask in masks}
 
     def _count(self, masks: Masks) -> None:
-        self._asked.update(mask.tobytes() for mask in np.asarray(masks, np.bool_))
+        new = {mask.tobytes() for mask in np.asarray(masks, np.bool_)} - self._asked
+        wanted = len(self._asked) + len(new)
+        if self._budget is not None and wanted > self._budget:
+            raise BudgetError(
+                "The budget of evaluations is spent",
+                expected=f"at most {self._budget} masks",
+                actual=wanted,
+            )
+        self._asked |= new

@@ -55,6 +55,10 @@ class OutputExistsError(PruneEnvError, FileExistsError):
     """An output folder exists and would be overwritten."""
 
 
+class BudgetError(PruneEnvError, RuntimeError):
+    """More masks were asked than a search may have evaluated."""
+
+
 class MetricError(PruneEnvError, ValueError):
     """A metric is undefined on this input (never reported as 0)."""
 

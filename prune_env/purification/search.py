@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.counting import CountingEvaluator
 from prune_env.env import HeadPruningEnv
-from prune_env.errors import SettingsError
+from prune_env.errors import BudgetError, SettingsError
 from prune_env.policy import Policy, find_policy
 from prune_env.progress import progress
 from prune_env.purification.prepare import Prepared
@@ -64,6 +65,9 @@ def search(
 ) -> SearchResult:
     """Let a policy choose a mask in the environment; an agent learns in it first.
 
+    No policy gets more masks answered than the budget holds. Whatever it is doing then ends, and
+    of what it had found the best is handed out.
+
     Args:
         prepared: What `prepare` returned.
         policy: A name in `POLICIES`; or the folder of a trained agent, which then learns no more.
@@ -84,7 +88,7 @@ def search(
             prepared.accuracy,
             tau,
         )
-    evaluator = CountingEvaluator(prepared.evaluator)
+    evaluator = CountingEvaluator(prepared.evaluator, settings.budget)
     env = HeadPruningEnv(
         prepared.subject(evaluator=evaluator),
         tau=tau,
@@ -101,7 +105,7 @@ def search(
     variant = {} if settings.variant == "paper" else {"variant": settings.variant}
     chosen = maker.for_env(env, seed=seed, **variant)
     if hasattr(chosen, "learn") and settings.variant != "released":  # published loops learn nothing
-        with progress(f"Training {policy}", settings.budget) as advance:
+        with progress(f"Training {policy}", settings.budget) as advance, suppress(BudgetError):
             chosen.learn(
                 env,
                 total_steps=20 * settings.budget,
@@ -126,7 +130,7 @@ def search(
     return SearchResult(
         policy=policy,
         mask=masks[0],
-        accuracy=float(evaluator.accuracy(np.stack(masks)).mean()),
+        accuracy=float(prepared.evaluator.accuracy(np.stack(masks)).mean()),
         tau=tau,
         evaluations=evaluator.evaluations,
         seconds=time.perf_counter() - started,
@@ -149,7 +153,7 @@ def play(
     writer: SummaryWriter | None = None,
     tag: str = "policy",
 ) -> tuple[Mask, float]:
-    """Play one episode deterministically.
+    """Play one episode deterministically, to its end or to that of the budget.
 
     Returns:
         The mask that it leaves, bool (L, H), and the sum of the rewards.
@@ -165,7 +169,10 @@ def play(
                 deterministic=True,
                 action_masks=info["action_mask"].astype(bool),
             )
-            observation, reward, terminated, truncated, info = env.step(int(action))
+            try:
+                observation, reward, terminated, truncated, info = env.step(int(action))
+            except BudgetError:  # what was not checked is not pruned
+                break
             gained += reward
             done = terminated or truncated
             step += 1

@@ -7,12 +7,14 @@ import pytest
 import prune_env.agents
 import prune_env.baselines  # noqa: F401 - registers the policies
 from prune_env.landscape import LandscapeEvaluator
-from prune_env.policy import POLICIES
-from prune_env.purification import Prepared, search
+from prune_env.policy import POLICIES, register_policies
+from prune_env.purification import Prepared, metrics_for, search
+from prune_env.recipe import recipe_of
 from prune_env.settings import SearchSettings
 from tests.support import tiny_dataset
 
 SHAPE = (2, 3)
+register_policies()
 
 
 class Forgetful:
@@ -87,3 +89,36 @@ def test_the_released_loop_prunes_whole_groups_of_ten(prepared: Prepared) -> Non
     assert np.flatnonzero(~found.mask.ravel()).tolist() == order[:pruned]  # lowest variance first
     assert found.accuracy >= 0.7
     assert found.evaluations == pruned // 10 + 2  # the unpruned model, and the group that broke tau
+
+
+def on_landscape(prepared: Prepared, layers: int, heads: int) -> Prepared:
+    """Return a synthetic model that holds the metrics of every policy."""
+    evaluator = LandscapeEvaluator(layers, heads, seed=0)
+    metrics = metrics_for(recipe_of(name) for name in POLICIES.names())
+    return replace(
+        prepared,
+        evaluator=evaluator,
+        metrics=metrics,
+        importance=evaluator.importance(metrics),
+        accuracy=float(evaluator.accuracy(np.ones((1, layers, heads), bool))[0]),
+    )
+
+
+@pytest.mark.parametrize("prune_step", [1, 6])
+@pytest.mark.parametrize("policy", sorted(POLICIES.names()))
+def test_no_policy_asks_more_masks_than_its_budget(
+    prepared: Prepared, policy: str, prune_step: int
+) -> None:
+    model = on_landscape(prepared, 4, 6)
+    for budget in (1, 5, 17):
+        found = search(model, policy, SearchSettings(budget=budget, prune_step=prune_step))
+        assert 1 <= found.evaluations <= budget
+        assert found.accuracy >= found.tau
+
+
+def test_a_fixed_order_prunes_as_far_as_its_budget_goes(prepared: Prepared) -> None:
+    model = on_landscape(prepared, 4, 6)
+    whole = search(model, "gradient", SearchSettings(tau=0.0))
+    assert whole.heads_pruned == 20  # every layer keeps one
+    cut = search(model, "gradient", SearchSettings(tau=0.0, budget=7))
+    assert cut.heads_pruned == 6  # the unpruned model is one of the seven
