@@ -20,8 +20,10 @@ import numpy as np
 import torch
 import tyro
 from rich.console import Console
+from torch.utils.tensorboard import SummaryWriter
 from transformers import BertConfig, BertForSequenceClassification
 
+from prune_env.agents.board import TensorBoard
 from prune_env.agents.loading import load_agent
 from prune_env.attacks import make_trigger, poison, triggered_set
 from prune_env.attacks.tiny import TRAINING, tiny_sentences, tiny_tokenizer
@@ -211,13 +213,31 @@ def trained(options: Options, models: Models, left_out: str, reward: str, seed: 
     if reward == "simulated":
         paid = WeightedSum([(0.5, Sparsity()), (1.0, Oracle(hidden))])
     env = HeadPruningEnv(pool=pool, tau=None, max_drop=options.max_drop, reward=paid)
+    learn(folder / "agent", options.algorithm, env, options.steps, seed)
+    return folder / "agent"
+
+
+def learn(folder: Path, algorithm: str, env: HeadPruningEnv, steps: int, seed: int) -> None:
+    """Let the agent of a folder learn until it has taken so many steps; a new one if need be.
+
+    TensorBoard events are written beside the folder, into that which holds it.
+    """
     started = any(folder.glob("*.json"))
-    maker = POLICIES[options.algorithm]
-    agent = load_agent(folder) if started else maker.for_env(env, seed=seed)
-    if agent.record.steps < options.steps:
-        console.print(f"training {name}")
-        agent.learn(env, total_steps=options.steps, save_to=folder, save_every=1000)
-    return folder
+    agent = load_agent(folder) if started else POLICIES[algorithm].for_env(env, seed=seed)
+    if agent.record.steps >= steps:
+        return
+    console.print(f"training {folder.parent.name}")
+    pool = env.core.pool
+    board = TensorBoard(
+        SummaryWriter(str(folder.parent), purge_step=agent.record.steps + 1),
+        [each.subject.evaluator for each in pool.boards],
+        {"algorithm": algorithm, "models": ", ".join(pool.names), "reward": str(env.reward)},
+        agent.hyperparameters,
+    )
+    try:
+        agent.learn(env, total_steps=steps, callback=board, save_to=folder, save_every=500)
+    finally:
+        board.close()
 
 
 def _evaluator(prepared: Prepared, data: TextDataset) -> ReferenceEvaluator:
@@ -245,7 +265,7 @@ def rows(options: Options, models: Models) -> Iterator[dict[str, Any]]:
                         if learned is not None:
                             who = str(trained(options, models, trigger, *learned))
                         result = _play(options, models, trigger, seed, who, budget)
-                        write_json(path, {**result, "policy": policy, "budget": budget})
+                        write_json(path, {**result, "policy": policy})
                     yield read_json(path)
 
 
@@ -263,20 +283,38 @@ def _play(
         found = search(prepared, policy, settings, seed=seed)
         masks, evaluations = found.masks, found.evaluations
     scores = _score(finish(prepared, masks, "direct", FineTuneSettings()), trigger)
-    floor = models.floor(trigger, seed)
+    return as_result(
+        masks[0],
+        1 - masks[0].mean(),
+        budget,
+        scores,
+        models.floor(trigger, seed),
+        policy=policy,
+        attack=trigger,
+        seed=seed,
+        evaluations=evaluations,
+    )
+
+
+def as_result(
+    mask: np.ndarray, reward: float, budget: int, scores: Scores, floor: Scores, **fields: Any
+) -> dict[str, Any]:
+    """Return what is kept of a cell, as JSON values."""
     row = make_row(
         scores,
         floor,
-        policy=policy,
         protocol="direct",
-        attack=trigger,
-        seed=seed,
-        heads_pruned=int((~masks[0]).sum()),
-        heads_total=masks[0].size,
-        evaluations=evaluations,
+        heads_pruned=int((~mask).sum()),
+        heads_total=mask.size,
         seconds=0.0,
+        **fields,
     )
-    return {"mask": masks[0].astype(int).tolist(), "reward": 1 - masks[0].mean(), **asdict(row)}
+    return {
+        "mask": mask.astype(int).tolist(),
+        "reward": float(reward),
+        "budget": budget,
+        **asdict(row),
+    }
 
 
 FIGURES = {

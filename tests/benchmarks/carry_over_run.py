@@ -1,0 +1,311 @@
+"""Does what an agent learned carry over between the fine-tuned models of a benchmark run?
+
+    prune-env benchmark sst2 --data-folder DATA --out runs/sst2
+    python tests/benchmarks/carry_over_run.py --run runs/sst2 --data-folder DATA --out runs/carried
+
+An agent learns on models of the other families of triggers, and then purifies models of the family
+that was left out, without learning more. Whoever reads a reward is paid `inverted-trigger`, which
+knows no trigger; the agent as well while it learns. Triggers are inverted, and masks searched, on a
+part of the validation sentences, by all policies alike; figures are from the whole test sets.
+
+The run is only read, and models that it has not made yet are left out: call it again later.
+Everything is kept in the folder, and a run that was killed goes on with the same command.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from carry_over import as_result, console, learn, table
+
+from prune_env import metrics
+from prune_env.attacks.backdoor import ModelSettings
+from prune_env.benchmark.cell import Cell
+from prune_env.benchmark.config import from_plain
+from prune_env.benchmark.store import PLAN, Store
+from prune_env.benchmark.workbench import Workbench
+from prune_env.data import load_named
+from prune_env.env import HeadPruningEnv
+from prune_env.evaluation import MaskEvaluator
+from prune_env.files import new_folder, read_json, write_json
+from prune_env.policy import register_policies
+from prune_env.purification import Prepared, search
+from prune_env.recipe import Recipe
+from prune_env.reward import REWARDS
+from prune_env.rewards.inversion import Frame, Inversion, invert
+from prune_env.rewards.inverted_trigger import InvertedTrigger
+from prune_env.scores import Scores
+from prune_env.settings import SearchSettings
+from prune_env.texts import CleanTexts
+
+FRAMES, SENTENCES = 3, 16
+REWARD = InvertedTrigger(frames=FRAMES, sentences=SENTENCES)
+REWARDS.register("inverted-trigger-part", lambda: REWARD, help="the reward on fewer sentences")
+
+FIXED = ("random", "gradient", "layerwise-variance")
+"""Orders: one episode, so that they are played with the first budget alone."""
+
+SEARCHES = ("greedy", "evolution", "epsilon-greedy", "reward-greedy")
+"""Policies that search each model anew; the last two read the reward."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is run.
+
+    Attributes:
+        run: Folder of the benchmark.
+        out: Folder of agents and results.
+        data_folder: Where the data set and the files of the attacks are.
+        cache: Where the run's backdoored models are; default: the user's cache.
+        attacks: Their models are purified, and learned on where the family fits.
+        pool_seeds: Of the models that an agent learns on.
+        test_seeds: Of the models that it is tried on.
+        algorithm: The agent.
+        agent_seeds: An agent is trained with each of them.
+        steps: Environment steps of a training.
+        sentences: Validation sentences, a stratified part, on which masks are searched.
+        budgets: Masks that each policy may have evaluated for one model.
+        max_drop: Clean validation accuracy that may be lost.
+        prune_step: Heads between two looks at the accuracy; the paper's 10 of 144 are 5 of 72.
+    """
+
+    run: Path
+    out: Path
+    data_folder: Path
+    cache: Path | None = None
+    attacks: tuple[str, ...] = ("hiddenkiller", "stylebkd-poetry", "stylebkd-bible")
+    pool_seeds: tuple[int, ...] = (0, 1)
+    test_seeds: tuple[int, ...] = (0, 1, 2)
+    algorithm: str = "maskable_ppo"
+    agent_seeds: tuple[int, ...] = (0,)
+    steps: int = 2_048
+    sentences: int = 109
+    budgets: tuple[int, ...] = (20, 100)
+    max_drop: float = 0.03
+    prune_step: int = 5
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fine-tuned model of the run.
+
+    Attributes:
+        name: Attack and seed.
+        family: Of its trigger.
+        settings: What it was made from.
+    """
+
+    name: str
+    family: str
+    settings: ModelSettings
+
+
+class Run:
+    """The models of a benchmark run; what is read of them is copied first."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        plan, store = read_json(options.run / PLAN), Store(options.run)
+        self.models: dict[tuple[str, int], Model] = {}
+        for entry in plan["cells"]:
+            cell, key = entry["cell"], entry["key"]
+            plain = cell["policy"] == "ft" and cell["protocol"] == "none"
+            if not plain or cell["target"] != "backdoored" or not store.has(key):
+                continue
+            result = store.read(key)
+            if result["status"] == "done" and not result["row"].get("reset"):
+                settings = from_plain(ModelSettings, cell["models"], "models")
+                attack, seed = settings.attack.attack, settings.seed
+                family = result["attack"]["family"]
+                self.models[attack, seed] = Model(f"{attack}-{seed}", family, settings)
+        for made in (options.run / "fine-tuned").iterdir():
+            if (made / "made.json").exists() and not made.name.startswith("."):
+                _copied(made, options.out / "fine-tuned" / made.name)
+        self._bench = Workbench(
+            load_named("sst2", options.data_folder),
+            options.out,
+            identity=plan["identity"],
+            data_folder=options.data_folder,
+            cache=options.cache,
+        )
+        self._parts: dict[str, Prepared] = {}
+        self._sets: dict[str, MaskEvaluator] = {}
+
+    def part(self, model: Model) -> Prepared:
+        """Return a model as a defender has it, judged on a part of the validation sentences."""
+        if model.name not in self._parts:
+            whole = self._bench.prepared(Cell(model.settings), Recipe())
+            assert whole.texts is not None
+            texts = whole.texts.part(self._options.sentences)
+            self._tell(model, texts)
+            accuracy = texts.evaluator.accuracy(texts.evaluator.available[None])
+            self._parts[model.name] = replace(
+                whole,
+                validation=texts.validation,
+                evaluator=texts.evaluator,
+                texts=texts,
+                accuracy=float(accuracy[0]),
+            )
+        return self._parts[model.name]
+
+    def scores(self, model: Model, mask: np.ndarray) -> tuple[Scores, Scores]:
+        """Return the scores of a model under a mask, and those of the benign model."""
+        attacked, loaded = self._bench.models(model.settings), self.part(model).finetuned
+        sets = attacked.sets
+        if model.name not in self._sets:
+            parts = {"test": sets.test, "triggered": sets.triggered, "validation": sets.validation}
+            in_order = {
+                name: replace(part, labels=loaded.align(part.labels, part.label_names))
+                for name, part in parts.items()
+                if part is not None
+            }
+            self._sets[model.name] = MaskEvaluator(loaded.model, loaded.tokenizer, in_order)
+        target = int(loaded.align(np.array([sets.target_label]), sets.test.label_names)[0])
+        answers = self._sets[model.name].evaluate_sets(mask[None])
+        test, triggered, validation = (
+            (answers[name].logits[0], answers[name].labels)
+            for name in ("test", "triggered", "validation")
+        )
+        threshold = metrics.calibrated_threshold(*validation, target)
+        reached = Scores(
+            metrics.accuracy(*test, target),
+            metrics.label_flip_rate(triggered[0], target),
+            metrics.accuracy(*test, target, threshold),
+            metrics.label_flip_rate(triggered[0], target, threshold),
+        )
+        return reached, attacked.benign.scores
+
+    def _tell(self, model: Model, texts: CleanTexts) -> None:
+        """Give the reward the inverted triggers of a model, searched once and kept."""
+        path = self._options.out / "inversions" / f"{model.name}.json"
+        if not path.exists():
+            found = invert(texts, keep=FRAMES, beam=12, sentences=(4, 8, 40))
+            write_json(path, asdict(found))
+        held = read_json(path)
+        sides = [tuple(Frame(**frame) for frame in side) for side in held["by_class"]]
+        known = Inversion((sides[0], sides[1]), tuple(held["strength"]))
+        texts.once(f"inversion {FRAMES}", lambda: known)
+
+
+def _copied(source: Path, place: Path) -> None:
+    if not place.exists():
+        with new_folder(place) as folder:
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+
+
+def trained(options: Options, run: Run, left_out: str, seed: int) -> Path | None:
+    """Return the folder of an agent that never saw a family of triggers, trained if need be.
+
+    Returns:
+        None while the run lacks a model of the pool.
+    """
+    wanted = [(attack, number) for attack in options.attacks for number in options.pool_seeds]
+    if any(key not in run.models for key in wanted):
+        return None
+    pool = [run.models[key] for key in wanted if run.models[key].family != left_out]
+    folder = options.out / "agents" / f"{options.algorithm}-without-{left_out}-{seed}"
+    done = folder / "pool.json"
+    if not done.exists():
+        subjects = [run.part(model).subject(model.name) for model in pool]
+        env = HeadPruningEnv(
+            pool=subjects,
+            tau=None,
+            max_drop=options.max_drop,
+            prune_step=options.prune_step,
+            reward="inverted-trigger-part",
+        )
+        started = time.perf_counter()
+        learn(folder / "agent", options.algorithm, env, options.steps, seed)
+        asked = sum(subject.evaluator.evaluations for subject in subjects)
+        write_json(
+            done,
+            {
+                "pool": [model.name for model in pool],
+                "steps": options.steps,
+                "masks": asked,
+                "seconds": time.perf_counter() - started,
+            },
+        )
+    return folder / "agent"
+
+
+def rows(options: Options, run: Run) -> Iterator[dict[str, Any]]:
+    """Yield the result of every cell, computed once and kept as a file."""
+    keys = [(seed, attack) for seed in options.test_seeds for attack in options.attacks]
+    for budget in options.budgets:
+        for seed, attack in keys:
+            model = run.models.get((attack, seed))
+            if model is None:
+                continue
+            contenders = {name: name for name in SEARCHES}
+            if budget == options.budgets[0]:
+                contenders = {"none": "none", **{name: name for name in FIXED}, **contenders}
+                for number in options.agent_seeds:
+                    agent = trained(options, run, model.family, number)
+                    if agent is not None:
+                        contenders[f"carried {number}"] = str(agent)
+            for policy, who in contenders.items():
+                name = f"{model.name}-{policy.replace(' ', '-')}-{budget}"
+                path = options.out / "cells" / f"{name}.json"
+                if not path.exists():
+                    started = time.perf_counter()
+                    result = _play(options, run, model, policy, who, budget)
+                    write_json(path, {**result, "policy": policy.split()[0]})
+                    told = {key: result[key] for key in ("evaluations", "reward", "acc", "lfr")}
+                    seconds = time.perf_counter() - started
+                    console.print(f"{name}: {told}, {seconds:.0f} s")
+                yield read_json(path)
+
+
+def _play(
+    options: Options, run: Run, model: Model, policy: str, who: str, budget: int
+) -> dict[str, Any]:
+    prepared = run.part(model)
+    mask, evaluations = prepared.evaluator.available, 1
+    if policy != "none":
+        settings = SearchSettings(
+            max_drop=options.max_drop,
+            budget=budget,
+            prune_step=options.prune_step,
+            reward="inverted-trigger-part",
+        )
+        found = search(prepared, who, settings, seed=model.settings.seed)
+        mask, evaluations = found.mask, found.evaluations
+    scores, floor = run.scores(model, mask)
+    accuracy = prepared.evaluator.accuracy(mask[None])
+    return as_result(
+        mask,
+        float(REWARD.score(prepared.subject(), mask[None], accuracy)[0]),
+        budget,
+        scores,
+        floor,
+        policy=policy,
+        attack=model.settings.attack.attack,
+        seed=model.settings.seed,
+        evaluations=evaluations,
+    )
+
+
+def main() -> None:
+    """Train agents, play, and print a table for each family and budget."""
+    options = tyro.cli(Options, description=__doc__)
+    torch.set_num_threads(1)
+    register_policies()
+    run = Run(options)
+    results = list(rows(options, run))
+    families = {model.name.rsplit("-", 1)[0]: model.family for model in run.models.values()}
+    for family in dict.fromkeys(families.values()):
+        chosen = [row for row in results if families[row["attack"]] == family]
+        for budget in options.budgets:
+            console.print(f"family left out: {family}\n{table(chosen, budget)}")
+
+
+if __name__ == "__main__":
+    main()
