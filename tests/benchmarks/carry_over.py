@@ -213,14 +213,17 @@ def trained(options: Options, models: Models, left_out: str, reward: str, seed: 
     if reward == "simulated":
         paid = WeightedSum([(0.5, Sparsity()), (1.0, Oracle(hidden))])
     env = HeadPruningEnv(pool=pool, tau=None, max_drop=options.max_drop, reward=paid)
-    learn(folder / "agent", options.algorithm, env, options.steps, seed)
+    sentences = options.learning_sentences
+    learn(folder / "agent", options.algorithm, env, options.steps, seed, sentences=sentences)
     return folder / "agent"
 
 
-def learn(folder: Path, algorithm: str, env: HeadPruningEnv, steps: int, seed: int) -> None:
+def learn(
+    folder: Path, algorithm: str, env: HeadPruningEnv, steps: int, seed: int, *, sentences: int
+) -> None:
     """Let the agent of a folder learn until it has taken so many steps; a new one if need be.
 
-    TensorBoard events are written beside the folder, into that which holds it.
+    TensorBoard events, in the folder above, say on how many sentences masks are judged.
     """
     started = any(folder.glob("*.json"))
     agent = load_agent(folder) if started else POLICIES[algorithm].for_env(env, seed=seed)
@@ -233,6 +236,7 @@ def learn(folder: Path, algorithm: str, env: HeadPruningEnv, steps: int, seed: i
         [each.subject.evaluator for each in pool.boards],
         {"algorithm": algorithm, "models": ", ".join(pool.names), "reward": str(env.reward)},
         agent.hyperparameters,
+        subset=sentences,
     )
     try:
         agent.learn(env, total_steps=steps, callback=board, save_to=folder, save_every=500)

@@ -222,7 +222,8 @@ def trained(options: Options, run: Run, left_out: str, seed: int) -> Path | None
             reward="inverted-trigger-part",
         )
         started = time.perf_counter()
-        learn(folder / "agent", options.algorithm, env, options.steps, seed)
+        place, sentences = folder / "agent", options.sentences
+        learn(place, options.algorithm, env, options.steps, seed, sentences=sentences)
         asked = sum(subject.evaluator.evaluations for subject in subjects)
         write_json(
             done,
