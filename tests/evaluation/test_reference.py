@@ -41,6 +41,19 @@ def test_the_model_is_left_as_it_was(tiny_model: LoadedModel, tiny_data: TextDat
     assert evaluator.evaluations == 4
 
 
+def test_the_mode_of_every_module_is_left_as_it_was(
+    tiny_model: LoadedModel, tiny_data: TextDataset
+) -> None:
+    evaluator = reference(tiny_model, tiny_data)
+    model = tiny_model.model.train()
+    modules = list(model.modules())
+    frozen = modules[len(modules) // 2].eval()
+    before = [module.training for module in modules]
+    evaluator.evaluate(random_masks(evaluator, 1))
+    assert not frozen.training
+    assert [module.training for module in modules] == before
+
+
 def test_batch_size_is_only_rounding(tiny_model: LoadedModel, tiny_data: TextDataset) -> None:
     logits = [
         reference(tiny_model, tiny_data, batch_size=size).evaluate(np.ones((1, 2, 4), bool)).logits
