@@ -5,6 +5,7 @@ from itertools import pairwise
 import torch
 
 from prune_env.evaluation.plan import Chunk, Group
+from prune_env.evaluation.workspace import Scratch
 
 # Sentences times heads in one product. The number of heads differs from mask to mask, and oneDNN,
 # which prepares a kernel for each new shape, would do little else: so there are two sizes.
@@ -13,7 +14,9 @@ _LARGE, _SMALL = 256, 64
 _SMALLEST_SUM, _LARGEST_SUM = 1e-25, 1e30
 
 
-def packed_attention(qkv: torch.Tensor, chunk: Chunk, head_dim: int, out: torch.Tensor) -> None:
+def packed_attention(
+    qkv: torch.Tensor, chunk: Chunk, head_dim: int, out: torch.Tensor, scratch: Scratch
+) -> None:
     """Write the contexts of every head for every token of a chunk.
 
     Args:
@@ -21,25 +24,38 @@ def packed_attention(qkv: torch.Tensor, chunk: Chunk, head_dim: int, out: torch.
         chunk: Where the sentences lie.
         head_dim: d.
         out: (T, h * d), written.
+        scratch: Memory.
     """
     heads = qkv.shape[1] // (3 * head_dim)
     # On a CPU a softmax over rows as short as sentences takes half the time of the attention.
     fast = qkv.device.type == "cpu" and qkv.dtype == torch.bfloat16
     for group in chunk.groups:
-        pairs = group.count * heads
+        pairs, longest = group.count * heads, group.longest
         ends = _block_ends(pairs) if fast else [0, pairs]
-        blocks = qkv.new_zeros(3, ends[-1], group.longest, head_dim)
-        by_head = blocks[:, :pairs].view(3, group.count, heads, group.longest, head_dim)
+        rows = ends[-1] * longest
+        flat, scores = scratch.take(rows * (3 * head_dim + longest), qkv).split(
+            [rows * 3 * head_dim, rows * longest]
+        )
+        blocks = flat.view(3, ends[-1], longest, head_dim)
+        scores = scores.view(ends[-1], longest, longest)
+        by_head = blocks[:, :pairs].view(3, group.count, heads, longest, head_dim)
         for run in group.runs:
             parts = qkv[run.tokens].view(run.count, run.length, 3, heads, head_dim)
-            by_head[:, group.within(run), :, : run.length].copy_(parts.permute(2, 0, 3, 1, 4))
+            own = by_head[:, group.within(run)]
+            own[:, :, :, : run.length] = parts.permute(2, 0, 3, 1, 4)
+            own[:, :, :, run.length :] = 0
         query, key, value = blocks
-        scores = _blockwise(query, key.transpose(1, 2), ends)
-        _hide_padding(scores[:pairs].view(group.count, -1, group.longest), group)
-        contexts = _by_sums(scores, value, pairs, ends) if fast else None
-        if contexts is None:
-            weights = scores.softmax(-1, dtype=torch.float32).to(qkv.dtype)
-            contexts = _blockwise(weights, value, ends)[:pairs]
+        _blockwise(query, key.transpose(1, 2), ends, scores)
+        _hide_padding(scores[:pairs].view(group.count, -1, longest), group)
+        sums = _exponentials(scores[:pairs]) if fast else None
+        if sums is None:
+            if fast:
+                _blockwise(query, key.transpose(1, 2), ends, scores)
+                _hide_padding(scores[:pairs].view(group.count, -1, longest), group)
+            scores = scores.softmax(-1, dtype=torch.float32).to(qkv.dtype)
+        contexts = _blockwise(scores, value, ends, query)[:pairs]  # the queries are not read again
+        if sums is not None:
+            contexts.div_(sums)
         contexts = contexts.view(by_head.shape[1:])
         for run in group.runs:
             target = out[run.tokens].view(run.count, run.length, heads, head_dim)
@@ -52,28 +68,16 @@ def _hide_padding(scores: torch.Tensor, group: Group) -> None:
         scores[group.within(run), :, run.length :] = -torch.inf
 
 
-def _by_sums(
-    scores: torch.Tensor, value: torch.Tensor, pairs: int, ends: list[int]
-) -> torch.Tensor | None:
-    """Return contexts with one division per context instead of one per weight, if that is safe.
+def _exponentials(scores: torch.Tensor) -> torch.Tensor | None:
+    """Replace scores (P, T, T) by their exponentials; return the sums, float32 (P, T, 1).
 
-    The largest score is not subtracted before the exponential, so scores must be moderate.
-
-    Args:
-        scores: (P, T, T), of which the first `pairs` count.
-        value: (P, T, d).
-        pairs: Sentences times heads.
-        ends: Where the blocks of pairs end.
-
-    Returns:
-        (pairs, T, d), or None if it was not safe.
+    With sums, contexts need one division each instead of one per weight. The largest score is not
+    subtracted before, so scores must be moderate: otherwise None is returned.
     """
-    terms = scores.exp()
-    sums = terms[:pairs].sum(-1, keepdim=True, dtype=torch.float32)
+    sums = scores.exp_().sum(-1, keepdim=True, dtype=torch.float32)
     least, most = sums.aminmax()
-    if not (least.item() > _SMALLEST_SUM and most.item() < _LARGEST_SUM):
-        return None
-    return _blockwise(terms, value, ends)[:pairs] / sums
+    safe = least.item() > _SMALLEST_SUM and most.item() < _LARGEST_SUM
+    return sums if safe else None
 
 
 def _block_ends(pairs: int) -> list[int]:
@@ -84,9 +88,10 @@ def _block_ends(pairs: int) -> list[int]:
     return ends
 
 
-def _blockwise(left: torch.Tensor, right: torch.Tensor, ends: list[int]) -> torch.Tensor:
-    """Return the products (P, T, U) of (P, T, V) and (P, V, U), in calls of few shapes."""
-    out = left.new_empty(len(left), left.shape[1], right.shape[2])
+def _blockwise(
+    left: torch.Tensor, right: torch.Tensor, ends: list[int], out: torch.Tensor
+) -> torch.Tensor:
+    """Write the products (P, T, U) of (P, T, V) and (P, V, U) to `out`, in calls of few shapes."""
     for start, end in pairwise(ends):
         torch.bmm(left[start:end], right[start:end], out=out[start:end])
     return out

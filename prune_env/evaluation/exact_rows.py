@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ class Trace:
     mask: Masks
     states: list[tuple[torch.Tensor, torch.Tensor]]
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """Bytes of all states."""
         return sum(matrix.nbytes for state in self.states for matrix in state)
@@ -116,8 +117,9 @@ class ExactRows:
     ) -> torch.Tensor:
         """Return what leaves a layer (count, D), given the states of rows that enter it."""
         block = self._packed.blocks[layer]
+        rows = sum(hidden.shape[0] for hidden, _ in states)
         hidden, contexts = (
-            torch.cat([*parts, parts[0].new_zeros(count - sum(map(len, parts)), parts[0].shape[1])])
+            torch.cat([*parts, parts[0].new_zeros(count - rows, parts[0].shape[1])])
             for parts in zip(*states, strict=True)
         )
         output = block.output(self._packed.heads.available[layer], mask[layer])

@@ -17,7 +17,7 @@ from prune_env.evaluation.model_evaluator import class_count, inference
 from prune_env.evaluation.plan import Chunk, PackingPlan, plan_packing
 from prune_env.evaluation.stack import entering, find_layers, leaving
 from prune_env.evaluation.tokens import TokenRows
-from prune_env.evaluation.workspace import Lease, Workspace
+from prune_env.evaluation.workspace import Lease, Scratch, Workspace
 from prune_env.models.heads import HeadMap
 
 _CPU_CHUNK = 2048  # tokens; more of them would not fit the cache of a CPU, fewer mean more calls
@@ -84,6 +84,7 @@ class PackedModel:
             PackedBlock(layer, part, dtype) for layer, part in zip(heads.layers, parts, strict=True)
         ]
         self._layers = layers
+        self._scratch = Scratch()
         query, key, value = (
             (weight.to(dtype), bias.to(dtype))
             for weight, bias in map(self.blocks[-1].per_head, ("query", "key", "value"))
@@ -116,7 +117,8 @@ class PackedModel:
 
     def classify(self, tokens: TokenRows, first: torch.Tensor) -> torch.Tensor:
         """Return the logits (S, C) of what left the last layer at the first tokens (S, D)."""
-        batch = tokens.first_tokens(len(first), self.model.device)
+        # The layers are skipped, so nothing of the inputs is read: those of one sentence will do.
+        batch = tokens.first_tokens(1, self.model.device)
         return leaving(self.model, self._layers, batch, first.float().unsqueeze(1))
 
     def attention(self, layer: int, wanted: HeadSet) -> Attend:
@@ -136,7 +138,7 @@ class PackedModel:
 
         def every(hidden: torch.Tensor, chunk: Chunk, out: torch.Tensor) -> None:
             if qkv is not None:
-                packed_attention(qkv(hidden), chunk, dim, out[chunk.tokens])
+                packed_attention(qkv(hidden), chunk, dim, out[chunk.tokens], self._scratch)
 
         return every
 

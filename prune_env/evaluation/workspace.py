@@ -48,3 +48,21 @@ class Workspace:
         """Give the memory that nobody holds back to the system."""
         for free in self._free.values():
             free.clear()
+
+
+class Scratch:
+    """Memory for what is needed only until the next call: one vector that grows."""
+
+    def __init__(self) -> None:
+        self._flat = torch.empty(0)
+
+    def take(self, size: int, like: torch.Tensor) -> torch.Tensor:
+        """Return a vector (size,), not initialised, in place of the one taken before.
+
+        Args:
+            size: Elements.
+            like: Has the precision and the device; they are those of every call.
+        """
+        if size > len(self._flat):
+            self._flat = like.new_empty(size)
+        return self._flat[:size]

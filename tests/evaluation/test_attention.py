@@ -9,6 +9,7 @@ from prune_env.evaluation.attention import (
     packed_attention,
 )
 from prune_env.evaluation.plan import Chunk, plan_packing
+from prune_env.evaluation.workspace import Scratch
 
 HEADS, DIM, FEATURES = 3, 4, 10
 LENGTHS = np.array([5, 1, 5, 2, 7])
@@ -20,7 +21,7 @@ def packed(dtype: torch.dtype, scale: float = 1.0) -> tuple[torch.Tensor, torch.
     (chunk,) = plan_packing(LENGTHS, 1000, torch.device("cpu")).chunks
     qkv = (scale * torch.randn(int(LENGTHS.sum()), 3 * HEADS * DIM)).to(dtype)
     out = torch.full((len(qkv), HEADS * DIM), torch.nan, dtype=dtype)
-    packed_attention(qkv, chunk, DIM, out)
+    packed_attention(qkv, chunk, DIM, out, Scratch())
     return qkv, out, chunk
 
 
@@ -77,6 +78,7 @@ def test_first_token_attention_is_the_first_row_of_it() -> None:
         (x @ weight[part].flatten(0, 1).T + bias[part].flatten()) for part in range(3)
     )
     out = torch.empty(len(x), HEADS * DIM, dtype=torch.float64)
-    packed_attention(torch.cat([queries * DIM**-0.5, keys, values], 1), chunk, DIM, out)
+    qkv = torch.cat([queries * DIM**-0.5, keys, values], 1)
+    packed_attention(qkv, chunk, DIM, out, Scratch())
     got = first_token_attention(x, chunk, (weight[0], bias[0]), weight[1], (weight[2], bias[2]))
     torch.testing.assert_close(got, out[chunk.first], rtol=1e-5, atol=1e-5)

@@ -2,7 +2,7 @@ import gc
 
 import torch
 
-from prune_env.evaluation.workspace import Workspace
+from prune_env.evaluation.workspace import Scratch, Workspace
 
 
 def test_memory_is_lent_again_once_nobody_holds_it() -> None:
@@ -33,3 +33,13 @@ def test_memory_that_nobody_holds_is_given_back() -> None:
     workspace.clear()
     assert not any(workspace._free.values())
     held.matrix[:] = 1
+
+
+def test_scratch_grows_and_is_used_again() -> None:
+    scratch = Scratch()
+    like = torch.empty(1, dtype=torch.bfloat16)
+    first = scratch.take(6, like)
+    assert first.shape == (6,)
+    assert first.dtype == torch.bfloat16
+    assert scratch.take(4, like).data_ptr() == first.data_ptr()
+    assert scratch.take(9, like).shape == (9,)
