@@ -114,7 +114,7 @@ class EpsilonGreedy:
         hyperparameters: Mapping[str, Any] | None = None,
         variant: Literal["paper", "released"] = "paper",
     ) -> "EpsilonGreedy":
-        """Make an agent for the importance metrics that an environment shows.
+        """Make an agent for the importance metrics that an environment shows, and for its id.
 
         Args:
             env: The environment.
@@ -125,7 +125,8 @@ class EpsilonGreedy:
         Raises:
             SettingsError: A hyperparameter is unknown or out of range.
         """
-        settings = EpsilonGreedySettings.changed(hyperparameters or {})
+        env_id = env.spec.id if env.spec is not None else None
+        settings = EpsilonGreedySettings.changed(hyperparameters or {}, env_id)
         metrics = env.get_wrapper_attr("metrics")
         return cls(metrics, settings=settings, seed=seed, variant=variant)
 

@@ -76,6 +76,17 @@ def test_settings_out_of_range_are_refused(name: str, value: float):
         EpsilonGreedySettings(**{name: value})
 
 
+def test_an_environment_has_settings_of_its_own_which_the_user_may_change():
+    env = gym.make("prune_env/MiniLM-v0", model="landscape:layers=2,heads=4")
+    assert EpsilonGreedy.for_env(env).settings == EpsilonGreedySettings(
+        learning_rate=3e-3, updates_per_step=4, trace=0.3
+    )
+    changed = EpsilonGreedy.for_env(env, hyperparameters={"trace": 0.9}).settings
+    assert (changed.trace, changed.updates_per_step) == (0.9, 4)
+    other = gym.make("prune_env/Landscape-v0", model="landscape:layers=2,heads=4")
+    assert EpsilonGreedy.for_env(other).settings == EpsilonGreedySettings()
+
+
 def test_an_unknown_variant_is_refused():
     with pytest.raises(SettingsError, match="variant"):
         EpsilonGreedy(("a",), variant="other")

@@ -323,6 +323,7 @@ def as_result(
 
 FIGURES = {
     "reward": ("reward", 2),
+    "heads pruned": ("heads_pruned", 1),
     "ACC": ("acc", 1),
     "LFR": ("lfr", 1),
     "excess LFR": ("excess_lfr", 1),
