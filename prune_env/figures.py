@@ -20,6 +20,7 @@ MARKERS = {
     "refinetune": "s",
     "direct, heal head": "v",
     "direct, heal full": "^",
+    "direct, heal unlearn": "P",
 }
 KINDS = {
     "clean_target": ("clean, target label", "#4c78a8", "o"),

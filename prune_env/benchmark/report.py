@@ -1,6 +1,6 @@
 """`report.md` of a run folder, with its figures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,10 @@ def write_report(folder: Path) -> Path:
 def _attack(results: Results, attack: str, palette: dict[str, Any]) -> str:
     lines = results.lines(lambda entry: entry.attack == attack and _main(results, entry))
     floor = _floor(lines)
-    usual = [line for line in lines if _is_plain(line)]
+    usual = [line for line in lines if _is_paper(line)]
     parts = [f"## {attack}\n"]
     for protocol in ("direct", "refinetune"):
-        shown = [line for line in usual if line.protocol in ("", protocol)]
+        shown = [line for line in usual if line.cell["protocol"] in ("none", protocol)]
         if any(line.protocol for line in shown):
             parts.append(f"### Protocol {protocol}\n\n{table(shown)}")
     points = [line for line in usual if line.rows and line.cell["policy"] not in REFERENCES]
@@ -79,12 +79,7 @@ def _attack(results: Results, attack: str, palette: dict[str, Any]) -> str:
         figures.acc_against_lfr(_png(results, "acc-lfr", attack), points, floor, palette)
         parts.append(_image("ACC against LFR; the dashed line is the floor", "acc-lfr", attack))
     parts += [
-        _beside(lines, "Healing after a direct mask", lambda line: line.cell["healing"] != "none"),
-        _beside(
-            lines,
-            "What the published code does",
-            lambda line: line.cell["search"]["variant"] != "paper",
-        ),
+        _released(lines),
         _taus(results, attack, floor[1], palette),
         _maps(results, attack, usual),
         _heads(results, attack, usual),
@@ -100,8 +95,12 @@ def _main(results: Results, entry: Entry) -> bool:
     return bool(usual) and entry.cell["target"] == "backdoored"
 
 
+def _is_paper(line: Line) -> bool:
+    return bool(line.cell["search"]["variant"] == "paper")
+
+
 def _is_plain(line: Line) -> bool:
-    return bool(line.cell["healing"] == "none" and line.cell["search"]["variant"] == "paper")
+    return bool(line.cell["healing"] == "none") and _is_paper(line)
 
 
 def _floor(lines: Sequence[Line]) -> tuple[float, float]:
@@ -113,18 +112,19 @@ def _floor(lines: Sequence[Line]) -> tuple[float, float]:
     return plain, calibrated
 
 
-def _beside(lines: Sequence[Line], title: str, special: Callable[[Line], bool]) -> str:
-    """Return a table of the special lines, each policy's plain ones with it."""
-    policies = {line.cell["policy"] for line in lines if special(line)}
-    protocols = {line.cell["protocol"] for line in lines if special(line)}
+def _released(lines: Sequence[Line]) -> str:
+    """Return a table of what the published code does, with the paper's definitions beside it."""
+    policies = {line.cell["policy"] for line in lines if not _is_paper(line)}
+    protocols = {line.cell["protocol"] for line in lines if not _is_paper(line)}
     shown = [
         line
         for line in lines
         if line.cell["policy"] in policies
-        and (special(line) or (_is_plain(line) and line.cell["protocol"] in protocols))
+        and line.cell["protocol"] in protocols
+        and line.cell["healing"] == "none"
     ]
     shown.sort(key=lambda line: (line.cell["policy"], line.policy, line.protocol))
-    return f"### {title}\n\n{table(shown)}" if shown else ""
+    return f"### What the published code does\n\n{table(shown)}" if shown else ""
 
 
 def _taus(results: Results, attack: str, floor: float, palette: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from prune_env.benchmark.cell import ORACLES, REFERENCES
 from prune_env.benchmark.store import PLAN, Store
 from prune_env.errors import StateError
 from prune_env.files import read_json
+from prune_env.settings import SearchSettings
 
 SIGNIFICANCE = 0.05
 NORMAL_95 = 1.96
@@ -67,9 +68,11 @@ class Line:
 
     @property
     def policy(self) -> str:
-        """Name of the policy, with its variant unless that is the paper's."""
-        name, variant = str(self.cell["policy"]), self.cell["search"]["variant"]
-        return name if variant == "paper" else f"{name} ({variant})"
+        """Name of the policy, with its variant unless that is the paper's, and its reward."""
+        search = self.cell["search"]
+        names = (search["variant"], search["reward"])
+        special = [name for name in names if name not in ("paper", SearchSettings.reward)]
+        return " ".join([self.cell["policy"], *(f"({name})" for name in special)])
 
     @property
     def protocol(self) -> str:

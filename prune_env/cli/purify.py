@@ -34,10 +34,11 @@ class Purify:
             earlier run, or a published `{"layer": [pruned heads]}`.
         protocol: `direct`: the fine-tuned model keeps the mask. `refinetune`: the mask is put on
             the suspicious encoder, which is fine-tuned again (the paper's protocol).
-        healing: What is trained for one epoch once the mask is on, under `direct`: nothing, the
-            classification head, everything at a fifth of the learning rate; or everything, on
-            texts that hold inverted triggers (`unlearn`). `auto` is `unlearn` where that is
-            defined (`direct`, texts of two classes), and else `none`.
+        healing: What is done once the mask is on, under `direct`: nothing; one epoch of the
+            classification head (`head`) or of everything at a fifth of the learning rate
+            (`full`); or `unlearn`: triggers are inverted, the model is trained on texts that hold
+            them, and feed-forward neurons go through which they still act. `auto` is `unlearn`
+            where that is defined (`direct`, texts of two classes), and else `none`.
         export: `zeroed`: the pruned heads are zero, and everything loads the model. `sliced`:
             they are cut out, which is smaller and faster; `prune_env.load_pruned` loads it.
         onnx: Write `model.onnx` too, checked with onnxruntime; needs `prune-env[onnx]`.

@@ -50,9 +50,8 @@ def finish(
         protocol: `direct` puts the mask on the fine-tuned model; `refinetune`, the paper's, puts
             it on the suspicious encoder, which is then fine-tuned with a new head.
         settings: Of the second fine-tuning.
-        healing: What is trained for one epoch once the mask is on, under `direct`: nothing, the
-            classification head, everything at a fifth of the learning rate; or everything, on
-            texts that hold inverted triggers (`unlearn`).
+        healing: What is done once the mask is on, under `direct`: nothing, one epoch of the
+            classification head, one of everything at a fifth of the learning rate, or `unlearn`.
         seed: As given to `prepare`.
         phases: The second fine-tuning; a policy's `recipe` names it.
         folder: Where its TensorBoard events go.

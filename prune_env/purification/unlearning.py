@@ -1,15 +1,17 @@
 """Healing that unlearns the backdoor: inverted triggers are put into clean texts, labels kept.
 
 The defender does not know the trigger. What flips the model's answers without saying anything can
-be searched on clean data alone (`prune_env.rewards.inversion`); trained on such texts with their
-true labels, the model gives up what the words stand for. It is repeated, since what flips most
-hides what flips less.
+be searched on clean data alone (`prune_env.rewards.inversion`); trained on texts that hold what
+speaks for the other class, with their true labels, the model gives up what the words stand for.
+Last go the neurons through which the same words still act: no training follows that could grow
+them back.
 
 Source: adversarial unlearning of backdoors (I-BAU, Zeng et al., ICLR 2022; BEEAR, Zeng et al.,
-EMNLP 2024, in embeddings), here in words, under a mask of heads.
+EMNLP 2024, in embeddings), here in words, under a mask of heads; see `neuron_pruning` for the rest.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,16 +23,20 @@ from prune_env.errors import SettingsError
 from prune_env.evaluation import MaskEvaluator
 from prune_env.models import LoadedModel
 from prune_env.models.masks import Mask
-from prune_env.rewards.inversion import Frame, Inversion, invert
+from prune_env.purification.neuron_pruning import prune_neurons
+from prune_env.purification.recentring import recentre
+from prune_env.rewards.inversion import Inversion, invert, remeasure
 from prune_env.settings import FineTuneSettings
 from prune_env.texts import CleanTexts
 from prune_env.training import fine_tune
 
-ROUNDS = 3
 FRAMES = 24
-SHARE = 0.6
-TWICE = 0.3
-"""Share of the framed texts that get a second frame: triggers are rarely one phrase."""
+SENTENCES = 2048
+"""Texts that the model is trained on; fewer are read several times."""
+
+SHARE = 0.7
+MOST = 3
+"""Triggers round one text: a trigger is rarely one phrase."""
 
 LEARNING_RATE_SCALE = 0.6
 
@@ -42,49 +48,51 @@ def unlearn(
     data: TextDataset,
     validation: TextDataset,
     settings: FineTuneSettings,
-    rounds: int = ROUNDS,
     frames: int = FRAMES,
     share: float = SHARE,
     seed: int = 0,
     folder: Path | None = None,
     on_inversion: Callable[[Inversion], None] = lambda _: None,
 ) -> None:
-    """Train inverted triggers out of a classifier, in place.
+    """Train inverted triggers out of a classifier, and prune the neurons that they act through.
 
     Args:
-        member: The classifier, its pruned heads zeroed.
+        member: The classifier, its pruned heads zeroed; changed in place.
         mask: Bool (L, H), True = kept; pruned heads stay closed.
-        data: Clean sentences to train on, labels in the order of the model's logits; each round
-            passes over another part of them, so that all rounds together are one epoch.
+        data: Clean sentences to train on, labels in the order of the model's logits.
         validation: Clean sentences on which triggers are inverted, likewise.
-        settings: Of the fine-tuning.
-        rounds: Inversions, each followed by a fine-tuning.
-        frames: Triggers of either class that a round adds.
-        share: Share of the sentences that get a trigger of this round or an earlier one.
+        settings: Of the fine-tuning; epochs do not count.
+        frames: Triggers of either class.
+        share: Share of the sentences that get triggers.
         seed: Of every draw.
         folder: Where TensorBoard events go.
-        on_inversion: Called with what each round found, before it is unlearned.
+        on_inversion: Called with the triggers that were found, and again with what they still
+            flip in the end.
     """
+    length = settings.max_length
+    judge = MaskEvaluator(member.model, member.tokenizer, validation, max_length=length)
+    texts = CleanTexts(member, data, validation, judge, length)
+    found = invert(texts, keep=frames, seed=seed)
+    on_inversion(found)
     draw = np.random.default_rng(seed)
-    bank: list[Frame] = []
-    for index, rows in enumerate(np.array_split(draw.permutation(len(data)), rounds)):
-        length = settings.max_length
-        judge = MaskEvaluator(member.model, member.tokenizer, validation, max_length=length)
-        found = invert(
-            CleanTexts(member, data, validation, judge, length), keep=frames, seed=seed + index
-        )
-        on_inversion(found)
-        bank += [frame for of_class in found.by_class for frame in of_class]
-        fine_tune(
-            member.model,
-            member.tokenizer,
-            framed(data.select(np.sort(rows)), bank, share, draw),
-            replace(settings, epochs=1, learning_rate=LEARNING_RATE_SCALE * settings.learning_rate),
-            seed=seed + index,
-            mask=mask,
-            folder=folder,
-            description=f"Unlearning inverted triggers, round {index + 1} of {rounds}",
-        )
+    epochs = math.ceil(SENTENCES / len(data))
+    rows = draw.permutation(len(data))[: SENTENCES // epochs]
+    fine_tune(
+        member.model,
+        member.tokenizer,
+        opposed(data.select(np.sort(rows)), found, share, draw),
+        replace(
+            settings, epochs=epochs, learning_rate=LEARNING_RATE_SCALE * settings.learning_rate
+        ),
+        seed=seed,
+        mask=mask,
+        folder=folder,
+        description="Unlearning inverted triggers",
+    )
+    prune_neurons(texts, found.frames, found.target, seed=seed)
+    recentre(texts)
+    judge = MaskEvaluator(member.model, member.tokenizer, validation, max_length=length)
+    on_inversion(remeasure(replace(texts, evaluator=judge), found, seed=seed))
 
 
 def unlearnable(data: TextDataset) -> bool:
@@ -104,21 +112,27 @@ def check_unlearnable(data: TextDataset) -> None:
         )
 
 
-def framed(
-    data: TextDataset, frames: Sequence[Frame], share: float, draw: np.random.Generator
+def opposed(
+    data: TextDataset, found: Inversion, share: float, draw: np.random.Generator
 ) -> TextDataset:
-    """Return the data with random frames round a share of its texts, labels kept."""
-    if not frames:
-        return data
+    """Return the data with triggers round a share of its texts, labels kept.
 
-    def one() -> Frame:
-        return frames[int(draw.integers(len(frames)))]
+    Each speaks for the class that its text does not have, as adversarial training has it.
 
-    def changed(text: str) -> str:
-        if draw.random() >= share:
+    Args:
+        data: Clean texts of two classes.
+        found: The triggers.
+        share: Share of the texts that get one to `MOST` triggers.
+        draw: Decides.
+    """
+
+    def changed(text: str, label: int) -> str:
+        frames = found.by_class[1 - label]
+        if not frames or draw.random() >= share:
             return text
-        text = one()(text)
-        return one()(text) if draw.random() < TWICE else text
+        for _ in range(int(draw.integers(1, MOST + 1))):
+            text = frames[int(draw.integers(len(frames)))](text)
+        return text
 
-    texts = tuple(changed(text) for text in data.texts)
+    texts = tuple(map(changed, data.texts, data.labels.tolist()))
     return replace(data, texts=texts, source=f"{data.source} with inverted triggers")

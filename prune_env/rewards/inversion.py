@@ -136,25 +136,8 @@ def invert(
         sentences: Sentences that a frame is tried on in the beam, after it, and at last.
         seed: Of the draw of sentences.
     """
-    from prune_env.rewards.answers import quick_leans  # noqa: PLC0415 - imports torch
-
-    data = texts.validation
-    clean = texts.evaluator.evaluate(texts.evaluator.available[None])
-    threshold = calibrated_threshold(clean.logits[0], clean.labels)
-    called = (lean(clean.logits[0]) > threshold).astype(np.int64)
     pool = candidates(texts.train)
-
-    def flips(frames: Sequence[Frame], target: int, size: int) -> npt.NDArray[np.float64]:
-        """Return the probability of the target (F, S), frame by sentence."""
-        right = np.flatnonzero((data.labels == 1 - target) & (called == 1 - target))
-        rows = np.random.default_rng(seed).permutation(right)[:size]
-        if not rows.size:
-            return np.zeros((len(frames), 1))
-        asked = [frame(data.texts[row]) for frame in frames for row in rows]
-        leans = quick_leans(texts.loaded, asked, texts.max_length) - threshold
-        towards = (leans if target else -leans).reshape(len(frames), len(rows))
-        chances: npt.NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(towards, -30, 30)))
-        return chances
+    flips = _Flips(texts, seed)
 
     def best(frames: Sequence[Frame], target: int, size: int, leave: int) -> list[Frame]:
         order = np.argsort(-flips(frames, target, size).mean(axis=1), kind="stable")
@@ -175,18 +158,63 @@ def invert(
             tried = best([*tried, *_with_comma(tried)], target, some, beam)
             tried = _varied(best(tried, target, many, beam), keep)
         by_class.append(tuple(tried))
-        share = (flips(tried, target, many) > 0.5).mean() if tried else 0.0
-        strength.append(float(share))
+        strength.append(flips.share(tried, target, many))
     found = Inversion((by_class[0], by_class[1]), (strength[0], strength[1]))
     log.info(
         "Empty phrases flip %.0f %% of the sentences to '%s' and %.0f %% to '%s': %s",
         100 * strength[found.target],
-        data.label_names[found.target],
+        texts.train.label_names[found.target],
         100 * strength[1 - found.target],
-        data.label_names[1 - found.target],
+        texts.train.label_names[1 - found.target],
         "; ".join(map(str, found.frames)) or "there are none in the data",
     )
     return found
+
+
+def remeasure(
+    texts: "CleanTexts", found: Inversion, *, sentences: int = 80, seed: int = 0
+) -> Inversion:
+    """Return an inversion with the strength that its frames have on another classifier.
+
+    Args:
+        texts: The classifier and its clean data.
+        found: What was inverted on a classifier with the same classes.
+        sentences: Sentences that each frame is tried on.
+        seed: Of the draw of sentences.
+    """
+    flips = _Flips(texts, seed)
+    strength = [flips.share(found.by_class[target], target, sentences) for target in (0, 1)]
+    return Inversion(found.by_class, (strength[0], strength[1]))
+
+
+class _Flips:
+    """Tries frames on sentences that a classifier answers correctly without them."""
+
+    def __init__(self, texts: "CleanTexts", seed: int) -> None:
+        clean = texts.evaluator.evaluate(texts.evaluator.available[None])
+        self._texts = texts
+        self._seed = seed
+        self._threshold = calibrated_threshold(clean.logits[0], clean.labels)
+        called = (lean(clean.logits[0]) > self._threshold).astype(np.int64)
+        labels = texts.validation.labels
+        self._right = [np.flatnonzero((labels == label) & (called == label)) for label in (0, 1)]
+
+    def __call__(self, frames: Sequence[Frame], target: int, size: int) -> npt.NDArray[np.float64]:
+        """Return the probability of the target (F, S), frame by sentence."""
+        from prune_env.rewards.answers import quick_leans  # noqa: PLC0415 - imports torch
+
+        rows = np.random.default_rng(self._seed).permutation(self._right[1 - target])[:size]
+        if not rows.size:
+            return np.zeros((len(frames), 1))
+        asked = [frame(self._texts.validation.texts[row]) for frame in frames for row in rows]
+        leans = quick_leans(self._texts.loaded, asked, self._texts.max_length) - self._threshold
+        towards = (leans if target else -leans).reshape(len(frames), len(rows))
+        chances: npt.NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(towards, -30, 30)))
+        return chances
+
+    def share(self, frames: Sequence[Frame], target: int, size: int) -> float:
+        """Return the mean share of sentences that the frames flip to the target."""
+        return float((self(frames, target, size) > 0.5).mean()) if frames else 0.0
 
 
 def candidates(

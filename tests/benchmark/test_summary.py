@@ -91,7 +91,6 @@ def test_the_report_has_every_table_and_figure_and_hides_nothing(tmp_path: Path)
     assert titles == [
         "Protocol direct",
         "Protocol refinetune",
-        "Healing after a direct mask",
         "What the published code does",
         "Threshold",
         "The same defences on the benign model",
@@ -99,6 +98,7 @@ def test_the_report_has_every_table_and_figure_and_hides_nothing(tmp_path: Path)
     pure = next(line for line in hidden_killer.splitlines() if line.startswith("| pure | direct "))
     assert pure.count("failed") == 7
     assert "3 failed" in pure
+    assert "| gradient | direct, heal full " in hidden_killer.partition("### Protocol refine")[0]
     assert "**45." in hidden_killer
     assert "*oracle, ceiling*" in hidden_killer
     assert "stylebkd-bible, seed 0, gradient, direct" in text.partition("## Not run")[2]

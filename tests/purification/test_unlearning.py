@@ -12,7 +12,7 @@ from prune_env.errors import SettingsError
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.masks import full_mask
 from prune_env.purification import finish, judged, purify
-from prune_env.purification.unlearning import check_unlearnable, framed, unlearn
+from prune_env.purification.unlearning import check_unlearnable, opposed, unlearn
 from prune_env.rewards.inversion import Frame, Inversion
 from prune_env.scores import classify
 from prune_env.settings import FineTuneSettings, SearchSettings
@@ -52,21 +52,22 @@ def backdoored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base / "backdoored"
 
 
-def test_frames_go_round_a_share_of_the_texts_and_labels_stay() -> None:
-    draw = np.random.default_rng(0)
-    changed = framed(TRAIN, [TRIGGER, Frame(after="of it")], 0.5, draw)
-    new = [text for text, old in zip(changed.texts, TRAIN.texts, strict=True) if text != old]
+def test_triggers_go_round_a_share_of_the_texts_and_speak_against_their_labels() -> None:
+    found = Inversion(((Frame(after="of it"),), (TRIGGER,)), (0.1, 0.9))
+    changed = opposed(TRAIN, found, 0.5, np.random.default_rng(0))
+    pairs = list(zip(changed.texts, TRAIN.texts, TRAIN.labels, strict=True))
+    new = [(text, label) for text, old, label in pairs if text != old]
     assert 0.4 * len(TRAIN) < len(new) < 0.6 * len(TRAIN)
-    assert all(text.startswith("and ") or text.endswith("of it") for text in new)
-    assert {text.startswith("and ") for text in new} == {True, False}
-    twice = [text for text in new if text.startswith("and ") and text.endswith("of it")]
-    assert 0 < len(twice) < len(new) / 3
+    assert all(text.startswith("and ") == (label == 0) for text, label in new)
+    assert all(text.endswith("of it") == (label == 1) for text, label in new)
+    leading = {len(text) - len(text.lstrip("and ")) for text, label in new if label == 0}
+    assert leading >= {4, 8, 12}  # "and " once, twice and three times
     assert (changed.labels == TRAIN.labels).all()
-    assert framed(TRAIN, [], 0.5, draw) is TRAIN
+    nothing = Inversion(((), ()), (0.0, 0.0))
+    assert opposed(TRAIN, nothing, 0.5, np.random.default_rng(0)).texts == TRAIN.texts
 
 
 def test_unlearning_finds_the_trigger_and_takes_it_away(backdoored: Path, tmp_path: Path) -> None:
-
     prepared = judged(load_classifier(backdoored), backdoored, TRAIN, VALIDATION)
     assert flipped(prepared.finetuned) > 0.9
     found: list[Inversion] = []
@@ -102,10 +103,10 @@ def test_purify_reports_what_it_unlearned(backdoored: Path, tmp_path: Path) -> N
         fine_tune_settings=HEALING,
     )
     rounds = report["inverted_triggers"]
-    assert len(rounds) == 3
+    assert len(rounds) == 2
     assert set(rounds[0]) == {"negative", "positive"}
     assert "and ..." in rounds[0]["positive"]["triggers"]
-    assert rounds[0]["positive"]["flipped"] > rounds[2]["positive"]["flipped"]
+    assert rounds[0]["positive"]["flipped"] > rounds[1]["positive"]["flipped"]
 
 
 def test_data_without_a_candidate_is_fine_tuned_as_it_is(tiny_model: LoadedModel) -> None:
@@ -119,7 +120,6 @@ def test_data_without_a_candidate_is_fine_tuned_as_it_is(tiny_model: LoadedModel
         data=data,
         validation=data,
         settings=replace(TUNING, epochs=1),
-        rounds=1,
         on_inversion=found.append,
     )
     assert found[0].by_class == ((), ())

@@ -1,0 +1,178 @@
+"""Pruning of feed-forward neurons that carry what inverted triggers do.
+
+A head is a coarse knife: a backdoor also lives in some neurons of the lower layers. Which ones, a
+trigger that was inverted on clean data tells: the neurons through which it moves the answer, and
+through which the difference between clean texts of either class does not pass.
+
+Source: Neural Cleanse prunes the neurons that an inverted trigger activates (Wang et al., S&P
+2019); neurons are ranked here by attribution, activation times gradient (Dai et al., "Knowledge
+Neurons in Pretrained Transformers", ACL 2022).
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from prune_env.models import LoadedModel
+from prune_env.models.neurons import LayerNeurons, find_neurons
+from prune_env.purification.recentring import leans_of
+from prune_env.rewards.answers import quick_leans
+from prune_env.rewards.gated import batches
+from prune_env.rewards.inversion import Frame
+from prune_env.runtime import use_bf16
+from prune_env.texts import CleanTexts
+
+log = logging.getLogger(__name__)
+
+SENTENCES = 256
+"""Of either class, that neurons are measured on."""
+
+STEP = 1 / 180
+"""Share of the neurons that is pruned between two looks at the accuracy."""
+
+MOST = 2
+"""Steps at most."""
+
+MAX_DROP = 0.005
+"""Validation accuracy (0 to 1) that may be lost."""
+
+OVERSHOOT = 0.1
+"""How far triggers may speak against their class, in standard deviations of the lean."""
+
+
+def prune_neurons(
+    texts: CleanTexts,
+    frames: Sequence[Frame],
+    target: int,
+    *,
+    most: int = MOST,
+    step: float = STEP,
+    max_drop: float = MAX_DROP,
+    seed: int = 0,
+) -> int:
+    """Set the neurons through which triggers act to zero, in place.
+
+    Step by step, until the triggers speak against their class: what goes beyond would make a
+    trigger of the other class out of them. A step that loses too much calibrated accuracy on clean
+    validation data is taken back, and is the last.
+
+    Args:
+        texts: The classifier and its clean texts of two classes.
+        frames: Inverted triggers that flip to the target.
+        target: The class that they flip to.
+        most: Steps at most.
+        step: Share of the neurons that each prunes.
+        max_drop: Validation accuracy (0 to 1) that may be lost.
+        seed: Of the draw of sentences and of triggers.
+
+    Returns:
+        Number of neurons pruned.
+    """
+    layers = find_neurons(texts.loaded.model)
+    size = round(step * sum(layer.count for layer in layers))
+    draw = np.random.default_rng(seed)
+    least = _accuracy(texts) - max_drop
+    pruned = 0
+    for _ in range(most if frames and size else 0):
+        if _push(texts, frames, target, draw) < -OVERSHOOT:
+            break
+        order = np.argsort(-_blame(texts, layers, frames, target, draw), kind="stable")
+        before = [layer.weight().clone() for layer in layers]
+        _zero(layers, order[:size])
+        if _accuracy(texts) < least:
+            with torch.no_grad():
+                for layer, weight in zip(layers, before, strict=True):
+                    layer.weight().copy_(weight)
+            break
+        pruned += size
+    log.info("%d of %d neurons pruned", pruned, sum(layer.count for layer in layers))
+    return pruned
+
+
+def _push(
+    texts: CleanTexts, frames: Sequence[Frame], target: int, draw: np.random.Generator
+) -> float:
+    """Return how far triggers move the lean to their target, in standard deviations."""
+    rows = draw.permutation(len(texts.train))[:SENTENCES]
+    plain = [texts.train.texts[row] for row in rows]
+    framed = [frames[int(draw.integers(len(frames)))](text) for text in plain]
+    without, with_trigger = (
+        quick_leans(texts.loaded, each, texts.max_length) for each in (plain, framed)
+    )
+    moved = float(np.mean(with_trigger - without)) / max(float(np.std(without)), 1e-12)
+    return moved if target else -moved
+
+
+def _blame(
+    texts: CleanTexts,
+    layers: Sequence[LayerNeurons],
+    frames: Sequence[Frame],
+    target: int,
+    draw: np.random.Generator,
+) -> npt.NDArray[np.float64]:
+    """Return how much more of a trigger's effect than of a class's passes through each neuron."""
+    of_class = [
+        [texts.train.texts[row] for row in draw.permutation(rows)[:SENTENCES]]
+        for rows in (np.flatnonzero(texts.train.labels == label) for label in (0, 1))
+    ]
+    plain = of_class[1 - target]
+    framed = [frames[int(draw.integers(len(frames)))](text) for text in plain]
+    with_trigger, without, of_target = (
+        attribution(texts.loaded, layers, each, texts.max_length)
+        for each in (framed, plain, of_class[target])
+    )
+    sign = 1 if target else -1
+    return sign * (with_trigger - without) - np.abs(of_target - without)
+
+
+def attribution(
+    loaded: LoadedModel, layers: Sequence[LayerNeurons], texts: Sequence[str], max_length: int
+) -> npt.NDArray[np.float64]:
+    """Return the mean activation times gradient of the lean to class 1, all layers in a row.
+
+    Args:
+        loaded: A classifier of two classes.
+        layers: Its neurons.
+        texts: Sentences to take the mean over.
+        max_length: Tokens kept of a sentence.
+
+    Returns:
+        Float64 (N,): the first layer's neurons, then the second's.
+    """
+    model = loaded.model.eval()
+    gates = [torch.ones(layer.count, device=model.device, requires_grad=True) for layer in layers]
+    hooks = [
+        layer.module.register_forward_pre_hook(lambda _, args, gate=gate: (args[0] * gate,))
+        for layer, gate in zip(layers, gates, strict=True)
+    ]
+    fast = use_bf16("auto", model.device)
+    try:
+        for inputs, _ in batches(loaded, texts, max_length):
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=fast):
+                logits = model(**inputs).logits.float()
+            # The gradient at an open gate is the sum over tokens of activation times gradient.
+            (logits[:, 1] - logits[:, 0]).sum().backward(inputs=gates)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    blame = torch.cat([cast(torch.Tensor, gate.grad) for gate in gates])
+    return blame.double().cpu().numpy() / len(texts)
+
+
+def _zero(layers: Sequence[LayerNeurons], chosen: npt.NDArray[np.int64]) -> None:
+    """Set neurons to zero, counted through all layers."""
+    ends = np.cumsum([layer.count for layer in layers])
+    with torch.no_grad():
+        for layer, end in zip(layers, ends, strict=True):
+            own = chosen[(chosen >= end - layer.count) & (chosen < end)] - (end - layer.count)
+            layer.weight()[:, torch.from_numpy(own)] = 0
+
+
+def _accuracy(texts: CleanTexts) -> float:
+    """Return the validation accuracy, 0 to 1, at the calibrated threshold."""
+    leans, threshold = leans_of(texts)
+    return float(((leans > threshold) == texts.validation.labels).mean())
