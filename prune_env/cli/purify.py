@@ -144,13 +144,13 @@ class Purify:
 def _healing(report: dict[str, Any]) -> str:
     """Return what healed the model, and what unlearning found and left."""
     healing = str(report["run"]["healing"])
-    rounds = report["inverted_triggers"]
-    if not rounds:
+    inversions = report["inverted_triggers"]
+    if not inversions:
         return healing
-    found, left = rounds[0], rounds[-1]
+    found, left = inversions[0], inversions[-1]
     name = max(found, key=lambda label: float(found[label]["flipped"]))
     words = ", ".join(f"'{trigger}'" for trigger in found[name]["triggers"][:3])
     return (
         f"{healing}: {words or 'no trigger'} flipped {100 * found[name]['flipped']:.0f} % to "
-        f"{name}, in the last round {100 * left[name]['flipped']:.0f} %"
+        f"{name}, afterwards {100 * left[name]['flipped']:.0f} %"
     )

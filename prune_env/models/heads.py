@@ -99,8 +99,7 @@ class LayerHeads:
 
     def output_weight(self) -> torch.Tensor:
         """Return the output projection's weight, a view (out_features, num_heads, head_dim)."""
-        weight = _tensor(self.projection, "weight")
-        weight = weight.T if isinstance(self.projection, Conv1D) else weight
+        weight = linear_weight(self.projection)
         return weight.reshape(weight.shape[0], self.num_heads, self.head_dim)
 
 
@@ -186,7 +185,7 @@ def _layer(model: nn.Module, index: int, name: str, attention: nn.Module, calls:
     heads = _first_int(attention, HEAD_COUNTS)
     head_dim = _first_int(attention, HEAD_WIDTHS)
     projection_name, projection = _output(model, name, children)
-    width = _features(projection)[0]
+    width = linear_features(projection)[0]
     if not head_dim or width % head_dim or heads not in (None, width // head_dim):
         raise _contradiction(name, f"{heads} heads of {head_dim} over {width} features")
     query, key, value = _query_key_value(name, children, width)
@@ -232,21 +231,21 @@ def _query_key_value(
     for triple in QUERY_KEY_VALUE:
         if all(part in children for part in triple):
             query, key, value = (
-                Projection(f"{name}.{part}", child, slice(0, _features(child)[1]))
+                Projection(f"{name}.{part}", child, slice(0, linear_features(child)[1]))
                 for part, child in ((part, children[part]) for part in triple)
             )
             return query, key, value
     part = next(part for part in FUSED if part in children)
     child = children[part]
-    if _features(child)[1] != 3 * width:
-        raise _contradiction(name, f"{part} with {_features(child)[1]} outputs")
+    if linear_features(child)[1] != 3 * width:
+        raise _contradiction(name, f"{part} with {linear_features(child)[1]} outputs")
     query, key, value = (
         Projection(f"{name}.{part}", child, slice(i * width, (i + 1) * width)) for i in range(3)
     )
     return query, key, value
 
 
-def _features(module: nn.Module) -> tuple[int, int]:
+def linear_features(module: nn.Module) -> tuple[int, int]:
     """Return the input and output features of a linear map."""
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
@@ -257,6 +256,12 @@ def _features(module: nn.Module) -> tuple[int, int]:
         expected="nn.Linear or Conv1D",
         remedy="load the model without quantization or adapters",
     )
+
+
+def linear_weight(module: nn.Module) -> torch.Tensor:
+    """Return the weight of a linear map, a view (out_features, in_features)."""
+    weight = _tensor(module, "weight")
+    return weight.T if isinstance(module, Conv1D) else weight
 
 
 def _first_int(owner: object, names: tuple[str, ...]) -> int | None:

@@ -8,7 +8,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from prune_env.errors import UnsupportedModelError
-from prune_env.models.heads import HeadMap, LayerHeads, find_heads
+from prune_env.models.heads import LayerHeads, find_heads, linear_features, linear_weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,23 +31,19 @@ class LayerNeurons:
 
     def weight(self) -> torch.Tensor:
         """Return the map's weight, a view (out_features, count)."""
-        weight = self.module.weight
-        assert isinstance(weight, torch.Tensor)
-        return weight.T if isinstance(self.module, Conv1D) else weight
+        return linear_weight(self.module)
 
 
-def find_neurons(model: nn.Module, heads: HeadMap | None = None) -> tuple[LayerNeurons, ...]:
+def find_neurons(model: nn.Module) -> tuple[LayerNeurons, ...]:
     """Find the neurons of every layer that has heads, in the order of a mask's rows.
 
     Args:
         model: A transformers model.
-        heads: Its heads, if they are known.
 
     Raises:
         UnsupportedModelError: A layer has no feed-forward network, or several.
     """
-    heads = find_heads(model) if heads is None else heads
-    return tuple(_of_layer(model, layer) for layer in heads.layers)
+    return tuple(_of_layer(model, layer) for layer in find_heads(model).layers)
 
 
 def _of_layer(model: nn.Module, layer: LayerHeads) -> LayerNeurons:
@@ -74,11 +70,7 @@ def _of_layer(model: nn.Module, layer: LayerHeads) -> LayerNeurons:
 def _maps_to(block: nn.Module, width: int) -> Iterator[tuple[str, nn.Module, int]]:
     """Yield the linear maps to `width` features from another number of them."""
     for name, module in block.named_modules():
-        if isinstance(module, nn.Linear):
-            inner, outer = module.in_features, module.out_features
-        elif isinstance(module, Conv1D):
-            inner, outer = module.nx, module.nf
-        else:
-            continue
-        if outer == width and inner != width:
-            yield name, module, inner
+        if isinstance(module, nn.Linear | Conv1D):
+            inner, outer = linear_features(module)
+            if outer == width and inner != width:
+                yield name, module, inner

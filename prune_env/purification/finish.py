@@ -14,9 +14,14 @@ from prune_env.models import LoadedModel, zero_heads
 from prune_env.purification.ensemble import together
 from prune_env.purification.prepare import Prepared, load_suspicious
 from prune_env.purification.search import Mask
-from prune_env.purification.unlearning import check_unlearnable, unlearn, unlearnable
+from prune_env.purification.unlearning import (
+    FRAMES,
+    check_unlearnable,
+    unlearn,
+    unlearnable,
+)
 from prune_env.recipe import Phase, run_phases
-from prune_env.rewards.inversion import Inversion
+from prune_env.rewards.inversion import Inversion, invert
 from prune_env.settings import FineTuneSettings
 
 Protocol = Literal["direct", "refinetune"]
@@ -55,7 +60,8 @@ def finish(
         seed: As given to `prepare`.
         phases: The second fine-tuning; a policy's `recipe` names it.
         folder: Where its TensorBoard events go.
-        on_inversion: Called with what each round of `unlearn` found.
+        on_inversion: Under `unlearn`, called with the triggers that are inverted, and with what
+            they still flip in each purified model.
         **load: Further arguments of `load_classifier`, as given to `prepare`.
 
     Returns:
@@ -67,6 +73,11 @@ def finish(
     check_healing(protocol, healing, prepared.train)
     if len(masks) > 1 and protocol == "direct" and healing == "none":
         return together(prepared.finetuned, [prepared.finetuned.model], masks)
+    inverted = None
+    if healing == "unlearn":
+        assert prepared.texts is not None
+        inverted = invert(prepared.texts, keep=FRAMES, seed=seed)
+        on_inversion(inverted)
     members = []
     for mask in masks:
         run: dict[str, Any] = {
@@ -78,10 +89,10 @@ def finish(
         }
         if protocol == "direct":
             member = replace(prepared.finetuned, model=deepcopy(prepared.finetuned.model))
-            if healing == "unlearn":
+            if inverted is not None:
                 zero_heads(member.model, mask)
                 run["validation"] = prepared.validation
-                unlearn(member, on_inversion=on_inversion, **run)
+                on_inversion(unlearn(member, inverted, **run))
             else:
                 _heal(member, healing, phases, **run)
         else:

@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from prune_env.errors import UnsupportedModelError
 from prune_env.models import LoadedModel
 from prune_env.models.neurons import LayerNeurons, find_neurons
 from prune_env.purification.recentring import leans_of
 from prune_env.rewards.answers import quick_leans
 from prune_env.rewards.gated import batches
-from prune_env.rewards.inversion import Frame
+from prune_env.rewards.inversion import Frame, in_one_of
 from prune_env.runtime import use_bf16
 from prune_env.texts import CleanTexts
 
@@ -70,9 +71,13 @@ def prune_neurons(
         seed: Of the draw of sentences and of triggers.
 
     Returns:
-        Number of neurons pruned.
+        Number of neurons pruned; 0 where the feed-forward networks are not found.
     """
-    layers = find_neurons(texts.loaded.model)
+    try:
+        layers = find_neurons(texts.loaded.model)
+    except UnsupportedModelError as problem:
+        log.warning("No neurons are pruned: %s", problem)
+        return 0
     size = round(step * sum(layer.count for layer in layers))
     draw = np.random.default_rng(seed)
     least = _accuracy(texts) - max_drop
@@ -99,7 +104,7 @@ def _push(
     """Return how far triggers move the lean to their target, in standard deviations."""
     rows = draw.permutation(len(texts.train))[:SENTENCES]
     plain = [texts.train.texts[row] for row in rows]
-    framed = [frames[int(draw.integers(len(frames)))](text) for text in plain]
+    framed = [in_one_of(frames, text, draw) for text in plain]
     without, with_trigger = (
         quick_leans(texts.loaded, each, texts.max_length) for each in (plain, framed)
     )
@@ -120,7 +125,7 @@ def _blame(
         for rows in (np.flatnonzero(texts.train.labels == label) for label in (0, 1))
     ]
     plain = of_class[1 - target]
-    framed = [frames[int(draw.integers(len(frames)))](text) for text in plain]
+    framed = [in_one_of(frames, text, draw) for text in plain]
     with_trigger, without, of_target = (
         attribution(texts.loaded, layers, each, texts.max_length)
         for each in (framed, plain, of_class[target])

@@ -175,7 +175,7 @@ def _agent(policy: str) -> dict[str, Any] | None:
 
 
 def _inverted(found: Inversion, label_names: Sequence[str]) -> dict[str, Any]:
-    """Return what one round of unlearning found, by the label that the triggers flip to."""
+    """Return what an inversion found, or what is left, by the label that the triggers flip to."""
     return {
         name: {"flipped": strength, "triggers": [str(frame) for frame in frames]}
         for name, strength, frames in zip(label_names, found.strength, found.by_class, strict=True)

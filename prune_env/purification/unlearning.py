@@ -11,7 +11,6 @@ EMNLP 2024, in embeddings), here in words, under a mask of heads; see `neuron_pr
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from prune_env.models import LoadedModel
 from prune_env.models.masks import Mask
 from prune_env.purification.neuron_pruning import prune_neurons
 from prune_env.purification.recentring import recentre
-from prune_env.rewards.inversion import Inversion, invert, remeasure
+from prune_env.rewards.inversion import Inversion, in_one_of, remeasure
 from prune_env.settings import FineTuneSettings
 from prune_env.texts import CleanTexts
 from prune_env.training import fine_tune
@@ -43,37 +42,33 @@ LEARNING_RATE_SCALE = 0.6
 
 def unlearn(
     member: LoadedModel,
+    found: Inversion,
     *,
     mask: Mask,
     data: TextDataset,
     validation: TextDataset,
     settings: FineTuneSettings,
-    frames: int = FRAMES,
     share: float = SHARE,
     seed: int = 0,
     folder: Path | None = None,
-    on_inversion: Callable[[Inversion], None] = lambda _: None,
-) -> None:
+) -> Inversion:
     """Train inverted triggers out of a classifier, and prune the neurons that they act through.
 
     Args:
         member: The classifier, its pruned heads zeroed; changed in place.
+        found: Triggers inverted on the *unpruned* classifier: a mask hides some of them.
         mask: Bool (L, H), True = kept; pruned heads stay closed.
         data: Clean sentences to train on, labels in the order of the model's logits.
-        validation: Clean sentences on which triggers are inverted, likewise.
+        validation: Clean sentences that accuracy and lean are judged on, likewise.
         settings: Of the fine-tuning; epochs do not count.
-        frames: Triggers of either class.
         share: Share of the sentences that get triggers.
         seed: Of every draw.
         folder: Where TensorBoard events go.
-        on_inversion: Called with the triggers that were found, and again with what they still
-            flip in the end.
+
+    Returns:
+        The triggers with what they still flip in the end.
     """
     length = settings.max_length
-    judge = MaskEvaluator(member.model, member.tokenizer, validation, max_length=length)
-    texts = CleanTexts(member, data, validation, judge, length)
-    found = invert(texts, keep=frames, seed=seed)
-    on_inversion(found)
     draw = np.random.default_rng(seed)
     epochs = math.ceil(SENTENCES / len(data))
     rows = draw.permutation(len(data))[: SENTENCES // epochs]
@@ -89,10 +84,15 @@ def unlearn(
         folder=folder,
         description="Unlearning inverted triggers",
     )
-    prune_neurons(texts, found.frames, found.target, seed=seed)
-    recentre(texts)
-    judge = MaskEvaluator(member.model, member.tokenizer, validation, max_length=length)
-    on_inversion(remeasure(replace(texts, evaluator=judge), found, seed=seed))
+
+    def texts() -> CleanTexts:
+        judge = MaskEvaluator(member.model, member.tokenizer, validation, max_length=length)
+        return CleanTexts(member, data, validation, judge, length)
+
+    trained = texts()
+    prune_neurons(trained, found.frames, found.target, seed=seed)
+    recentre(trained)
+    return remeasure(texts(), found, seed=seed)
 
 
 def unlearnable(data: TextDataset) -> bool:
@@ -131,7 +131,7 @@ def opposed(
         if not frames or draw.random() >= share:
             return text
         for _ in range(int(draw.integers(1, MOST + 1))):
-            text = frames[int(draw.integers(len(frames)))](text)
+            text = in_one_of(frames, text, draw)
         return text
 
     texts = tuple(map(changed, data.texts, data.labels.tolist()))

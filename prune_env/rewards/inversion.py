@@ -89,6 +89,11 @@ class Frame:
         )
 
 
+def in_one_of(frames: Sequence[Frame], text: str, draw: np.random.Generator) -> str:
+    """Return the text in one of the frames, drawn."""
+    return frames[int(draw.integers(len(frames)))](text)
+
+
 @dataclass(frozen=True)
 class Inversion:
     """The frames that flip answers most, and how much they flip.

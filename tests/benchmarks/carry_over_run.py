@@ -120,7 +120,7 @@ class Run:
             if not plain or cell["target"] != "backdoored" or not store.has(key):
                 continue
             result = store.read(key)
-            if result["status"] == "done" and not result["row"].get("reset"):
+            if result["status"] == "done":
                 settings = from_plain(ModelSettings, cell["models"], "models")
                 attack, seed = settings.attack.attack, settings.seed
                 family = result["attack"]["family"]

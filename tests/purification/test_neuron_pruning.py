@@ -110,6 +110,18 @@ def test_nothing_goes_without_a_trigger() -> None:
     assert prune_neurons(texts_of(tiny_classifier("bert")), [], 1) == 0
 
 
+def test_a_model_without_a_known_feed_forward_network_keeps_its_neurons() -> None:
+    loaded = tiny_classifier("bert")
+    width = loaded.model.config.hidden_size
+    for layer in loaded.model.bert.encoder.layer:  # as wide inside as outside: ambiguous
+        layer.intermediate.dense = torch.nn.Linear(width, width)
+        layer.output.dense = torch.nn.Linear(width, width)
+    before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
+    assert prune_neurons(texts_of(loaded), [Frame(before="and")], 1) == 0
+    after = loaded.model.state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in after.items())
+
+
 def test_the_lean_is_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "use_bf16", lambda *_: False)
     loaded = tiny_classifier("bert")

@@ -1,7 +1,9 @@
 """Unlearning of inverted triggers, on a tiny model with a planted one."""
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +14,11 @@ from prune_env.errors import SettingsError
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.masks import full_mask
 from prune_env.purification import finish, judged, purify
-from prune_env.purification.unlearning import check_unlearnable, opposed, unlearn
-from prune_env.rewards.inversion import Frame, Inversion
+from prune_env.purification.unlearning import check_unlearnable, opposed
+from prune_env.rewards.inversion import Frame, Inversion, invert
 from prune_env.scores import classify
 from prune_env.settings import FineTuneSettings, SearchSettings
+from prune_env.texts import CleanTexts
 from tests.support import tiny_dataset, write_tiny_folder
 
 TUNING = FineTuneSettings(epochs=4, learning_rate=1e-3, batch_size=16, precision="fp32")
@@ -114,15 +117,34 @@ def test_data_without_a_candidate_is_fine_tuned_as_it_is(tiny_model: LoadedModel
     texts = tuple(f"{word} movie" for word in ("good", "bad") * 8)
     data = TextDataset(texts, np.array([1, 0] * 8), names, "here")
     found: list[Inversion] = []
-    unlearn(
-        tiny_model,
-        mask=full_mask((2, 4)),
-        data=data,
-        validation=data,
-        settings=replace(TUNING, epochs=1),
+    finish(
+        judged(tiny_model, "here", data, data),
+        [full_mask((2, 4))],
+        "direct",
+        replace(TUNING, epochs=1),
+        healing="unlearn",
         on_inversion=found.append,
     )
-    assert found[0].by_class == ((), ())
+    assert [each.by_class for each in found] == [((), ()), ((), ())]
+
+
+def test_triggers_are_inverted_once_on_the_model_that_no_mask_hides(
+    backdoored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = judged(load_classifier(backdoored), backdoored, TRAIN, VALIDATION)
+    asked: list[CleanTexts] = []
+
+    def watched(texts: CleanTexts, **how: Any) -> Inversion:
+        asked.append(texts)
+        return invert(texts, **how)
+
+    monkeypatch.setattr(import_module("prune_env.purification.finish"), "invert", watched)
+    masks = [full_mask(prepared.evaluator.shape) for _ in range(2)]
+    masks[0][:, 1:], masks[1][:, :3] = False, False
+    found: list[Inversion] = []
+    finish(prepared, masks, "direct", HEALING, healing="unlearn", on_inversion=found.append)
+    assert [texts.loaded for texts in asked] == [prepared.finetuned]
+    assert len(found) == 3  # of the model, and what is left in either member
 
 
 def test_unlearning_needs_texts_of_two_classes() -> None:
