@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,7 @@ def cls_maps(path: Path, models: dict[str, dict[str, npt.NDArray[Any]]]) -> None
             axis.scatter(
                 *part.T, s=22, c=colour, marker=marker, label=name, linewidths=0.3, edgecolors="w"
             )
-        axis.set_title(title, fontsize=10)
+        axis.set_title(fill(title, 44), fontsize=10)
         axis.set_xticks([])
         axis.set_yticks([])
     handles, labels = axes[0].get_legend_handles_labels()

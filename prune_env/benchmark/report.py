@@ -89,10 +89,12 @@ def _attack(results: Results, attack: str, palette: dict[str, Any]) -> str:
 
 
 def _main(results: Results, entry: Entry) -> bool:
-    """Whether a cell belongs into the main tables: the backdoored model at the usual tau."""
-    tau = entry.cell["search"]["tau"]
-    usual = tau == results.config["search"]["tau"] or entry.cell["protocol"] == "none"
-    return bool(usual) and entry.cell["target"] == "backdoored"
+    """Whether a cell belongs into the main tables: the backdoored model at the usual tau.
+
+    What prunes nothing has no tau.
+    """
+    usual = entry.cell["search"]["tau"] in (None, results.config["search"]["tau"])
+    return usual and entry.cell["target"] == "backdoored"
 
 
 def _is_paper(line: Line) -> bool:

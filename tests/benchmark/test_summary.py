@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,17 @@ def test_the_report_has_every_table_and_figure_and_hides_nothing(tmp_path: Path)
     drawn = {f"figures/{path.name}" for path in (tmp_path / "figures").glob("*.png")}
     assert named == drawn
     assert len(drawn) == 4 + 3 + 1
+
+
+def test_what_unlearns_without_pruning_stands_in_the_tables(tmp_path: Path) -> None:
+    unlearned = Block(ATTACKS[:1], SEEDS, ("ft",), ("direct",), healing=("unlearn",))
+    made_up(
+        tmp_path,
+        replace(CONFIG, grid=(Block(ATTACKS[:1], SEEDS, ("gradient",), ("direct",)), unlearned)),
+        figures_of(LEVELS, 0.5),
+    )
+    text = write_report(tmp_path).read_text()
+    assert "| ft | direct, heal unlearn | " in text
 
 
 def test_a_folder_without_a_benchmark_is_refused(tmp_path: Path) -> None:
