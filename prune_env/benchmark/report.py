@@ -202,9 +202,10 @@ def _heads(results: Results, attack: str, lines: Sequence[Line]) -> str:
             if found and line.protocol and (line.policy, entry.seed) not in taken:
                 taken.add((line.policy, entry.seed))
                 masks.setdefault(line.policy, []).extend(found["masks"])
-    if not masks:
-        return ""
     shares = {policy: 1 - np.mean(np.array(held), axis=0) for policy, held in masks.items()}
+    shares = {policy: share for policy, share in shares.items() if share.any()}
+    if not shares:
+        return ""
     figures.pruned_heads(_png(results, "heads", attack), shares)
     return _image("Heads pruned by each policy (mean number in brackets)", "heads", attack)
 

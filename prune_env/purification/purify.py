@@ -16,8 +16,8 @@ from prune_env.policy import find_policy, register_policies
 from prune_env.purification.finish import Healing, Protocol, check_healing, finish
 from prune_env.purification.given import given
 from prune_env.purification.output import Export, check_export, write_purified
-from prune_env.purification.prepare import fine_tuned, judged, metrics_for, prepare
-from prune_env.purification.search import search
+from prune_env.purification.prepare import Prepared, fine_tuned, judged, metrics_for, prepare
+from prune_env.purification.search import SearchResult, search
 from prune_env.recipe import Recipe, recipe_of
 from prune_env.rewards.inversion import Inversion
 from prune_env.scores import TestSets, score
@@ -82,8 +82,12 @@ def purify(
         # A wrong file is answered before minutes of training.
         load_mask(mask, head_shape(source, **place))
     with new_folder(out) as folder, SummaryWriter(folder / "tensorboard") as writer:
-        tuned_in = folder / "tensorboard" / "fine_tune"
-        run: dict[str, Any] = {"seed": seed, "phases": recipe.search, "folder": tuned_in, **load}
+        run: dict[str, Any] = {
+            "seed": seed,
+            "phases": recipe.search,
+            "folder": folder / "tensorboard" / "fine_tune",
+            **load,
+        }
         if mask is None:
             prepared = prepare(
                 source,
@@ -96,10 +100,7 @@ def purify(
             )
             found = search(prepared, policy, searching, seed=seed, writer=writer)
         else:
-            started = time.perf_counter()
-            loaded = fine_tuned(source, train, tuning, **run)
-            prepared = judged(loaded, source, train, validation, tuning.max_length)
-            prepared = replace(prepared, seconds=time.perf_counter() - started)
+            prepared = _prepared_for_mask(source, train, validation, tuning, **run)
             found = given(prepared, mask, searching)
         inversions: list[Inversion] = []
         purified = finish(
@@ -114,7 +115,7 @@ def purify(
             on_inversion=inversions.append,
             **load,
         )
-        after = score(purified, TestSets(validation)).acc
+        accuracy = score(purified, TestSets(validation)).acc.percent / 100
         facts = {
             "policy": found.policy,
             "protocol": protocol,
@@ -123,9 +124,10 @@ def purify(
             "clean training data SHA-256": train.sha256,
             "clean validation data SHA-256": validation.sha256,
             "validation ACC, unpruned": prepared.accuracy,
-            "validation ACC, purified": after.percent / 100,
+            "validation ACC, purified": accuracy,
         }
         write_purified(purified, found.masks, folder, export=export, onnx=onnx, facts=facts)
+        names = prepared.finetuned.label_names
         report = {
             "run": {
                 "source": str(source),
@@ -140,32 +142,49 @@ def purify(
                 "search": asdict(searching),
                 "fine_tune": asdict(tuning),
             },
-            "model": {
-                "source_sha256": prepared.finetuned.sha256,
-                "label_names": list(purified.label_names),
-                "new_head": prepared.finetuned.new_head,
-            },
-            "data": {
-                "train": _describe(train),
-                "validation": _describe(validation),
-            },
-            "result": {
-                "tau": found.tau,
-                "validation_accuracy_unpruned": prepared.accuracy,
-                "validation_accuracy_under_mask": found.accuracy,
-                "validation_accuracy_purified": after.percent / 100,
-                "heads_pruned": found.heads_pruned,
-                "heads_total": int(prepared.evaluator.available.sum()),
-                "evaluations": found.evaluations,
-                "seconds": prepared.seconds + found.seconds,
-            },
-            "inverted_triggers": [
-                _inverted(each, prepared.finetuned.label_names) for each in inversions
-            ],
+            **_facts(prepared, found, accuracy),
+            "data": {"train": _describe(train), "validation": _describe(validation)},
+            "inverted_triggers": [_inverted(each, names) for each in inversions],
             "meta": runtime.describe(),
         }
         write_json(folder / "report.json", report)
     return report
+
+
+def _prepared_for_mask(
+    source: str | Path,
+    train: TextDataset,
+    validation: TextDataset,
+    tuning: FineTuneSettings,
+    **run: Any,
+) -> Prepared:
+    """Return the fine-tuned model, its heads not measured: a mask that is given needs no scores."""
+    started = time.perf_counter()
+    loaded = fine_tuned(source, train, tuning, **run)
+    prepared = judged(loaded, source, train, validation, tuning.max_length)
+    return replace(prepared, seconds=time.perf_counter() - started)
+
+
+def _facts(prepared: Prepared, found: SearchResult, accuracy: float) -> dict[str, Any]:
+    """Return what the report says of the model and of the result; `accuracy` is the purified's."""
+    finetuned = prepared.finetuned
+    return {
+        "model": {
+            "source_sha256": finetuned.sha256,
+            "label_names": list(finetuned.label_names),
+            "new_head": finetuned.new_head,
+        },
+        "result": {
+            "tau": found.tau,
+            "validation_accuracy_unpruned": prepared.accuracy,
+            "validation_accuracy_under_mask": found.accuracy,
+            "validation_accuracy_purified": accuracy,
+            "heads_pruned": found.heads_pruned,
+            "heads_total": int(prepared.evaluator.available.sum()),
+            "evaluations": found.evaluations,
+            "seconds": prepared.seconds + found.seconds,
+        },
+    }
 
 
 def _agent(policy: str) -> dict[str, Any] | None:
