@@ -166,7 +166,8 @@ class Run:
                 for name, part in parts.items()
                 if part is not None
             }
-            self._sets[model.name] = MaskEvaluator(loaded.model, loaded.tokenizer, in_order)
+            # Of the last model only: hidden states of whole test sets are a gigabyte each.
+            self._sets = {model.name: MaskEvaluator(loaded.model, loaded.tokenizer, in_order)}
         target = int(loaded.align(np.array([sets.target_label]), sets.test.label_names)[0])
         answers = self._sets[model.name].evaluate_sets(mask[None])
         test, triggered, validation = (
