@@ -29,7 +29,10 @@ class Purify:
         validation: Clean sentences on which masks are judged; default: a share of `data`.
         validation_share: That share, when no validation set is given.
         policy: Who chooses the heads: a name, see `prune-env list`; or what `prune-env train`
-            learned, `runs/NAME/best`, which then plays without learning more.
+            learned, `runs/NAME/best`, which then plays without learning more. `auto` is what was
+            measured best: `ft`, which prunes none, where unlearning follows; else under `direct`,
+            for texts of two classes, `reward-greedy` with the reward `inverted-trigger`; else
+            `gradient`.
         mask: A file with a mask to apply as it is, without any search: the `mask.json` of an
             earlier run, or a published `{"layer": [pruned heads]}`.
         protocol: `direct`: the fine-tuned model keeps the mask. `refinetune`: the mask is put on
@@ -56,7 +59,7 @@ class Purify:
     out: Path
     validation: str | None = None
     validation_share: float = 0.2
-    policy: str = "gradient"
+    policy: str = "auto"
     mask: Path | None = None
     protocol: Literal["direct", "refinetune"] = "direct"
     healing: Literal["auto", "none", "head", "full", "unlearn"] = "auto"
@@ -79,14 +82,15 @@ class Purify:
         from prune_env.files import check_free
         from prune_env.models.hub import check_hub, push_folder
         from prune_env.policy import find_policy, register_policies
-        from prune_env.purification import choose_healing, purify
+        from prune_env.purification import choose_healing, choose_policy, purify
         from prune_env.reward import make_reward
 
         register_policies()
         check_free(self.out)
         if self.push_to_hub is not None:
             check_hub(self.push_to_hub)
-        find_policy(self.policy)  # a wrong name is answered before minutes of training
+        if self.policy != "auto":
+            find_policy(self.policy)  # a wrong name is answered before minutes of training
         make_reward(self.search.reward)
         data = self.tables.load(self.data)
         if isinstance(data, Splits):
@@ -99,18 +103,21 @@ class Purify:
         require_all_labels(validation)
         overlap(train, validation)
         healing = choose_healing(self.protocol, train) if self.healing == "auto" else self.healing
+        policy, search = self.policy, self.search
+        if policy == "auto":
+            policy, search = choose_policy(self.protocol, healing, train, search)
         report = purify(
             self.model,
             train,
             validation,
             self.out,
-            policy=self.policy,
+            policy=policy,
             mask=self.mask,
             protocol=self.protocol,
             healing=healing,
             export=self.export,
             onnx=self.onnx,
-            search_settings=self.search,
+            search_settings=search,
             fine_tune_settings=self.fine_tune,
             seed=self.seed,
             allow_download=self.tables.allow_download,

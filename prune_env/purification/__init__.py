@@ -6,7 +6,13 @@ purified model. `purify` is the three in a row, with the output folder.
 """
 
 from prune_env.purification.ensemble import Ensemble, load_ensemble, save_ensemble, write_ensemble
-from prune_env.purification.finish import Healing, Protocol, choose_healing, finish
+from prune_env.purification.finish import (
+    Healing,
+    Protocol,
+    choose_healing,
+    choose_policy,
+    finish,
+)
 from prune_env.purification.prepare import (
     Prepared,
     fine_tuned,
@@ -25,6 +31,7 @@ __all__ = [
     "Protocol",
     "SearchResult",
     "choose_healing",
+    "choose_policy",
     "fine_tuned",
     "finish",
     "judged",

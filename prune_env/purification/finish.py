@@ -22,7 +22,7 @@ from prune_env.purification.unlearning import (
 )
 from prune_env.recipe import Phase, run_phases
 from prune_env.rewards.inversion import Inversion, invert
-from prune_env.settings import FineTuneSettings
+from prune_env.settings import FineTuneSettings, SearchSettings
 
 Protocol = Literal["direct", "refinetune"]
 Healing = Literal["none", "head", "full", "unlearn"]
@@ -108,6 +108,28 @@ def finish(
 def choose_healing(protocol: Protocol, train: TextDataset) -> Healing:
     """Return what heals best where nothing was asked for: `unlearn` where that is defined."""
     return "unlearn" if protocol == "direct" and unlearnable(train) else "none"
+
+
+def choose_policy(
+    protocol: Protocol, healing: Healing, train: TextDataset, search: SearchSettings
+) -> tuple[str, SearchSettings]:
+    """Return who chooses the heads best where nobody was asked for, and for which reward.
+
+    Before unlearning, pruning heads gained nothing that could be told from noise, and cost
+    accuracy: `ft` prunes none. Without it, the mask that withstands inverted triggers is the best.
+
+    Args:
+        protocol: What is done with the mask.
+        healing: What follows.
+        train: Clean data.
+        search: Of the search; a reward that was asked for stays.
+    """
+    if healing == "unlearn":
+        return "ft", search
+    if protocol == "direct" and unlearnable(train):
+        asked = search.reward != SearchSettings.reward
+        return "reward-greedy", search if asked else replace(search, reward="inverted-trigger")
+    return "gradient", search
 
 
 def check_healing(protocol: Protocol, healing: Healing, train: TextDataset) -> None:

@@ -268,7 +268,8 @@ def test_the_model_card_says_where_the_model_comes_from(
     tiny_folder: Path, clean: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    assert run("purify", tiny_folder, "--data", clean, "--out", out, "--seed", "3", *FAST) == 0
+    arguments = ["--data", clean, "--out", out, "--policy", "gradient", "--seed", "3", *FAST]
+    assert run("purify", tiny_folder, *arguments) == 0
     card, report = (out / "README.md").read_text(), json.loads((out / "report.json").read_text())
     facts = {
         "source": tiny_folder,
@@ -492,7 +493,8 @@ def test_by_default_inverted_triggers_are_unlearned_and_told(
     assert run("purify", tiny_folder, "--data", clean, "--out", out, *TUNING) == 0
     told = " ".join(capsys.readouterr().out.split())
     report = json.loads((out / "report.json").read_text())
-    assert report["run"]["healing"] == "unlearn"
+    assert (report["run"]["healing"], report["run"]["policy"]) == ("unlearn", "ft")
+    assert report["result"]["heads_pruned"] == 0
     first = report["inverted_triggers"][0]
     label = max(first, key=lambda name: first[name]["flipped"])
     assert f"unlearn: '{first[label]['triggers'][0]}'" in told
@@ -502,4 +504,19 @@ def test_the_papers_protocol_is_not_healed(encoder: Path, clean: Path, tmp_path:
     out = tmp_path / "out"
     arguments = ["--data", clean, "--out", out, "--protocol", "refinetune", *TUNING]
     assert run("purify", encoder, *arguments) == 0
-    assert json.loads((out / "report.json").read_text())["inverted_triggers"] == []
+    report = json.loads((out / "report.json").read_text())
+    assert report["inverted_triggers"] == []
+    assert report["run"]["policy"] == "gradient"
+
+
+@pytest.mark.parametrize(
+    ("options", "reward"),
+    [([], "inverted-trigger"), (["--reward", "accuracy"], "accuracy")],
+)
+def test_without_healing_the_default_mask_withstands_inverted_triggers(
+    tiny_folder: Path, clean: Path, tmp_path: Path, options: list[str], reward: str
+) -> None:
+    out = tmp_path / "out"
+    assert run("purify", tiny_folder, "--data", clean, "--out", out, *FAST, *options) == 0
+    told = json.loads((out / "report.json").read_text())["run"]
+    assert (told["policy"], told["search"]["reward"]) == ("reward-greedy", reward)
