@@ -40,7 +40,7 @@ class Demo:
     rate: float | None = None
     policies: tuple[str, ...] = ("gradient", "epsilon-greedy")
     protocols: tuple[Literal["direct", "refinetune"], ...] = ("direct", "refinetune")
-    unlearn: tuple[str, ...] = ("ft",)
+    unlearn: tuple[str, ...] = ("ft", "gradient")
     train_sentences: int = 1600
     attacker_epochs: int = 4
     seed: int = 0

@@ -31,7 +31,7 @@ from prune_env.training import fine_tune
 
 FRAMES = 24
 SENTENCES = 2048
-"""Texts that the model is trained on; fewer are read several times."""
+"""Texts that the model is trained on."""
 
 SHARE = 0.7
 MOST = 3
@@ -70,15 +70,14 @@ def unlearn(
     """
     length = settings.max_length
     draw = np.random.default_rng(seed)
-    epochs = math.ceil(SENTENCES / len(data))
-    rows = draw.permutation(len(data))[: SENTENCES // epochs]
+    # Few sentences are read several times, each time in other triggers.
+    passes = math.ceil(SENTENCES / len(data))
+    rows = np.concatenate([draw.permutation(len(data)) for _ in range(passes)])[:SENTENCES]
     fine_tune(
         member.model,
         member.tokenizer,
         opposed(data.select(np.sort(rows)), found, share, draw),
-        replace(
-            settings, epochs=epochs, learning_rate=LEARNING_RATE_SCALE * settings.learning_rate
-        ),
+        replace(settings, epochs=1, learning_rate=LEARNING_RATE_SCALE * settings.learning_rate),
         seed=seed,
         mask=mask,
         folder=folder,

@@ -128,7 +128,7 @@ def test_demo_writes_the_promised_rows(
         runs.append(json.loads((tmp_path / name / "result.json").read_text()))
     assert set(runs[0]) == {"run", "rows", "meta"}
     rows = [(row["policy"], row["protocol"]) for row in runs[0]["rows"]]
-    assert [row["healing"] for row in runs[0]["rows"]] == ["none"] * 7 + ["unlearn"]
+    assert [row["healing"] for row in runs[0]["rows"]] == ["none"] * 7 + ["unlearn"] * 2
     assert rows == [
         ("benign", "none"),
         ("backdoored", "none"),
@@ -137,6 +137,7 @@ def test_demo_writes_the_promised_rows(
         ("gradient", "refinetune"),
         ("epsilon-greedy", "direct"),
         ("epsilon-greedy", "refinetune"),
+        ("ft", "direct"),
         ("gradient", "direct"),
     ]
     for first, again in zip(runs[0]["rows"], runs[1]["rows"], strict=True):
