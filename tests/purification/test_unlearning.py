@@ -13,8 +13,8 @@ from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.masks import full_mask
-from prune_env.purification import finish, judged, purify
-from prune_env.purification.unlearning import check_unlearnable, opposed
+from prune_env.purification import finish, judged, purify, unlearning
+from prune_env.purification.unlearning import check_unlearnable, opposed, unlearn
 from prune_env.rewards.inversion import Frame, Inversion, invert
 from prune_env.scores import classify
 from prune_env.settings import FineTuneSettings, SearchSettings
@@ -110,6 +110,32 @@ def test_purify_reports_what_it_unlearned(backdoored: Path, tmp_path: Path) -> N
     assert set(rounds[0]) == {"negative", "positive"}
     assert "and ..." in rounds[0]["positive"]["triggers"]
     assert rounds[0]["positive"]["flipped"] > rounds[1]["positive"]["flipped"]
+
+
+def test_few_sentences_are_read_again_in_other_triggers(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[TextDataset] = []
+    monkeypatch.setattr(unlearning, "fine_tune", lambda *args, **_: read.append(args[2]))
+    data = tiny_dataset(300, 0)
+    frames = tuple(Frame(before=word) for word in ("and", "so", "then"))
+    found = Inversion((frames, frames), (0.5, 0.5))
+    unlearn(
+        tiny_model,
+        found,
+        mask=full_mask((2, 4)),
+        data=data,
+        validation=VALIDATION,
+        settings=TUNING,
+    )
+    assert len(read[0]) == unlearning.SENTENCES
+    forms: dict[str, list[str]] = {}
+    for text in read[0].texts:
+        bare = " ".join(word for word in text.split() if word not in ("and", "so", "then"))
+        forms.setdefault(bare, []).append(text)
+    once = min(len(texts) for texts in forms.values())
+    assert once >= unlearning.SENTENCES // len(data)
+    assert all(len(set(texts)) > 1 for texts in forms.values())
 
 
 def test_data_without_a_candidate_is_fine_tuned_as_it_is(tiny_model: LoadedModel) -> None:
