@@ -85,6 +85,7 @@ def unlearn(
     )
 
     def texts() -> CleanTexts:
+        # Anew after every change: an evaluator refuses weights that are not those of its start.
         judge = MaskEvaluator(member.model, member.tokenizer, validation, max_length=length)
         return CleanTexts(member, data, validation, judge, length)
 
