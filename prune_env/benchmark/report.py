@@ -174,7 +174,8 @@ def _maps(results: Results, attack: str, lines: Sequence[Line]) -> str:
     store = Store(results.folder)
     defences = [line for line in lines if line.contends and line.protocol and line.rows]
     defences = [line for line in defences if line.values("lfr_calibrated")]
-    chosen = [line for line in lines if line.cell["policy"] in ("backdoored", "ft")]
+    plain = [line for line in lines if not line.protocol]
+    chosen = [line for line in plain if line.cell["policy"] in ("backdoored", "ft")]
     chosen += sorted(defences, key=lambda line: line.mean("excess_lfr_calibrated"))[:1]
     models = {}
     for line in chosen:

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prune_env import figures
 from prune_env.benchmark.config import BenchmarkConfig, Block
 from prune_env.benchmark.report import write_report
 from prune_env.benchmark.summary import best, read_results
@@ -109,15 +110,21 @@ def test_the_report_has_every_table_and_figure_and_hides_nothing(tmp_path: Path)
     assert len(drawn) == 4 + 3 + 1
 
 
-def test_what_unlearns_without_pruning_stands_in_the_tables(tmp_path: Path) -> None:
+def test_what_unlearns_without_pruning_stands_in_the_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped: list[str] = []
+    monkeypatch.setattr(figures, "cls_maps", lambda _, models: mapped.extend(models))
     unlearned = Block(ATTACKS[:1], SEEDS, ("ft",), ("direct",), healing=("unlearn",))
     made_up(
         tmp_path,
         replace(CONFIG, grid=(Block(ATTACKS[:1], SEEDS, ("gradient",), ("direct",)), unlearned)),
-        figures_of(LEVELS, 0.5),
+        figures_of({**LEVELS, "gradient": 50.0}, 0.5),
     )
     text = write_report(tmp_path).read_text()
     assert "| ft | direct, heal unlearn | " in text
+    shown = [title.partition(", seed")[0] for title in mapped]
+    assert shown == ["backdoored", "ft", "gradient (direct)"]
 
 
 def test_a_folder_without_a_benchmark_is_refused(tmp_path: Path) -> None:
