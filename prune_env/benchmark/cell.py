@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from prune_env.attacks.backdoor import ModelSettings
-from prune_env.purification import Healing
+from prune_env.purification import REMOVING, Healing
 from prune_env.recipe import recipe_of
 from prune_env.settings import SearchSettings
 
@@ -53,8 +53,8 @@ class Cell:
         if self.policy in ORACLES:
             return self
         if not recipe_of(self.policy, self.search.variant).prunes:
-            # What unlearning does without any pruning is a question of its own.
-            if self.healing == "unlearn":
+            # What removes a backdoor without any pruned head is a question of its own.
+            if self.healing in REMOVING:
                 return replace(self, protocol="direct", search=SearchSettings())
             return replace(self, protocol="none", healing="none", search=SearchSettings())
         return self

@@ -62,7 +62,9 @@ class Purify:
     policy: str = "auto"
     mask: Path | None = None
     protocol: Literal["direct", "refinetune"] = "direct"
-    healing: Literal["auto", "none", "head", "full", "unlearn"] = "auto"
+    healing: Literal["auto", "none", "head", "full", "subspace", "unlearn", "subspace-unlearn"] = (
+        "auto"
+    )
     export: Literal["zeroed", "sliced"] = "zeroed"
     onnx: bool = False
     push_to_hub: str | None = None

@@ -93,6 +93,13 @@ class LayerHeads:
     value: Projection
     calls: int = 1
 
+    @property
+    def block(self) -> str:
+        """Name of the transformer layer that holds the attention module."""
+        parts = self.name.split(".")
+        number = next(place for place, part in enumerate(parts) if part.isdigit())
+        return ".".join(parts[: number + 1])
+
     def kv_head(self, head: int) -> int:
         """Return the key-value head that query head `head` reads."""
         return head // (self.num_heads // self.kv_heads)

@@ -47,18 +47,16 @@ def find_neurons(model: nn.Module) -> tuple[LayerNeurons, ...]:
 
 
 def _of_layer(model: nn.Module, layer: LayerHeads) -> LayerNeurons:
-    parts = layer.name.split(".")
-    number = next(place for place, part in enumerate(parts) if part.isdigit())
-    prefix = ".".join(parts[: number + 1])
     width = layer.output_weight().shape[0]
+    attention = f"{layer.name}."
     found = [
-        (f"{prefix}.{name}", module, features)
-        for name, module, features in _maps_to(model.get_submodule(prefix), width)
-        if module is not layer.projection and not f"{prefix}.{name}".startswith(f"{layer.name}.")
+        (f"{layer.block}.{name}", module, features)
+        for name, module, features in _maps_to(model.get_submodule(layer.block), width)
+        if module is not layer.projection and not f"{layer.block}.{name}".startswith(attention)
     ]
     if len(found) != 1:
         raise UnsupportedModelError(
-            f"The feed-forward network of '{prefix}' is not found",
+            f"The feed-forward network of '{layer.block}' is not found",
             expected=f"one linear map to {width} features beside the attention",
             actual=", ".join(name for name, *_ in found) or "none",
             remedy="prune heads only",

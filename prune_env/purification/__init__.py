@@ -7,6 +7,7 @@ purified model. `purify` is the three in a row, with the output folder.
 
 from prune_env.purification.ensemble import Ensemble, load_ensemble, save_ensemble, write_ensemble
 from prune_env.purification.finish import (
+    REMOVING,
     Healing,
     Protocol,
     choose_healing,
@@ -25,6 +26,7 @@ from prune_env.purification.purify import purify
 from prune_env.purification.search import SearchResult, play, search
 
 __all__ = [
+    "REMOVING",
     "Ensemble",
     "Healing",
     "Prepared",

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
 from prune_env.models import LoadedModel, zero_heads
+from prune_env.purification.directions import Cut, prune_and_train
 from prune_env.purification.ensemble import together
 from prune_env.purification.prepare import Prepared, load_suspicious
 from prune_env.purification.search import Mask
@@ -25,7 +26,16 @@ from prune_env.rewards.inversion import Inversion, invert
 from prune_env.settings import FineTuneSettings, SearchSettings
 
 Protocol = Literal["direct", "refinetune"]
-Healing = Literal["none", "head", "full", "unlearn"]
+Healing = Literal["none", "head", "full", "subspace", "unlearn", "subspace-unlearn"]
+
+CUTTING = frozenset({"subspace", "subspace-unlearn"})
+"""Healings that cut the directions that clean data hardly uses."""
+
+UNLEARNING = frozenset({"unlearn", "subspace-unlearn"})
+"""Healings that unlearn inverted triggers."""
+
+REMOVING = CUTTING | UNLEARNING
+"""Healings that remove a backdoor themselves, whether or not a head goes."""
 
 HEAD_HEALING = Phase(epochs=1, learning_rate_scale=10.0)
 """The new optimum of a linear head is near, and its encoder stands still: one fast pass."""
@@ -44,6 +54,7 @@ def finish(
     seed: int = 0,
     phases: tuple[Phase, ...] = (Phase(),),
     folder: Path | None = None,
+    on_cut: Callable[[Cut], None] = lambda _: None,
     on_inversion: Callable[[Inversion], None] = lambda _: None,
     **load: Any,
 ) -> LoadedModel:
@@ -55,11 +66,13 @@ def finish(
         protocol: `direct` puts the mask on the fine-tuned model; `refinetune`, the paper's, puts
             it on the suspicious encoder, which is then fine-tuned with a new head.
         settings: Of the second fine-tuning.
-        healing: What is done once the mask is on, under `direct`: nothing, one epoch of the
-            classification head, one of everything at a fifth of the learning rate, or `unlearn`.
+        healing: What is done once the mask is on, under `direct`: nothing; one epoch of the
+            classification head; one of everything at a fifth of the learning rate; `subspace`, see
+            `prune_and_train`; `unlearn`, see there; or `subspace` and then `unlearn`.
         seed: As given to `prepare`.
         phases: The second fine-tuning; a policy's `recipe` names it.
         folder: Where its TensorBoard events go.
+        on_cut: Under `subspace`, called with what each round cuts.
         on_inversion: Under `unlearn`, called with the triggers that are inverted, and with what
             they still flip in each purified model.
         **load: Further arguments of `load_classifier`, as given to `prepare`.
@@ -74,7 +87,7 @@ def finish(
     if len(masks) > 1 and protocol == "direct" and healing == "none":
         return together(prepared.finetuned, [prepared.finetuned.model], masks)
     inverted = None
-    if healing == "unlearn":
+    if healing in UNLEARNING:
         assert prepared.texts is not None
         inverted = invert(prepared.texts, keep=FRAMES, seed=seed)
         on_inversion(inverted)
@@ -89,11 +102,14 @@ def finish(
         }
         if protocol == "direct":
             member = replace(prepared.finetuned, model=deepcopy(prepared.finetuned.model))
-            if inverted is not None:
+            if healing in REMOVING:
                 zero_heads(member.model, mask)
                 run["validation"] = prepared.validation
+            if healing in CUTTING:
+                prune_and_train(member, on_cut=on_cut, **run)
+            if inverted is not None:
                 on_inversion(unlearn(member, inverted, **run))
-            else:
+            if healing not in REMOVING:
                 _heal(member, healing, phases, **run)
         else:
             member = load_suspicious(prepared.source, prepared.train, seed, **load)
@@ -124,7 +140,7 @@ def choose_policy(
         train: Clean data.
         search: Of the search; a reward that was asked for stays.
     """
-    if healing == "unlearn":
+    if healing in REMOVING:
         return "ft", search
     if protocol == "direct" and unlearnable(train):
         asked = search.reward != SearchSettings.reward
@@ -139,7 +155,7 @@ def check_healing(protocol: Protocol, healing: Healing, train: TextDataset) -> N
         SettingsError: Healing with `refinetune`, or unlearning on anything but texts of two
             classes.
     """
-    if healing == "unlearn":
+    if healing in UNLEARNING:
         check_unlearnable(train)
     if protocol == "refinetune" and healing != "none":
         raise SettingsError(
