@@ -18,7 +18,7 @@ from prune_env.attacks.backdoor import ModelSettings
 from prune_env.benchmark.cell import REFERENCES, Cell
 from prune_env.benchmark.workbench import CellResult, Workbench
 from prune_env.data.dataset import Splits
-from prune_env.purification import Protocol
+from prune_env.purification import Healing, Protocol
 from prune_env.report import Row, write_result
 from prune_env.settings import SearchSettings
 
@@ -31,14 +31,16 @@ class ExperimentSettings:
         models: The models, the attack and the seed.
         policies: Names of policies, each played once.
         protocols: What is done with each mask.
-        unlearn: Names of policies whose mask is also put on with unlearning (`direct`).
+        healed: Names of policies whose mask is also healed, in each of these ways (`direct`).
+        healings: See `purification.finish`.
         search: The search for a mask.
     """
 
     models: ModelSettings = field(default_factory=ModelSettings)
     policies: tuple[str, ...] = ("gradient", "epsilon-greedy")
     protocols: tuple[Protocol, ...] = ("direct", "refinetune")
-    unlearn: tuple[str, ...] = ()
+    healed: tuple[str, ...] = ()
+    healings: tuple[Healing, ...] = ("unlearn", "subspace-unlearn")
     search: SearchSettings = field(default_factory=SearchSettings)
 
 
@@ -78,8 +80,9 @@ def run_experiment(
             for protocol in settings.protocols
         ),
         *(
-            Cell(settings.models, policy, healing="unlearn", search=search)
-            for policy in settings.unlearn
+            Cell(settings.models, policy, healing=healing, search=search)
+            for policy in settings.healed
+            for healing in settings.healings
         ),
     ]
     # A wrong name is answered before minutes of training.

@@ -37,7 +37,7 @@ class Row:
         acc_interval: 95 % Wilson interval of `acc`.
         lfr_interval: 95 % Wilson interval of `lfr`.
         target: Which model was defended: `backdoored`, or `benign` to see what a defence breaks.
-        healing: What was trained once the mask was on: `none`, `head`, `full` or `unlearn`.
+        healing: What was trained once the mask was on: `none`, or a healing.
         variant: Of the policy.
         tau: Validation accuracy (0 to 1) that the search kept; None where nothing is pruned.
         validation_accuracy: Under the mask, before the protocol.

@@ -23,7 +23,8 @@ class Demo:
         rate: Share of the negatives that is poisoned; default: as published.
         policies: Who chooses the heads.
         protocols: What is done with each mask.
-        unlearn: Policies whose mask is also healed by unlearning inverted triggers.
+        healed: Policies whose mask is also healed, in each of the ways that follow.
+        healings: What heals a mask, see `prune-env purify --help`.
         train_sentences: Clean training sentences; 0 takes all.
         attacker_epochs: Passes over the poisoned data.
         seed: Each seed makes another backdoored model.
@@ -40,7 +41,11 @@ class Demo:
     rate: float | None = None
     policies: tuple[str, ...] = ("gradient", "epsilon-greedy")
     protocols: tuple[Literal["direct", "refinetune"], ...] = ("direct", "refinetune")
-    unlearn: tuple[str, ...] = ("ft", "gradient")
+    healed: tuple[str, ...] = ("ft",)
+    healings: tuple[Literal["head", "full", "subspace", "unlearn", "subspace-unlearn"], ...] = (
+        "unlearn",
+        "subspace-unlearn",
+    )
     train_sentences: int = 1600
     attacker_epochs: int = 4
     seed: int = 0
@@ -80,7 +85,8 @@ class Demo:
             ),
             policies=self.policies,
             protocols=self.protocols,
-            unlearn=self.unlearn,
+            healed=self.healed,
+            healings=self.healings,
             search=self.search,
         )
         clean = self.tables.load_splits(self.data)

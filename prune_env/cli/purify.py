@@ -30,18 +30,21 @@ class Purify:
         validation_share: That share, when no validation set is given.
         policy: Who chooses the heads: a name, see `prune-env list`; or what `prune-env train`
             learned, `runs/NAME/best`, which then plays without learning more. `auto` is what was
-            measured best: `ft`, which prunes none, where unlearning follows; else under `direct`,
-            for texts of two classes, `reward-greedy` with the reward `inverted-trigger`; else
-            `gradient`.
+            measured best: `ft`, which prunes none, where `subspace` or `unlearn` follows; else
+            under `direct`, for texts of two classes, `reward-greedy` with the reward
+            `inverted-trigger`; else `gradient`.
         mask: A file with a mask to apply as it is, without any search: the `mask.json` of an
             earlier run, or a published `{"layer": [pruned heads]}`.
         protocol: `direct`: the fine-tuned model keeps the mask. `refinetune`: the mask is put on
             the suspicious encoder, which is fine-tuned again (the paper's protocol).
         healing: What is done once the mask is on, under `direct`: nothing; one epoch of the
             classification head (`head`) or of everything at a fifth of the learning rate
-            (`full`); or `unlearn`: triggers are inverted, the model is trained on texts that hold
-            them, and feed-forward neurons go through which they still act. `auto` is `unlearn`
-            where that is defined (`direct`, texts of two classes), and else `none`.
+            (`full`); `subspace`: directions of the layers' inputs that clean data hardly uses are
+            cut out of the weights, and the rest is fine-tuned, twice; `unlearn`: triggers are
+            inverted, the model is trained on texts that hold them, and feed-forward neurons go
+            through which they still act; or `subspace-unlearn`, both. `auto` is
+            `subspace-unlearn` where that is defined (`direct`, texts of two classes), and else
+            `none`.
         export: `zeroed`: the pruned heads are zero, and everything loads the model. `sliced`:
             they are cut out, which is smaller and faster; `prune_env.load_pruned` loads it.
         onnx: Write `model.onnx` too, checked with onnxruntime; needs `prune-env[onnx]`.
@@ -151,15 +154,17 @@ class Purify:
 
 
 def _healing(report: dict[str, Any]) -> str:
-    """Return what healed the model, and what unlearning found and left."""
+    """Return what healed the model, what was cut, and what unlearning found and left."""
+    told = []
+    if report["cuts"]:
+        told.append(f"{100 * report['cuts'][-1]['directions']:.0f} % of the directions kept")
+    if report["inverted_triggers"]:
+        found, left = report["inverted_triggers"][0], report["inverted_triggers"][-1]
+        name = max(found, key=lambda label: float(found[label]["flipped"]))
+        words = ", ".join(f"'{trigger}'" for trigger in found[name]["triggers"][:3])
+        told.append(
+            f"{words or 'no trigger'} flipped {100 * found[name]['flipped']:.0f} % to {name}, "
+            f"afterwards {100 * left[name]['flipped']:.0f} %"
+        )
     healing = str(report["run"]["healing"])
-    inversions = report["inverted_triggers"]
-    if not inversions:
-        return healing
-    found, left = inversions[0], inversions[-1]
-    name = max(found, key=lambda label: float(found[label]["flipped"]))
-    words = ", ".join(f"'{trigger}'" for trigger in found[name]["triggers"][:3])
-    return (
-        f"{healing}: {words or 'no trigger'} flipped {100 * found[name]['flipped']:.0f} % to "
-        f"{name}, afterwards {100 * left[name]['flipped']:.0f} %"
-    )
+    return f"{healing}: {'; '.join(told)}" if told else healing

@@ -12,6 +12,7 @@ and what is cut is chosen by validation accuracy.
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -46,6 +47,9 @@ SHARES = tuple(round(0.50 + 0.01 * step, 2) for step in range(50))
 
 ROUNDS = 2
 """Cuts, each followed by a fine-tuning."""
+
+TRAINED = 2048
+"""Texts that each fine-tuning reads at least; of few, each is read several times."""
 
 MAX_DROP = 0.03
 """Validation accuracy (0 to 1) that a cut may lose before the fine-tuning that follows."""
@@ -84,13 +88,14 @@ def prune_and_train(
         mask: Bool (L, H), True = kept; pruned heads stay closed.
         data: Clean data to measure and to train on, labels in the order of the model's logits.
         validation: Clean data that accuracy is judged on, likewise.
-        settings: Of each fine-tuning, which has one epoch.
+        settings: Of each fine-tuning; epochs do not count.
         seed: Of every draw.
         folder: Where TensorBoard events go.
         on_cut: Called with what each round cuts.
     """
     length = settings.max_length
     least = accuracy(member, validation, length) - MAX_DROP
+    tuning = replace(settings, epochs=math.ceil(TRAINED / len(data)))
     for number in range(ROUNDS):
         on_cut(
             prune_directions(member, data, validation, least=least, max_length=length, seed=seed)
@@ -100,7 +105,7 @@ def prune_and_train(
             member.model,
             member.tokenizer,
             data,
-            replace(settings, epochs=1),
+            tuning,
             seed=seed + number,
             mask=mask,
             folder=folder,

@@ -122,8 +122,8 @@ def finish(
 
 
 def choose_healing(protocol: Protocol, train: TextDataset) -> Healing:
-    """Return what heals best where nothing was asked for: `unlearn` where that is defined."""
-    return "unlearn" if protocol == "direct" and unlearnable(train) else "none"
+    """Return what heals best where nothing was asked for, if that is defined."""
+    return "subspace-unlearn" if protocol == "direct" and unlearnable(train) else "none"
 
 
 def choose_policy(
@@ -131,8 +131,9 @@ def choose_policy(
 ) -> tuple[str, SearchSettings]:
     """Return who chooses the heads best where nobody was asked for, and for which reward.
 
-    Before unlearning, pruning heads gained nothing that could be told from noise, and cost
-    accuracy: `ft` prunes none. Without it, the mask that withstands inverted triggers is the best.
+    Before a healing that removes the backdoor itself, pruning heads gained nothing that could be
+    told from noise, and cost accuracy: `ft` prunes none. Without it, the mask that withstands
+    inverted triggers is the best.
 
     Args:
         protocol: What is done with the mask.
