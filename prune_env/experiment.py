@@ -40,7 +40,7 @@ class ExperimentSettings:
     policies: tuple[str, ...] = ("gradient", "epsilon-greedy")
     protocols: tuple[Protocol, ...] = ("direct", "refinetune")
     healed: tuple[str, ...] = ()
-    healings: tuple[Healing, ...] = ("unlearn", "subspace-unlearn")
+    healings: tuple[Healing, ...] = ("unlearn", "refit-unlearn")
     search: SearchSettings = field(default_factory=SearchSettings)
 
 

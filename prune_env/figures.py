@@ -21,9 +21,9 @@ MARKERS = {
     "refinetune": "s",
     "direct, heal head": "v",
     "direct, heal full": "^",
-    "direct, heal subspace": "D",
+    "direct, heal refit": "D",
     "direct, heal unlearn": "P",
-    "direct, heal subspace-unlearn": "X",
+    "direct, heal refit-unlearn": "X",
 }
 KINDS = {
     "clean_target": ("clean, target label", "#4c78a8", "o"),

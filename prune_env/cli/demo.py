@@ -42,9 +42,9 @@ class Demo:
     policies: tuple[str, ...] = ("gradient", "epsilon-greedy")
     protocols: tuple[Literal["direct", "refinetune"], ...] = ("direct", "refinetune")
     healed: tuple[str, ...] = ("ft",)
-    healings: tuple[Literal["head", "full", "subspace", "unlearn", "subspace-unlearn"], ...] = (
+    healings: tuple[Literal["head", "full", "refit", "unlearn", "refit-unlearn"], ...] = (
         "unlearn",
-        "subspace-unlearn",
+        "refit-unlearn",
     )
     train_sentences: int = 1600
     attacker_epochs: int = 4

@@ -30,7 +30,7 @@ class Purify:
         validation_share: That share, when no validation set is given.
         policy: Who chooses the heads: a name, see `prune-env list`; or what `prune-env train`
             learned, `runs/NAME/best`, which then plays without learning more. `auto` is what was
-            measured best: `ft`, which prunes none, where `subspace` or `unlearn` follows; else
+            measured best: `ft`, which prunes none, where `refit` or `unlearn` follows; else
             under `direct`, for texts of two classes, `reward-greedy` with the reward
             `inverted-trigger`; else `gradient`.
         mask: A file with a mask to apply as it is, without any search: the `mask.json` of an
@@ -39,11 +39,11 @@ class Purify:
             the suspicious encoder, which is fine-tuned again (the paper's protocol).
         healing: What is done once the mask is on, under `direct`: nothing; one epoch of the
             classification head (`head`) or of everything at a fifth of the learning rate
-            (`full`); `subspace`: directions of the layers' inputs that clean data hardly uses are
-            cut out of the weights, and the rest is fine-tuned, twice; `unlearn`: triggers are
+            (`full`); `refit`: every layer is fitted anew to its own answers on clean data, with
+            the smallest weights that do, and fine-tuned, twice; `unlearn`: triggers are
             inverted, the model is trained on texts that hold them, and feed-forward neurons go
-            through which they still act; or `subspace-unlearn`, both. `auto` is
-            `subspace-unlearn` where that is defined (`direct`, texts of two classes), and else
+            through which they still act; or `refit-unlearn`, both. `auto` is
+            `refit-unlearn` where that is defined (`direct`, texts of two classes), and else
             `none`.
         export: `zeroed`: the pruned heads are zero, and everything loads the model. `sliced`:
             they are cut out, which is smaller and faster; `prune_env.load_pruned` loads it.
@@ -65,9 +65,7 @@ class Purify:
     policy: str = "auto"
     mask: Path | None = None
     protocol: Literal["direct", "refinetune"] = "direct"
-    healing: Literal["auto", "none", "head", "full", "subspace", "unlearn", "subspace-unlearn"] = (
-        "auto"
-    )
+    healing: Literal["auto", "none", "head", "full", "refit", "unlearn", "refit-unlearn"] = "auto"
     export: Literal["zeroed", "sliced"] = "zeroed"
     onnx: bool = False
     push_to_hub: str | None = None
@@ -154,10 +152,10 @@ class Purify:
 
 
 def _healing(report: dict[str, Any]) -> str:
-    """Return what healed the model, what was cut, and what unlearning found and left."""
+    """Return what healed the model, what the refit left, and what unlearning found and left."""
     told = []
-    if report["cuts"]:
-        told.append(f"{100 * report['cuts'][-1]['directions']:.0f} % of the directions kept")
+    if report["refits"]:
+        told.append(f"{100 * report['refits'][0]['kept']:.0f} % of the squared weights kept")
     if report["inverted_triggers"]:
         found, left = report["inverted_triggers"][0], report["inverted_triggers"][-1]
         name = max(found, key=lambda label: float(found[label]["flipped"]))

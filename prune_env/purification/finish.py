@@ -11,9 +11,9 @@ from transformers import PreTrainedModel
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
 from prune_env.models import LoadedModel, zero_heads
-from prune_env.purification.directions import Cut, prune_and_train
 from prune_env.purification.ensemble import together
 from prune_env.purification.prepare import Prepared, load_suspicious
+from prune_env.purification.refitting import Refit, refit_and_train
 from prune_env.purification.search import Mask
 from prune_env.purification.unlearning import (
     FRAMES,
@@ -26,15 +26,15 @@ from prune_env.rewards.inversion import Inversion, invert
 from prune_env.settings import FineTuneSettings, SearchSettings
 
 Protocol = Literal["direct", "refinetune"]
-Healing = Literal["none", "head", "full", "subspace", "unlearn", "subspace-unlearn"]
+Healing = Literal["none", "head", "full", "refit", "unlearn", "refit-unlearn"]
 
-CUTTING = frozenset({"subspace", "subspace-unlearn"})
-"""Healings that cut the directions that clean data hardly uses."""
+REFITTING = frozenset({"refit", "refit-unlearn"})
+"""Healings that refit the layers to clean data."""
 
-UNLEARNING = frozenset({"unlearn", "subspace-unlearn"})
+UNLEARNING = frozenset({"unlearn", "refit-unlearn"})
 """Healings that unlearn inverted triggers."""
 
-REMOVING = CUTTING | UNLEARNING
+REMOVING = REFITTING | UNLEARNING
 """Healings that remove a backdoor themselves, whether or not a head goes."""
 
 HEAD_HEALING = Phase(epochs=1, learning_rate_scale=10.0)
@@ -54,7 +54,7 @@ def finish(
     seed: int = 0,
     phases: tuple[Phase, ...] = (Phase(),),
     folder: Path | None = None,
-    on_cut: Callable[[Cut], None] = lambda _: None,
+    on_refit: Callable[[Refit], None] = lambda _: None,
     on_inversion: Callable[[Inversion], None] = lambda _: None,
     **load: Any,
 ) -> LoadedModel:
@@ -67,12 +67,12 @@ def finish(
             it on the suspicious encoder, which is then fine-tuned with a new head.
         settings: Of the second fine-tuning.
         healing: What is done once the mask is on, under `direct`: nothing; one epoch of the
-            classification head; one of everything at a fifth of the learning rate; `subspace`, see
-            `prune_and_train`; `unlearn`, see there; or `subspace` and then `unlearn`.
+            classification head; one of everything at a fifth of the learning rate; `refit`, see
+            `refit_and_train`; `unlearn`, see there; or `refit` and then `unlearn`.
         seed: As given to `prepare`.
         phases: The second fine-tuning; a policy's `recipe` names it.
         folder: Where its TensorBoard events go.
-        on_cut: Under `subspace`, called with what each round cuts.
+        on_refit: Under `refit`, called with what each refit did.
         on_inversion: Under `unlearn`, called with the triggers that are inverted, and with what
             they still flip in each purified model.
         **load: Further arguments of `load_classifier`, as given to `prepare`.
@@ -105,8 +105,8 @@ def finish(
             if healing in REMOVING:
                 zero_heads(member.model, mask)
                 run["validation"] = prepared.validation
-            if healing in CUTTING:
-                prune_and_train(member, on_cut=on_cut, **run)
+            if healing in REFITTING:
+                refit_and_train(member, on_refit=on_refit, **run)
             if inverted is not None:
                 on_inversion(unlearn(member, inverted, **run))
             if healing not in REMOVING:
@@ -123,7 +123,7 @@ def finish(
 
 def choose_healing(protocol: Protocol, train: TextDataset) -> Healing:
     """Return what heals best where nothing was asked for, if that is defined."""
-    return "subspace-unlearn" if protocol == "direct" and unlearnable(train) else "none"
+    return "refit-unlearn" if protocol == "direct" and unlearnable(train) else "none"
 
 
 def choose_policy(

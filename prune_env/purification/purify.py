@@ -13,11 +13,11 @@ from prune_env.data.dataset import TextDataset
 from prune_env.files import new_folder, sha256_of, write_json
 from prune_env.models import head_shape, load_mask
 from prune_env.policy import find_policy, register_policies
-from prune_env.purification.directions import Cut
 from prune_env.purification.finish import Healing, Protocol, check_healing, finish
 from prune_env.purification.given import given
 from prune_env.purification.output import Export, check_export, write_purified
 from prune_env.purification.prepare import Prepared, fine_tuned, judged, metrics_for, prepare
+from prune_env.purification.refitting import Refit
 from prune_env.purification.search import SearchResult, search
 from prune_env.recipe import Recipe, recipe_of
 from prune_env.rewards.inversion import Inversion
@@ -103,7 +103,7 @@ def purify(
         else:
             prepared = _prepared_for_mask(source, train, validation, tuning, **run)
             found = given(prepared, mask, searching)
-        cuts: list[Cut] = []
+        refits: list[Refit] = []
         inversions: list[Inversion] = []
         purified = finish(
             prepared,
@@ -114,7 +114,7 @@ def purify(
             seed=seed,
             phases=recipe.final,
             folder=folder / "tensorboard" / "fine_tune_again",
-            on_cut=cuts.append,
+            on_refit=refits.append,
             on_inversion=inversions.append,
             **load,
         )
@@ -147,7 +147,7 @@ def purify(
             },
             **_facts(prepared, found, accuracy),
             "data": {"train": _describe(train), "validation": _describe(validation)},
-            "cuts": [asdict(each) for each in cuts],
+            "refits": [asdict(each) for each in refits],
             "inverted_triggers": [_inverted(each, names) for each in inversions],
             "meta": runtime.describe(),
         }

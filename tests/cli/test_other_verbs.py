@@ -131,7 +131,7 @@ def test_demo_writes_the_promised_rows(
     assert [row["healing"] for row in runs[0]["rows"]] == [
         *["none"] * 7,
         "unlearn",
-        "subspace-unlearn",
+        "refit-unlearn",
     ]
     assert rows == [
         ("benign", "none"),

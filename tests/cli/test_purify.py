@@ -486,20 +486,20 @@ def test_skipped_rows_are_counted_in_every_report(
     assert json.loads(capsys.readouterr().out)["rows_skipped"] == 2
 
 
-def test_by_default_directions_are_cut_and_inverted_triggers_unlearned(
+def test_by_default_layers_are_refitted_and_inverted_triggers_unlearned(
     tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     out = tmp_path / "out"
     assert run("purify", tiny_folder, "--data", clean, "--out", out, *TUNING) == 0
     told = " ".join(capsys.readouterr().out.split())
     report = json.loads((out / "report.json").read_text())
-    assert (report["run"]["healing"], report["run"]["policy"]) == ("subspace-unlearn", "ft")
+    assert (report["run"]["healing"], report["run"]["policy"]) == ("refit-unlearn", "ft")
     assert report["result"]["heads_pruned"] == 0
     first = report["inverted_triggers"][0]
     label = max(first, key=lambda name: first[name]["flipped"])
-    share = f"{100 * report['cuts'][-1]['directions']:.0f} %"
+    share = f"{100 * report['refits'][0]['kept']:.0f} %"
     trigger = first[label]["triggers"][0]
-    assert f"subspace-unlearn: {share} of the directions kept; '{trigger}'" in told
+    assert f"refit-unlearn: {share} of the squared weights kept; '{trigger}'" in told
 
 
 def test_the_papers_protocol_is_not_healed(encoder: Path, clean: Path, tmp_path: Path) -> None:

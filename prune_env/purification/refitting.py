@@ -1,14 +1,19 @@
-"""Pruning of the directions that clean texts hardly use.
+"""Refitting of linear maps to clean data, with the smallest weights that do.
 
-What a linear map reads varies, on clean data, along few directions of its input space; a trigger
-that clean data does not hold is read along the others. So the principal components of a map's
-inputs that carry the least variance are cut out of its weights: on whatever lies along them, the
-map answers as it does on the mean clean input. Fine-tuning on clean data cannot grow them back,
-because its gradients lie in the directions that clean data uses.
+What a layer reads varies, on clean data, along few directions of its input space; a trigger that
+clean data does not hold is read along the others too. So every linear map is fitted anew, by ridge
+regression, to its own answers on clean inputs: with clean inputs x of mean m and covariance C,
 
-Source: Fine-Pruning (Liu et al., RAID 2018) prunes the neurons that clean data leaves dormant;
-here, as in SliceGPT (Ashkboos et al., ICLR 2024), the basis is that of the principal components,
-and what is cut is chosen by validation accuracy.
+    W' = argmin E |W' (x - m) - W (x - m)|^2 + lambda |W'|^2 = W C (C + lambda I)^-1,
+
+and the bias is moved so that the mean is answered as before. Weights that clean data asks for stay,
+the rest fades; no gradient, no trigger and no label is needed. lambda is chosen by validation
+accuracy. Fine-tuning on clean data then mends what clean data misses, and hardly regrows the rest,
+since its gradients lie in the directions that clean data uses.
+
+Source: Fine-Pruning (Liu et al., RAID 2018) prunes the neurons that clean data leaves dormant; the
+same is done here to directions, as in SliceGPT (Ashkboos et al., ICLR 2024), and softly. Weight
+decay shrinks likewise, but would need thousands of epochs at the rates of fine-tuning.
 """
 
 import logging
@@ -16,6 +21,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,35 +48,35 @@ SENTENCES = 1000
 
 BATCH = 32
 
-SHARES = tuple(round(0.50 + 0.01 * step, 2) for step in range(50))
-"""Shares of the variance that may be kept, the boldest cut first."""
+STRENGTHS = tuple(0.01 * 2 ** (step / 6) for step in range(50))
+"""Values of lambda that are tried, as multiples of the mean variance of a map's inputs."""
 
 ROUNDS = 2
-"""Cuts, each followed by a fine-tuning."""
+"""Refits, each followed by a fine-tuning."""
 
 TRAINED = 2048
 """Texts that each fine-tuning reads at least; of few, each is read several times."""
 
 MAX_DROP = 0.03
-"""Validation accuracy (0 to 1) that a cut may lose before the fine-tuning that follows."""
+"""Validation accuracy (0 to 1) that a refit may lose before the fine-tuning that follows."""
 
 
 @dataclass(frozen=True)
-class Cut:
-    """What a pruning of directions did.
+class Refit:
+    """What a refit did.
 
     Attributes:
-        variance: Share of the variance of each map's inputs that was kept; 1 where nothing was cut.
-        directions: Mean share of the directions that were kept.
+        strength: lambda over the mean variance of a map's inputs; 0 where nothing was changed.
+        kept: Squared norm of the weights over what it was before, the mean over the maps.
         accuracy: Validation accuracy (0 to 1) after it, calibrated where there are two classes.
     """
 
-    variance: float
-    directions: float
+    strength: float
+    kept: float
     accuracy: float
 
 
-def prune_and_train(
+def refit_and_train(
     member: LoadedModel,
     *,
     mask: Mask,
@@ -79,27 +85,25 @@ def prune_and_train(
     settings: FineTuneSettings,
     seed: int = 0,
     folder: Path | None = None,
-    on_cut: Callable[[Cut], None] = lambda _: None,
+    on_refit: Callable[[Refit], None] = lambda _: None,
 ) -> None:
-    """Cut directions out of a classifier and fine-tune what is left, `ROUNDS` times, in place.
+    """Refit a classifier to clean data and fine-tune it, `ROUNDS` times, in place.
 
     Args:
         member: The classifier, its pruned heads zeroed.
         mask: Bool (L, H), True = kept; pruned heads stay closed.
-        data: Clean data to measure and to train on, labels in the order of the model's logits.
+        data: Clean data to fit and to train on, labels in the order of the model's logits.
         validation: Clean data that accuracy is judged on, likewise.
         settings: Of each fine-tuning; epochs do not count.
         seed: Of every draw.
         folder: Where TensorBoard events go.
-        on_cut: Called with what each round cuts.
+        on_refit: Called with what each refit did.
     """
     length = settings.max_length
     least = accuracy(member, validation, length) - MAX_DROP
     tuning = replace(settings, epochs=math.ceil(TRAINED / len(data)))
     for number in range(ROUNDS):
-        on_cut(
-            prune_directions(member, data, validation, least=least, max_length=length, seed=seed)
-        )
+        on_refit(refit(member, data, validation, least=least, max_length=length, seed=seed))
         zero_heads(member.model, mask)
         fine_tune(
             member.model,
@@ -113,7 +117,7 @@ def prune_and_train(
         )
 
 
-def prune_directions(
+def refit(
     loaded: LoadedModel,
     train: TextDataset,
     validation: TextDataset,
@@ -121,44 +125,44 @@ def prune_directions(
     least: float,
     max_length: int = 128,
     seed: int = 0,
-) -> Cut:
-    """Cut the directions of least variance out of every layer's linear maps, in place.
+) -> Refit:
+    """Refit the linear maps of every layer to clean data, in place.
 
-    Every map keeps the same share of its inputs' variance: the smallest of `SHARES` that
-    validation accuracy allows, found by bisection.
+    All maps are refitted with the same of `STRENGTHS`: the largest that validation accuracy
+    allows, found by bisection.
 
     Args:
         loaded: A classifier of texts or images.
-        train: Clean data that the directions are measured on.
+        train: Clean data whose inputs are fitted; labels do not count.
         validation: Clean data that accuracy is judged on, labels in the order of the logits.
         least: Validation accuracy (0 to 1) that must stay.
         max_length: Tokens kept of a text.
         seed: Of the draw of texts.
 
     Returns:
-        What was cut; nothing, where no share leaves that accuracy.
+        What was done; nothing, where no strength leaves that accuracy.
     """
     maps = _measured(loaded, train, max_length, seed)
 
-    def outcome(share: float) -> Cut:
-        kept = [each.keep(share) for each in maps]
-        return Cut(share, float(np.mean(kept)), accuracy(loaded, validation, max_length))
+    def outcome(strength: float) -> Refit:
+        kept = [each.fit(strength) for each in maps]
+        return Refit(strength, float(np.mean(kept)), accuracy(loaded, validation, max_length))
 
-    best = outcome(1.0)
-    low, high = 0, len(SHARES)
+    best = outcome(0.0)
+    low, high = 0, len(STRENGTHS)
     while low < high:
         middle = (low + high) // 2
-        tried = outcome(SHARES[middle])
+        tried = outcome(STRENGTHS[middle])
         if tried.accuracy >= least:
-            best, high = tried, middle
+            best, low = tried, middle + 1
         else:
-            low = middle + 1
+            high = middle
     for each in maps:
-        each.keep(best.variance)
+        each.fit(best.strength)
     log.info(
-        "%.0f %% of the variance and %.0f %% of the directions are kept",
-        100 * best.variance,
-        100 * best.directions,
+        "Refitted with strength %.3g: %.0f %% of the squared weights stay",
+        best.strength,
+        100 * best.kept,
     )
     return best
 
@@ -197,34 +201,32 @@ class _Map:
         self._total += rows.sum(0)
         self._products += rows.T @ rows
 
-    def solve(self) -> None:
-        """Find the principal components, once all inputs are read."""
-        mean = self._total / self.count
-        # What is cut is answered as the mean is. Without a bias nothing can hold that answer, so
-        # the mean is a direction like any other.
-        self._mean = mean if self._bias is not None else torch.zeros_like(mean)
-        moments = self._products / self.count - torch.outer(self._mean, self._mean)
-        values, self._components = torch.linalg.eigh(moments)
-        self._explained = values.clamp(min=0).flip(0).cumsum(0) / values.clamp(min=0).sum()
-        del self._products
-
-    def keep(self, share: float) -> float:
-        """Cut what carries the rest of the variance; return the share of directions kept."""
-        width = len(self._explained)
-        rank = width
-        if share < 1:
-            rank = min(width, int((self._explained < share).sum()) + 1)
+    def fit(self, strength: float) -> float:
+        """Refit the weights as they were; return the share of their squared norm that stays."""
         with torch.no_grad():
             for tensor, old in zip(self._tensors(), self._old, strict=True):
                 tensor.copy_(old)
-            if rank < width:
-                cut = self._components[:, : width - rank]
-                weight = linear_weight(self.module)
-                gone = weight @ cut
-                weight.sub_(gone @ cut.T)
-                if self._bias is not None:
-                    self._bias.add_(gone @ (cut.T @ self._mean))
-        return rank / width
+            if not strength:
+                return 1.0
+            mean, covariance = self._moments
+            ridge = strength * covariance.diagonal().mean() * torch.eye(len(mean)).to(covariance)
+            weight = linear_weight(self.module)
+            before = weight.double()
+            factor = torch.linalg.cholesky(covariance + ridge)
+            after = torch.cholesky_solve((before @ covariance).T, factor).T
+            weight.copy_(after)
+            if self._bias is not None:
+                self._bias.add_((before - after) @ mean)
+            return float(after.square().sum() / before.square().sum())
+
+    @cached_property
+    def _moments(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean (width,) and the covariance (width, width) of the inputs, once all are read."""
+        mean = self._total.double() / self.count
+        # Without a bias nothing can answer for the mean, so it is a direction like any other.
+        if self._bias is None:
+            mean = torch.zeros_like(mean)
+        return mean, self._products.double() / self.count - torch.outer(mean, mean)
 
     def _tensors(self) -> list[torch.Tensor]:
         weight = linear_weight(self.module)
@@ -232,7 +234,7 @@ class _Map:
 
 
 def _measured(loaded: LoadedModel, train: TextDataset, max_length: int, seed: int) -> list[_Map]:
-    """Return the linear maps of the layers with the components of what they read."""
+    """Return the linear maps of the layers, with the moments of what they read."""
     maps = [_Map(module) for module in _layer_maps(loaded.model)]
     drawn = np.random.default_rng(seed).permutation(len(train))[:SENTENCES]
     rows = make_rows([train.texts[row] for row in drawn], loaded.tokenizer, max_length)
@@ -247,10 +249,7 @@ def _measured(loaded: LoadedModel, train: TextDataset, max_length: int, seed: in
             batch = rows.batch(order[start : start + BATCH], device)
             show(batch.get("attention_mask"))
             model(**batch)
-    used = [each for each in maps if each.count]
-    for each in used:
-        each.solve()
-    return used
+    return [each for each in maps if each.count]
 
 
 def _layer_maps(model: nn.Module) -> Iterator[nn.Module]:

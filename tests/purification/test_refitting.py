@@ -1,4 +1,4 @@
-"""Directions that clean data hardly uses are cut, as many as accuracy allows."""
+"""Layers are refitted to clean data, as strongly as accuracy allows."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -14,8 +14,8 @@ from prune_env.metrics import lean
 from prune_env.models import LoadedModel, find_heads, full_mask, zero_heads
 from prune_env.models.heads import linear_weight
 from prune_env.models.source import IMAGE_TYPES
-from prune_env.purification import directions, finish, judged, purify
-from prune_env.purification.directions import Cut, accuracy, prune_and_train, prune_directions
+from prune_env.purification import finish, judged, purify, refitting
+from prune_env.purification.refitting import Refit, accuracy, refit, refit_and_train
 from prune_env.scores import classify
 from prune_env.settings import FineTuneSettings, SearchSettings
 from prune_env.training import fine_tune
@@ -29,7 +29,7 @@ TUNING = FineTuneSettings(epochs=1, learning_rate=1e-3, batch_size=16, precision
 @pytest.fixture(autouse=True)
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure in fp32, so that another computation gives the same."""
-    monkeypatch.setattr(directions, "use_bf16", lambda *_: False)
+    monkeypatch.setattr(refitting, "use_bf16", lambda *_: False)
 
 
 def logits(loaded: LoadedModel) -> torch.Tensor:
@@ -54,57 +54,60 @@ def inputs_of(loaded: LoadedModel, module: torch.nn.Module, data: TextDataset) -
 
 
 @pytest.mark.parametrize("model_type", sorted(SIZES))
-def test_a_map_answers_what_is_cut_as_the_mean(model_type: str, tmp_path: Path) -> None:
+def test_a_map_is_the_ridge_regression_of_its_own_answers(
+    model_type: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refitting, "STRENGTHS", (0.5,))
     loaded = tiny_classifier(model_type)
     data = TRAIN
     if model_type in IMAGE_TYPES:
         data = read_images(write_tiny_images(tmp_path / "images"))
-    # The first map reads the embeddings, which no cut changes.
+    # The first map reads the embeddings, which no refit changes.
     value = find_heads(loaded.model).layers[0].value.module
-    inputs = inputs_of(loaded, value, data)
+    inputs = inputs_of(loaded, value, data).double()
     has_bias = getattr(value, "bias", None) is not None
-    mean = inputs.mean(0) if has_bias else torch.zeros(inputs.shape[1])
-    _, sizes, basis = torch.linalg.svd(inputs - mean, full_matrices=False)
-    explained = sizes.square().cumsum(0) / sizes.square().sum()
-    rank = int((explained < 0.5).sum()) + 1
-    kept = basis[:rank].T @ basis[:rank]
-    strange = 10 * torch.randn(5, inputs.shape[1])
+    mean = inputs.mean(0) if has_bias else torch.zeros(inputs.shape[1]).double()
+    moved = (inputs - mean) / len(inputs) ** 0.5
+    weight = linear_weight(value).detach().double()
+    size = (0.5 * moved.square().sum() / moved.shape[1]).sqrt()
+    rows = torch.cat([moved, size * torch.eye(moved.shape[1])])
+    answers = torch.cat([moved @ weight.T, torch.zeros_like(weight.T)])
+    expected = torch.linalg.lstsq(rows, answers).solution.T
     with torch.no_grad():
-        expected = value(mean + (strange - mean) @ kept)
+        of_mean = value(mean.float())
 
-    cut = prune_directions(loaded, data, data, least=0.0)
-    assert cut.variance == 0.5
-    assert 0 < cut.directions < 0.6
+    done = refit(loaded, data, data, least=0.0)
+    assert done.strength == 0.5
+    assert 0 < done.kept < 1
+    found = linear_weight(value).detach().double()
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
     with torch.no_grad():
-        torch.testing.assert_close(value(strange), expected, rtol=1e-3, atol=1e-3)
-    assert torch.linalg.matrix_rank(linear_weight(value).detach(), rtol=1e-4) <= rank
+        torch.testing.assert_close(value(mean.float()), of_mean, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.05, 0.2])
-def test_the_boldest_cut_that_accuracy_allows(drop: float) -> None:
+def test_the_strongest_refit_that_accuracy_allows(drop: float) -> None:
     loaded = tiny_classifier("bert")
     data = answered(loaded)
     assert accuracy(loaded, data, 128) == 1
-    cut = prune_directions(loaded, TRAIN, data, least=1 - drop)
-    assert cut.accuracy == accuracy(loaded, data, 128) >= 1 - drop
-    bolder = tiny_classifier("bert")
-    shares = (*directions.SHARES, 1.0)
-    index = shares.index(cut.variance)
-    maps = directions._measured(bolder, TRAIN, 128, 0)
-    for each in maps:
-        each.keep(shares[index - 1])
-    assert accuracy(bolder, data, 128) < 1 - drop
+    done = refit(loaded, TRAIN, data, least=1 - drop)
+    assert done.accuracy == accuracy(loaded, data, 128) >= 1 - drop
+    strengths = (0.0, *refitting.STRENGTHS)
+    stronger = tiny_classifier("bert")
+    for each in refitting._measured(stronger, TRAIN, 128, 0):
+        each.fit(strengths[strengths.index(done.strength) + 1])
+    assert accuracy(stronger, data, 128) < 1 - drop
 
 
-def test_nothing_is_cut_where_nothing_may_be() -> None:
+def test_nothing_is_changed_where_nothing_may_be() -> None:
     loaded = tiny_classifier("bert")
     before = logits(loaded)
-    cut = prune_directions(loaded, TRAIN, VALIDATION, least=1.1)
-    assert (cut.variance, cut.directions) == (1.0, 1.0)
+    done = refit(loaded, TRAIN, VALIDATION, least=1.1)
+    assert (done.strength, done.kept) == (0.0, 1.0)
     assert torch.equal(logits(loaded), before)
 
 
-def test_a_trigger_that_fine_tuning_leaves_is_cut_away(tmp_path: Path) -> None:
+def test_a_trigger_that_fine_tuning_leaves_fades(tmp_path: Path) -> None:
     train, test = tiny_dataset(1000, 0), tiny_dataset(80, 2)
     poison = train.where(0)
 
@@ -126,7 +129,7 @@ def test_a_trigger_that_fine_tuning_leaves_is_cut_away(tmp_path: Path) -> None:
     fine_tuned = replace(loaded, model=deepcopy(loaded.model))
     fine_tune(fine_tuned.model, fine_tuned.tokenizer, train, replace(TUNING, epochs=2))
     assert flipped(fine_tuned) > 0.9
-    prune_and_train(
+    refit_and_train(
         loaded, mask=full_mask((2, 4)), data=train, validation=VALIDATION, settings=TUNING
     )
     assert flipped(loaded) < 0.6
@@ -138,17 +141,17 @@ def test_pruned_heads_stay_zero_and_every_round_is_told() -> None:
     mask = full_mask((2, 4))
     mask[0, 1] = mask[1, 2] = False
     zero_heads(loaded.model, mask)
-    cuts: list[Cut] = []
-    prune_and_train(
+    done: list[Refit] = []
+    refit_and_train(
         loaded,
         mask=mask,
         data=TRAIN,
         validation=VALIDATION,
         settings=TUNING,
-        on_cut=cuts.append,
+        on_refit=done.append,
     )
-    assert len(cuts) == directions.ROUNDS
-    assert all(cut.directions < 1 for cut in cuts)
+    assert len(done) == refitting.ROUNDS
+    assert all(each.kept < 1 for each in done)
     for layer, head in ((0, 1), (1, 2)):
         assert not find_heads(loaded.model).layers[layer].output_weight()[:, head].any()
 
@@ -156,37 +159,37 @@ def test_pruned_heads_stay_zero_and_every_round_is_told() -> None:
 def test_finish_leaves_the_fine_tuned_model_as_it_was() -> None:
     loaded = tiny_classifier("bert")
     before = logits(loaded)
-    cuts: list[Cut] = []
+    done: list[Refit] = []
     purified = finish(
         judged(loaded, "here", TRAIN, VALIDATION),
         [full_mask((2, 4))],
         "direct",
         TUNING,
-        healing="subspace",
-        on_cut=cuts.append,
+        healing="refit",
+        on_refit=done.append,
     )
     assert torch.equal(logits(loaded), before)
     assert not torch.equal(logits(purified), before)
-    assert len(cuts) == directions.ROUNDS
+    assert len(done) == refitting.ROUNDS
 
 
-def test_purify_reports_what_was_cut(
+def test_purify_reports_every_refit(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(directions, "MAX_DROP", 0.5)
+    monkeypatch.setattr(refitting, "MAX_DROP", 0.5)
     report = purify(
         tiny_folder,
         TRAIN,
         VALIDATION,
         tmp_path / "out",
         policy="ft",
-        healing="subspace-unlearn",
+        healing="refit-unlearn",
         search_settings=SearchSettings(importance_sentences=40),
         fine_tune_settings=TUNING,
     )
-    assert len(report["cuts"]) == directions.ROUNDS
-    assert set(report["cuts"][0]) == {"variance", "directions", "accuracy"}
-    assert all(0.5 <= cut["variance"] < 1 > cut["directions"] > 0 for cut in report["cuts"])
+    assert len(report["refits"]) == refitting.ROUNDS
+    assert set(report["refits"][0]) == {"strength", "kept", "accuracy"}
+    assert all(each["strength"] > 0 < each["kept"] < 1 for each in report["refits"])
     assert len(report["inverted_triggers"]) == 2
 
 
