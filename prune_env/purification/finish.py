@@ -17,6 +17,8 @@ from prune_env.purification.refitting import Refit, refit_and_train
 from prune_env.purification.search import Mask
 from prune_env.purification.unlearning import (
     FRAMES,
+    SHARE,
+    SHARE_REFITTED,
     check_unlearnable,
     unlearn,
     unlearnable,
@@ -108,7 +110,8 @@ def finish(
             if healing in REFITTING:
                 refit_and_train(member, on_refit=on_refit, **run)
             if inverted is not None:
-                on_inversion(unlearn(member, inverted, **run))
+                share = SHARE_REFITTED if healing in REFITTING else SHARE
+                on_inversion(unlearn(member, inverted, share=share, **run))
             if healing not in REMOVING:
                 _heal(member, healing, phases, **run)
         else:

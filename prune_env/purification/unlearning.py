@@ -34,6 +34,11 @@ SENTENCES = 2048
 """Texts that the model is trained on."""
 
 SHARE = 0.7
+"""Share of the texts that get triggers."""
+
+SHARE_REFITTED = 0.35
+"""Likewise, where the layers were refitted: less is left to unlearn."""
+
 MOST = 3
 """Triggers round one text: a trigger is rarely one phrase."""
 

@@ -99,6 +99,16 @@ def test_the_strongest_refit_that_accuracy_allows(drop: float) -> None:
     assert accuracy(stronger, data, 128) < 1 - drop
 
 
+def test_small_variances_beside_large_means_survive_low_precision() -> None:
+    inputs = 100 + torch.randn(4, 200, 6) * torch.tensor([1.0, 0.5, 0.2, 0.1, 0.1, 0.1])
+    fast = refitting._Map(torch.nn.Linear(6, 3))
+    with torch.autocast("cpu", torch.bfloat16):
+        for part in inputs:
+            fast.read(part, None)
+    expected = torch.cov(inputs.double().flatten(0, 1).T, correction=0)
+    torch.testing.assert_close(fast._moments[1], expected, rtol=0, atol=1e-4)
+
+
 def test_nothing_is_changed_where_nothing_may_be() -> None:
     loaded = tiny_classifier("bert")
     before = logits(loaded)
