@@ -36,7 +36,8 @@ class TrainSettings:
         env_arguments: Arguments of `gym.make`: strings, numbers and lists of them.
         total_steps: Environment steps.
         max_evaluations: Masks that the learning may have evaluated, whatever steps are left; the
-            tests without exploration come on top. None for no limit.
+            step in which they run out is finished, and the tests without exploration come on top.
+            None for no limit.
         validation_subset: Sentences on which masks are judged while it learns: a fixed, stratified
             part of the validation set. None takes all. The tests are judged on all of it.
         seed: Of the agent and of the episodes.

@@ -151,9 +151,9 @@ class SB3Agent:
             env: A single head-pruning environment, of which `num_envs` copies are played on the
                 same model; or a `VecEnv`.
             total_steps: Environment steps; the last rollout may go beyond.
-            max_evaluations: Masks that the environment's evaluators may compute during this call.
-                An agent that was loaded goes on with the count that it was saved with, if they
-                are `CountingEvaluator`s.
+            max_evaluations: Masks that the environment's evaluators may compute during this call;
+                the step in which they run out is finished in all of them. An agent that was loaded
+                goes on with the count that it was saved with, if they are `CountingEvaluator`s.
             callback: Called after each episode; returning False ends the learning.
             save_to: The agent's own folder; it is saved there at the end, and on the way.
             save_every: Steps between two saves at most; see `SaveTimes`.

@@ -76,7 +76,8 @@ class Train:
         algo: `epsilon-greedy`, `dqn`, `ppo`, `a2c` or `maskable_ppo`.
         env: Id of the environment; see `prune-env list`.
         steps: Environment steps.
-        max_evaluations: Masks that may be evaluated for learning, whatever steps are left.
+        max_evaluations: Masks that may be evaluated for learning, whatever steps are left; the step
+            in which they run out is finished.
         validation_subset: Judge masks on so many validation sentences while it learns, a fixed and
             stratified part: cheaper. What is handed out is always judged on all of them.
         num_envs: Episodes played together, whose masks are evaluated together; default: as tuned.
