@@ -56,7 +56,8 @@ def test_what_could_run_code_is_suspicious(
 
 def test_pickles_alone_are_suspicious(folder: Path, capsys: pytest.CaptureFixture) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    inspect(folder, capsys, 1, "suspicious")
+    report = inspect(folder, capsys, 1, "suspicious")
+    assert any("pytorch_model.bin" in problem for problem in report["problems"])
 
 
 def test_what_is_never_read_is_a_note(folder: Path, capsys: pytest.CaptureFixture) -> None:

@@ -29,8 +29,9 @@ def test_importing_is_light():
 
 
 def test_the_module_may_be_named_in_the_id():
-    code = "import gymnasium; gymnasium.make('prune_env:prune_env/Landscape-v0').reset()"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import gymnasium; print(gymnasium.make('prune_env:prune_env/Landscape-v0').spec.id)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert told.stdout.strip() == "prune_env/Landscape-v0"
 
 
 def test_every_id_is_registered_with_its_table_entry():

@@ -118,9 +118,11 @@ def test_frames_are_collected():
 
 
 def test_a_window_is_shown(monkeypatch):
-    pytest.importorskip("pygame")
+    pygame = pytest.importorskip("pygame")
     monkeypatch.setitem(os.environ, "SDL_VIDEODRIVER", "dummy")
     env = HumanRendering(gym.make("prune_env/Landscape-v0", render_mode="rgb_array"))
     env.reset()
     env.step(0)
+    shown = pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
+    np.testing.assert_array_equal(shown, env.env.render())
     env.close()

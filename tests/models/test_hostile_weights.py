@@ -63,8 +63,11 @@ def test_weights_that_do_not_fit_are_named(folder: Path, edit: Edit, expected: s
 
 def test_old_position_ids_are_harmless(folder: Path) -> None:
     old = {"bert.embeddings.position_ids": torch.arange(128)[None]}
+    before = load_classifier(folder).model.state_dict()
     edit_weights(folder, lambda weights: weights.update(old))
-    load_classifier(folder)
+    after = load_classifier(folder).model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
 @pytest.mark.parametrize(
