@@ -115,8 +115,9 @@ _COLUMNS = {
 def table(rows: Sequence[Row], title: str) -> Table:
     """Return the rows as a table for a terminal of 100 columns."""
     out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("policy", "protocol"):
-        out.add_column(column, no_wrap=True)
+    out.add_column("policy", no_wrap=True)
+    # The one that gives way, between its words, so that every figure is whole.
+    out.add_column("protocol")
     for column in (*_COLUMNS, "pruned", "evals", "time"):
         out.add_column(column.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in rows:

@@ -50,8 +50,10 @@ def test_the_result_is_json_with_its_three_blocks(tmp_path: Path) -> None:
     assert stored["meta"]["versions"]["torch"] == result["meta"]["versions"]["torch"]
 
 
-def test_tables_fit_a_terminal_and_hold_the_figures() -> None:
-    row = make_row(scores(9, 6), scores(9, 2), **{**FIELDS, "policy": "layerwise-variance"})
+@pytest.mark.parametrize("healing", ["none", "refit-unlearn"])
+def test_tables_fit_a_terminal_and_hold_the_figures(healing: str) -> None:
+    changes = {"policy": "layerwise-variance", "healing": healing}
+    row = make_row(scores(9, 6), scores(9, 2), **{**FIELDS, **changes})
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(table([row], "title"))
     text = console.export_text()
@@ -59,6 +61,7 @@ def test_tables_fit_a_terminal_and_hold_the_figures() -> None:
     for cell in ("layerwise-variance", "direct", "90.0", "60.0", "40.0", "3/8", "9"):
         assert cell in text
         assert cell in markdown([row])
+    assert (healing in text) == (healing != "none")
 
 
 def test_the_table_says_what_healed_a_mask() -> None:
