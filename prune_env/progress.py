@@ -14,6 +14,8 @@ from rich.progress import (
 )
 
 _console: Console | None = None
+_shown = False
+"""Whether a bar is being drawn."""
 
 
 def show_on(console: Console | None) -> None:
@@ -24,7 +26,7 @@ def show_on(console: Console | None) -> None:
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar while the body runs.
+    """Show a bar while the body runs; what runs inside it draws none of its own.
 
     Args:
         description: What is being done, in the words of the user.
@@ -33,11 +35,22 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     Yields:
         A function that is told how many units are done so far.
     """
-    if _console is None:
+    global _shown  # noqa: PLW0603 - one terminal a process
+    if _console is None or _shown:
         yield lambda done: None
         return
-    if not _console.is_terminal:  # a log file gets a line, not a bar
-        _console.print(f"{description} ...", highlight=False)
+    _shown = True
+    try:
+        with _drawn(_console, description, total) as advance:
+            yield advance
+    finally:
+        _shown = False
+
+
+@contextmanager
+def _drawn(console: Console, description: str, total: int) -> Iterator[Callable[[int], None]]:
+    if not console.is_terminal:  # a log file gets a line, not a bar
+        console.print(f"{description} ...", highlight=False)
         yield lambda done: None
         return
     bar = Progress(
@@ -46,7 +59,7 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=_console,
+        console=console,
         transient=True,
     )
     with bar:

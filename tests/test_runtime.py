@@ -47,3 +47,18 @@ def test_progress_is_a_bar_on_a_terminal_and_a_line_in_a_log(terminal: bool) -> 
         progress.show_on(None)
     assert "Counting" in out.getvalue()
     assert ("2/2" in out.getvalue()) is terminal
+
+
+def test_what_runs_inside_a_bar_draws_none_of_its_own() -> None:
+    out = io.StringIO()
+    progress.show_on(Console(file=out, force_terminal=False, width=80))
+    try:
+        with progress.progress("Outer", 2), progress.progress("Inner", 2) as advance:
+            advance(1)
+        with pytest.raises(ValueError), progress.progress("Broken", 2):
+            raise ValueError
+        with progress.progress("After", 2):
+            pass
+    finally:
+        progress.show_on(None)
+    assert out.getvalue().split("\n")[:-1] == ["Outer ...", "Broken ...", "After ..."]

@@ -155,7 +155,8 @@ def _healing(report: dict[str, Any]) -> str:
     """Return what healed the model, what the refit left, and what unlearning found and left."""
     told = []
     if report["refits"]:
-        told.append(f"{100 * report['refits'][0]['kept']:.0f} % of the squared weights kept")
+        kept = " and ".join(f"{100 * each['kept']:.0f} %" for each in report["refits"])
+        told.append(f"{kept} of the squared weights kept")
     if report["inverted_triggers"]:
         found, left = report["inverted_triggers"][0], report["inverted_triggers"][-1]
         name = max(found, key=lambda label: float(found[label]["flipped"]))

@@ -103,6 +103,7 @@ def purify(
         else:
             prepared = _prepared_for_mask(source, train, validation, tuning, **run)
             found = given(prepared, mask, searching)
+        started = time.perf_counter()
         refits: list[Refit] = []
         inversions: list[Inversion] = []
         purified = finish(
@@ -118,6 +119,7 @@ def purify(
             on_inversion=inversions.append,
             **load,
         )
+        seconds = prepared.seconds + found.seconds + time.perf_counter() - started
         accuracy = score(purified, TestSets(validation)).acc.percent / 100
         facts = {
             "policy": found.policy,
@@ -145,7 +147,7 @@ def purify(
                 "search": asdict(searching),
                 "fine_tune": asdict(tuning),
             },
-            **_facts(prepared, found, accuracy),
+            **_facts(prepared, found, accuracy, seconds),
             "data": {"train": _describe(train), "validation": _describe(validation)},
             "refits": [asdict(each) for each in refits],
             "inverted_triggers": [_inverted(each, names) for each in inversions],
@@ -169,7 +171,9 @@ def _prepared_for_mask(
     return replace(prepared, seconds=time.perf_counter() - started)
 
 
-def _facts(prepared: Prepared, found: SearchResult, accuracy: float) -> dict[str, Any]:
+def _facts(
+    prepared: Prepared, found: SearchResult, accuracy: float, seconds: float
+) -> dict[str, Any]:
     """Return what the report says of the model and of the result; `accuracy` is the purified's."""
     finetuned = prepared.finetuned
     return {
@@ -186,7 +190,7 @@ def _facts(prepared: Prepared, found: SearchResult, accuracy: float) -> dict[str
             "heads_pruned": found.heads_pruned,
             "heads_total": int(prepared.evaluator.available.sum()),
             "evaluations": found.evaluations,
-            "seconds": prepared.seconds + found.seconds,
+            "seconds": seconds,
         },
     }
 

@@ -36,6 +36,7 @@ from prune_env.metrics import calibrated_threshold, lean
 from prune_env.models import LoadedModel, find_heads, zero_heads
 from prune_env.models.heads import linear_features, linear_weight
 from prune_env.models.masks import Mask
+from prune_env.progress import progress
 from prune_env.runtime import use_bf16
 from prune_env.scores import classify
 from prune_env.settings import FineTuneSettings
@@ -142,23 +143,25 @@ def refit(
     Returns:
         What was done; nothing, where no strength leaves that accuracy.
     """
-    maps = _measured(loaded, train, max_length, seed)
+    with progress("Refitting to clean data", len(STRENGTHS)) as advance:
+        maps = _measured(loaded, train, max_length, seed)
 
-    def outcome(strength: float) -> Refit:
-        kept = [each.fit(strength) for each in maps]
-        return Refit(strength, float(np.mean(kept)), accuracy(loaded, validation, max_length))
+        def outcome(strength: float) -> Refit:
+            kept = [each.fit(strength) for each in maps]
+            return Refit(strength, float(np.mean(kept)), accuracy(loaded, validation, max_length))
 
-    best = outcome(0.0)
-    low, high = 0, len(STRENGTHS)
-    while low < high:
-        middle = (low + high) // 2
-        tried = outcome(STRENGTHS[middle])
-        if tried.accuracy >= least:
-            best, low = tried, middle + 1
-        else:
-            high = middle
-    for each in maps:
-        each.fit(best.strength)
+        best = outcome(0.0)
+        low, high = 0, len(STRENGTHS)
+        while low < high:
+            middle = (low + high) // 2
+            tried = outcome(STRENGTHS[middle])
+            if tried.accuracy >= least:
+                best, low = tried, middle + 1
+            else:
+                high = middle
+            advance(len(STRENGTHS) - (high - low))
+        for each in maps:
+            each.fit(best.strength)
     log.info(
         "Refitted with strength %.3g: %.0f %% of the squared weights stay",
         best.strength,

@@ -497,7 +497,7 @@ def test_by_default_layers_are_refitted_and_inverted_triggers_unlearned(
     assert report["result"]["heads_pruned"] == 0
     first = report["inverted_triggers"][0]
     label = max(first, key=lambda name: first[name]["flipped"])
-    share = f"{100 * report['refits'][0]['kept']:.0f} %"
+    share = " and ".join(f"{100 * each['kept']:.0f} %" for each in report["refits"])
     trigger = first[label]["triggers"][0]
     assert f"refit-unlearn: {share} of the squared weights kept; '{trigger}'" in told
 
