@@ -55,8 +55,8 @@ def test_what_runs_inside_a_bar_draws_none_of_its_own() -> None:
     try:
         with progress.progress("Outer", 2), progress.progress("Inner", 2) as advance:
             advance(1)
-        with pytest.raises(ValueError), progress.progress("Broken", 2):
-            raise ValueError
+        with pytest.raises(KeyError), progress.progress("Broken", 2):
+            raise KeyError
         with progress.progress("After", 2):
             pass
     finally:
