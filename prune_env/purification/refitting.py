@@ -21,7 +21,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -227,9 +226,12 @@ class _Map:
                 self._bias.add_((before - after) @ mean)
             return float(after.square().sum() / before.square().sum())
 
-    @cached_property
+    @property
     def _moments(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The mean (width,) and the covariance (width, width) of the inputs, once all are read."""
+        """The mean (width,) and the covariance (width, width) of the inputs, in float64.
+
+        Made anew each time: kept, those of a large model would take twice the room of the sums.
+        """
         beyond = self._total.double() / self.count
         mean = self._shift.double() + beyond
         covariance = self._products.double() / self.count - torch.outer(beyond, beyond)
