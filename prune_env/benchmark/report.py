@@ -182,9 +182,10 @@ def _maps(results: Results, attack: str, lines: Sequence[Line]) -> str:
         entry = next((entry for entry in line.entries if entry.row), None)
         vectors = entry and store.read_embeddings(entry.key)
         if entry and entry.row and vectors:
-            lfr = "" if entry.row["lfr"] is None else f", LFR {entry.row['lfr']:.0f}"
+            lfr = entry.row["lfr"]
+            flipped = "" if lfr is None else f", LFR\N{NO-BREAK SPACE}{lfr:.0f}"
             protocol = f" ({line.protocol})" if line.protocol else ""
-            models[f"{line.policy}{protocol}, seed {entry.seed}{lfr}"] = vectors
+            models[f"{line.policy}{protocol}, seed {entry.seed}{flipped}"] = vectors
     if not models:
         return ""
     try:
