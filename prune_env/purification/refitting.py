@@ -217,9 +217,12 @@ class _Map:
             if not strength:
                 return 1.0
             mean, covariance = self._moments
-            ridge = strength * covariance.diagonal().mean() * torch.eye(len(mean)).to(covariance)
+            variance = covariance.diagonal().mean()
             weight = linear_weight(self.module)
             before = weight.double()
+            if not (variance > 0 and before.any()):
+                return 1.0  # a layer without heads: nothing is read there, or nothing made of it
+            ridge = strength * variance * torch.eye(len(mean)).to(covariance)
             after = torch.linalg.solve(covariance + ridge, (before @ covariance).T).T
             weight.copy_(after)
             if self._bias is not None:

@@ -237,8 +237,13 @@ class Peeking(Reward):
 
 
 def test_a_reward_that_reads_triggered_texts_is_refused(
-    tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    tiny_folder: Path,
+    clean: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(REWARDS, "_entries", dict(REWARDS._entries))
     REWARDS.register("peeking", Peeking, help="reads what no defence may read")
     arguments = ["--data", clean, "--out", tmp_path / "out", "--reward", "peeking", *FAST]
     assert run("purify", tiny_folder, *arguments) == 2

@@ -109,6 +109,17 @@ def test_small_variances_beside_large_means_survive_low_precision() -> None:
     torch.testing.assert_close(fast._moments[1], expected, rtol=0, atol=1e-4)
 
 
+def test_a_layer_without_heads_is_refitted_round() -> None:
+    loaded = tiny_classifier("bert")
+    mask = full_mask((2, 4))
+    mask[0] = False
+    zero_heads(loaded.model, mask)
+    before = linear_weight(find_heads(loaded.model).layers[0].projection).detach().clone()
+    assert refit(loaded, TRAIN, VALIDATION, least=0.0).kept < 1
+    after = linear_weight(find_heads(loaded.model).layers[0].projection)
+    assert torch.equal(after, before)
+
+
 def test_nothing_is_changed_where_nothing_may_be() -> None:
     loaded = tiny_classifier("bert")
     before = logits(loaded)
