@@ -149,7 +149,7 @@ def refit(
             kept = [each.fit(strength) for each in maps]
             return Refit(strength, float(np.mean(kept)), accuracy(loaded, validation, max_length))
 
-        best = outcome(0.0)
+        best: Refit | None = None
         low, high = 0, len(STRENGTHS)
         while low < high:
             middle = (low + high) // 2
@@ -159,8 +159,11 @@ def refit(
             else:
                 high = middle
             advance(len(STRENGTHS) - (high - low))
-        for each in maps:
-            each.fit(best.strength)
+        if best is None:
+            best = outcome(0.0)
+        else:
+            for each in maps:
+                each.fit(best.strength)
     log.info(
         "Refitted with strength %.3g: %.0f %% of the squared weights stay",
         best.strength,
