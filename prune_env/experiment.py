@@ -18,9 +18,8 @@ from prune_env.attacks.backdoor import ModelSettings
 from prune_env.benchmark.cell import REFERENCES, Cell
 from prune_env.benchmark.workbench import CellResult, Workbench
 from prune_env.data.dataset import Splits
-from prune_env.purification import Healing, Protocol
 from prune_env.report import Row, write_result
-from prune_env.settings import SearchSettings
+from prune_env.settings import Healing, Protocol, SearchSettings
 
 
 @dataclass(frozen=True)

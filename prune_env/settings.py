@@ -7,6 +7,15 @@ from prune_env.errors import SettingsError
 
 Precision = Literal["auto", "bf16", "fp32"]
 
+Protocol = Literal["direct", "refinetune"]
+"""What is done with a mask, see `purification.finish`."""
+
+Healing = Literal["none", "head", "full", "refit", "unlearn", "refit-unlearn"]
+"""What heals a model once the mask is on, see `purification.finish`."""
+
+Export = Literal["zeroed", "sliced"]
+"""How pruned heads are written."""
+
 
 @dataclass(frozen=True)
 class FineTuneSettings:

@@ -37,6 +37,14 @@ from prune_env.settings import FineTuneSettings
 log = logging.getLogger(__name__)
 Penalty = Callable[[PreTrainedModel, Any], torch.Tensor]
 
+_QUIET: dict[str, Any] = {
+    "logging_nan_inf_filter": False,
+    "save_total_limit": 2,
+    "report_to": "none",
+    "disable_tqdm": True,
+}
+"""Of `TrainingArguments`: losses as they are, no bar and no reporter but our own."""
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -111,30 +119,18 @@ def fine_tune(
         tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder)) as output,
         progress(description, steps) as advance,
     ):
-        arguments = TrainingArguments(
-            output_dir=output,
-            num_train_epochs=settings.epochs,
-            learning_rate=settings.learning_rate,
-            per_device_train_batch_size=settings.batch_size,
-            weight_decay=settings.weight_decay,
-            max_grad_norm=settings.max_grad_norm,
-            lr_scheduler_type="linear",
-            train_sampling_strategy="random" if images else "group_by_length",
-            bf16=use_bf16(settings.precision, place),
-            use_cpu=place.type == "cpu",
-            dataloader_pin_memory=place.type == "cuda",
-            seed=seed,
-            logging_steps=max(1, steps // 50),
-            logging_nan_inf_filter=False,
-            save_strategy="epoch" if resumable and folder else "no",
-            save_total_limit=2,
-            report_to="none",
-            disable_tqdm=True,
-        )
         trainer = _Trainer(
             penalty=penalty,
             model=model,
-            args=arguments,
+            args=TrainingArguments(
+                output_dir=output,
+                seed=seed,
+                train_sampling_strategy="random" if images else "group_by_length",
+                save_strategy="epoch" if resumable and folder else "no",
+                logging_steps=max(1, steps // 50),
+                **_hyperparameters(settings, place),
+                **_QUIET,
+            ),
             train_dataset=features,
             data_collator=_Pixels(tokenizer) if images else DataCollatorWithPadding(tokenizer),
             callbacks=[_Advance(advance)],
@@ -166,6 +162,21 @@ def fine_tune(
         seconds=time.perf_counter() - started,
         truncated=truncated,
     )
+
+
+def _hyperparameters(settings: FineTuneSettings, device: torch.device) -> dict[str, Any]:
+    """Return what the settings are called by `TrainingArguments`."""
+    return {
+        "num_train_epochs": settings.epochs,
+        "learning_rate": settings.learning_rate,
+        "per_device_train_batch_size": settings.batch_size,
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.max_grad_norm,
+        "lr_scheduler_type": "linear",
+        "bf16": use_bf16(settings.precision, device),
+        "use_cpu": device.type == "cpu",
+        "dataloader_pin_memory": device.type == "cuda",
+    }
 
 
 class _Trainer(Trainer):

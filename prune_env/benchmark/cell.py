@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from prune_env.attacks.backdoor import ModelSettings
-from prune_env.purification import REMOVING, Healing
+from prune_env.purification import REMOVING
 from prune_env.recipe import recipe_of
-from prune_env.settings import SearchSettings
+from prune_env.settings import Healing, SearchSettings
 
 Target = Literal["backdoored", "benign"]
 CellProtocol = Literal["none", "direct", "refinetune"]

@@ -12,8 +12,7 @@ from prune_env.attacks.recipes import ATTACKS
 from prune_env.benchmark.cell import ORACLES, REFERENCES, Cell, Target
 from prune_env.errors import SettingsError, StateError, UnknownNameError
 from prune_env.policy import POLICIES, register_policies
-from prune_env.purification import Healing, Protocol
-from prune_env.settings import FineTuneSettings, SearchSettings
+from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
 
 T = TypeVar("T")
 CONFIGS = Path(__file__).parent / "configs"

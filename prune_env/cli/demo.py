@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 from prune_env.cli.options import TableOptions, show
-from prune_env.settings import FineTuneSettings, SearchSettings
+from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,9 @@ class Demo:
     attack: str = "syntactic-frame"
     rate: float | None = None
     policies: tuple[str, ...] = ("gradient", "epsilon-greedy")
-    protocols: tuple[Literal["direct", "refinetune"], ...] = ("direct", "refinetune")
+    protocols: tuple[Protocol, ...] = ("direct", "refinetune")
     healed: tuple[str, ...] = ("ft",)
-    healings: tuple[Literal["head", "full", "refit", "unlearn", "refit-unlearn"], ...] = (
-        "unlearn",
-        "refit-unlearn",
-    )
+    healings: tuple[Healing, ...] = ("unlearn", "refit-unlearn")
     train_sentences: int = 1600
     attacker_epochs: int = 4
     seed: int = 0

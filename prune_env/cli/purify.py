@@ -9,7 +9,7 @@ import tyro
 from prune_env.cli.options import TableOptions, facts, show
 from prune_env.data.checks import overlap, require_all_labels
 from prune_env.data.dataset import Splits
-from prune_env.settings import FineTuneSettings, SearchSettings
+from prune_env.settings import Export, FineTuneSettings, Healing, Protocol, SearchSettings
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Purify:
     validation_share: float = 0.2
     policy: str = "auto"
     mask: Path | None = None
-    protocol: Literal["direct", "refinetune"] = "direct"
-    healing: Literal["auto", "none", "head", "full", "refit", "unlearn", "refit-unlearn"] = "auto"
-    export: Literal["zeroed", "sliced"] = "zeroed"
+    protocol: Protocol = "direct"
+    healing: Healing | Literal["auto"] = "auto"
+    export: Export = "zeroed"
     onnx: bool = False
     push_to_hub: str | None = None
     seed: int = 0

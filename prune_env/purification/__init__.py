@@ -8,8 +8,6 @@ purified model. `purify` is the three in a row, with the output folder.
 from prune_env.purification.ensemble import Ensemble, load_ensemble, save_ensemble, write_ensemble
 from prune_env.purification.finish import (
     REMOVING,
-    Healing,
-    Protocol,
     choose_healing,
     choose_policy,
     finish,
@@ -28,9 +26,7 @@ from prune_env.purification.search import SearchResult, play, search
 __all__ = [
     "REMOVING",
     "Ensemble",
-    "Healing",
     "Prepared",
-    "Protocol",
     "SearchResult",
     "choose_healing",
     "choose_policy",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from transformers import PreTrainedModel
 
@@ -25,10 +25,7 @@ from prune_env.purification.unlearning import (
 )
 from prune_env.recipe import Phase, run_phases
 from prune_env.rewards.inversion import Inversion, invert
-from prune_env.settings import FineTuneSettings, SearchSettings
-
-Protocol = Literal["direct", "refinetune"]
-Healing = Literal["none", "head", "full", "refit", "unlearn", "refit-unlearn"]
+from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
 
 REFITTING = frozenset({"refit", "refit-unlearn"})
 """Healings that refit the layers to clean data."""

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from prune_env.errors import SettingsError
 from prune_env.models import LoadedModel, Mask, find_source, write_sliced, write_zeroed
 from prune_env.models.onnx import require_onnx, write_onnx
 from prune_env.models.source import read_config
 from prune_env.purification.ensemble import write_ensemble
-
-Export = Literal["zeroed", "sliced"]
+from prune_env.settings import Export
 
 
 def check_export(

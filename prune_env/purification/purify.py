@@ -13,16 +13,16 @@ from prune_env.data.dataset import TextDataset
 from prune_env.files import new_folder, sha256_of, write_json
 from prune_env.models import head_shape, load_mask
 from prune_env.policy import find_policy, register_policies
-from prune_env.purification.finish import Healing, Protocol, check_healing, finish
+from prune_env.purification.finish import check_healing, finish
 from prune_env.purification.given import given
-from prune_env.purification.output import Export, check_export, write_purified
+from prune_env.purification.output import check_export, write_purified
 from prune_env.purification.prepare import Prepared, fine_tuned, judged, metrics_for, prepare
 from prune_env.purification.refitting import Refit
 from prune_env.purification.search import SearchResult, search
 from prune_env.recipe import Recipe, recipe_of
 from prune_env.rewards.inversion import Inversion
 from prune_env.scores import TestSets, score
-from prune_env.settings import FineTuneSettings, SearchSettings
+from prune_env.settings import Export, FineTuneSettings, Healing, Protocol, SearchSettings
 
 
 def purify(
@@ -83,10 +83,11 @@ def purify(
         # A wrong file is answered before minutes of training.
         load_mask(mask, head_shape(source, **place))
     with new_folder(out) as folder, SummaryWriter(folder / "tensorboard") as writer:
-        run: dict[str, Any] = {
+        events = folder / "tensorboard"
+        preparing: dict[str, Any] = {
             "seed": seed,
             "phases": recipe.search,
-            "folder": folder / "tensorboard" / "fine_tune",
+            "folder": events / "fine_tune",
             **load,
         }
         if mask is None:
@@ -97,11 +98,11 @@ def purify(
                 tuning,
                 metrics=metrics_for([recipe]),
                 importance_sentences=searching.importance_sentences,
-                **run,
+                **preparing,
             )
             found = search(prepared, policy, searching, seed=seed, writer=writer)
         else:
-            prepared = _prepared_for_mask(source, train, validation, tuning, **run)
+            prepared = _prepared_for_mask(source, train, validation, tuning, **preparing)
             found = given(prepared, mask, searching)
         started = time.perf_counter()
         refits: list[Refit] = []
@@ -114,18 +115,28 @@ def purify(
             healing=healing,
             seed=seed,
             phases=recipe.final,
-            folder=folder / "tensorboard" / "fine_tune_again",
+            folder=events / "fine_tune_again",
             on_refit=refits.append,
             on_inversion=inversions.append,
             **load,
         )
         seconds = prepared.seconds + found.seconds + time.perf_counter() - started
         accuracy = score(purified, TestSets(validation)).acc.percent / 100
-        facts = {
+        run = {
+            "source": str(source),
             "policy": found.policy,
+            "agent": None if mask is not None else _agent(policy),
+            "mask": None if mask is None else {"file": str(mask), "sha256": sha256_of(mask)},
             "protocol": protocol,
             "healing": healing,
+            "export": export,
+            "onnx": onnx,
             "seed": seed,
+            "search": asdict(searching),
+            "fine_tune": asdict(tuning),
+        }
+        facts = {
+            **{name: run[name] for name in ("policy", "protocol", "healing", "seed")},
             "clean training data SHA-256": train.sha256,
             "clean validation data SHA-256": validation.sha256,
             "validation ACC, unpruned": prepared.accuracy,
@@ -134,20 +145,8 @@ def purify(
         write_purified(purified, found.masks, folder, export=export, onnx=onnx, facts=facts)
         names = prepared.finetuned.label_names
         report = {
-            "run": {
-                "source": str(source),
-                "policy": found.policy,
-                "agent": None if mask is not None else _agent(policy),
-                "mask": None if mask is None else {"file": str(mask), "sha256": sha256_of(mask)},
-                "protocol": protocol,
-                "healing": healing,
-                "export": export,
-                "onnx": onnx,
-                "seed": seed,
-                "search": asdict(searching),
-                "fine_tune": asdict(tuning),
-            },
-            **_facts(prepared, found, accuracy, seconds),
+            "run": run,
+            **_result(prepared, found, accuracy, seconds),
             "data": {"train": _describe(train), "validation": _describe(validation)},
             "refits": [asdict(each) for each in refits],
             "inverted_triggers": [_inverted(each, names) for each in inversions],
@@ -171,7 +170,7 @@ def _prepared_for_mask(
     return replace(prepared, seconds=time.perf_counter() - started)
 
 
-def _facts(
+def _result(
     prepared: Prepared, found: SearchResult, accuracy: float, seconds: float
 ) -> dict[str, Any]:
     """Return what the report says of the model and of the result; `accuracy` is the purified's."""
