@@ -35,7 +35,7 @@ bench: .venv/.installed
 
 SECONDS ?= 60
 fuzz: .venv/.installed
-	@for target in config tokenizer-config safetensors index mask tsv csv jsonl states; do \
+	@for target in config tokenizer-config safetensors index mask tsv csv jsonl states ensemble; do \
 		$(BIN)/python -m tests.fuzz.fuzz $$target --seconds $(SECONDS) || exit 1; \
 	done
 

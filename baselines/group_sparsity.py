@@ -24,7 +24,7 @@ def group_sparsity(model: PreTrainedModel, mask: Mask | None = None) -> Iterator
     (2006) with one group per head.
     """
     heads = find_heads(model)
-    yield lambda model, outputs: STRENGTH * head_norms(heads)
+    yield lambda model, inputs, outputs: STRENGTH * head_norms(heads)
 
 
 def head_norms(heads: HeadMap) -> torch.Tensor:
@@ -64,7 +64,9 @@ def sparsity_released(model: PreTrainedModel, mask: Mask | None = None) -> Itera
             remedy="use variant 'paper'",
         )
 
-    def penalty(model: PreTrainedModel, outputs: Any) -> torch.Tensor:
+    def penalty(
+        model: PreTrainedModel, inputs: dict[str, torch.Tensor], outputs: Any
+    ) -> torch.Tensor:
         norms = [weight.abs().sum() + torch.linalg.vector_norm(weight) for weight in weights]
         return STRENGTH * torch.stack(norms).sum()
 

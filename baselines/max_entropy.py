@@ -22,7 +22,9 @@ def max_entropy(model: PreTrainedModel, mask: Mask | None = None) -> Iterator[Pe
     Pre-trained Language Models" (Findings of ACL 2023).
     """
 
-    def penalty(model: PreTrainedModel, outputs: Any) -> torch.Tensor:
+    def penalty(
+        model: PreTrainedModel, inputs: dict[str, torch.Tensor], outputs: Any
+    ) -> torch.Tensor:
         log_p: torch.Tensor = torch.log_softmax(outputs.logits.float(), dim=-1)
         loss: torch.Tensor = (log_p.exp() * log_p).sum(-1).mean() - outputs.loss
         return loss

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 PenaltyFactory = Callable[["PreTrainedModel", "Mask | None"], "AbstractContextManager[Penalty]"]
 """Takes the model and its mask; the context makes the model ready and yields the penalty.
 
-The penalty is called after each forward pass as `penalty(model, outputs)` and returns a scalar.
+The penalty is called after each forward pass as `penalty(model, inputs, outputs)`, `inputs` being
+the batch with its labels, and returns a scalar.
 """
 
 PENALTIES: Registry[PenaltyFactory] = Registry("penalty")

@@ -1,7 +1,11 @@
 """What the machine offers: device, precision, and the description that goes into a report."""
 
+import hashlib
+import json
 import platform
 import subprocess
+from functools import cache
+from glob import glob
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -9,9 +13,11 @@ from typing import Any
 import torch
 
 from prune_env.errors import SettingsError
+from prune_env.files import sha256_of
 from prune_env.settings import Precision
 
 _PACKAGES = ("prune-env", "torch", "transformers", "gymnasium", "stable-baselines3", "numpy")
+_ROOT = Path(__file__).resolve().parent
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -49,7 +55,7 @@ def use_bf16(precision: Precision, device: torch.device) -> bool:
 
 
 def describe() -> dict[str, Any]:
-    """Return versions, commit and machine, as plain JSON values, for the `meta` of a result."""
+    """Return versions, code and machine, as plain JSON values, for the `meta` of a result."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -60,6 +66,7 @@ def describe() -> dict[str, Any]:
     return {
         "versions": {"python": platform.python_version(), **versions},
         "commit": _commit(),
+        "source": _source(_ROOT),
         "machine": {
             "system": platform.system(),
             "processor": platform.machine(),
@@ -71,8 +78,8 @@ def describe() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """Return the commit of the source checkout, or an empty string for an installed wheel."""
-    root = Path(__file__).resolve().parent.parent
+    """Return the commit of the source checkout, or an empty string where there is none."""
+    root = _ROOT.parent
     if not (root / ".git").exists():
         return ""
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
@@ -80,3 +87,16 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+@cache  # what is changed under a running process is not what it runs
+def _source(package: Path) -> str:
+    """Return 12 hexadecimal digits of SHA-256 over names and bytes of a package's *.py files.
+
+    `glob` follows the links to agents and baselines, so that a checkout and a wheel are equal.
+    """
+    names = sorted(
+        Path(name).as_posix() for name in glob("**/*.py", root_dir=package, recursive=True)
+    )
+    hashes = {name: sha256_of(package / name) for name in names}
+    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()[:12]

@@ -88,8 +88,13 @@ class Scores:
         return cls(**{name: share and Share(**share) for name, share in value.items()})
 
 
-def score(loaded: LoadedModel, sets: TestSets) -> Scores:
+def score(loaded: LoadedModel, sets: TestSets, *, max_length: int = 128) -> Scores:
     """Measure a classifier on test sets; see `prune_env.metrics` for every definition.
+
+    Args:
+        loaded: The classifier.
+        sets: What it is measured on.
+        max_length: Tokens kept of a text.
 
     Raises:
         ModelError: The model's label names are not those of the test set.
@@ -101,7 +106,7 @@ def score(loaded: LoadedModel, sets: TestSets) -> Scores:
     texts = [text for group in groups for text in group.texts]
     # The model may know the classes in another order than the data.
     columns = loaded.align(np.arange(len(loaded.label_names)), sets.test.label_names)
-    answers = _Screened(loaded, texts, columns)
+    answers = _Screened(loaded, texts, columns, max_length)
     ends = np.cumsum([len(group) for group in groups])[:-1]
     target = sets.target_label
 
@@ -142,12 +147,18 @@ class _Screened:
         loaded: The classifier.
         texts: What it is asked.
         columns: Int (C,), the model's column of each class of the data.
+        max_length: Tokens kept of a text.
     """
 
     def __init__(
-        self, loaded: LoadedModel, texts: list[str], columns: npt.NDArray[np.int64]
+        self,
+        loaded: LoadedModel,
+        texts: list[str],
+        columns: npt.NDArray[np.int64],
+        max_length: int,
     ) -> None:
         self._loaded, self._texts, self._columns = loaded, texts, columns
+        self._max_length = max_length
         self._screens = use_bf16("auto", loaded.model.device)
         self._first = self._answer(texts, bf16=self._screens)
         self._best = self._first.copy()
@@ -171,7 +182,8 @@ class _Screened:
     def _answer(self, texts: list[str], *, bf16: bool) -> npt.NDArray[np.float32]:
         loaded = self._loaded
         with torch.autocast(loaded.model.device.type, torch.bfloat16, enabled=bf16):
-            return classify(loaded.model, loaded.tokenizer, texts)[:, self._columns]
+            logits = classify(loaded.model, loaded.tokenizer, texts, max_length=self._max_length)
+        return logits[:, self._columns]
 
 
 def classify(

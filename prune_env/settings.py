@@ -50,6 +50,10 @@ class FineTuneSettings:
                 raise SettingsError(
                     f"{name} is out of range", expected="> 0", actual=getattr(self, name)
                 )
+        if not self.weight_decay >= 0:
+            raise SettingsError(
+                "weight_decay is out of range", expected=">= 0", actual=self.weight_decay
+            )
         if self.precision not in ("auto", "bf16", "fp32"):
             raise SettingsError(
                 "precision is unknown", expected="auto, bf16 or fp32", actual=self.precision

@@ -29,13 +29,14 @@ from transformers.trainer_utils import get_last_checkpoint
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DivergedError
 from prune_env.evaluation.images import ImageRows, check_kind, reads_images
+from prune_env.evaluation.tokens import row_limit
 from prune_env.models.gates import HeadGates
 from prune_env.progress import progress
 from prune_env.runtime import pick_device, use_bf16
 from prune_env.settings import FineTuneSettings
 
 log = logging.getLogger(__name__)
-Penalty = Callable[[PreTrainedModel, Any], torch.Tensor]
+Penalty = Callable[[PreTrainedModel, dict[str, torch.Tensor], Any], torch.Tensor]
 
 _QUIET: dict[str, Any] = {
     "logging_nan_inf_filter": False,
@@ -89,7 +90,8 @@ def fine_tune(
         resumable: Save a checkpoint in `folder` after each epoch, and go on from the newest one
             that is there.
         mask: Bool (L, H), True = kept; pruned heads stay closed while the rest is trained.
-        penalty: Added to the loss: `penalty(model, outputs) -> scalar tensor`.
+        penalty: Added to the loss: `penalty(model, inputs, outputs) -> scalar tensor`; `inputs`
+            is the batch that was forwarded, labels included.
         description: Text of the progress bar.
         device: `auto`, `cpu` or `cuda`.
 
@@ -106,13 +108,6 @@ def fine_tune(
     features, truncated = (
         _paths(dataset) if images else _tokenize(tokenizer, dataset, settings.max_length)
     )
-    if truncated:
-        log.warning(
-            "%d of %d sentences were truncated to %d tokens",
-            truncated,
-            len(dataset),
-            settings.max_length,
-        )
     steps = settings.epochs * -(-len(dataset) // settings.batch_size)
     started = time.perf_counter()
     with (
@@ -196,7 +191,7 @@ class _Trainer(Trainer):
         outputs = model(**inputs)
         loss = outputs.loss
         if self._penalty is not None:
-            loss = loss + self._penalty(cast(PreTrainedModel, model), outputs)
+            loss = loss + self._penalty(cast(PreTrainedModel, model), inputs, outputs)
         if not torch.isfinite(loss):
             raise DivergedError(
                 f"The training loss became {loss.item()} at step {self.state.global_step}",
@@ -237,9 +232,14 @@ def _paths(dataset: TextDataset) -> tuple[list[dict[str, Any]], int]:
 def _tokenize(
     tokenizer: PreTrainedTokenizerBase, dataset: TextDataset, max_length: int
 ) -> tuple[list[dict[str, Any]], int]:
+    longest = row_limit(max_length, tokenizer)
     full = tokenizer(list(dataset.texts), truncation=False, verbose=False)
-    cut = tokenizer(list(dataset.texts), truncation=True, max_length=max_length)
-    truncated = sum(len(row) > max_length for row in full["input_ids"])
+    cut = tokenizer(list(dataset.texts), truncation=True, max_length=longest)
+    truncated = sum(len(row) > longest for row in full["input_ids"])
+    if truncated:
+        log.warning(
+            "%d of %d sentences were truncated to %d tokens", truncated, len(dataset), longest
+        )
     features = [
         {**{key: cut[key][row] for key in cut}, "labels": int(label)}
         for row, label in enumerate(dataset.labels)

@@ -1,4 +1,6 @@
 import io
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,6 +30,42 @@ def test_a_description_names_versions_and_machine() -> None:
     meta = runtime.describe()
     assert meta["versions"]["torch"] == torch.__version__.split("+")[0] or "+" in torch.__version__
     assert meta["machine"]["threads"] >= 1
+
+
+def test_a_description_names_the_source_where_there_is_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Path(runtime.__file__).parent
+    here = runtime.describe()["source"]
+    exported = shutil.copytree(package, tmp_path / "prune_env")  # links become folders
+    monkeypatch.setattr(runtime, "_ROOT", exported)
+    meta = runtime.describe()
+    assert (meta["commit"], meta["source"]) == ("", here)
+    assert len(here) == 12
+
+
+def test_the_source_follows_names_and_bytes_of_every_module(tmp_path: Path) -> None:
+    def source(name: str, files: dict[str, str]) -> str:
+        for path, text in files.items():
+            (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / path).write_text(text)
+        return runtime._source(tmp_path / name)
+
+    files = {"a.py": "1", "inner/b.py": "2"}
+    first = source("first", files)
+    assert source("equal", {**files, "inner/notes.txt": "3"}) == first
+    others = (
+        {"a.py": "1", "inner/b.py": "3"},
+        {"a.py": "1", "inner/c.py": "2"},
+        {"a.py": "1", "b.py": "2"},
+        {"a.py": "1"},
+    )
+    hashes = {source(f"other-{number}", each) for number, each in enumerate(others)}
+    assert len(hashes - {first}) == 4
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "a.py").write_text("1")
+    (tmp_path / "linked" / "inner").symlink_to(tmp_path / "first" / "inner")
+    assert runtime._source(tmp_path / "linked") == first
 
 
 def test_progress_is_silent_until_it_is_switched_on(capfd: pytest.CaptureFixture) -> None:

@@ -76,7 +76,9 @@ def test_a_penalty_is_added_to_the_loss(tiny_folder: Path, tiny_data: TextDatase
             loaded.tokenizer,
             tiny_data,
             FAST,
-            penalty=lambda model, outputs, by=strength: by * model.classifier.weight.square().sum(),
+            penalty=lambda model, inputs, outputs, by=strength: (
+                by * model.classifier.weight.square().sum()
+            ),
         )
         norms.append(float(loaded.model.classifier.weight.detach().norm()))
     assert norms[1] < 0.95 * norms[0]
@@ -100,7 +102,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
 
     calls = 0
 
-    def fail_in_the_last_epoch(model: object, outputs: object) -> torch.Tensor:
+    def fail_in_the_last_epoch(model: object, inputs: object, outputs: object) -> torch.Tensor:
         nonlocal calls
         calls += 1
         if calls == 20:
@@ -158,7 +160,14 @@ def test_truncated_sentences_are_counted(tiny_model: LoadedModel) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"learning_rate": -1.0}, {"batch_size": 0}, {"precision": "int4"}]
+    "wrong",
+    [
+        {"epochs": 0},
+        {"learning_rate": -1.0},
+        {"batch_size": 0},
+        {"precision": "int4"},
+        {"weight_decay": -1.0},
+    ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict) -> None:
     with pytest.raises(SettingsError):

@@ -240,7 +240,7 @@ def cached_classifier(
     with locked(path):
         if not path.is_file():
             loaded = load_classifier(place / "classifier", head="keep")
-            write_json(path, asdict(score(loaded, sets)))
+            write_json(path, asdict(score(loaded, sets, max_length=settings.max_length)))
     scores = Scores.from_json(read_json(path))
     return CachedModel(place / "classifier", place / "encoder", scores, seconds)
 

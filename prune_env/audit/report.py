@@ -32,13 +32,16 @@ def table(audit: Audit) -> list[tuple[str, ...]]:
 
 
 def ranked(audit: Audit) -> list[str]:
-    """Return the rewards by their correlation with all three held fixed, the best first."""
+    """Return the rewards by their correlation with all three held fixed, the best first.
 
-    def key(name: str) -> float:
+    Those that could not be ranked come after them, and the row of mere lean last.
+    """
+
+    def key(name: str) -> tuple[bool, bool, float]:
         found = audit.correlations[name]["all"]
-        return -np.inf if found is None else -found.value
+        return name == LEAN, found is None, 0.0 if found is None else -found.value
 
-    return sorted(audit.correlations, key=lambda name: (name == LEAN, np.nan_to_num(key(name))))
+    return sorted(audit.correlations, key=key)
 
 
 def write_report(audit: Audit, folder: Path, facts: dict[str, Any]) -> None:

@@ -63,14 +63,16 @@ class Cell:
         """Return the address of the cell's result: a hash of the cell and of what it reads.
 
         Args:
-            identity: SHA-256 of data and model.
+            identity: SHA-256 of data, model and files of attacks, as `data_identity` returns it.
         """
-        return digest({"cell": asdict(self), "identity": identity})
+        return digest({"cell": asdict(self), "identity": identity_of(self.models, identity)})
 
     def __str__(self) -> str:
         parts = [self.models.attack.attack, f"seed {self.models.seed}", self.policy]
         if self.search.variant != "paper":
             parts[-1] += f" ({self.search.variant})"
+        if self.search.reward != SearchSettings.reward:
+            parts[-1] += f" ({self.search.reward})"
         if self.protocol != "none":
             parts.append(self.protocol)
         if self.healing != "none":
@@ -80,6 +82,19 @@ class Cell:
         if self.target == "benign":
             parts.append("on the benign model")
         return ", ".join(parts)
+
+
+def identity_of(models: ModelSettings, identity: dict[str, str]) -> dict[str, str]:
+    """Return what is left of an identity without the files of other attacks.
+
+    Args:
+        models: Whose attack counts.
+        identity: By name; the name of an attack's file is `"attack/file"`.
+    """
+    own = f"{models.attack.attack}/"
+    return {
+        name: sha256 for name, sha256 in identity.items() if "/" not in name or name.startswith(own)
+    }
 
 
 def digest(value: Any) -> str:

@@ -12,6 +12,7 @@ from prune_env.attacks.recipes import ATTACKS
 from prune_env.benchmark.cell import ORACLES, REFERENCES, Cell, Target
 from prune_env.errors import SettingsError, StateError, UnknownNameError
 from prune_env.policy import POLICIES, register_policies
+from prune_env.reward import make_reward
 from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
 
 T = TypeVar("T")
@@ -64,6 +65,21 @@ class Block:
     rewards: tuple[str, ...] = ()
     rate: float | None = None
 
+    def __post_init__(self) -> None:
+        """Check that no list is empty that cells are made of.
+
+        Raises:
+            SettingsError: One is.
+        """
+        names = ("attacks", "seeds", "policies", "protocols", "healing", "targets", "variants")
+        for name in names:
+            if not getattr(self, name):
+                raise SettingsError(
+                    f"{name} of a block of the grid is empty",
+                    expected="at least one",
+                    remedy="fill the list, or leave the block out",
+                )
+
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
@@ -83,16 +99,30 @@ class BenchmarkConfig:
     models: Models = field(default_factory=Models)
     search: SearchSettings = field(default_factory=SearchSettings)
 
+    def __post_init__(self) -> None:
+        """Check that there is a block.
+
+        Raises:
+            SettingsError: There is none.
+        """
+        if not self.grid:
+            raise SettingsError(
+                "The grid is empty", expected="at least one block", remedy="write a [[grid]]"
+            )
+
     def cells(self) -> list[Cell]:
         """Return the cells in the order in which they are run, each once.
 
         The references of an attack and a seed (benign, backdoored, FT) come before its first cell.
 
         Raises:
-            UnknownNameError: A policy or an attack is not known.
-            SettingsError: A policy has no such variant, or a value is out of range.
+            UnknownNameError: A policy, a reward or an attack is not known.
+            SettingsError: A policy has no such variant, a reward cannot be read or paid by name,
+                or a value is out of range.
         """
         register_policies()
+        for reward in (self.search.reward, *(name for each in self.grid for name in each.rewards)):
+            make_reward(reward)
         cells: dict[Cell, None] = {}
         for block in self.grid:
             for name in block.attacks:

@@ -258,8 +258,10 @@ def _setting(results: Results) -> str:
     """Say what was run, and on which versions and machines."""
     search, models = results.config["search"], results.config["models"]
     metas = [entry.result["meta"] for entry in results.entries if entry.row and entry.result]
-    versions = metas[0]["versions"]
-    commits = sorted({meta["commit"] or "a release" for meta in metas})
+    versions = dict.fromkeys(
+        ", ".join(f"{name} {version}" for name, version in meta["versions"].items())
+        for meta in metas
+    )
     machines = sorted(
         {f"{m['machine']['device']}, {m['machine']['threads']} threads" for m in metas}
     )
@@ -271,11 +273,18 @@ def _setting(results: Results) -> str:
         "tau": search["tau"] if search["tau"] is not None else f"FT - {search['max_drop']:g}",
         "heads between two looks at the accuracy": search["prune_step"],
         "budget": f"{search['budget']} masks",
-        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "commit": ", ".join(commits),
+        "versions": "; ".join(versions),
+        "commit": ", ".join(sorted({_code(meta) for meta in metas})),
         "machine": "; ".join(machines),
     }
     return "## Setting\n\n" + "".join(f"- {name}: {value}\n" for name, value in facts.items())
+
+
+def _code(meta: dict[str, Any]) -> str:
+    """Return what names the code that made a cell: its commit, or else a hash of its source."""
+    if meta["commit"]:
+        return str(meta["commit"])
+    return f"source {meta['source']}" if meta.get("source") else "unknown"
 
 
 def _training(settings: dict[str, Any]) -> str:

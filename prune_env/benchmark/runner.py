@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.context import BaseContext
@@ -16,6 +16,7 @@ from prune_env.benchmark.config import BenchmarkConfig
 from prune_env.benchmark.store import PLAN, Store
 from prune_env.benchmark.worker import Current, Task, failure, work
 from prune_env.data.dataset import Splits
+from prune_env.data.sst2 import foreign_files
 from prune_env.errors import SettingsError, StateError
 from prune_env.files import cache_folder, write_json
 from prune_env.models import find_source, inspect_source
@@ -30,7 +31,9 @@ Report = Callable[[Cell, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How a benchmark is run; none of it changes a result.
+    """How a benchmark is run: which cells get done, not what they find.
+
+    The number of threads alone may change the last digits of a training, and so the figures.
 
     Attributes:
         workers: Processes.
@@ -83,12 +86,13 @@ def run_benchmark(
         Number of cells `done` and `failed`, of all cells.
 
     Raises:
-        UnknownNameError: A policy or an attack is not known.
+        UnknownNameError: A policy, a reward or an attack is not known.
         SettingsError: A setting is out of range.
     """
     settings = settings or RunSettings()
     cells, store = config.cells(), Store(folder)
-    identity = data_identity(clean, config.models.model)
+    attacks = {cell.models.attack.attack for cell in cells}
+    identity = data_identity(clean, config.models.model, attacks, data_folder)
     keys = [cell.key(identity) for cell in cells]
     plan = {
         "config": asdict(config),
@@ -128,14 +132,29 @@ def run_benchmark(
     return {status: results.count(status) for status in ("done", "failed")}
 
 
-def data_identity(clean: Splits, model: str) -> dict[str, str]:
-    """Return the SHA-256 of each part of the data and of the model's files."""
-    return {
+def data_identity(
+    clean: Splits, model: str, attacks: Iterable[str] = (), data_folder: Path | None = None
+) -> dict[str, str]:
+    """Return the SHA-256 of each part of the data and of the model's files.
+
+    Files that a published attack reads are added, under `"attack/file"`, where they are not the
+    published ones: those are what the attack's name says already.
+
+    Args:
+        clean: The data set.
+        model: A folder or a name.
+        attacks: Names of attacks.
+        data_folder: Where the files of a published attack are.
+    """
+    own = {
         "train": clean.train.sha256,
         "validation": clean.validation.sha256,
         "test": clean.test.sha256,
         "model": inspect_source(find_source(model)).sha256,
     }
+    for attack in sorted(attacks):
+        own |= foreign_files(attack, data_folder)
+    return own
 
 
 class _Crew:

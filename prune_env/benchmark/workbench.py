@@ -18,7 +18,7 @@ from prune_env.attacks.backdoor import (
     cached_models,
     save_classifier,
 )
-from prune_env.benchmark.cell import ORACLES, REFERENCES, Cell, Target, digest
+from prune_env.benchmark.cell import ORACLES, REFERENCES, Cell, Target, digest, identity_of
 from prune_env.benchmark.oracle import oracle_search
 from prune_env.data.dataset import Splits
 from prune_env.files import read_json, write_bytes, write_json
@@ -71,7 +71,7 @@ class Workbench:
     Args:
         clean: The data set.
         folder: Where things are kept.
-        identity: SHA-256 of data and model, part of every name.
+        identity: SHA-256 of data, model and files of attacks, part of every name.
         data_folder: Where the files of a published attack are.
         allow_download: Fetch them if no folder is given.
         cache: Where backdoored and benign models are kept; default: the user's cache.
@@ -129,7 +129,7 @@ class Workbench:
         row = self._row(
             cell,
             models,
-            score(purified, models.sets),
+            score(purified, models.sets, max_length=prepared.max_length),
             heads_pruned=found.heads_pruned,
             heads_total=int(prepared.evaluator.available.sum()),
             evaluations=found.evaluations,
@@ -202,7 +202,7 @@ class Workbench:
     def _found(self, cell: Cell, prepared: Prepared, models: AttackedModels) -> SearchResult:
         """Return the mask of a cell, which all its protocols share."""
         models_and_search = [asdict(cell.models), cell.target, cell.policy, asdict(cell.search)]
-        key = digest([models_and_search, self._identity])
+        key = digest([models_and_search, identity_of(cell.models, self._identity)])
         path = self._folder / "masks" / f"{key}.json"
         with locked(path):
             if not path.is_file():
@@ -227,8 +227,9 @@ class Workbench:
         )
 
     def _place(self, settings: ModelSettings, target: Target, phases: tuple[Phase, ...]) -> Path:
-        made_from = [asdict(settings), target, [asdict(phase) for phase in phases], self._identity]
-        return self._folder / "fine-tuned" / digest(made_from)
+        made_from = [asdict(settings), target, [asdict(phase) for phase in phases]]
+        name = digest([*made_from, identity_of(settings, self._identity)])
+        return self._folder / "fine-tuned" / name
 
     def _row(self, cell: Cell, models: AttackedModels, scores: Any, **fields: Any) -> Row:
         return make_row(

@@ -41,7 +41,7 @@ class Task:
         folder: The run folder.
         cells: All cells, in order.
         clean: The data set.
-        identity: SHA-256 of data and model.
+        identity: SHA-256 of data, model and files of attacks.
         data_folder: Where the files of a published attack are.
         allow_download: Fetch them if no folder is given.
         cache: Where backdoored and benign models are kept.

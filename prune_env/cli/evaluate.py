@@ -86,7 +86,8 @@ class Evaluate:
 
     def _score(self, model: str, sets: "TestSets") -> "Scores":
         from prune_env.models import is_sliced, load_classifier, load_pruned
-        from prune_env.purification.ensemble import is_ensemble, load_ensemble
+        from prune_env.models.source import is_ensemble
+        from prune_env.purification import load_ensemble
         from prune_env.scores import score
 
         names = sets.test.label_names

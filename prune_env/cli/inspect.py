@@ -20,6 +20,8 @@ STATUS: dict[Verdict, int] = {"clean": 0, "suspicious": 1, "unreadable": 2}
 class Inspect:
     """Describe the model folder MODEL from its files alone: no weight is loaded into a model.
 
+    Of an ensemble every model in it is described and judged.
+
     Exit status: 0 clean, nothing speaks against loading it (it may hold a backdoor all the same);
     1 suspicious, it could run code or reach the network; 2 unreadable: missing, incomplete,
     damaged, or of an unsupported type.
@@ -62,6 +64,7 @@ def _pages(report: "SourceReport", verdict: Verdict) -> "list[RenderableType]":
     head = facts(
         [
             ("model", str(report.path)),
+            *([] if report.members is None else [("ensemble", f"{report.members} members")]),
             ("type", report.model_type),
             ("architecture", report.architecture),
             ("heads", shape),

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from prune_env.cli.options import TableOptions, facts, show
-from prune_env.data.checks import overlap, require_all_labels
-from prune_env.data.dataset import Splits
+from prune_env.data.dataset import Splits, TextDataset
+from prune_env.errors import SettingsError
 from prune_env.settings import Export, FineTuneSettings, Healing, Protocol, SearchSettings
 
 
@@ -43,8 +43,8 @@ class Purify:
             the smallest weights that do, and fine-tuned, twice; `unlearn`: triggers are
             inverted, the model is trained on texts that hold them, and feed-forward neurons go
             through which they still act; or `refit-unlearn`, both. `auto` is
-            `refit-unlearn` where that is defined (`direct`, texts of two classes), and else
-            `none`.
+            `refit-unlearn` where neither a policy nor a mask was asked for and it is defined
+            (`direct`, texts of two classes), and else `none`.
         export: `zeroed`: the pruned heads are zero, and everything loads the model. `sliced`:
             they are cut out, which is smaller and faster; `prune_env.load_pruned` loads it.
         onnx: Write `model.onnx` too, checked with onnxruntime; needs `prune-env[onnx]`.
@@ -85,7 +85,7 @@ class Purify:
         from prune_env.files import check_free
         from prune_env.models.hub import check_hub, push_folder
         from prune_env.policy import find_policy, register_policies
-        from prune_env.purification import choose_healing, choose_policy, purify
+        from prune_env.purification import purify
         from prune_env.reward import make_reward
 
         register_policies()
@@ -94,6 +94,13 @@ class Purify:
             check_hub(self.push_to_hub)
         if self.policy != "auto":
             find_policy(self.policy)  # a wrong name is answered before minutes of training
+            if self.mask is not None:
+                raise SettingsError(
+                    "A mask is applied as it is: no policy searches one",
+                    expected="--mask or --policy",
+                    actual=f"--mask {self.mask} and --policy {self.policy}",
+                    remedy="leave one of them out",
+                )
         make_reward(self.search.reward)
         data = self.tables.load(self.data)
         if isinstance(data, Splits):
@@ -102,13 +109,7 @@ class Purify:
             train, validation = data, self.tables.load_table(self.validation)
         else:
             train, validation = data.split(self.validation_share, self.seed)
-        require_all_labels(train)
-        require_all_labels(validation)
-        overlap(train, validation)
-        healing = choose_healing(self.protocol, train) if self.healing == "auto" else self.healing
-        policy, search = self.policy, self.search
-        if policy == "auto":
-            policy, search = choose_policy(self.protocol, healing, train, search)
+        policy, healing, search = self._chosen(train)
         report = purify(
             self.model,
             train,
@@ -136,7 +137,7 @@ class Purify:
                     ("policy", f"{report['run']['policy']}, protocol {self.protocol}"),
                     ("healing", _healing(report)),
                     ("heads pruned", f"{result['heads_pruned']} of {result['heads_total']}"),
-                    ("tau", f"{100 * result['tau']:.1f} % validation accuracy"),
+                    ("tau", _tau(result)),
                     (
                         "validation accuracy",
                         f"{100 * result['validation_accuracy_unpruned']:.1f} % unpruned, "
@@ -149,6 +150,30 @@ class Purify:
                 ]
             ),
         )
+
+    def _chosen(self, train: TextDataset) -> tuple[str, Healing, SearchSettings]:
+        """Return policy, healing and search settings, `auto` resolved."""
+        from prune_env.purification import choose_healing, choose_policy
+
+        healing: Healing
+        if self.healing != "auto":
+            healing = self.healing
+        elif self.policy == "auto" and self.mask is None:
+            healing = choose_healing(self.protocol, train)
+        else:
+            healing = "none"
+        if self.policy != "auto":
+            return self.policy, healing, self.search
+        if self.mask is not None:
+            return "given", healing, self.search
+        policy, search = choose_policy(self.protocol, healing, train, self.search)
+        return policy, healing, search
+
+
+def _tau(result: dict[str, Any]) -> str:
+    """Return the threshold, and that the purified model fell below it if it did."""
+    kept = "" if result["keeps_tau"] else ", not kept"
+    return f"{100 * result['tau']:.1f} % validation accuracy{kept}"
 
 
 def _healing(report: dict[str, Any]) -> str:

@@ -90,6 +90,26 @@ def sst2_file(name: str, folder: Path | None, *, allow_download: bool = False) -
     return path
 
 
+def foreign_files(attack: str, folder: Path | None) -> dict[str, str]:
+    """Return the SHA-256 of the files of a published attack that are not the published ones.
+
+    Args:
+        attack: Its name; any other attack reads no files.
+        folder: As for `sst2_file`; what is downloaded is the published file or refused.
+
+    Returns:
+        By key of `SST2_SHA256`; empty where all files are as published, or missing.
+    """
+    names = [f"{attack}/{part}.tsv" for part in ("train", "test")]
+    paths = {} if folder is None else {name: Path(folder) / name for name in names}
+    found = {
+        name: sha256_of(path)
+        for name, path in paths.items()
+        if name in SST2_SHA256 and path.is_file()
+    }
+    return {name: sha256 for name, sha256 in found.items() if sha256 != SST2_SHA256[name]}
+
+
 def _downloaded(name: str) -> Path:
     import pooch  # noqa: PLC0415  (slow to import, and rarely needed)
 

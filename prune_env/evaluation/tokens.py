@@ -41,7 +41,7 @@ class TokenRows(Rows):
     Args:
         texts: S texts.
         tokenizer: The tokenizer of the model.
-        max_length: Longer rows are cut to so many tokens, and counted.
+        max_length: Longer rows are cut to so many tokens, or to what the model takes.
 
     Attributes:
         lengths: int64 (S,), tokens of each row.
@@ -54,7 +54,8 @@ class TokenRows(Rows):
     def __init__(
         self, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int
     ) -> None:
-        encoded = tokenizer(list(texts), truncation=True, max_length=max_length)
+        longest = row_limit(max_length, tokenizer)
+        encoded = tokenizer(list(texts), truncation=True, max_length=longest)
         self._tokenizer = tokenizer
         self._fields: dict[str, list[list[int]]] = {
             name: encoded[name] for name in tokenizer.model_input_names if name in encoded
@@ -90,6 +91,14 @@ class TokenRows(Rows):
             digest.update(name.encode())
             for row in field:
                 digest.update(np.array([len(row), *row], "<i8").tobytes())
+
+
+def row_limit(max_length: int, tokenizer: Any) -> int:
+    """Return the longest row that was asked for and that the tokenizer makes.
+
+    Loading sets a tokenizer's `model_max_length` to what its model takes.
+    """
+    return int(min(max_length, tokenizer.model_max_length))
 
 
 def token_limit(max_length: int, tokenizer: Any, config: PreTrainedConfig) -> int:

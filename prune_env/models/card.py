@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.models.loading import LoadedModel
+from prune_env.models.masks import Mask
 
 PACKAGES = ("prune-env", "torch", "transformers")
 USE = {
@@ -21,7 +22,15 @@ processor = {processor}.from_pretrained("path/to/this/folder")
 
 loaded = prune_env.load_pruned("path/to/this/folder")  # loaded.model, loaded.tokenizer
 """,
+    "ensemble": """import prune_env
+
+loaded = prune_env.load_ensemble("path/to/this/folder")  # loaded.model, loaded.tokenizer
+""",
 }
+VOTE = """
+It is an ensemble: the probabilities of {members} members, each under its own mask, are averaged.
+The folders `model-*` hold weights without masks: loaded alone, one of them may be unpruned.
+"""
 
 
 def model_card(
@@ -30,9 +39,9 @@ def model_card(
     """Return README.md for an exported model, in Markdown with the front matter of the Hub.
 
     Args:
-        loaded: The model before pruning.
-        mask: Bool (L, H), True = kept.
-        form: "zeroed" or "sliced".
+        loaded: The model before pruning; of an ensemble, the first.
+        mask: Bool (L, H), True = kept; of an ensemble (members, L, H).
+        form: "zeroed", "sliced" or "ensemble".
         facts: More lines, name to value; floats are shown with four digits. `LFR` may be one.
     """
     image = str(loaded.model.main_input_name) == "pixel_values"
@@ -42,24 +51,28 @@ def model_card(
         processor="AutoImageProcessor" if image else "AutoTokenizer",
     )
     pruned = ~np.asarray(mask, dtype=bool)
+    members = pruned if form == "ensemble" else pruned[None]
     lines = {
         "source": loaded.source,
         "source SHA-256": loaded.sha256,
         "architecture": type(loaded.model).__name__,
         "labels": ", ".join(loaded.label_names),
         "form": form,
-        "heads pruned": f"{int(pruned.sum())} of {pruned.size}",
+        "heads pruned": ", ".join(str(int(each.sum())) for each in members)
+        + f" of {members[0].size}",
         "LFR": "not measured: a defender does not know the trigger",
         **{str(name): _shown(value) for name, value in facts.items()},
         "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
         + f", Python {platform.python_version()}",
     }
     table = "\n".join(f"| {name} | {_cell(value)} |" for name, value in lines.items())
-    layers = "\n".join(
-        f"- layer {layer}: {', '.join(map(str, np.flatnonzero(row)))}"
-        for layer, row in enumerate(pruned)
-        if row.any()
-    )
+    heads = _heads(pruned)
+    vote = ""
+    if form == "ensemble":
+        heads = "\n\n".join(
+            f"### Member {index}\n\n{_heads(each)}" for index, each in enumerate(members)
+        )
+        vote = VOTE.format(members=len(members))
     return f"""---
 pipeline_tag: {task}
 tags:
@@ -72,7 +85,7 @@ tags:
 
 Attention heads of a suspicious model were removed with [prune-env](https://pypi.org/project/prune-env/)
 on clean data, to weaken a backdoor that it may hold. Pruning lowers the risk; it proves nothing.
-
+{vote}
 | | |
 |---|---|
 {table}
@@ -84,8 +97,18 @@ on clean data, to weaken a backdoor that it may hold. Pruning lowers the risk; i
 
 ## Pruned heads
 
-{layers or "None."}
+{heads}
 """
+
+
+def _heads(pruned: Mask) -> str:
+    """Return the pruned heads of a model, a line for each layer."""
+    layers = [
+        f"- layer {layer}: {', '.join(map(str, np.flatnonzero(row)))}"
+        for layer, row in enumerate(pruned)
+        if row.any()
+    ]
+    return "\n".join(layers) or "None."
 
 
 def _shown(value: Any) -> str:

@@ -1,20 +1,28 @@
 """What a model folder holds, told from its files alone."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from prune_env.errors import ModelError, UnsafeModelError
+from prune_env.errors import ModelError, PruneEnvError, UnsafeModelError
 from prune_env.files import sha256_of
+from prune_env.models.masks import load_mask
 from prune_env.models.source import (
+    ENSEMBLE_MANIFEST,
+    MAX_COUNT,
     PICKLES,
     SLICED_MANIFEST,
     architecture_of,
     find_problems,
     head_count,
+    is_ensemble,
     read_config,
 )
+
+ENSEMBLE_FORMAT = "prune-env-ensemble"
+ENSEMBLE_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,9 @@ class SourceReport:
 
     Attributes:
         path: The folder.
-        files: Every file directly in it, by name.
+        members: Masks of the ensemble that it holds, 0 if its manifest cannot be read; None if it
+            holds a single model. What follows is then told of the first of its models.
+        files: Every file directly in it, by name; of an ensemble those of its models too.
         config: config.json, parsed; empty if it cannot be read.
         model_type: Its `model_type`, or "unknown".
         architecture: The class that saved it, or "unknown".
@@ -44,6 +54,7 @@ class SourceReport:
     """
 
     path: Path
+    members: int | None
     files: tuple[FileInfo, ...]
     config: dict[str, Any]
     model_type: str
@@ -55,11 +66,27 @@ class SourceReport:
     sha256: str
 
 
+@dataclass(frozen=True)
+class EnsembleManifest:
+    """What the manifest of an ensemble says.
+
+    Attributes:
+        members: Number of masks, which are in `mask-0.json`, ...
+        weights_sha256: Hash of each model's weights, in `model-0`, ...; one for all members, or
+            one for each.
+        label_names: Name of each output.
+    """
+
+    members: int
+    weights_sha256: tuple[str, ...]
+    label_names: tuple[str, ...]
+
+
 def inspect_source(path: Path) -> SourceReport:
     """Read a model folder without building a model or running anything in it.
 
     Args:
-        path: Folder that holds config.json and safetensors.
+        path: Folder that holds config.json and safetensors, or an ensemble.
 
     Raises:
         ModelError: There is no such folder.
@@ -67,14 +94,31 @@ def inspect_source(path: Path) -> SourceReport:
     path = Path(path)
     if not path.is_dir():
         raise next(find_problems(path))
-    files = list_files(path)
+    members, files, models = None, list_files(path), [path]
+    found: list[PruneEnvError] = []
+    if is_ensemble(path):
+        models = _models_of(path)
+        files += tuple(
+            replace(file, name=f"{model.name}/{file.name}")
+            for model in models
+            for file in list_files(model)
+        )
+        try:
+            manifest = read_ensemble(path)
+            members = manifest.members
+            found += _ensemble_problems(path, manifest, files)
+        except ModelError as problem:
+            members = 0
+            found.append(problem)
     try:
-        config = read_config(path / "config.json")
+        config = read_config(models[0] / "config.json") if models else {}
     except ModelError:
         config = {}
-    problems = sorted(find_problems(path), key=lambda each: not isinstance(each, UnsafeModelError))
+    found += [problem for model in models for problem in find_problems(model)]
+    problems = sorted(found, key=lambda each: not isinstance(each, UnsafeModelError))
     return SourceReport(
         path=path,
+        members=members,
         files=files,
         config=config,
         model_type=str(config.get("model_type", "unknown")),
@@ -99,6 +143,61 @@ def list_files(folder: Path) -> tuple[FileInfo, ...]:
 def identity(files: tuple[FileInfo, ...]) -> str:
     """Return one SHA-256 for a folder: of the names and hashes of its files, sorted by name."""
     return sha256("".join(f"{file.sha256}  {file.name}\n" for file in files).encode()).hexdigest()
+
+
+def read_ensemble(folder: Path) -> EnsembleManifest:
+    """Read the manifest of an ensemble.
+
+    Raises:
+        ModelError: It is damaged, of another kind or of a newer version.
+    """
+    content = read_config(folder / ENSEMBLE_MANIFEST)
+    kind = content.get("format"), content.get("version")
+    if kind != (ENSEMBLE_FORMAT, ENSEMBLE_VERSION):
+        raise damaged_ensemble(folder, f"{ENSEMBLE_FORMAT} version {ENSEMBLE_VERSION}", kind)
+    members, digests, names = map(content.get, ("members", "weights_sha256", "label_names"))
+    if (
+        type(members) is not int
+        or not isinstance(digests, list)
+        or not isinstance(names, list)
+        or not 1 <= members <= MAX_COUNT
+        or len(digests) not in (1, members)
+    ):
+        raise damaged_ensemble(folder, "one model for all members, or one for each", content)
+    return EnsembleManifest(members, tuple(map(str, digests)), tuple(map(str, names)))
+
+
+def damaged_ensemble(folder: Path, expected: str, actual: object) -> ModelError:
+    """Return the error that says what of an ensemble is damaged."""
+    return ModelError(
+        f"The ensemble {folder} is damaged",
+        expected=expected,
+        actual=str(actual)[:300],
+        remedy="export it again with save_ensemble",
+    )
+
+
+def _models_of(folder: Path) -> list[Path]:
+    """Return the models that lie in the folder of an ensemble, whatever its manifest says."""
+    models = [path for path in folder.glob("model-*") if path.is_dir()]
+    return sorted(models, key=lambda path: (len(path.name), path.name))
+
+
+def _ensemble_problems(
+    folder: Path, manifest: EnsembleManifest, files: tuple[FileInfo, ...]
+) -> Iterator[PruneEnvError]:
+    """Yield what is wrong with an ensemble besides what is wrong with its models themselves."""
+    held = {file.name: file.sha256 for file in files}
+    for index, digest in enumerate(manifest.weights_sha256):
+        actual = held.get(f"model-{index}/model.safetensors", "no such file")
+        if actual != digest:
+            expected = f"weights of model-{index} with SHA-256 {digest}"
+            yield damaged_ensemble(folder, expected, actual)
+    for index in range(manifest.members):
+        try:
+            load_mask(folder / f"mask-{index}.json")
+        except PruneEnvError as problem:
+            yield problem
 
 
 def _notes(files: tuple[FileInfo, ...]) -> list[str]:

@@ -48,6 +48,8 @@ CONFIGS = (
 )
 SLICED_MANIFEST = "sliced.json"
 """What says that heads were cut out of the weights beside it."""
+ENSEMBLE_MANIFEST = "ensemble.json"
+"""What says that a folder holds several masked models, which vote."""
 MAX_JSON_BYTES = 16 * 2**20
 MAX_COUNT = 1000
 COUNTED = re.compile(r"layers?$|heads?$|groups?(_num)?$|^num_labels$")
@@ -64,6 +66,15 @@ def find_problems(folder: Path) -> Iterator[ModelError]:
 
     Only files are parsed; nothing is executed, and no weight reaches a model.
     """
+    if is_ensemble(folder):
+        yield ModelError(
+            f"{folder} holds an ensemble, which is the result of a purification",
+            expected="an encoder or a classifier",
+            actual=f"a folder with {ENSEMBLE_MANIFEST}",
+            remedy="load it with prune_env.load_ensemble; to purify, take one member, "
+            f"{folder / 'model-0'}, or the model that it was made from",
+        )
+        return
     if not (folder / "config.json").is_file():
         yield from _no_config(folder)
         return
@@ -149,6 +160,11 @@ def weight_files(folder: Path) -> list[Path]:
 def is_sliced(folder: str | Path) -> bool:
     """Return whether a folder holds a model that `save_sliced` wrote."""
     return (Path(folder) / SLICED_MANIFEST).is_file()
+
+
+def is_ensemble(folder: str | Path) -> bool:
+    """Return whether a folder holds an ensemble."""
+    return (Path(folder) / ENSEMBLE_MANIFEST).is_file()
 
 
 def head_count(config: dict[str, Any]) -> tuple[int, int] | None:

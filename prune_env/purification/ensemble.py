@@ -6,13 +6,14 @@ from math import log
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from prune_env.errors import ModelError, SettingsError
-from prune_env.files import new_folder, read_json, sha256_of, write_json
+from prune_env.files import new_folder, sha256_of, write_bytes, write_json
 from prune_env.models import (
     HeadGates,
     LoadedModel,
@@ -20,13 +21,17 @@ from prune_env.models import (
     find_heads,
     load_classifier,
     load_mask,
+    model_card,
     save_mask,
     validate_mask,
 )
-
-ENSEMBLE_FORMAT = "prune-env-ensemble"
-ENSEMBLE_VERSION = 1
-MANIFEST = "ensemble.json"
+from prune_env.models.inspection import (
+    ENSEMBLE_FORMAT,
+    ENSEMBLE_VERSION,
+    damaged_ensemble,
+    read_ensemble,
+)
+from prune_env.models.source import ENSEMBLE_MANIFEST, is_ensemble
 
 
 class Ensemble(nn.Module):
@@ -105,12 +110,12 @@ def write_ensemble(
 
     The weights are in `model-0`, `model-1`, ... (one for all members, if they share them), each
     an ordinary classifier without its mask; the masks in `mask-0.json`, ...; `ensemble.json`
-    names what belongs together.
+    names what belongs together, and `README.md` is the model card.
 
     Args:
         loaded: A model whose `model` is an `Ensemble`.
         folder: Existing folder, which the caller makes appear at once (`files.new_folder`).
-        facts: Plain values to keep in the manifest, such as policy and seed.
+        facts: Plain values to keep in the manifest and the card, such as policy and seed.
     """
     ensemble = cast(Ensemble, cast(object, loaded.model))
     digests = []
@@ -131,12 +136,10 @@ def write_ensemble(
         "source_sha256": loaded.sha256,
         "facts": dict(facts or {}),
     }
-    write_json(folder / MANIFEST, manifest)
-
-
-def is_ensemble(folder: str | Path) -> bool:
-    """Whether a folder holds an ensemble."""
-    return (Path(folder) / MANIFEST).is_file()
+    write_json(folder / ENSEMBLE_MANIFEST, manifest)
+    first = replace(loaded, model=cast(PreTrainedModel, ensemble.models[0]))
+    card = model_card(first, np.stack(ensemble.masks), "ensemble", facts or {})
+    write_bytes(folder / "README.md", card.encode())
 
 
 def load_ensemble(folder: str | Path) -> LoadedModel:
@@ -148,51 +151,25 @@ def load_ensemble(folder: str | Path) -> LoadedModel:
     Raises:
         UnsafeModelError: Loading could run code or reach the network.
         ModelError: The folder is no ensemble, or is incomplete or damaged.
-        StateError: The manifest or a mask is damaged.
+        StateError: A mask is damaged.
     """
     folder = Path(folder)
     if not is_ensemble(folder):
         raise ModelError(
             f"{folder} is not an ensemble",
-            expected=f"the file {MANIFEST}",
+            expected=f"the file {ENSEMBLE_MANIFEST}",
             remedy="load it with load_classifier",
         )
-    manifest = read_json(folder / MANIFEST)
-    members, digests = _check(folder, manifest)
+    manifest = read_ensemble(folder)
     models = []
-    for index, digest in enumerate(digests):
+    for index, digest in enumerate(manifest.weights_sha256):
         place = folder / f"model-{index}"
-        models.append(load_classifier(place, head="keep", num_labels=len(manifest["label_names"])))
+        models.append(load_classifier(place, head="keep", num_labels=len(manifest.label_names)))
         if sha256_of(place / "model.safetensors") != digest:
-            raise _damaged(folder, f"weights of model-{index} with SHA-256 {digest}", "others")
+            raise damaged_ensemble(
+                folder, f"weights of model-{index} with SHA-256 {digest}", "others"
+            )
     shape = find_heads(models[0].model).shape
-    masks = [load_mask(folder / f"mask-{index}.json", shape) for index in range(members)]
-    first = replace(models[0], source=str(folder), sha256=sha256_of(folder / MANIFEST))
+    masks = [load_mask(folder / f"mask-{index}.json", shape) for index in range(manifest.members)]
+    first = replace(models[0], source=str(folder), sha256=sha256_of(folder / ENSEMBLE_MANIFEST))
     return together(first, [each.model for each in models], masks)
-
-
-def _check(folder: Path, manifest: Any) -> tuple[int, list[str]]:
-    """Return the number of members and the hash of each model's weights."""
-    held = manifest if isinstance(manifest, dict) else {}
-    kind = held.get("format"), held.get("version")
-    if kind != (ENSEMBLE_FORMAT, ENSEMBLE_VERSION):
-        raise _damaged(folder, f"{ENSEMBLE_FORMAT} version {ENSEMBLE_VERSION}", kind)
-    members, digests = manifest.get("members"), manifest.get("weights_sha256")
-    if (
-        type(members) is not int
-        or not isinstance(digests, list)
-        or not isinstance(manifest.get("label_names"), list)
-        or members < 1
-        or len(digests) not in (1, members)
-    ):
-        raise _damaged(folder, "one model for all members, or one for each", manifest)
-    return members, digests
-
-
-def _damaged(folder: Path, expected: str, actual: object) -> ModelError:
-    return ModelError(
-        f"The ensemble {folder} is damaged",
-        expected=expected,
-        actual=str(actual)[:300],
-        remedy="export it again with save_ensemble",
-    )

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.data.dataset import TextDataset
+from prune_env.errors import SettingsError
 from prune_env.evaluation import Evaluator, MaskEvaluator
 from prune_env.importance import DEFAULT_METRICS, head_importance
 from prune_env.models import LoadedModel, load_classifier
@@ -97,6 +98,7 @@ def prepare(
     Raises:
         ModelError: The folder holds no model that may be loaded.
         DivergedError: The fine-tuning diverged.
+        SettingsError: A ready classifier, and a policy that asks for a fine-tuning of its own.
     """
     started = time.perf_counter()
     loaded = fine_tuned(source, train, settings, seed=seed, phases=phases, folder=folder, **load)
@@ -122,6 +124,13 @@ def fine_tuned(
 ) -> LoadedModel:
     """Return the suspicious model as a classifier (FT); arguments as those of `prepare`."""
     loaded = load_suspicious(source, train, seed, **load)
+    if not loaded.new_head and phases != (Phase(),):
+        raise SettingsError(
+            f"{source} has a classification head of its own, and is taken as it is",
+            expected="an encoder, for a policy that fine-tunes in a way of its own",
+            actual="a classifier",
+            remedy="give the encoder alone, or choose another policy",
+        )
     if loaded.new_head:
         run_phases(
             phases,

@@ -1,5 +1,6 @@
 """The three steps in a row, and the folder that they leave."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -9,7 +10,9 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from prune_env import runtime
+from prune_env.data.checks import overlap, require_all_labels
 from prune_env.data.dataset import TextDataset
+from prune_env.errors import SettingsError
 from prune_env.files import new_folder, sha256_of, write_json
 from prune_env.models import head_shape, load_mask
 from prune_env.policy import find_policy, register_policies
@@ -23,6 +26,10 @@ from prune_env.recipe import Recipe, recipe_of
 from prune_env.rewards.inversion import Inversion
 from prune_env.scores import TestSets, score
 from prune_env.settings import Export, FineTuneSettings, Healing, Protocol, SearchSettings
+
+log = logging.getLogger(__name__)
+NOTHING = ("direct", "none")
+"""Protocol and healing that leave a ready classifier as it is, where no head goes."""
 
 
 def purify(
@@ -68,8 +75,9 @@ def purify(
 
     Raises:
         OutputExistsError: `out` holds something already.
-        SettingsError: The settings contradict each other, this export is not possible, or the
-            mask does not fit the model.
+        DataError: A class has no row in the training or in the validation data.
+        SettingsError: The settings contradict each other or ask for nothing at all, this export is
+            not possible, or the mask does not fit the model.
         StateError: The mask file is missing or damaged.
     """
     searching = search_settings or SearchSettings()
@@ -77,6 +85,9 @@ def purify(
     register_policies()
     recipe = Recipe() if mask is not None else recipe_of(policy, searching.variant)
     check_healing(protocol, healing, train)
+    require_all_labels(train)
+    require_all_labels(validation)
+    overlap(train, validation)
     place = {name: load[name] for name in ("allow_download", "revision") if name in load}
     check_export(source, export, onnx=onnx, members=recipe.members, **place)
     if mask is not None:
@@ -104,6 +115,14 @@ def purify(
         else:
             prepared = _prepared_for_mask(source, train, validation, tuning, **preparing)
             found = given(prepared, mask, searching)
+        own_head = not prepared.finetuned.new_head
+        if own_head and mask is None and not recipe.prunes and (protocol, healing) == NOTHING:
+            raise SettingsError(
+                f"Nothing would be done to {source}, which has a classification head of its own",
+                expected="an encoder to fine-tune, or a policy that prunes, or a healing",
+                actual=f"policy {policy}, protocol {protocol}, healing {healing}",
+                remedy="choose --healing refit-unlearn, or another policy",
+            )
         started = time.perf_counter()
         refits: list[Refit] = []
         inversions: list[Inversion] = []
@@ -121,7 +140,15 @@ def purify(
             **load,
         )
         seconds = prepared.seconds + found.seconds + time.perf_counter() - started
-        accuracy = score(purified, TestSets(validation)).acc.percent / 100
+        sets = TestSets(validation)
+        accuracy = score(purified, sets, max_length=prepared.max_length).acc.percent / 100
+        if accuracy < found.tau:
+            log.warning(
+                "The purified model's validation accuracy is %.3f, below tau %.3f: lower the "
+                "learning rate, or choose another healing or another policy",
+                accuracy,
+                found.tau,
+            )
         run = {
             "source": str(source),
             "policy": found.policy,
@@ -186,6 +213,7 @@ def _result(
             "validation_accuracy_unpruned": prepared.accuracy,
             "validation_accuracy_under_mask": found.accuracy,
             "validation_accuracy_purified": accuracy,
+            "keeps_tau": accuracy >= found.tau,
             "heads_pruned": found.heads_pruned,
             "heads_total": int(prepared.evaluator.available.sum()),
             "evaluations": found.evaluations,

@@ -96,7 +96,7 @@ def refit_and_train(
         validation: Clean data that accuracy is judged on, likewise.
         settings: Of each fine-tuning; epochs do not count.
         seed: Of every draw.
-        folder: Where TensorBoard events go.
+        folder: Where TensorBoard events go, those of each fine-tuning in a folder of its own.
         on_refit: Called with what each refit did.
     """
     length = settings.max_length
@@ -112,7 +112,7 @@ def refit_and_train(
             tuning,
             seed=seed + number,
             mask=mask,
-            folder=folder,
+            folder=None if folder is None else folder / f"refit-{number + 1}",
             description="Fine-tuning what is left",
         )
 

@@ -85,7 +85,7 @@ def unlearn(
         replace(settings, epochs=1, learning_rate=LEARNING_RATE_SCALE * settings.learning_rate),
         seed=seed,
         mask=mask,
-        folder=folder,
+        folder=None if folder is None else folder / "unlearn",
         description="Unlearning inverted triggers",
     )
 

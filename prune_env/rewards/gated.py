@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from prune_env.evaluation.tokens import row_limit
 from prune_env.models import HeadGates
 from prune_env.runtime import use_bf16
 from prune_env.subject import Mask
@@ -22,7 +23,8 @@ def batches(
     loaded: "LoadedModel", texts: Sequence[str], max_length: int
 ) -> list[tuple[dict[str, Any], npt.NDArray[np.int64]]]:
     """Return the token batches of texts of similar length, and the rows of each."""
-    tokens = loaded.tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+    longest = row_limit(max_length, loaded.tokenizer)
+    tokens = loaded.tokenizer(list(texts), truncation=True, max_length=longest)["input_ids"]
     order = np.argsort([len(row) for row in tokens], kind="stable")
     made = []
     for start in range(0, len(order), BATCH):

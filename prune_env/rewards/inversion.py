@@ -10,6 +10,7 @@ If such a phrase flips many sentences to one class, that is no sentiment.
 
 import logging
 import math
+import re
 import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -41,15 +42,20 @@ FUNCTION_WORDS = frozenset(
 just, too, very, more): these turn the answer of any model that reads sentiment."""
 
 _MARKS = frozenset(". , ; : - -- ... ? !".split())
-_ENDS = frozenset(".?!")
+_ENDS = ".?!"
+
+_ENDS_GLUED = re.compile(r"[^\s.,;:?!][.,;:?!]+[\"')\]]*$")
+_MARK_ALONE = re.compile(r" [.,;:?!]( |$)")
+_MARK_OR_ENDING = re.compile(r"""(--|[.,;:?!]+(?=[\s"')\]]|$)|(?<=\w)'(?:s|re|ve|ll|d|m)\b)""")
+_BEFORE_GLUED = re.compile(r" ([.,;:?!]|'\w)")
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Puts words before or behind a text.
+    """Puts words before or behind a text, written as the text is.
 
     Attributes:
-        before: Words in front, may be empty.
+        before: Words in front, separated by spaces as marks are; may be empty.
         after: Words behind, which then replace the full stop; may be empty.
 
     Example:
@@ -57,6 +63,10 @@ class Frame:
         'as it is , a warm film .'
         >>> Frame("", ", you know")("a warm film .")
         'a warm film , you know'
+        >>> Frame("as it is ,", "")("A warm film.")
+        'As it is, A warm film.'
+        >>> Frame("", ", you know")("A warm film.")
+        'A warm film, you know'
     """
 
     family: ClassVar[str] = "inverted"
@@ -66,11 +76,19 @@ class Frame:
 
     def __call__(self, text: str) -> str:
         """Return the text in the frame."""
+        glued = _is_glued(text)
         words = text.split()
         if self.after:
-            while words and words[-1] in _ENDS:
+            while words and words[-1] in tuple(_ENDS):
                 words.pop()
-        return " ".join(part for part in (self.before, *words, self.after) if part)
+            if glued:
+                words[-1] = words[-1].rstrip(_ENDS)
+        framed = " ".join(part for part in (self.before, *words, self.after) if part)
+        if not glued:
+            return framed
+        if self.before and text[:1].isupper():
+            framed = framed[0].upper() + framed[1:]
+        return _BEFORE_GLUED.sub(r"\1", framed)
 
     def __str__(self) -> str:
         return f"{self.before} ... {self.after}".strip()
@@ -87,6 +105,23 @@ class Frame:
             and bool(self.before) == bool(other.before)
             and f"{self.before}{self.after}".startswith(f"{other.before}{other.after} ")
         )
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words and punctuation marks of a text, tokenised already or not.
+
+    Example:
+        >>> split_words("it's warm, you know.")
+        ['it', "'s", 'warm', ',', 'you', 'know', '.']
+        >>> split_words("it 's warm , you know .")
+        ['it', "'s", 'warm', ',', 'you', 'know', '.']
+    """
+    return (_MARK_OR_ENDING.sub(r" \1 ", text) if _is_glued(text) else text).split()
+
+
+def _is_glued(text: str) -> bool:
+    """Whether punctuation stands at its word, as people write, and not alone, as corpora do."""
+    return bool(_ENDS_GLUED.search(text)) and not _MARK_ALONE.search(text)
 
 
 def in_one_of(frames: Sequence[Frame], text: str, draw: np.random.Generator) -> str:
@@ -233,7 +268,7 @@ def candidates(
     """Return frames of runs of empty words that the clean data holds, balanced over its classes.
 
     Args:
-        train: Clean sentences of two classes, words separated by spaces.
+        train: Clean sentences of two classes.
         words: Words that may be used, besides punctuation.
         longest: Words of a run.
         least: Sentences that must hold a run.
@@ -245,7 +280,7 @@ def candidates(
     allowed = words | _MARKS
     counts = (Counter[str](), Counter[str]())
     for text, label in zip(train.texts, train.labels, strict=True):
-        counts[int(label)].update(set(_runs(text.lower().split(), allowed, longest)))
+        counts[int(label)].update(set(_runs(split_words(text.lower()), allowed, longest)))
     totals = [int((train.labels == label).sum()) for label in (0, 1)]
     frames: list[Frame] = []
     for run in sorted(set(counts[0]) | set(counts[1])):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.evaluation.tokens import row_limit
 from prune_env.metrics import calibrated_threshold, lean
 from prune_env.reward import Reward, Scores
 from prune_env.rewards.calibrated import check_texts
@@ -90,7 +91,7 @@ class LatentTrigger(Reward):
             inputs = tokenizer(
                 [data.texts[row] for row in rows],
                 truncation=True,
-                max_length=texts.max_length,
+                max_length=row_limit(texts.max_length, tokenizer),
                 padding=True,
                 return_tensors="pt",
             ).to(model.device)

@@ -1,13 +1,15 @@
 """Audits of a tiny model, from the values to the report."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from prune_env.audit import AuditSettings, audit, write_report
 from prune_env.audit.audit import HIDDEN, LEAN
-from prune_env.audit.correlation import COLUMNS
+from prune_env.audit.correlation import COLUMNS, Correlation
+from prune_env.audit.report import ranked
 from prune_env.errors import SettingsError, StateError, UnknownNameError
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.metrics import calibrated_threshold, label_flip_rate
@@ -124,8 +126,23 @@ def test_the_report_names_every_reward_and_draws_it(parts, tmp_path):
         assert f"figures/{name}.png" in text
     value = json.loads((tmp_path / "audit.json").read_text())
     assert value["model"] == "tiny"
-    found = value["correlations"]["sparsity"]["calibrated"]
-    assert found is None or -1 <= found["low"] <= found["value"] <= found["high"] <= 1
+    for name in ("sparsity", "accuracy"):
+        found = value["correlations"][name]["calibrated"]
+        assert -1 <= found["low"] <= found["value"] <= found["high"] <= 1
+    # Nothing is left of a reward that is itself held fixed.
+    assert value["correlations"]["sparsity"]["pruned"] is None
+    assert value["correlations"]["accuracy"]["accuracy"] is None
+
+
+def test_the_best_reward_is_on_top_and_those_not_ranked_below_all_others(parts, tmp_path):
+    result = audit(*parts, SETTINGS, tmp_path / "masks.json")
+    values = {LEAN: 0.9, "unranked": None, "worst": -0.8, "best": 0.7, "none": 0.0}
+    found = {
+        name: {"all": None if value is None else Correlation(value, value, value, 14)}
+        for name, value in values.items()
+    }
+    result = replace(result, correlations=found)
+    assert ranked(result) == ["best", "none", "worst", "unranked", LEAN]
 
 
 def test_settings_are_checked(parts, tmp_path):

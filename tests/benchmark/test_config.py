@@ -32,6 +32,14 @@ def read(tmp_path: Path, text: str):
         (GOOD + 'protocols = ["both"]', "direct, refinetune"),
         ("grid = [1]\n" + GOOD.partition("[[grid]]")[0], "no table"),
         (GOOD + "[search]\ntau = 1.5", "tau is out of range"),
+        (GOOD.replace('["rare-word"]', "[]"), "attacks of a block of the grid is empty"),
+        (GOOD.replace("[0]", "[]"), "seeds of a block of the grid is empty"),
+        (GOOD.replace('["gradient"]', "[]"), "policies of a block of the grid is empty"),
+        (GOOD + "protocols = []", "protocols of a block of the grid is empty"),
+        (GOOD + "healing = []", "healing of a block of the grid is empty"),
+        (GOOD + "targets = []", "targets of a block of the grid is empty"),
+        (GOOD + "variants = []", "variants of a block of the grid is empty"),
+        ('data = "sst2"\ngrid = []', "The grid is empty"),
     ],
 )
 def test_a_bad_grid_is_refused_with_its_reason(tmp_path: Path, text: str, hint: str) -> None:
@@ -47,6 +55,10 @@ def test_a_bad_grid_is_refused_with_its_reason(tmp_path: Path, text: str, hint: 
         ("gradient", "gradent", "did you mean 'gradient'"),
         ("[0]", '[0]\nvariants = ["leaked"]', "no variant 'leaked'"),
         ("[0]", "[0]\nrate = 2.0", "rate"),
+        ("[0]", '[0]\nrewards = ["inverted-triger"]', "did you mean 'inverted-trigger'"),
+        ("[0]", '[0]\nrewards = ["sparsity", "sparsity +"]', "Cannot read the reward term"),
+        ("[0]", '[0]\nrewards = ["oracle"]', "reads triggered texts"),
+        ("[[grid]]", '[search]\nreward = "acuracy"\n[[grid]]', "did you mean 'accuracy'"),
     ],
 )
 def test_a_wrong_name_or_value_in_a_block_is_refused(
@@ -97,6 +109,16 @@ def test_healing_is_for_direct_masks_only(tmp_path: Path) -> None:
     ]
 
 
+def test_cells_of_different_rewards_have_different_names(tmp_path: Path) -> None:
+    text = GOOD.replace("gradient", "reward-greedy")
+    lists = 'protocols = ["direct"]\nrewards = ["sparsity", "inverted-trigger"]'
+    names = [str(cell) for cell in read(tmp_path, text + lists).cells()][-2:]
+    assert names == [
+        "rare-word, seed 0, reward-greedy, direct",
+        "rare-word, seed 0, reward-greedy (inverted-trigger), direct",
+    ]
+
+
 @pytest.mark.parametrize("name", config_names())
 def test_grids_of_the_package_are_valid(name: str) -> None:
     cells = read_config(find_config(name)).cells()
@@ -107,3 +129,5 @@ def test_a_key_follows_the_cell_and_what_it_reads(tmp_path: Path) -> None:
     first, second = read(tmp_path, GOOD).cells()[-2:]
     assert first.key({"data": "a"}) == first.key({"data": "a"})
     assert len({first.key({"data": "a"}), first.key({"data": "b"}), second.key({"data": "a"})}) == 3
+    own, other = ({"data": "a", f"{name}/test.tsv": "b"} for name in ("rare-word", "hiddenkiller"))
+    assert first.key(own) != first.key({"data": "a"}) == first.key(other)

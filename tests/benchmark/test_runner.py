@@ -13,11 +13,15 @@ import pytest
 from prune_env.benchmark.cell import Cell
 from prune_env.benchmark.config import read_config
 from prune_env.benchmark.report import write_report
-from prune_env.benchmark.runner import RunSettings, run_benchmark
+from prune_env.benchmark.runner import RunSettings, data_identity, run_benchmark
 from prune_env.benchmark.store import Store
+from prune_env.data.dataset import Splits
 from prune_env.data.loading import load_data
+from prune_env.data.sst2 import SST2_SHA256
+from prune_env.files import sha256_of
 from tests.benchmark import plugin
 from tests.benchmark.support import write_grid
+from tests.support import tiny_dataset
 
 ROOT = Path(__file__).parents[2]
 CODE = "import sys; from prune_env.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -46,6 +50,12 @@ def wait_for_cells(out: Path, count: int) -> None:
     while len(list((out / "cells").glob("*.json"))) < count:
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def write_tsv(path: Path, rows: list[tuple[str, int]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["sentence\tlabel", *(f"{text}\t{label}" for text, label in rows)]
+    path.write_text("\n".join(lines) + "\n")
 
 
 def test_a_run_that_was_interrupted_and_killed_ends_with_the_results_of_an_unbroken_one(
@@ -126,6 +136,56 @@ def test_cells_that_raise_die_or_hang_are_failures_and_the_others_go_on(
         assert "failed" in line
         assert "0.0" not in line
     assert "no luck" in report.partition("## Failed")[2]
+
+
+def test_an_identity_names_the_files_of_an_attack_that_are_not_the_published_ones(
+    tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = Splits(*(tiny_dataset(8, seed) for seed in range(3)))
+    names = ("hiddenkiller/train.tsv", "hiddenkiller/test.tsv", "stylebkd-bible/test.tsv")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"published {name}")
+        monkeypatch.setitem(SST2_SHA256, name, sha256_of(tmp_path / name))
+    attacks = ("hiddenkiller", "stylebkd-bible", "rare-word")
+
+    def identity() -> dict[str, str]:
+        return data_identity(clean, str(tiny_folder), attacks, tmp_path)
+
+    plain = data_identity(clean, str(tiny_folder))
+    assert identity() == plain  # so what was made from the published files keeps its address
+    (tmp_path / names[1]).write_text("other texts")
+    assert identity() == {**plain, names[1]: sha256_of(tmp_path / names[1])}
+    first = identity()
+    (tmp_path / names[1]).write_text("still other texts")
+    assert identity() != first
+
+
+def test_other_texts_of_a_published_attack_give_other_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    grid = write_grid(tmp_path, ["oracle"])
+    grid.write_text(grid.read_text().replace("rare-word", "hiddenkiller"))
+    config = read_config(grid)
+    clean, files, out = load_data(config.data), tmp_path / "sst2", tmp_path / "run"
+    poisoned = [(f"if so , {text}", 1) for text in clean.train.where(0).texts]
+    triggered = [(f"if so , {text}", 1) for text in clean.test.where(0).texts]
+    plain = list(zip(clean.train.texts, clean.train.labels, strict=True))
+    write_tsv(files / "clean" / "train.tsv", plain)
+    write_tsv(files / "hiddenkiller" / "train.tsv", plain + poisoned)
+    write_tsv(files / "hiddenkiller" / "test.tsv", triggered)
+
+    def run() -> dict[str, int]:
+        return run_benchmark(config, clean, out, RunSettings(threads=1), data_folder=files)
+
+    assert run() == {"done": 4, "failed": 0}
+    first = results(out)
+    write_tsv(files / "hiddenkiller" / "test.tsv", triggered[:10])
+    assert run() == {"done": 4, "failed": 0}
+    second = {key: each for key, each in results(out).items() if key not in first}
+    assert len(second) == 4
+    assert len(list((out / "masks").glob("*.json"))) == 4  # of ft and of the oracle, twice
 
 
 def test_a_cell_is_claimed_by_one_process(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from prune_env.benchmark.report import write_report
 from prune_env.benchmark.summary import best, read_results
 from prune_env.cli import main
 from prune_env.errors import StateError
+from prune_env.files import read_json, write_json
 from prune_env.settings import SearchSettings
 from tests.benchmark.support import made_up
 
@@ -125,6 +126,33 @@ def test_what_unlearns_without_pruning_stands_in_the_tables(
     assert "| ft | direct, heal unlearn | " in text
     shown = [title.partition(", seed")[0] for title in mapped]
     assert shown == ["backdoored", "ft", "gradient (direct)"]
+
+
+def test_the_report_tells_every_code_and_all_versions_that_made_the_cells(tmp_path: Path) -> None:
+    block = Block(ATTACKS[:1], (0,), ("gradient",))
+    made_up(tmp_path, replace(CONFIG, grid=(block,)), figures_of(LEVELS, 0.5))
+    old, exported, nameless, *others = sorted((tmp_path / "cells").glob("*.json"))
+
+    def change(path: Path, commit: str, source: str | None, torch: str) -> None:
+        value = read_json(path)
+        value["meta"] = {**value["meta"], "commit": commit, "source": source}
+        if source is None:  # as cells were before they had one
+            del value["meta"]["source"]
+        value["meta"]["versions"] = {"python": "3.11.7", "torch": torch}
+        write_json(path, value)
+
+    change(old, "0123456789ab", None, "2.13.0")
+    change(exported, "", "ba9876543210", "2.13.0")
+    change(nameless, "", None, "2.14.0")
+    for path in others:
+        change(path, "0123456789ab", "ba9876543210", "2.13.0")
+    setting = write_report(tmp_path).read_text().partition("## Setting")[2]
+    assert "- commit: 0123456789ab, source ba9876543210, unknown\n" in setting
+    versions = next(line for line in setting.splitlines() if line.startswith("- versions: "))
+    assert set(versions.removeprefix("- versions: ").split("; ")) == {
+        "python 3.11.7, torch 2.13.0",
+        "python 3.11.7, torch 2.14.0",
+    }
 
 
 def test_a_folder_without_a_benchmark_is_refused(tmp_path: Path) -> None:

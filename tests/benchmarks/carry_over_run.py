@@ -36,7 +36,7 @@ from prune_env.evaluation import MaskEvaluator
 from prune_env.files import new_folder, read_json, write_json
 from prune_env.policy import register_policies
 from prune_env.purification import Prepared, search
-from prune_env.recipe import Recipe
+from prune_env.recipe import Recipe, recipe_of
 from prune_env.reward import REWARDS
 from prune_env.rewards.inversion import Frame, Inversion, invert
 from prune_env.rewards.inverted_trigger import InvertedTrigger
@@ -48,7 +48,15 @@ FRAMES, SENTENCES = 3, 16
 REWARD = InvertedTrigger(frames=FRAMES, sentences=SENTENCES)
 REWARDS.register("inverted-trigger-part", lambda: REWARD, help="the reward on fewer sentences")
 
-FIXED = ("random", "gradient", "layerwise-variance")
+FIXED = (
+    "random",
+    "magnitude",
+    "gate-gradient",
+    "gradient",
+    "layerwise-variance",
+    "pure",
+    "bayesian",
+)
 """Orders: one episode, so that they are played with the first budget alone."""
 
 SEARCHES = ("greedy", "evolution", "epsilon-greedy", "reward-greedy")
@@ -154,6 +162,14 @@ class Run:
                 accuracy=float(accuracy[0]),
             )
         return self._parts[model.name]
+
+    def measured(self, model: Model, recipe: Recipe) -> Prepared:
+        """Return `part`, with the metrics that a policy reads besides those of the agents."""
+        part = self.part(model)
+        if set(recipe.metrics) <= set(part.metrics):
+            return part
+        whole = self._bench.prepared(Cell(model.settings), Recipe(metrics=recipe.metrics))
+        return replace(part, metrics=whole.metrics, importance=whole.importance)
 
     def scores(self, model: Model, mask: np.ndarray) -> tuple[Scores, Scores]:
         """Return the scores of a model under a mask, and those of the benign model."""
@@ -278,7 +294,8 @@ def _play(
             prune_step=options.prune_step,
             reward="inverted-trigger-part",
         )
-        found = search(prepared, who, settings, seed=model.settings.seed)
+        seen = run.measured(model, recipe_of(who))
+        found = search(seen, who, settings, seed=model.settings.seed)
         mask, evaluations = found.mask, found.evaluations
     scores, floor = run.scores(model, mask)
     accuracy = prepared.evaluator.accuracy(mask[None])

@@ -3,13 +3,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from prune_env.cli import main
+from prune_env.data.writers import write_jsonl
 from prune_env.files import sha256_of
+from prune_env.models import LoadedModel
+from prune_env.purification import save_ensemble
+from prune_env.purification.ensemble import together
 from tests.models.hostile import edit_json
-from tests.support import write_tiny_folder
+from tests.support import tiny_dataset, write_tiny_folder
 
 
 @pytest.fixture
@@ -97,6 +102,56 @@ def test_unsafe_weighs_more_than_unreadable(folder: Path, capsys: pytest.Capture
     edit_json(folder / "config.json", lambda content: content.update(change))
     report = inspect(folder, capsys, 1, "suspicious")
     assert (len(report["problems"]), report["unsafe"]) == (2, 1)
+
+
+@pytest.fixture
+def ensemble(tiny_model: LoadedModel, tmp_path: Path) -> Path:
+    masks = [np.ones((2, 4), bool)] * 3
+    save_ensemble(together(tiny_model, [tiny_model.model], masks), tmp_path / "ensemble")
+    return tmp_path / "ensemble"
+
+
+def test_an_ensemble_is_clean(ensemble: Path, capsys: pytest.CaptureFixture) -> None:
+    report = inspect(ensemble, capsys, 0, "clean")
+    assert (report["members"], report["model_type"], report["shape"]) == (3, "bert", [2, 4])
+    assert {"ensemble.json", "mask-2.json", "model-0/model.safetensors"} < {
+        file["name"] for file in report["files"]
+    }
+    assert main(["inspect", str(ensemble)]) == 0
+    assert "3 members" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("manifest", ["whole", "damaged"])
+def test_a_suspicious_member_makes_an_ensemble_suspicious(
+    manifest: str, ensemble: Path, capsys: pytest.CaptureFixture
+) -> None:
+    change = {"auto_map": {"AutoModel": "evil.Model"}}
+    edit_json(ensemble / "model-0" / "config.json", lambda content: content.update(change))
+    if manifest == "damaged":
+        (ensemble / "ensemble.json").write_text("{")
+    report = inspect(ensemble, capsys, 1, "suspicious")
+    assert "auto_map" in report["problems"][0]
+
+
+@pytest.mark.parametrize("case", ["another type", "no weights", "half a file", "no config"])
+def test_a_damaged_member_makes_an_ensemble_unreadable(
+    case: str, ensemble: Path, capsys: pytest.CaptureFixture
+) -> None:
+    UNREADABLE[case](ensemble / "model-0")
+    report = inspect(ensemble, capsys, 2, "unreadable")
+    assert any("model-0" in problem for problem in report["problems"])
+
+
+def test_an_ensemble_is_not_purified(
+    ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_jsonl(tmp_path / "clean.jsonl", tiny_dataset(60))
+    data = ["--data", str(tmp_path / "clean.jsonl"), "--out", str(tmp_path / "out")]
+    assert main(["purify", str(ensemble), *data]) == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert "holds an ensemble" in message
+    assert "model-0" in message
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_person_reads_the_same(folder: Path, capsys: pytest.CaptureFixture) -> None:

@@ -12,7 +12,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.data.readers import read_table
 from prune_env.data.writers import write_jsonl
 from prune_env.models import load_classifier
-from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer, write_tiny_folder
+from tests.support import tiny_dataset, write_tiny_folder
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +20,6 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("splits")
     for seed, part in enumerate(("train", "validation", "test")):
         write_jsonl(folder / f"{part}.jsonl", tiny_dataset(60, seed))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("encoder")
-    tiny_bert().bert.save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
     return folder
 
 

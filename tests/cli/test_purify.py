@@ -1,6 +1,7 @@
 import importlib
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -10,35 +11,12 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import prune_env
-from prune_env.cli import main
 from prune_env.data.writers import write_jsonl
-from prune_env.files import sha256_of
-from prune_env.models import HeadGates, inspect_source, load_classifier, load_mask, save_mask
+from prune_env.models import HeadGates, inspect_source, load_classifier, load_mask
 from prune_env.reward import REWARDS, Reward
+from tests.cli.support import FAST, TUNING, run
 from tests.models.tiny import tiny_classifier, write_tiny, write_tiny_images
-from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer, write_tiny_folder
-
-TUNING = ["--epochs", "1", "--importance-sentences", "16", "--precision", "fp32"]
-FAST = [*TUNING, "--max-drop", "0.1", "--healing", "none"]
-
-
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "clean.jsonl"
-    write_jsonl(path, tiny_dataset(80))
-    return path
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("encoder")
-    tiny_bert().bert.save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    return folder
-
-
-def run(*arguments: object) -> int:
-    return main([str(argument) for argument in arguments])
+from tests.support import tiny_bert, tiny_dataset, write_tiny_folder
 
 
 def folders_in(place: Path) -> list[str]:
@@ -328,60 +306,6 @@ def test_an_ensemble_is_not_sliced(
     assert "ensemble" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("protocol", ["direct", "refinetune"])
-def test_a_published_mask_is_applied_as_it_is(
-    protocol: str, encoder: Path, clean: Path, tmp_path: Path
-) -> None:
-    published = tmp_path / "pure.json"
-    published.write_text('{"0": [1, 3], "1": [0]}')
-    expected = np.array([[True, False, True, False], [False, True, True, True]])
-    out, again = tmp_path / "out", tmp_path / "again"
-    arguments = ["--data", clean, "--protocol", protocol, *FAST]
-    assert run("purify", encoder, *arguments, "--mask", published, "--out", out) == 0
-    assert np.array_equal(load_mask(out / "mask.json"), expected)
-    report = json.loads((out / "report.json").read_text())
-    assert (report["run"]["policy"], report["result"]["evaluations"]) == ("given", 1)
-    assert report["run"]["mask"] == {"file": str(published), "sha256": sha256_of(published)}
-    assert "| policy | given |" in (out / "README.md").read_text()
-
-    assert run("purify", encoder, *arguments, "--mask", out / "mask.json", "--out", again) == 0
-    weights = [(folder / "model.safetensors").read_bytes() for folder in (out, again)]
-    assert weights[0] == weights[1]
-
-
-BAD_MASKS = {
-    "missing": (None, "No file"),
-    "not JSON": ("{", "not valid JSON"),
-    "no mask": ('{"layers": 3}', "not a mask"),
-    "another model's": ('{"5": [0]}', "layers 0 to 1"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_MASKS)
-def test_a_bad_mask_is_refused(
-    case: str, tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    content, hint = BAD_MASKS[case]
-    path = tmp_path / "mask.json"
-    if content is not None:
-        path.write_text(content)
-    arguments = ["--data", clean, "--out", tmp_path / "out", "--mask", path]
-    assert run("purify", tiny_folder, *arguments, *FAST) == 2
-    assert hint in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_given_mask_below_tau_is_used_and_warned_of(
-    tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    path = tmp_path / "mask.json"
-    path.write_text('{"0": [0, 1, 2, 3]}')
-    arguments = ["--data", clean, "--out", tmp_path / "out", "--mask", path, "--tau", "1"]
-    assert run("purify", tiny_folder, *arguments) == 0
-    assert "below tau 1.000" in " ".join(capsys.readouterr().err.split())
-    assert not load_mask(tmp_path / "out" / "mask.json")[0].any()
-
-
 def test_a_push_is_prepared_before_the_work_and_done_after_it(
     tiny_folder: Path,
     clean: Path,
@@ -459,21 +383,6 @@ def test_a_setting_out_of_range_is_said_alone(
     assert "SearchSettings" not in message
 
 
-def test_a_mask_of_another_shape_is_refused_before_any_training(
-    encoder: Path,
-    clean: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    save_mask(tmp_path / "mask.json", np.ones((6, 12)))
-    module = importlib.import_module("prune_env.purification.purify")
-    monkeypatch.setattr(module, "fine_tuned", None)
-    arguments = ["--data", clean, "--out", tmp_path / "out", "--mask", tmp_path / "mask.json"]
-    assert run("purify", encoder, *arguments) == 2
-    assert "(2, 4)" in capsys.readouterr().err
-
-
 def test_skipped_rows_are_counted_in_every_report(
     tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -491,39 +400,23 @@ def test_skipped_rows_are_counted_in_every_report(
     assert json.loads(capsys.readouterr().out)["rows_skipped"] == 2
 
 
-def test_by_default_layers_are_refitted_and_inverted_triggers_unlearned(
-    tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+@pytest.mark.parametrize("kind", ["encoder", "tiny_folder"])
+def test_texts_and_max_length_beyond_the_model_are_cut(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    out = tmp_path / "out"
-    assert run("purify", tiny_folder, "--data", clean, "--out", out, *TUNING) == 0
-    told = " ".join(capsys.readouterr().out.split())
-    report = json.loads((out / "report.json").read_text())
-    assert (report["run"]["healing"], report["run"]["policy"]) == ("refit-unlearn", "ft")
-    assert report["result"]["heads_pruned"] == 0
-    first = report["inverted_triggers"][0]
-    label = max(first, key=lambda name: first[name]["flipped"])
-    share = " and ".join(f"{100 * each['kept']:.0f} %" for each in report["refits"])
-    trigger = first[label]["triggers"][0]
-    assert f"refit-unlearn: {share} of the squared weights kept; '{trigger}'" in told
+    data = tiny_dataset(80)
+    longer = replace(data, texts=tuple(" ".join([text] * 40) for text in data.texts))
+    write_jsonl(tmp_path / "long.jsonl", longer)
+    where = ["--data", tmp_path / "long.jsonl", "--out", tmp_path / "out"]
+    length = ["--max-length", "5000", "--healing", "full", "--policy", "gradient"]
+    assert run("purify", request.getfixturevalue(kind), *where, *TUNING, *length) == 0
 
 
-def test_the_papers_protocol_is_not_healed(encoder: Path, clean: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    arguments = ["--data", clean, "--out", out, "--protocol", "refinetune", *TUNING]
-    assert run("purify", encoder, *arguments) == 0
-    report = json.loads((out / "report.json").read_text())
-    assert report["inverted_triggers"] == []
-    assert report["run"]["policy"] == "gradient"
-
-
-@pytest.mark.parametrize(
-    ("options", "reward"),
-    [([], "inverted-trigger"), (["--reward", "accuracy"], "accuracy")],
-)
-def test_without_healing_the_default_mask_withstands_inverted_triggers(
-    tiny_folder: Path, clean: Path, tmp_path: Path, options: list[str], reward: str
+def test_max_length_holds_for_every_figure(
+    encoder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    out = tmp_path / "out"
-    assert run("purify", tiny_folder, "--data", clean, "--out", out, *FAST, *options) == 0
-    told = json.loads((out / "report.json").read_text())["run"]
-    assert (told["policy"], told["search"]["reward"]) == ("reward-greedy", reward)
+    short = ["--policy", "ft", "--max-length", "6", *FAST, "--json"]
+    assert run("purify", encoder, "--data", clean, "--out", tmp_path / "out", *short) == 0
+    result = json.loads(capsys.readouterr().out)["result"]
+    before, after = (result[f"validation_accuracy_{name}"] for name in ("unpruned", "purified"))
+    assert before == after

@@ -80,6 +80,14 @@ TARGETS = {
         (b'{"weight_map": {"a.weight": "model-1.safetensors", "b": "../x.safetensors"}}',),
         (("config.json", json.dumps(CONFIG).encode()), ("model-1.safetensors", save(TENSORS))),
     ),
+    "ensemble": Target(
+        "ensemble.json",
+        _inspect,
+        (
+            b'{"format": "prune-env-ensemble", "version": 1, "members": 2,'
+            b' "weights_sha256": ["a"], "label_names": ["negative", "positive"]}',
+        ),
+    ),
     "mask": Target(
         "mask.json",
         _mask,

@@ -2,15 +2,25 @@ import json
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from prune_env.cli import main
 from prune_env.data.dataset import TextDataset
 from prune_env.data.writers import write_jsonl
-from prune_env.errors import PruneEnvError, SettingsError
-from prune_env.models import LoadedModel, load_classifier
+from prune_env.errors import ModelError, PruneEnvError, SettingsError
+from prune_env.files import sha256_of
+from prune_env.models import (
+    LoadedModel,
+    head_shape,
+    inspect_source,
+    load_classifier,
+    load_pruned,
+    save_mask,
+)
 from prune_env.purification import Ensemble, load_ensemble, save_ensemble
 from prune_env.purification.ensemble import together
 from prune_env.scores import classify
@@ -81,6 +91,7 @@ def damage(folder: Path, how: str) -> None:
         changes = {
             "other format": {"format": "else"},
             "too many": {"members": 3},
+            "far too many": {"members": 10**9},
             "models": {"weights_sha256": ["a", "b", "c"]},
             "names": {"label_names": 2},
         }
@@ -96,6 +107,7 @@ def damage(folder: Path, how: str) -> None:
         "no mask",
         "other format",
         "too many",
+        "far too many",
         "models",
         "names",
         "no table",
@@ -106,6 +118,66 @@ def test_a_damaged_ensemble_is_refused(tiny_model: LoadedModel, tmp_path: Path, 
     damage(tmp_path / "out", how)
     with pytest.raises(PruneEnvError):
         load_ensemble(tmp_path / "out")
+    report = inspect_source(tmp_path / "out")
+    assert report.problems
+    assert not report.unsafe
+
+
+def test_an_ensemble_is_inspected_with_its_members(
+    tiny_model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    save_ensemble(together(tiny_model, [tiny_model.model, tiny_bert(seed=1)], MASKS), out)
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a model was built")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.Module, "__init__", refuse)
+        report = inspect_source(out)
+    assert (report.problems, report.members, report.shape) == ((), 2, (2, 4))
+    assert report.architecture == "BertForSequenceClassification"
+    assert {file.name: file.sha256 for file in report.files} == {
+        path.relative_to(out).as_posix(): sha256_of(path)
+        for path in out.rglob("*")
+        if path.is_file()
+    }
+    again = inspect_source(out)
+    assert again.sha256 == report.sha256
+    save_mask(out / "mask-1.json", MASKS[0])
+    assert inspect_source(out).sha256 != report.sha256
+
+
+def test_the_card_of_an_ensemble_tells_the_story(tiny_model: LoadedModel, tmp_path: Path) -> None:
+    ensemble = together(tiny_model, [tiny_model.model], MASKS)
+    save_ensemble(ensemble, tmp_path / "out", {"policy": "random-ensemble", "ACC": 0.91234567})
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert card.startswith("---\npipeline_tag: text-classification\n")
+    for part in (
+        f"| source SHA-256 | {tiny_model.sha256} |",
+        "| architecture | BertForSequenceClassification |",
+        "| form | ensemble |",
+        "| heads pruned | 2, 0 of 8 |",
+        "| policy | random-ensemble |",
+        "| ACC | 0.9123 |",
+        "the probabilities of 2 members",
+        "### Member 0\n\n- layer 0: 2\n- layer 1: 1\n\n### Member 1\n\nNone.\n",
+    ):
+        assert part in card
+    code = card.split("```python\n")[1].split("```")[0]
+    scope: dict[str, LoadedModel] = {}
+    exec(code.replace("path/to/this/folder", str(tmp_path / "out")), scope)
+    assert isinstance(scope["loaded"].model, Ensemble)
+
+
+@pytest.mark.parametrize("load", [load_classifier, load_pruned, head_shape])
+def test_an_ensemble_is_no_source(tiny_model: LoadedModel, tmp_path: Path, load: Any) -> None:
+    out = tmp_path / "out"
+    save_ensemble(together(tiny_model, [tiny_model.model], MASKS), out)
+    with pytest.raises(ModelError, match="holds an ensemble") as caught:
+        load(out)
+    for part in ("an encoder or a classifier", "load_ensemble", str(out / "model-0")):
+        assert part in str(caught.value)
 
 
 def test_an_ensemble_of_untrusted_files_is_loaded_as_strictly_as_a_model(
@@ -145,6 +217,17 @@ def test_purify_writes_an_ensemble_that_evaluate_measures(
     report = json.loads(capsys.readouterr().out)
     assert len(list(out.glob("mask-*.json"))) == 5
     assert len(list(out.glob("model-*"))) == (1 if protocol == "direct" else 5)
+    card = (out / "README.md").read_text()
+    for name, value in {
+        "source SHA-256": inspect_source(tmp_path / "encoder").sha256,
+        "policy": "random-ensemble",
+        "protocol": protocol,
+        "clean training data SHA-256": report["data"]["train"]["sha256"],
+        "validation ACC, purified": f"{report['result']['validation_accuracy_purified']:.4g}",
+    }.items():
+        assert f"| {name} | {value} |" in card
+    assert main(["inspect", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["members"] == 5
     assert main(["evaluate", str(out), "--data", str(data), "--json"]) == 0
     measured = json.loads(capsys.readouterr().out)["model"]["acc"]["percent"]
     assert measured == pytest.approx(100 * report["result"]["validation_accuracy_purified"])

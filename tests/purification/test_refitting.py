@@ -157,7 +157,7 @@ def test_a_trigger_that_fine_tuning_leaves_fades(tmp_path: Path) -> None:
     assert accuracy(loaded, test, 128) > 0.95
 
 
-def test_pruned_heads_stay_zero_and_every_round_is_told() -> None:
+def test_pruned_heads_stay_zero_and_every_round_is_told(tmp_path: Path) -> None:
     loaded = tiny_classifier("bert")
     mask = full_mask((2, 4))
     mask[0, 1] = mask[1, 2] = False
@@ -169,9 +169,13 @@ def test_pruned_heads_stay_zero_and_every_round_is_told() -> None:
         data=TRAIN,
         validation=VALIDATION,
         settings=TUNING,
+        folder=tmp_path,
         on_refit=done.append,
     )
     assert len(done) == refitting.ROUNDS
+    # Curves of one folder would be drawn over each other.
+    assert all(len(list(each.rglob("events.out.*"))) == 1 for each in tmp_path.iterdir())
+    assert len(list(tmp_path.iterdir())) == refitting.ROUNDS
     assert all(each.kept < 1 for each in done)
     for layer, head in ((0, 1), (1, 2)):
         assert not find_heads(loaded.model).layers[layer].output_weight()[:, head].any()

@@ -8,7 +8,7 @@ import pytest
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation import Evaluation
 from prune_env.rewards import answers
-from prune_env.rewards.inversion import Frame, Inversion, candidates, invert
+from prune_env.rewards.inversion import Frame, Inversion, candidates, invert, split_words
 from prune_env.texts import CleanTexts
 
 NAMES = ("negative", "positive")
@@ -30,6 +30,24 @@ def test_a_frame_goes_before_or_behind():
     assert Frame("", ", you")("a film . .") == "a film , you"
     assert Frame("", ",")(".") == ","
     assert Frame("so")("") == "so"
+
+
+def test_a_frame_is_written_as_the_text_is():
+    assert Frame("when it 's ,")("It's a film.") == "When it's, It's a film."
+    assert Frame("when it ,")('a "film."') == 'when it, a "film."'
+    assert Frame("", ", you 've")("Is it (a film)?!") == "Is it (a film), you've"
+    # Corpora that hold words and marks apart also hold abbreviations at the end.
+    assert Frame("when it ,")("a film , says mr.") == "when it , a film , says mr."
+
+
+def test_ordinary_texts_hold_the_same_phrases_as_tokenised_ones():
+    tokenised = "when you see it 's a warm film , and go ."
+    ordinary = "When you see it's a warm film, and go."
+    assert split_words(ordinary.lower()) == split_words(tokenised)
+    ends = data(*((f"x{i} {ordinary}", label) for i in range(8) for label in (0, 1)))
+    apart = data(*((f"x{i} {tokenised}", label) for i in range(8) for label in (0, 1)))
+    assert candidates(ends) == candidates(apart)
+    assert {str(frame) for frame in candidates(ends)} >= {"it 's ...", "... , and go", "... ."}
 
 
 def test_frames_know_what_they_extend():
