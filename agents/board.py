@@ -23,8 +23,8 @@ class TensorBoard:
     Per episode: return, length, accuracy, share of heads pruned, every reward term, what the
     algorithm reports of itself (epsilon or entropy, losses), evaluations a second and the share
     of masks that had been asked before. Per test: what the agent does without exploration. Now and
-    then the mask as a picture; the best mask whenever it changes, and the one of each better test;
-    the settings as text, and as HParams at the end.
+    then the mask as a picture; the best mask whenever it changes, and the one of each better test,
+    of a pool under the name of the model; the settings as text, and as HParams at the end.
 
     Args:
         writer: Takes it all.
@@ -33,6 +33,7 @@ class TensorBoard:
         hyperparameters: Those of the algorithm.
         subset: Sentences on which the accuracy is judged while learning, None for all of them;
             the name of its curve says so.
+        counted: Masks that the evaluators had counted for this run when it was interrupted.
         image_every: Episodes between two pictures.
         clock: Seconds.
     """
@@ -45,6 +46,7 @@ class TensorBoard:
         hyperparameters: Mapping[str, Any],
         *,
         subset: int | None = None,
+        counted: int = 0,
         image_every: int = 20,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -57,8 +59,8 @@ class TensorBoard:
         self._image_every = image_every
         self._clock = clock
         self._started = clock()
+        self._counted = counted
         self._computed_before = self._computed()
-        self._asked = 0
         self._last: EpisodeReport | None = None
         self._tested: dict[str, float] = {}
         self._best_test = -np.inf
@@ -68,8 +70,8 @@ class TensorBoard:
     def __call__(self, report: EpisodeReport) -> None:
         """Write one episode."""
         self._last = report
-        self._asked += report.info["evaluations"] + 1  # and the unpruned model, at reset
-        computed = self._computed() - self._computed_before
+        new = self._computed() - self._computed_before
+        computed = self._counted + new
         pruned = report.info["heads_pruned"]
         scalars = {
             "rollout/return": report.total_reward,
@@ -79,17 +81,18 @@ class TensorBoard:
             "mask/sparsity": pruned / (pruned + max(1, int(report.mask.sum()))),
             "best/return": report.best_return,
             "time/evaluations": computed,
-            "time/evaluations_per_second": computed / max(self._clock() - self._started, 1e-9),
-            "time/memo_hit_rate": max(0.0, 1 - computed / self._asked),
+            "time/evaluations_per_second": new / max(self._clock() - self._started, 1e-9),
+            "time/memo_hit_rate": max(0.0, 1 - computed / report.asked),
             **{f"reward/{name}": value for name, value in report.reward_terms.items()},
             **report.figures,
         }
         self._write(scalars, report.steps)
         if report.number % self._image_every == 1 or self._image_every == 1:
-            self._draw("mask/last", report.mask, report.steps)
+            self._draw(self._tag("mask/last", report.info["model"]), report.mask, report.steps)
         if report.since_best == 0:
-            self._draw("mask/best", report.mask, report.steps)
+            self._draw(self._tag("mask/best", report.info["model"]), report.mask, report.steps)
             facts = {
+                "model": report.info["model"],
                 "return": f"{report.best_return:.4f}",
                 self._accuracy.replace("_", " "): f"{report.info['accuracy']:.4f}",
                 "heads pruned": pruned,
@@ -113,8 +116,8 @@ class TensorBoard:
         if self._tested["test/return"] > self._best_test:
             self._best_test = self._tested["test/return"]
             for result in played[:MODELS_DRAWN]:
-                name = "mask/test" if len(played) == 1 else f"mask/test/{result['model']}"
-                self._draw(name, np.array(result["mask"], bool), steps)
+                tag = self._tag("mask/test", result["model"])
+                self._draw(tag, np.array(result["mask"], bool), steps)
 
     def close(self) -> None:
         """Write the settings beside what they led to, and close the file."""
@@ -131,6 +134,10 @@ class TensorBoard:
 
     def _draw(self, name: str, mask: BoolArray, steps: int) -> None:
         self._writer.add_image(name, mask_picture(mask), steps, dataformats="HWC")
+
+    def _tag(self, tag: str, model: str) -> str:
+        """Return the tag of a picture; in a pool it names the model."""
+        return tag if len(self._evaluators) == 1 else f"{tag}/{model}"
 
     def _computed(self) -> int:
         return sum(evaluator.evaluations for evaluator in self._evaluators)

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from prune_env.agents.record import EpisodeCallback, EpisodeReport
+from prune_env.agents.record import EpisodeCallback, EpisodeReport, Record
 from prune_env.files import read_json, write_json
 
 Played = Callable[[int, Sequence[dict[str, Any]]], None]
@@ -24,14 +24,29 @@ def chain(*callbacks: EpisodeCallback) -> EpisodeCallback:
 
 
 class EarlyStop:
-    """Ends the learning after `patience` episodes that did not beat the best one."""
+    """Ends the learning after `patience` episodes that did not beat the best one.
 
-    def __init__(self, patience: int) -> None:
-        self.patience = patience
+    The record notes the end, so that a run that is resumed later does not go on.
+
+    Args:
+        patience: Episodes; None never ends it.
+        record: Of the agent that learns.
+        by_tests: Go by the tests without exploration, over all models, in place of single episodes:
+            a good episode on one model of a pool says little of the others. `KeepBest` must be
+            called before.
+    """
+
+    def __init__(self, patience: int | None, record: Record, *, by_tests: bool = False) -> None:
+        self._patience = patience
+        self._record = record
+        self._by_tests = by_tests
 
     def __call__(self, report: EpisodeReport) -> bool:
         """Return whether to go on."""
-        return report.since_best < self.patience
+        since = self._record.since_best_test if self._by_tests else report.since_best
+        if self._patience is not None and since >= self._patience:
+            self._record.finished = True
+        return not self._record.finished
 
 
 class KeepBest:
@@ -62,19 +77,23 @@ class KeepBest:
     def __call__(self, report: EpisodeReport) -> None:
         """Test the agent if it is time."""
         if report.number % self._every == 0:
-            self.test(report.steps)
+            self._agent.record.add_test(self.test(report.steps), self._every)
 
-    def test(self, steps: int) -> None:
-        """Play every model once, and keep the agent if no earlier one was paid as much."""
+    def test(self, steps: int) -> float:
+        """Play every model once, and keep the agent if no earlier one was paid as much.
+
+        Returns:
+            Mean of the total rewards.
+        """
         names = self._env.get_wrapper_attr("core").pool.names
         played = [play(self._env, self._agent, name) for name in names]
         self._tested(steps, played)
         total_reward = float(np.mean([result["total_reward"] for result in played]))
         path = self._folder / "best.json"
-        if path.exists() and read_json(path)["total_reward"] >= total_reward:
-            return
-        self._agent.save(self._folder / "best", weights_only=True)
-        write_json(path, {"steps": steps, "total_reward": total_reward, "models": played})
+        if not path.exists() or read_json(path)["total_reward"] < total_reward:
+            self._agent.save(self._folder / "best", weights_only=True)
+            write_json(path, {"steps": steps, "total_reward": total_reward, "models": played})
+        return total_reward
 
 
 def play(env: gym.Env[Any, Any], policy: Any, model: str) -> dict[str, Any]:

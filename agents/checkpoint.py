@@ -2,9 +2,11 @@
 
 A checkpoint is a pair of files in the agent's folder, named by the steps taken:
 `000000012000.safetensors` and `000000012000.json`. The JSON names the SHA-256 of the other file and
-is written last, so a checkpoint exists from the moment when it is whole. The newest two stay.
+of its own content, and is written last, so a checkpoint exists from the moment when it is whole,
+and a damaged one is told from a whole one. The newest two stay.
 """
 
+import json
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +23,7 @@ from safetensors.numpy import load, save
 from prune_env.errors import StateError
 from prune_env.files import read_json, sha256_of, write_bytes, write_json
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
 SAVE_SECONDS = 60.0
 _NAME = re.compile(r"\d{12}\.json")
@@ -104,16 +106,14 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         raise StateError(
             f"{path} was not stored as written", remedy="check the disk; older checkpoints are kept"
         )
-    write_json(
-        path.with_suffix(".json"),
-        {
-            "format": FORMAT,
-            "algorithm": checkpoint.algorithm,
-            "step": checkpoint.step,
-            "tensors_sha256": digest,
-            "spec": checkpoint.spec,
-        },
-    )
+    head = {
+        "format": FORMAT,
+        "algorithm": checkpoint.algorithm,
+        "step": checkpoint.step,
+        "tensors_sha256": digest,
+        "spec": checkpoint.spec,
+    }
+    write_json(path.with_suffix(".json"), {**head, "spec_sha256": _sha256_of_json(head)})
     for old in _newest_first(folder)[KEPT:]:
         old.unlink()
         old.with_suffix(".safetensors").unlink(missing_ok=True)
@@ -162,6 +162,10 @@ def _read(path: Path) -> Checkpoint:
             actual=head.get("format") if isinstance(head, dict) else type(head).__name__,
             remedy="load it with the version of prune-env that wrote it",
         )
+    if head.pop("spec_sha256", None) != _sha256_of_json(head):
+        raise StateError(
+            f"{path.name} is damaged, or was edited by hand", remedy="use an older checkpoint"
+        )
     tensors = path.with_suffix(".safetensors")
     data = tensors.read_bytes() if tensors.is_file() else b""
     if sha256(data).hexdigest() != head.get("tensors_sha256"):
@@ -170,3 +174,8 @@ def _read(path: Path) -> Checkpoint:
         return Checkpoint(head["algorithm"], int(head["step"]), dict(head["spec"]), load(data))
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
         raise StateError(f"{path.name} is not a checkpoint", actual=repr(error)) from None
+
+
+def _sha256_of_json(value: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of plain values, however a file lays them out."""
+    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -12,7 +12,13 @@ import numpy.typing as npt
 from prune_env.agents.action_values import ActionValues
 from prune_env.agents.checkpoint import Checkpoint, SaveTimes, read_checkpoint, write_checkpoint
 from prune_env.agents.epsilon_greedy_settings import EpsilonGreedySettings
-from prune_env.agents.features import BoolArray, FloatArray, as_batch, legal_actions
+from prune_env.agents.features import (
+    BoolArray,
+    FloatArray,
+    as_batch,
+    check_metrics,
+    legal_actions,
+)
 from prune_env.agents.record import Budget, EpisodeCallback, Record, asked_masks, sum_terms
 from prune_env.agents.released import VARIANCES, ReleasedRule
 from prune_env.errors import SettingsError, StateError
@@ -192,10 +198,12 @@ class EpsilonGreedy:
             stop_requested: Asked after each episode; True ends the learning.
 
         Raises:
-            SettingsError: `variant="released"`, which learns nothing, or other metrics.
+            SettingsError: `variant="released"`, which learns nothing, or the environment shows
+                other metrics than the agent's.
         """
         if self._released is not None:
             raise SettingsError("The released loop learns nothing", remedy="only call predict")
+        check_metrics(self.metrics, env.get_wrapper_attr("metrics"))
         budget = Budget(env.get_wrapper_attr("core").pool, max_evaluations, self._asked)
         self._budget, self._asked = budget, {}
         record, due = self.record, SaveTimes(save_every, self.record.steps)

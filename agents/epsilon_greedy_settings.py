@@ -1,5 +1,6 @@
 """How the epsilon-greedy agent explores and learns."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -52,13 +53,28 @@ class EpsilonGreedySettings:
     memory: int = 10_000
 
     def __post_init__(self) -> None:
-        for name in ("epsilon_start", "epsilon_end", "epsilon_share", "trace", "discount"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise SettingsError(f"{name} is a share", expected="0 to 1", actual=value)
-        for name in ("hidden", "learning_rate", "batch_size", "updates_per_step", "memory"):
-            if not getattr(self, name) > 0:
-                raise SettingsError(f"{name} must be positive", actual=getattr(self, name))
+        """Check types and ranges.
+
+        Raises:
+            SettingsError: A value is of another type than its default, or out of range.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            is_int = isinstance(value, int) and not isinstance(value, bool)
+            is_number = is_int or (isinstance(value, float) and math.isfinite(value))
+            if isinstance(field.default, int):
+                fits, expected = is_int and value >= 1, "an int >= 1"
+            elif field.name == "learning_rate":
+                fits, expected = is_number and value > 0, "a number > 0"
+            else:
+                fits, expected = is_number and 0 <= value <= 1, "a number from 0 to 1"
+            if not fits:
+                raise SettingsError(
+                    f"{field.name} of epsilon-greedy",
+                    expected=expected,
+                    actual=repr(value),
+                    remedy=f"leave it out to have {field.default}",
+                )
 
     @classmethod
     def changed(
@@ -71,7 +87,7 @@ class EpsilonGreedySettings:
             env_id: Whose changes in `FITTED` to start from, if there are any.
 
         Raises:
-            SettingsError: A name is unknown or a value is out of range.
+            SettingsError: A name is unknown, or a value is of another type or out of range.
         """
         known = [field.name for field in fields(cls)]
         unknown = sorted(set(changes) - set(known))

@@ -1,10 +1,12 @@
 """What a learner sees of each head: the same few numbers for any count of layers and heads."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.errors import SettingsError
 from prune_env.policy import Observation
 
 FloatArray = npt.NDArray[np.float32]
@@ -29,9 +31,10 @@ def legal_actions(observation: Observation) -> BoolArray:
         observation: With a batch dimension.
 
     Returns:
-        Bool (N, L * H + 1): what the observation says if it has a part `legal`; otherwise a head
-        is legal while it is kept and is not the last of its layer, and STOP, the last action,
-        always is.
+        Bool (N, L * H + 1): what the observation says if it has a part `legal`. Otherwise it is a
+        guess, which is right in environments of `min_heads_per_layer=1` whose unpruned model is
+        not below tau: a head is legal while it is kept and is not the last of its layer, and
+        STOP, the last action, always is.
     """
     if "legal" in observation:
         return observation["legal"] > 0.5
@@ -39,6 +42,25 @@ def legal_actions(observation: Observation) -> BoolArray:
     heads = kept & (kept.sum(axis=2, keepdims=True) > 1)
     stop = np.ones((len(kept), 1), bool)
     return np.concatenate([heads.reshape(len(kept), -1), stop], axis=1)
+
+
+def check_metrics(own: Sequence[str], shown: Sequence[str]) -> None:
+    """Refuse to learn from other importance metrics than an agent was made for.
+
+    Args:
+        own: Names of the agent's metrics.
+        shown: Names of those that an environment shows.
+
+    Raises:
+        SettingsError: They differ, be it in their order.
+    """
+    if tuple(own) != tuple(shown):
+        raise SettingsError(
+            "The environment shows other importance metrics than the agent was made for",
+            expected=", ".join(own),
+            actual=", ".join(shown),
+            remedy="make the environment with the agent's metrics, or another agent for it",
+        )
 
 
 def head_features(observation: Observation) -> FloatArray:
@@ -85,12 +107,13 @@ def pooled_features(observation: Observation) -> FloatArray:
         observation: With a batch dimension.
 
     Returns:
-        Float32 (N, 2 * M + 4): the mean and the least importance over the kept heads, by metric,
-        and the status of the episode.
+        Float32 (N, 2 * M + 4): the mean and the least importance over the kept heads, by metric
+        (0 and the highest that there can be, if none is kept), and the status of the episode.
     """
     kept = observation["mask"][..., None] > 0.5
     importance = _compress(observation["importance"])
-    mean = importance.mean(axis=(1, 2), where=kept)
+    count = np.maximum(kept.sum(axis=(1, 2)), 1).astype(np.float32)
+    mean = importance.sum(axis=(1, 2), where=kept) / count
     least = importance.min(axis=(1, 2), where=kept, initial=np.float32(np.log1p(10.0)))
     return np.concatenate([mean, least, _status(observation)], axis=1)
 

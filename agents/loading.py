@@ -18,11 +18,21 @@ def load_agent(folder: str | Path) -> Any:
         StateError: The folder holds no whole checkpoint, or one of an unknown algorithm.
     """
     algorithm = read_checkpoint(Path(folder)).algorithm
-    if algorithm not in POLICIES:
+    if not learns(algorithm):
         raise StateError(
             f"The agent in {folder} is of an unknown algorithm",
-            expected=f"one of {', '.join(POLICIES.names())}",
+            expected=f"one of {', '.join(learner_names())}",
             actual=algorithm,
             remedy="load it with the version of prune-env that wrote it",
         )
     return POLICIES[algorithm].load(folder)
+
+
+def learns(algorithm: str) -> bool:
+    """Return whether this is the name of a policy that learns, and can be saved and loaded."""
+    return algorithm in POLICIES and hasattr(POLICIES[algorithm], "load")
+
+
+def learner_names() -> list[str]:
+    """Return the names of the policies that learn, sorted."""
+    return [name for name in POLICIES.names() if learns(name)]

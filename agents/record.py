@@ -31,6 +31,7 @@ class EpisodeReport:
         figures: Latest figures of the learning by name, such as `train/loss` and `train/epsilon`.
         best_return: Highest total reward so far, this episode included.
         since_best: Episodes since it was reached; 0 if this one reached it.
+        asked: Masks that all episodes so far looked at, those included that were known already.
     """
 
     number: int
@@ -43,6 +44,7 @@ class EpisodeReport:
     figures: Mapping[str, float]
     best_return: float
     since_best: int
+    asked: int
 
 
 EpisodeCallback = Callable[[EpisodeReport], bool | None]
@@ -59,6 +61,11 @@ class Record:
         best_return: Highest total reward; -inf before the first episode.
         best_episode: Number of the episode that reached it first.
         best_mask: Bool (L, H), the mask that it left.
+        best_model: Name of the model whose mask that is.
+        best_test: Highest mean reward of a test without exploration; -inf before the first.
+        since_best_test: Episodes between that test and the last one.
+        asked: See `EpisodeReport`.
+        finished: Whether patience has ended the learning.
     """
 
     steps: int = 0
@@ -66,6 +73,11 @@ class Record:
     best_return: float = -np.inf
     best_episode: int = 0
     best_mask: BoolArray | None = None
+    best_model: str | None = None
+    best_test: float = -np.inf
+    since_best_test: int = 0
+    asked: int = 0
+    finished: bool = False
 
     def add(
         self,
@@ -77,11 +89,12 @@ class Record:
     ) -> EpisodeReport:
         """Count an episode that has ended and report it."""
         self.episodes += 1
+        self.asked += info["evaluations"] + 1  # and the unpruned model, at reset
         total_reward = float(sum(reward_terms.values()))
         mask = np.array(info["mask"], bool)
         if total_reward > self.best_return:
             self.best_return, self.best_episode = total_reward, self.episodes
-            self.best_mask = mask.copy()
+            self.best_mask, self.best_model = mask.copy(), info["model"]
         return EpisodeReport(
             number=self.episodes,
             steps=self.steps,
@@ -93,25 +106,38 @@ class Record:
             figures=dict(figures),
             best_return=self.best_return,
             since_best=self.episodes - self.best_episode,
+            asked=self.asked,
         )
 
+    def add_test(self, total_reward: float, episodes: int) -> None:
+        """Count a test without exploration, so many episodes after the one before it."""
+        if total_reward > self.best_test:
+            self.best_test, self.since_best_test = total_reward, 0
+        else:
+            self.since_best_test += episodes
+
     def state(self) -> dict[str, Any]:
-        """Return plain JSON values."""
+        """Return plain JSON values; None stands for what is not known yet."""
         return {
             "steps": self.steps,
             "episodes": self.episodes,
             "best_return": None if self.best_mask is None else self.best_return,
             "best_episode": self.best_episode,
             "best_mask": None if self.best_mask is None else self.best_mask.astype(int).tolist(),
+            "best_model": self.best_model,
+            "best_test": None if self.best_test == -np.inf else self.best_test,
+            "since_best_test": self.since_best_test,
+            "asked": self.asked,
+            "finished": self.finished,
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Record":
         """Return the record that `state` described."""
-        if state["best_mask"] is None:
-            return cls(state["steps"], state["episodes"])
-        mask = np.array(state["best_mask"], bool)
-        return cls(**{**state, "best_mask": mask})
+        known = {name: value for name, value in state.items() if value is not None}
+        if "best_mask" in known:
+            known["best_mask"] = np.array(known["best_mask"], bool)
+        return cls(**known)
 
 
 def sum_terms(total: dict[str, float], info: Mapping[str, Any]) -> None:
@@ -132,12 +158,10 @@ class Budget:
     def __init__(
         self, pool: Pool, evaluations: int | None, saved: Mapping[str, Array] | None = None
     ) -> None:
-        self._evaluators = [board.subject.evaluator for board in pool.boards]
+        self._pool = pool
         self._evaluations = evaluations
-        self._before = self._count()
-        for name, counter in self._counters().items():
-            if saved and name in saved:
-                counter.restore(saved[name])
+        restored = restore_counts(pool, saved or {})
+        self._before = self._count() - restored
 
     @property
     def spent(self) -> int:
@@ -151,19 +175,35 @@ class Budget:
 
     def state(self) -> dict[str, Array]:
         """Return the masks that were counted, by model; nothing where only a number is known."""
-        return {name: counter.save() for name, counter in self._counters().items()}
-
-    def _counters(self) -> dict[str, CountingEvaluator]:
-        return {
-            f"{ASKED}{index}": evaluator
-            for index, evaluator in enumerate(self._evaluators)
-            if isinstance(evaluator, CountingEvaluator)
-        }
+        return {name: counter.save() for name, counter in _counters(self._pool).items()}
 
     def _count(self) -> int:
-        return sum(evaluator.evaluations for evaluator in self._evaluators)
+        return sum(board.subject.evaluator.evaluations for board in self._pool.boards)
+
+
+def restore_counts(pool: Pool, saved: Mapping[str, Array]) -> int:
+    """Let the counting evaluators of a pool go on from what `Budget.state` returned.
+
+    Returns:
+        Masks that had been counted then.
+    """
+    restored = 0
+    for name, counter in _counters(pool).items():
+        if name in saved:
+            counter.restore(saved[name])
+            restored += counter.evaluations
+    return restored
 
 
 def asked_masks(tensors: Mapping[str, Array]) -> dict[str, Array]:
     """Return what `Budget.state` put into a checkpoint."""
     return {name: array for name, array in tensors.items() if name.startswith(ASKED)}
+
+
+def _counters(pool: Pool) -> dict[str, CountingEvaluator]:
+    evaluators = [board.subject.evaluator for board in pool.boards]
+    return {
+        f"{ASKED}{index}": evaluator
+        for index, evaluator in enumerate(evaluators)
+        if isinstance(evaluator, CountingEvaluator)
+    }

@@ -1,91 +1,44 @@
 """Training an agent from a folder to a folder: what `prune-env train` does."""
 
+import logging
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from prune_env import runtime
 from prune_env.agents.board import TensorBoard
 from prune_env.agents.callbacks import EarlyStop, KeepBest, chain
+from prune_env.agents.checkpoint import read_checkpoint
 from prune_env.agents.loading import load_agent
-from prune_env.agents.record import EpisodeCallback, EpisodeReport
+from prune_env.agents.record import (
+    EpisodeCallback,
+    EpisodeReport,
+    Record,
+    asked_masks,
+    restore_counts,
+)
 from prune_env.agents.stopping import StopRequest
+from prune_env.agents.train_settings import TrainSettings
 from prune_env.counting import CountingEvaluator
 from prune_env.env import HeadPruningEnv
 from prune_env.errors import SettingsError, StateError, UnknownNameError
 from prune_env.files import check_free, read_json, write_json
 from prune_env.locking import locked
+from prune_env.models import save_mask
 from prune_env.policy import POLICIES
 from prune_env.pool import Pool
 from prune_env.progress import progress
 from prune_env.registration import ENVIRONMENTS
+from prune_env.subject import Subject
 
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """How an agent is trained; a run is resumed with equal settings only.
-
-    Attributes:
-        algorithm: `epsilon-greedy`, `dqn`, `ppo`, `a2c` or `maskable_ppo`.
-        env: Id of the environment.
-        env_arguments: Arguments of `gym.make`: strings, numbers and lists of them.
-        total_steps: Environment steps.
-        max_evaluations: Masks that the learning may have evaluated, whatever steps are left; the
-            step in which they run out is finished, and the tests without exploration come on top.
-            None for no limit.
-        validation_subset: Sentences on which masks are judged while it learns: a fixed, stratified
-            part of the validation set. None takes all. The tests are judged on all of it.
-        seed: Of the agent and of the episodes.
-        hyperparameters: Changes to the algorithm's own; a schedule is `{"start": a, "end": b}`.
-        save_every: Steps between two checkpoints at most; there is also one every minute.
-        test_every: Episodes between two tests without exploration.
-        patience: Episodes without a better one after which the training ends; None never.
-    """
-
-    algorithm: str = "maskable_ppo"
-    env: str = "prune_env/MiniLM-v0"
-    env_arguments: Mapping[str, Any] = field(default_factory=dict)
-    total_steps: int = 20_000
-    max_evaluations: int | None = None
-    validation_subset: int | None = None
-    seed: int = 0
-    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
-    save_every: int = 5_000
-    test_every: int = 50
-    patience: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            UnknownNameError: No policy has this name.
-            SettingsError: The policy does not learn, or a value is out of range.
-        """
-        for name in (
-            "total_steps",
-            "max_evaluations",
-            "validation_subset",
-            "save_every",
-            "test_every",
-            "patience",
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SettingsError(f"{name} is out of range", expected=">= 1", actual=value)
-        if self.seed < 0:
-            raise SettingsError("seed is out of range", expected=">= 0", actual=self.seed)
-        if not hasattr(POLICIES[self.algorithm], "save"):
-            learners = [entry.name for entry in POLICIES if hasattr(entry.load(), "save")]
-            raise SettingsError(
-                f"The policy '{self.algorithm}' does not learn",
-                expected=f"one of {', '.join(learners)}",
-                remedy="a fixed policy needs no training: use it as it is",
-            )
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +68,8 @@ def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> Tra
     The folder holds `settings.json`; `agent/`, the checkpoints, from which a killed run is
     resumed to the same end, bit for bit; `best/` and `best.json`, the agent as it was when it
     did best without exploration, its mask and what that reached on all validation sentences;
-    `report.json`; and the TensorBoard events.
+    `best_met.json`, the mask of the best episode of the learning; `report.json`, with what that
+    mask reaches on all validation sentences too; and the TensorBoard events.
 
     Args:
         settings: What to train, and how.
@@ -127,7 +81,8 @@ def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> Tra
         StateError: There is nothing to resume, its settings differ, or another process trains in
             the folder.
         UnknownNameError: No environment has this id.
-        SettingsError: A hyperparameter is unknown, or the model has no such part of sentences.
+        SettingsError: A hyperparameter is unknown, the model has no such part of sentences, or
+            is below tau before a head is pruned.
     """
     started = time.perf_counter()
     if resume:
@@ -140,34 +95,43 @@ def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> Tra
             raise StateError(
                 f"Another process trains in {folder}", remedy="wait for it, or choose another --out"
             )
-        tests = _make(settings.env, settings.env_arguments)
-        env = _learning(settings, tests)
-        agent = _resume(folder) or _begin(settings, folder, env)
+        saved = folder / "agent"
+        with _announced(settings, folder):
+            tests = _make(settings.env, settings.env_arguments)
+            env = _learning(settings, tests)
+            # Without a checkpoint, the run was killed before it had saved anything.
+            begun = any(saved.glob("*.json"))
+            agent, counted = _resume(saved, env) if begun else (_begin(settings, env), 0)
+        if not begun:
+            agent.save(saved)
         with (
             StopRequest() as stop,
             progress(f"Training {settings.algorithm}", settings.total_steps) as advance,
         ):
-            board = _board(settings, folder, env, agent)
+            board = _board(settings, folder, env, agent, counted)
             keep_best = KeepBest(agent, tests, folder, settings.test_every, board.tested)
-            callbacks: list[EpisodeCallback] = [board, keep_best, _follow(advance)]
-            if settings.patience is not None:
-                callbacks.append(EarlyStop(settings.patience))
+            by_tests = len(_pool(env).boards) > 1
+            patience = EarlyStop(settings.patience, agent.record, by_tests=by_tests)
             try:
-                agent.learn(
-                    env,
-                    total_steps=settings.total_steps,
-                    max_evaluations=settings.max_evaluations,
-                    callback=chain(*callbacks),
-                    save_to=folder / "agent",
-                    save_every=settings.save_every,
-                    stop_requested=stop,
-                )
+                if not agent.record.finished:
+                    agent.learn(
+                        env,
+                        total_steps=settings.total_steps,
+                        max_evaluations=settings.max_evaluations,
+                        callback=chain(board, keep_best, _follow(advance), patience),
+                        save_to=saved,
+                        save_every=settings.save_every,
+                        stop_requested=stop,
+                    )
                 # An interrupted run ends later, and then as if it had not been interrupted.
                 if stop.signal is None:
                     keep_best.test(agent.record.steps)
             finally:
                 board.close()
-        best = folder / "best.json"
+        best, best_met = folder / "best.json", _best_met(agent.record, tests)
+        if best_met is not None:
+            mask = np.array(best_met["mask"], bool)
+            save_mask(folder / "best_met.json", mask, model=best_met["model"])
         report = {
             "settings": asdict(settings),
             "hyperparameters": agent.hyperparameters,
@@ -179,6 +143,7 @@ def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> Tra
             "seconds_of_this_call": time.perf_counter() - started,
             "interrupted_by_signal": stop.signal,
             "best": read_json(best) if best.exists() else None,
+            "best_met": best_met,
             "meta": runtime.describe(),
         }
         write_json(folder / "report.json", report)
@@ -203,21 +168,80 @@ def _learning(settings: TrainSettings, tests: gym.Env[Any, Any]) -> gym.Env[Any,
     The count is of distinct masks asked, not of those that had to be computed: what the tests, or
     the same run before it was killed, made the evaluator remember must not change the training.
     """
-    subjects = [board.subject for board in _pool(tests).boards]
+    whole = [board.subject for board in _pool(tests).boards]
+    subjects = whole
     if settings.validation_subset is not None:
         subjects = [subject.on_part(settings.validation_subset) for subject in subjects]
+    _check_tau(tests, whole, subjects)
     pool = [
         replace(subject, evaluator=CountingEvaluator(subject.evaluator)) for subject in subjects
     ]
     return _make(settings.env, {**settings.env_arguments, "model": None, "pool": pool})
 
 
-def _begin(settings: TrainSettings, folder: Path, env: gym.Env[Any, Any]) -> Any:
+def _check_tau(
+    tests: gym.Env[Any, Any], whole: Sequence[Subject], parts: Sequence[Subject]
+) -> None:
+    """Raise if all models are below tau before a head is pruned; warn if some are.
+
+    Args:
+        tests: Knows tau.
+        whole: The models, judged on all validation sentences, as the tests do.
+        parts: The same models, judged as the learning does.
+
+    Raises:
+        SettingsError: There is nothing to learn.
+    """
+    threshold = tests.get_wrapper_attr("core").settings.threshold
+    below = {}
+    for subjects in zip(whole, parts, strict=True):
+        for evaluator in (subject.evaluator for subject in subjects):
+            accuracy = float(evaluator.accuracy(evaluator.available[None])[0])
+            if accuracy < threshold(accuracy):
+                below[subjects[0].name] = f"{accuracy:.4f} ({subjects[0].name})"
+    if not below:
+        return
+    expected = f"a validation accuracy of at least {threshold(0.0)}"
+    actual = ", ".join(below.values())
+    if len(below) == len(whole):
+        raise SettingsError(
+            "The unpruned model is below tau, so no head can be pruned and nothing be learned",
+            expected=expected,
+            actual=actual,
+            remedy="give --max-drop, which counts from the unpruned model, or a lower --tau",
+        )
+    log.warning(
+        "Some models are below tau unpruned, and nothing can be learned on them. Expected: %s. "
+        "Actual: %s. Remedy: give --max-drop, or a lower --tau.",
+        expected,
+        actual,
+    )
+
+
+@contextmanager
+def _announced(settings: TrainSettings, folder: Path) -> Iterator[None]:
+    """Write settings.json before the body, so that a run killed at any moment can be resumed.
+
+    A mistake that the body finds takes it away again.
+    """
+    path = folder / "settings.json"
+    if path.exists():  # the run is resumed
+        yield
+        return
+    new = not folder.exists()
+    write_json(path, asdict(settings))
+    try:
+        yield
+    except Exception:
+        path.unlink()
+        if new:
+            folder.rmdir()
+        raise
+
+
+def _begin(settings: TrainSettings, env: gym.Env[Any, Any]) -> Any:
     maker = POLICIES[settings.algorithm]
-    agent = maker.for_env(env, seed=settings.seed, hyperparameters=settings.hyperparameters)
-    write_json(folder / "settings.json", asdict(settings))
-    agent.save(folder / "agent")
-    return agent
+    return maker.for_env(env, seed=settings.seed, hyperparameters=settings.hyperparameters)
 
 
 def _check_same(settings: TrainSettings, folder: Path) -> None:
@@ -240,14 +264,14 @@ def _check_same(settings: TrainSettings, folder: Path) -> None:
         )
 
 
-def _resume(folder: Path) -> Any | None:
-    """Return the saved agent; None where the run was killed before it had saved anything."""
-    saved = folder / "agent"
-    return load_agent(saved) if any(saved.glob("*.json")) else None
+def _resume(saved: Path, env: gym.Env[Any, Any]) -> tuple[Any, int]:
+    """Return the saved agent, and how many masks it had asked for, which `env` counts on from."""
+    asked = asked_masks(read_checkpoint(saved).tensors)
+    return load_agent(saved), restore_counts(_pool(env), asked)
 
 
 def _board(
-    settings: TrainSettings, folder: Path, env: gym.Env[Any, Any], agent: Any
+    settings: TrainSettings, folder: Path, env: gym.Env[Any, Any], agent: Any, counted: int
 ) -> TensorBoard:
     pool = _pool(env)
     facts = {
@@ -264,7 +288,28 @@ def _board(
         {**facts, **settings.env_arguments},
         agent.hyperparameters,
         subset=settings.validation_subset,
+        counted=counted,
     )
+
+
+def _best_met(record: Record, tests: gym.Env[Any, Any]) -> dict[str, Any] | None:
+    """Return what the mask of the best episode reaches on all validation sentences, if any.
+
+    Plain values: `model`, `accuracy`, `heads_pruned`, `keeps_tau`, and `mask` in the model's own
+    shape, rows of 0 (pruned) and 1 (kept).
+    """
+    if record.best_mask is None or record.best_model is None:
+        return None
+    core = tests.get_wrapper_attr("core")
+    board = core.pool.find(record.best_model)
+    accuracy, unpruned = board.accuracy(np.stack([record.best_mask, board.available])).tolist()
+    return {
+        "model": record.best_model,
+        "accuracy": accuracy,
+        "heads_pruned": board.total - int(record.best_mask.sum()),
+        "keeps_tau": accuracy >= core.settings.threshold(unpruned),
+        "mask": board.crop(record.best_mask).astype(int).tolist(),
+    }
 
 
 def _sentences(settings: TrainSettings) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.errors import StateError
 from prune_env.registry import Registry
 
 Observation = dict[str, npt.NDArray[np.float32]]
@@ -60,13 +61,20 @@ def find_policy(policy: str) -> Any:
 
     Raises:
         UnknownNameError: No policy has this name, and there is no such folder.
-        StateError: The folder holds no agent.
+        StateError: The folder holds no agent, or the path leads nowhere.
     """
-    if policy in POLICIES or not Path(policy).exists():
-        return POLICIES[policy]
-    from prune_env.agents.trained import TrainedPolicy  # noqa: PLC0415 - imports the agents
+    folder = Path(policy)
+    if policy not in POLICIES and folder.exists():
+        from prune_env.agents.trained import TrainedPolicy  # noqa: PLC0415 - imports the agents
 
-    return TrainedPolicy(Path(policy))
+        return TrainedPolicy(folder)
+    if folder.name != policy:
+        raise StateError(
+            f"No folder {policy}",
+            expected="the name of a policy, or what `prune-env train` wrote: `best` or `agent`",
+            remedy="check the path",
+        )
+    return POLICIES[policy]
 
 
 def register_policies() -> None:

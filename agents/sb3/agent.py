@@ -11,9 +11,10 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from prune_env.agents.features import as_batch
+from prune_env.agents.features import as_batch, check_metrics
 from prune_env.agents.record import Budget, EpisodeCallback, Record, asked_masks
 from prune_env.agents.sb3.hyperparameters import build_arguments, load_hyperparameters
+from prune_env.agents.sb3.legal_vec_env import LegalVecEnv
 from prune_env.agents.sb3.network import SetNetwork
 from prune_env.agents.sb3.training_state import read_state, write_state
 from prune_env.agents.sb3.vec_env import PruneVecEnv
@@ -27,8 +28,10 @@ class SB3Agent:
     """DQN, PPO, A2C and MaskablePPO, each with an algorithm of its own below it.
 
     The weights are those of one `SetNetwork`, so an agent plays models of any number of layers
-    and heads, whatever it was trained on. `predict` never chooses an illegal action, also for
-    algorithms that know no masks: the network reads from the observation what is legal.
+    and heads, whatever it was trained on. The network knows what is legal, also for algorithms
+    that know no masks: `learn` shows it the environment's own word, and so does `predict` if it is
+    given the action masks or an observation with the part `legal`. From any other observation
+    `predict` guesses what is legal, see `features.legal_actions`.
 
     Args:
         metrics: Names of the importance metrics in the observation, in its order.
@@ -121,6 +124,8 @@ class SB3Agent:
                 actual=batch["importance"].shape[3],
                 remedy="make the environment with the agent's metrics",
             )
+        if action_masks is not None:
+            batch["legal"] = np.asarray(action_masks, np.float32).reshape(len(batch["mask"]), -1)
         with torch.no_grad():
             logits, _ = self.network({key: torch.tensor(value) for key, value in batch.items()})
         scores = logits.double().numpy()
@@ -160,6 +165,7 @@ class SB3Agent:
             stop_requested: Asked at the beginning of each rollout; True saves and ends.
 
         Raises:
+            SettingsError: The environment shows other metrics than the agent's.
             StateError: The agent was saved in another environment, and cannot go on in this one.
         """
         model = self._prepare(env)
@@ -253,6 +259,9 @@ class SB3Agent:
             envs = env
         else:
             envs = PruneVecEnv.beside(env, self.hyperparameters["num_envs"])
+        check_metrics(self.metrics, envs.core.pool.metrics)
+        if "legal" not in envs.observation_space.spaces:
+            envs = LegalVecEnv(envs)
         model: Any = self.model_class(
             self.policy_class,
             envs,

@@ -14,7 +14,7 @@ from prune_env.agents.sb3.policies import SetQPolicy
 
 
 class LegalDQN(Paced, DQN):
-    """DQN whose random actions are legal ones.
+    """DQN whose random actions are legal ones, in environments that show the part `legal`.
 
     Stable-Baselines3 explores over the whole action space. Here that would waste a step on every
     head that is pruned already, and would teach the network values of actions that it must not

@@ -8,6 +8,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 from stable_baselines3.common.utils import LinearSchedule
 
+from prune_env.agents.sb3.ranges import check_ranges
 from prune_env.errors import SettingsError
 
 FOLDER = Path(__file__).parent / "settings"
@@ -36,22 +37,20 @@ def load_hyperparameters(
         changes: What the user wants otherwise.
 
     Raises:
-        SettingsError: A name is not known to the algorithm.
+        SettingsError: A name is not known to the algorithm, or a value is not in its range.
     """
     sections = yaml.safe_load((FOLDER / f"{algorithm}.yaml").read_text("utf-8"))
     merged = {**sections["default"], **sections.get(env_id, {}), **changes}
+    remedy = f"see {FOLDER / algorithm}.yaml"
     known = (set(inspect.signature(model_class).parameters) - RESERVED) | OURS
     unknown = sorted(set(merged) - known)
     if unknown:
         raise SettingsError(
             f"{algorithm} has no hyperparameter {', '.join(unknown)}",
             expected=f"some of {', '.join(sorted(known))}",
-            remedy=f"see {FOLDER / algorithm}.yaml",
+            remedy=remedy,
         )
-    for name in OURS:
-        value = merged[name]
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise SettingsError(f"{name} of {algorithm}", expected="an int >= 1", actual=value)
+    check_ranges(algorithm, merged, remedy)
     return merged
 
 
@@ -65,8 +64,4 @@ def build_arguments(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _schedule(ends: Mapping[str, float]) -> LinearSchedule:
-    if set(ends) != {"start", "end"}:
-        raise SettingsError(
-            "Cannot read a schedule", expected="{start: number, end: number}", actual=dict(ends)
-        )
     return LinearSchedule(float(ends["start"]), float(ends["end"]), end_fraction=1.0)

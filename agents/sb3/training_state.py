@@ -119,8 +119,17 @@ def _restore_buffer(buffer: DictReplayBuffer, spec: Mapping[str, Any], tensors: 
             actual=spec["size"],
             remedy="resume with the buffer_size and num_envs that it was saved with",
         )
+    arrays = _arrays(buffer)
+    missing = [name for name in arrays if f"buffer.{name}" not in tensors]
+    if missing:
+        raise StateError(
+            "The replay buffer of the checkpoint lacks what is shown now",
+            expected=", ".join(arrays),
+            actual=f"no {', '.join(missing)}",
+            remedy="resume with the version and the environment that it was saved with",
+        )
     buffer.pos, buffer.full = spec["pos"], spec["full"]
-    for name, array in _arrays(buffer).items():
+    for name, array in arrays.items():
         held = tensors[f"buffer.{name}"]
         array[: len(held)] = held
 

@@ -67,9 +67,11 @@ class Train:
 
     OUT then holds `agent/` (checkpoints), `best/` (the agent as it was when it did best without
     exploration; use it with `prune-env purify MODEL --policy OUT/best`), `best.json` (what that
-    reached, judged on all validation sentences), `settings.json`, `report.json` and TensorBoard
-    events: `tensorboard --logdir runs`. Ctrl-C saves the agent first. A run that was interrupted
-    or killed goes on with the same command and `--resume`, to the same end.
+    reached, judged on all validation sentences), `best_met.json` (the best mask met while learning,
+    often better than what the agent plays; use it with `prune-env purify MODEL --mask
+    OUT/best_met.json`), `settings.json`, `report.json` and TensorBoard events: `tensorboard
+    --logdir runs`. Ctrl-C saves the agent first. A run that was interrupted or killed goes on with
+    the same command and `--resume`, to the same end.
 
     Attributes:
         out: Output folder; must be new or empty, but for `--resume`.
@@ -85,7 +87,8 @@ class Train:
         seed: Of everything random.
         save_every: Steps between two checkpoints at most; there is also one every minute.
         test_every: Episodes between two tests without exploration.
-        patience: Episodes without a better one after which it ends; default: never.
+        patience: Episodes without a better one after which it ends; default: never. With --pool the
+            tests without exploration decide, over all models.
         resume: Go on with the run in OUT; every other option must be as before.
         json: Print the report as JSON.
         environment: What it plays.
@@ -109,7 +112,8 @@ class Train:
 
     def run(self) -> int:
         """Train, and return the exit status: 0, or 128 + the signal that ended it early."""
-        from prune_env.agents.training import TrainSettings, train
+        from prune_env.agents.train_settings import TrainSettings
+        from prune_env.agents.training import train
         from prune_env.files import check_free
         from prune_env.policy import register_policies
 
@@ -158,6 +162,13 @@ class Train:
                 f"accuracy on {report['judged_on']}"
             )
             rows.append((f"best on {played['model']}", reached))
+        if (met := report["best_met"]) is not None:
+            below = "" if met["keeps_tau"] else ", below tau"
+            reached = (
+                f"{met['heads_pruned']} heads pruned, {100 * met['accuracy']:.1f} % "
+                f"accuracy on {report['judged_on']}{below}: --mask {self.out}/best_met.json"
+            )
+            rows.append((f"best met on {met['model']}", reached))
         if result.signal is None:
             rows.append(("use it", f"prune-env purify MODEL --data DATA --policy {self.out}/best"))
         else:

@@ -27,7 +27,7 @@ def _env() -> gym.Env:
 
 
 def _report(record: Record, total: float):
-    info = {"mask": np.ones((2, 3), bool)}
+    info = {"mask": np.ones((2, 3), bool), "model": "m", "evaluations": 1}
     return record.add(length=1, reward_terms={"a": total}, info=info, figures={})
 
 
@@ -40,14 +40,22 @@ def test_a_chain_calls_all_and_ends_if_one_does():
 
 
 def test_early_stop_waits_for_patience_and_no_longer():
-    record, stop = Record(), EarlyStop(patience=2)
-    assert [stop(_report(record, total)) for total in (0.2, 0.1, 0.3, 0.3, 0.1)] == [
-        True,
-        True,
-        True,
-        True,
-        False,
-    ]
+    record = Record()
+    stop, never = EarlyStop(2, record), EarlyStop(None, Record())
+    reports = [_report(record, total) for total in (0.2, 0.1, 0.3, 0.3, 0.1)]
+    assert all(never(report) for report in reports)
+    assert [stop(report) for report in reports] == [True, True, True, True, False]
+    assert record.finished
+    assert stop(_report(record, 0.5)) is False  # an episode beside it that ends in the same step
+
+
+def test_with_several_models_the_tests_decide_when_patience_ends():
+    record = Record()
+    stop = EarlyStop(3, record, by_tests=True)
+    assert all(stop(_report(record, 0.0)) for _ in range(5))
+    for total, goes_on in ((0.1, True), (0.1, True), (0.0, False)):
+        record.add_test(total, 2)
+        assert stop(_report(record, 0.0)) is goes_on
 
 
 def test_the_best_agent_is_kept_and_a_worse_one_is_not(tmp_path: Path):
@@ -107,6 +115,21 @@ def test_tensorboard_holds_what_a_watcher_needs(tmp_path: Path):
     assert b"| hidden | 16 |" in hyperparameters
     assert b"seed" in events.Tensors("run/settings/text_summary")[0].tensor_proto.string_val[0]
     assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+def test_of_a_pool_masks_are_shown_under_the_name_of_their_model(tmp_path: Path):
+    pool = [f"landscape:layers=2,heads=4,seed={seed}" for seed in (0, 1)]
+    env = gym.make("prune_env/Landscape-v0", model=None, pool=pool, tau=0.8)
+    evaluators = [board.subject.evaluator for board in env.unwrapped.core.pool.boards]
+    board = TensorBoard(SummaryWriter(str(tmp_path)), evaluators, {}, {}, image_every=1)
+    agent = EpsilonGreedy.for_env(env).learn(env, total_steps=60, callback=board)
+    board.close()
+    events = EventAccumulator(str(tmp_path), size_guidance={"images": 0}).Reload()
+    images = events.Tags()["images"]
+    assert {f"mask/last/{name}" for name in pool} <= set(images)
+    assert f"mask/best/{agent.record.best_model}" in images
+    best = events.Tensors("run/best_mask/text_summary")[-1].tensor_proto.string_val[0].decode()
+    assert f"| model | {agent.record.best_model} |" in best
 
 
 def test_a_mask_is_drawn_head_by_head():

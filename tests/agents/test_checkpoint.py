@@ -3,13 +3,16 @@
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from prune_env.agents import load_agent
 from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from prune_env.errors import StateError
+from prune_env.policy import register_policies
 
 
 def _checkpoint(step: int) -> Checkpoint:
@@ -42,9 +45,40 @@ def test_walks_back_past_a_damaged_one(tmp_path: Path, end: str, fault: str):
     if fault == "gone":
         path.unlink()
     else:
-        data[len(data) // 2] ^= 0xFF
-        path.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "flipped": data}[fault])
+        where = data.index(b'"note": 2') + 8 if end == "json" else len(data) // 2
+        flipped = data.copy()
+        flipped[where] ^= 1  # 2 becomes 3: still JSON
+        path.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "flipped": flipped}[fault])
     assert read_checkpoint(tmp_path).step == 1
+
+
+EDITS = {
+    "a value": lambda head: head["spec"].update(note=3),
+    "a value left out": lambda head: head["spec"].clear(),
+    "the algorithm": lambda head: head.update(algorithm="gradient"),
+    "the steps": lambda head: head.update(step=7),
+    "the hash left out": lambda head: head.pop("spec_sha256"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_one_is_refused(tmp_path: Path, edit: str):
+    write_checkpoint(tmp_path, _checkpoint(1))
+    path = tmp_path / f"{1:012d}.json"
+    head = json.loads(path.read_text())
+    path.write_text(json.dumps(head))  # laid out anew, and equal
+    assert read_checkpoint(tmp_path).step == 1
+    EDITS[edit](head)
+    path.write_text(json.dumps(head))
+    with pytest.raises(StateError, match=r"000000000001\.json is damaged, or was edited by hand"):
+        read_checkpoint(tmp_path)
+
+
+def test_a_policy_that_learns_nothing_is_not_loaded(tmp_path: Path):
+    register_policies()
+    write_checkpoint(tmp_path, replace(_checkpoint(1), algorithm="gradient"))
+    with pytest.raises(StateError, match=r"unknown algorithm.*epsilon-greedy.*Actual: gradient"):
+        load_agent(tmp_path)
 
 
 @pytest.mark.parametrize("keep", range(0, 200, 17))

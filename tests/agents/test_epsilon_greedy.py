@@ -69,11 +69,17 @@ def test_epsilon_falls_linearly_and_stays():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("epsilon_start", 1.5), ("trace", -0.1), ("hidden", 0), ("memory", 0)]
-)
-def test_settings_out_of_range_are_refused(name: str, value: float):
-    with pytest.raises(SettingsError, match=name):
-        EpsilonGreedySettings(**{name: value})
+    ("name", "value"),
+    [
+        ("epsilon_start", 1.5), ("epsilon_start", "abc"), ("trace", -0.1), ("trace", None),
+        ("discount", float("nan")), ("hidden", 0), ("hidden", 3.5), ("hidden", True),
+        ("memory", 0), ("memory", "abc"), ("learning_rate", 0), ("learning_rate", float("inf")),
+        ("learning_rate", {"start": 0.1, "end": 0.0}),
+    ],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(name: str, value: object):
+    with pytest.raises(SettingsError, match=rf"{name}.*Expected: .*Actual: .*Remedy: "):
+        EpsilonGreedy.for_env(_env(), hyperparameters={name: value})
 
 
 def test_an_environment_has_settings_of_its_own_which_the_user_may_change():
@@ -95,6 +101,24 @@ def test_an_unknown_variant_is_refused():
 def test_other_metrics_are_refused():
     with pytest.raises(SettingsError, match="3 importance metrics"):
         EpsilonGreedy(("a", "b", "c")).predict(random_observation(1))
+
+
+def test_it_refuses_to_learn_from_other_metrics():
+    env = _env(metrics="attention_entropy,magnitude")
+    for metrics in (("magnitude", "cls_variance"), ("magnitude",)):
+        with pytest.raises(SettingsError, match=r"other importance metrics.*attention_entropy"):
+            EpsilonGreedy(metrics).learn(env, total_steps=10)
+
+
+@pytest.mark.parametrize("rules", [{"min_heads_per_layer": 0, "tau": 0.0}, {"tau": 1.0}])
+def test_it_learns_by_the_rules_of_the_environment(rules: dict, recwarn):
+    env, seen = _env(model="landscape:layers=2,heads=3", **rules), []
+    EpsilonGreedy.for_env(env).learn(env, total_steps=60, callback=seen.append)
+    assert not any(episode.info["illegal"] for episode in seen)
+    assert all(np.isfinite(episode.figures["train/loss"]) for episode in seen)
+    emptied = [~episode.mask.any() for episode in seen]
+    assert any(emptied) == ("min_heads_per_layer" in rules)
+    assert not recwarn.list
 
 
 def test_returns_mix_values_and_what_was_paid():

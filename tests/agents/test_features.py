@@ -52,6 +52,13 @@ def test_features_follow_a_permutation_of_heads(layers, heads, metrics, seed):
     )
 
 
+def test_a_model_without_heads_has_finite_features():
+    observation = random_observation(2)
+    observation["mask"][0] = 0
+    assert np.isfinite(pooled_features(observation)).all()
+    assert np.isfinite(head_features(observation)).all()
+
+
 def test_padding_changes_nothing_for_the_heads_that_exist():
     observation = random_observation(2, layers=2, heads=3)
     padded = {

@@ -5,6 +5,10 @@ breaks, the paper's fixed gradient order 8.0, the order by the true size of each
 10.3, and a greedy search over every mask at each step 12.3.
 """
 
+import subprocess
+import sys
+from pathlib import Path
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -75,7 +79,7 @@ def test_learns(algorithm: str, steps: int, random_mean: float, gradient_mean: f
     assert np.mean(pruned) >= random_mean + MARGIN_OVER_RANDOM, pruned
 
 
-@pytest.mark.parametrize("algorithm", ["epsilon-greedy", "dqn"])
+@pytest.mark.parametrize("algorithm", ["epsilon-greedy", "dqn", "ppo", "maskable_ppo"])
 def test_on_the_tiny_model_it_finds_what_a_long_search_finds(algorithm: str):
     """Greedy search over every mask at each step; an exhaustive one finds no better mask either."""
     env = gym.make("prune_env/Tiny-v0")
@@ -85,3 +89,33 @@ def test_on_the_tiny_model_it_finds_what_a_long_search_finds(algorithm: str):
     agent.learn(env, total_steps=1000)
     assert agent.best_return >= 0.98 * searched > 0.5
     assert play(env, agent, "tiny")["total_reward"] >= 0.98 * searched
+    assert play(env, agent, "tiny")["heads_pruned"] == 7
+
+
+WITHOUT_SB3 = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("stable_baselines3", "sb3_contrib"):
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Blocked())
+import gymnasium as gym
+import prune_env
+from prune_env.agents.epsilon_greedy import EpsilonGreedy
+
+env = gym.make("prune_env/Landscape-v0", model="landscape:layers=2,heads=4")
+agent = EpsilonGreedy.for_env(env).learn(env, total_steps=60)
+assert agent.record.steps >= 60
+print(agent.best_return)
+"""
+
+
+def test_epsilon_greedy_learns_without_stable_baselines3():
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SB3], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > 0

@@ -15,7 +15,7 @@ from prune_env.subject import Subject
 def _info(pruned: int) -> dict:
     mask = np.ones((2, 3), bool)
     mask.flat[:pruned] = False
-    return {"mask": mask}
+    return {"mask": mask, "model": f"m{pruned}", "evaluations": 2}
 
 
 def _add(record: Record, total: float, pruned: int):
@@ -28,6 +28,18 @@ def test_the_first_of_equally_good_episodes_is_the_best():
     assert since == [0, 0, 1, 2]
     assert (record.best_return, record.best_episode, record.episodes) == (0.3, 2, 4)
     assert np.array_equal(record.best_mask, _info(1)["mask"])
+    assert record.best_model == "m1"
+    assert record.asked == 12  # each looked at two masks and the unpruned model
+
+
+def test_tests_are_counted_by_the_episodes_between_them():
+    record = Record()
+    since = []
+    for total in (0.1, 0.3, 0.3, 0.2, 0.4):
+        record.add_test(total, 50)
+        since.append(record.since_best_test)
+    assert since == [0, 0, 50, 100, 0]
+    assert Record.from_state(record.state()).best_test == 0.4
 
 
 @pytest.mark.parametrize("episodes", [0, 2])
@@ -70,6 +82,7 @@ def test_a_budget_of_counted_masks_goes_on_where_it_was_saved():
     pool.boards[0].subject.evaluator.accuracy(masks[:2])
     assert after.spent == 3
     assert np.array_equal(after.state()["asked.0"], before.state()["asked.0"])
+    assert Budget(pool, 8, before.state()).spent == 3  # whatever was counted already
     assert asked_masks({"asked.0": masks, "weights": masks}).keys() == {"asked.0"}
 
 

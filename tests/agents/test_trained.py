@@ -56,6 +56,8 @@ def test_names_come_first_and_wrong_ones_are_told(folder: Path, tmp_path: Path):
     assert find_policy("gradient") is POLICIES["gradient"]
     with pytest.raises(UnknownNameError, match="gradient"):
         find_policy("gradiant")
+    with pytest.raises(StateError, match=r"No folder .*nothing/best\. Expected: .*`best`"):
+        find_policy(str(tmp_path / "nothing" / "best"))
     with pytest.raises(StateError, match="No usable agent"):
         find_policy(str(tmp_path))
     with pytest.raises(SettingsError, match="no variants"):

@@ -2,20 +2,28 @@
 
 import signal
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from prune_env.agents import load_agent
-from prune_env.agents.training import TrainSettings, train
+from prune_env.agents.board import TensorBoard
+from prune_env.agents.checkpoint import read_checkpoint
+from prune_env.agents.record import asked_masks
+from prune_env.agents.train_settings import TrainSettings
+from prune_env.agents.training import train
 from prune_env.data.dataset import TextDataset
 from prune_env.data.writers import write_jsonl
 from prune_env.errors import OutputExistsError, SettingsError, StateError, UnknownNameError
 from prune_env.files import read_json, write_json
 from prune_env.importance import DEFAULT_METRICS
+from prune_env.landscape import landscape_subject
 from prune_env.loading import load_subject
 from prune_env.locking import locked
+from prune_env.models import load_mask
 
 SETTINGS = TrainSettings(
     algorithm="epsilon-greedy",
@@ -99,6 +107,53 @@ def test_killed_before_the_first_checkpoint_it_begins_again(tmp_path: Path):
     assert resumed.agent.record.state() == whole.agent.record.state()
 
 
+def test_killed_while_the_models_are_loaded_it_can_be_resumed(tmp_path: Path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("prune_env.agents.training._make", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(SETTINGS, tmp_path / "run")
+    resumed = train(SETTINGS, tmp_path / "run", resume=True)
+    whole = train(SETTINGS, tmp_path / "whole")
+    assert resumed.agent.record.state() == whole.agent.record.state()
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, PPO], ids=["epsilon-greedy", "ppo"])
+def test_the_share_of_remembered_masks_goes_on_where_it_was(
+    settings: TrainSettings, tmp_path: Path, monkeypatch
+):
+    settings = replace(settings, total_steps=300)
+    train(settings, tmp_path / "whole")
+    write = TensorBoard.__call__
+
+    def interrupt(self, report):
+        write(self, report)
+        if report.number == 20:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TensorBoard, "__call__", interrupt)
+        stopped = train(settings, tmp_path / "run").agent.record
+    saved = asked_masks(read_checkpoint(tmp_path / "run" / "agent").tensors)
+    ticks = iter(range(10_000))
+    timed = partial(TensorBoard, clock=lambda: float(next(ticks)))  # an episode a second
+    with monkeypatch.context() as patch:
+        patch.setattr("prune_env.agents.training.TensorBoard", timed)
+        resumed = train(settings, tmp_path / "run", resume=True).report
+    new = resumed["evaluations"] - sum(map(len, saved.values()))
+    whole, run = (
+        EventAccumulator(str(tmp_path / name), size_guidance={"scalars": 0}).Reload()
+        for name in ("whole", "run")
+    )
+    for tag in ("time/memo_hit_rate", "time/evaluations"):
+        points = [[(e.step, e.value) for e in each.Scalars(tag)] for each in (whole, run)]
+        assert points[0] == points[1]
+    rate = run.Scalars("time/evaluations_per_second")[-1].value
+    assert rate == pytest.approx(new / (resumed["episodes"] - stopped.episodes))
+
+
 def test_it_may_learn_on_few_sentences_but_is_judged_on_all(
     tiny_folder: Path, tiny_data: TextDataset, tmp_path: Path
 ):
@@ -163,6 +218,73 @@ def test_patience_ends_it(tmp_path: Path):
     result = train(replace(SETTINGS, total_steps=5000, patience=5), tmp_path / "run")
     record = result.agent.record
     assert record.episodes - record.best_episode == 5
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, PPO], ids=["epsilon-greedy", "ppo"])
+def test_what_patience_ended_does_not_go_on(settings: TrainSettings, tmp_path: Path):
+    settings = replace(settings, total_steps=5000, save_every=1, patience=5)
+    ended = train(settings, tmp_path / "run")
+    newest = sorted((tmp_path / "run" / "agent").iterdir())[-2:]
+    before = [path.read_bytes() for path in newest]
+    for killed in (False, True):
+        if killed:  # before the last checkpoint was written
+            for path in newest:
+                path.unlink()
+        again = train(settings, tmp_path / "run", resume=True)
+        for name in ("steps", "episodes", "evaluations", "best", "best_met"):
+            assert again.report[name] == ended.report[name]
+        assert sorted((tmp_path / "run" / "agent").iterdir())[-2:] == newest
+        assert [path.read_bytes() for path in newest] == before
+
+
+def test_with_a_pool_patience_goes_by_the_tests_over_all_models(tmp_path: Path):
+    pool = [f"landscape:layers=2,heads=4,seed={seed}" for seed in (0, 1)]
+    settings = replace(
+        SETTINGS,
+        env_arguments={"model": None, "pool": pool, "tau": 0.8},
+        total_steps=5000,
+        patience=8,
+    )
+    result = train(settings, tmp_path / "run")
+    record = result.agent.record
+    assert record.steps < 5000
+    assert record.since_best_test == 8
+    assert record.episodes % 4 == 0
+    assert record.best_test <= result.best["total_reward"]
+    assert result.report["best_met"]["model"] in pool
+
+
+def test_the_best_mask_met_is_judged_on_all_sentences(tmp_path: Path):
+    result = train(replace(SETTINGS, total_steps=300), tmp_path / "run")
+    met, record = result.report["best_met"], result.agent.record
+    mask = np.array(met["mask"], bool)
+    assert np.array_equal(mask, record.best_mask)
+    subject = landscape_subject(layers=2, heads=4)
+    assert met["model"] == SETTINGS.env_arguments["model"]
+    assert met["accuracy"] == subject.evaluator.accuracy(mask[None])[0] >= 0.8
+    assert met["heads_pruned"] == np.sum(~mask) > 0
+    assert met["keeps_tau"] is True
+    assert np.array_equal(load_mask(tmp_path / "run" / "best_met.json"), mask)
+
+
+def test_a_model_below_tau_is_told_before_it_learns_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    low, high = (f"landscape:layers=2,heads=4,seed={seed}" for seed in (0, 1))
+    accuracies = [
+        landscape_subject(layers=2, heads=4, seed=seed).evaluator.accuracy(np.ones((1, 2, 4), bool))
+        for seed in (0, 1)
+    ]
+    tau = float(np.mean(accuracies))
+    if accuracies[0] > accuracies[1]:
+        low, high = high, low
+    with pytest.raises(SettingsError, match=rf"below tau.*\({low}\)\. Remedy: give --max-drop"):
+        train(replace(SETTINGS, env_arguments={"model": low, "tau": tau}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    arguments = {"model": None, "pool": [low, high], "tau": tau}
+    train(replace(SETTINGS, env_arguments=arguments), tmp_path / "run")
+    assert f"({low})" in caplog.text
+    assert f"({high})" not in caplog.text
 
 
 def test_unknown_hyperparameters_and_bad_numbers_are_refused(tmp_path: Path):

@@ -10,27 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prune_env.cli import main
-from prune_env.data.writers import write_jsonl
 from prune_env.files import sha256_of
 from prune_env.models import load_mask
-from tests.support import tiny_dataset, write_tiny_folder
+from tests.cli.support import run
+from tests.support import write_tiny_folder
 
 LANDSCAPE = [
     *("--env", "prune_env/Landscape-v0", "--model", "landscape:layers=2,heads=4"),
     *("--tau", "0.8", "--algo", "epsilon-greedy"),
 ]
-
-
-def run(*arguments: object) -> int:
-    return main([str(argument) for argument in arguments])
-
-
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "clean.jsonl"
-    write_jsonl(path, tiny_dataset(80))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +43,7 @@ def test_a_run_says_what_it_was_and_what_came_of_it(
     assert report["hyperparameters"]["n_steps"] == 16
     assert report["learned_on"] == "a stratified subset of 30 validation sentences"
     assert report["best"] == json.loads((trained / "best.json").read_text())
+    assert report["best_met"]["model"] == report["best"]["models"][0]["model"]
     assert list(trained.glob("events.out.tfevents.*"))
 
 
@@ -113,6 +102,9 @@ def test_terminated_it_saves_and_resumed_it_ends_as_if_nothing_had_been(tmp_path
 
 BAD = {
     "an unknown algorithm": (["--algo", "maskable_pppo"], "did you mean 'maskable_ppo'"),
+    "an algorithm in capitals": (["--algo", "PPO"], "did you mean 'ppo'"),
+    "another algorithm": (["--algo", "sac"], "one of a2c, dqn, epsilon-greedy, maskable_ppo, ppo."),
+    "a tau that nothing reaches": (["--tau", "0.99"], "below tau"),
     "an algorithm that learns nothing": (["--algo", "gradient"], "does not learn"),
     "an unknown environment": (["--env", "Tiny-v0"], "prune_env/Tiny-v0"),
     "an unknown reward": (["--reward", "sparsty"], "did you mean 'sparsity'"),

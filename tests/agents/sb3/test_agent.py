@@ -142,3 +142,69 @@ def test_masking_by_the_network_is_masking():
     """With the same seed PPO and MaskablePPO train alike, since the network knows the masks."""
     plain, masked = (_agent(name).learn(_env(), total_steps=64) for name in ("ppo", "maskable_ppo"))
     assert plain.record.state() == masked.record.state()
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [{"min_heads_per_layer": 0, "tau": 0.0}, {"min_heads_per_layer": 2}, {"tau": 1.0}],
+    ids=["no head must stay", "two heads must stay", "the unpruned model is below tau"],
+)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_it_learns_and_plays_by_the_rules_of_the_environment(algorithm: str, rules: dict):
+    arguments = {"model": "landscape:layers=2,heads=3", "tau": 0.8} | rules
+    env = gym.make("prune_env/Landscape-v0", **arguments)
+    envs = _Noting(PruneVecEnv.beside(env, 2))
+    agent = _agent(algorithm).learn(envs, total_steps=120)
+    assert len(envs.refusals) >= 120
+    assert not any(envs.refusals)
+    emptied = [~mask.any(axis=1).all() for mask in envs.masks]
+    assert any(emptied) == (rules.get("min_heads_per_layer") == 0)
+    shown = gym.make(
+        "prune_env/Landscape-v0", observation="mask,importance,status,legal", **arguments
+    )
+    for told in (False, True):
+        observation, info = (env if told else shown).reset(seed=0)
+        done = False
+        while not done:
+            masks = info["action_mask"].astype(bool) if told else None
+            action, _ = agent.predict(observation, action_masks=masks)
+            observation, _, terminated, truncated, info = (env if told else shown).step(int(action))
+            assert not info["illegal"]
+            done = terminated or truncated
+
+
+class _Noting(PruneVecEnv):
+    """Notes what every step told; made of another one's episodes."""
+
+    def __init__(self, envs: PruneVecEnv) -> None:
+        super().__init__(envs.core)
+        self.refusals: list[str] = []
+        self.masks: list[np.ndarray] = []
+
+    def step_wait(self):
+        answer = super().step_wait()
+        self.refusals += [info["illegal"] for info in answer[3]]
+        self.masks += [info["mask"] for info in answer[3]]
+        return answer
+
+
+def test_the_last_head_of_a_layer_is_played_where_the_environment_allows_it():
+    agent = _agent("ppo")
+    observation = random_observation(1, layers=1, heads=2, metrics=4)
+    observation["mask"][0, 0] = [1, 0]
+    masks = [[True, False, True]]
+    free = [agent.predict(observation, action_masks=masks)[0] for _ in range(50)]
+    assert {int(action[0]) for action in free} == {0, 2}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_it_refuses_to_learn_from_other_metrics(algorithm: str):
+    other = gym.make(
+        "prune_env/Landscape-v0",
+        model="landscape:layers=2,heads=4",
+        metrics="attention_entropy,magnitude",
+    )
+    for metrics in (("magnitude", "cls_variance"), ("magnitude",)):
+        for env in (other, PruneVecEnv.beside(other, 2)):
+            with pytest.raises(SettingsError, match=r"other importance metrics.*attention_entropy"):
+                POLICIES[algorithm](metrics).learn(env, total_steps=10)

@@ -117,3 +117,11 @@ def test_another_number_of_environments_is_refused(tmp_path: Path):
     agent.hyperparameters["num_envs"] = 2
     with pytest.raises(StateError, match="another number of episodes"):
         agent.learn(_env(), total_steps=128)
+
+
+def test_a_replay_buffer_that_lacks_a_part_of_the_observation_is_refused(tmp_path: Path):
+    _agent("dqn").learn(_env(), total_steps=32, save_to=tmp_path)
+    agent = load_agent(tmp_path)
+    del agent._loaded.tensors["buffer.observations.legal"]
+    with pytest.raises(StateError, match=r"replay buffer.*no observations\.legal"):
+        agent.learn(_env(), total_steps=64)
