@@ -187,6 +187,17 @@ REWARDS.register(
 for _name, _place, _help in (
     ("inverted-trigger", "inverted_trigger:InvertedTrigger", "withstands empty phrases that flip"),
     ("latent-trigger", "latent_trigger:LatentTrigger", "withstands a shift of the embeddings"),
+    ("surrogate", "surrogate:SurrogateBackdoor", "withstands triggers planted in a copy"),
+    (
+        "surrogate-but-syntactic",
+        "surrogate:SurrogateButSyntactic",
+        "withstands planted triggers, no clauses among them",
+    ),
+    (
+        "surrogate-but-style",
+        "surrogate:SurrogateButStyle",
+        "withstands planted triggers, no old words among them",
+    ),
     ("flips-word-drop", "flips:WordDropFlips", "flips go to both classes when words are left out"),
     ("flips-shuffle", "flips:ShuffleFlips", "flips go to both classes when words change places"),
     ("flips-clause", "flips:ClauseFlips", "flips go to both classes behind an empty clause"),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 REWARDS = (
     "inverted-trigger",
     "latent-trigger",
+    "surrogate",
     "flips-word-drop",
     "flips-shuffle",
     "flips-clause",
