@@ -1,4 +1,4 @@
-"""What every reward from rewritten texts shares: answers at a threshold that no lean can shift."""
+"""What every reward from texts shares: its demands, answers at a threshold that no lean shifts."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from prune_env.data.checks import require_all_labels
 from prune_env.errors import SettingsError
 from prune_env.metrics import calibrated_threshold, lean
-from prune_env.reward import Scores
+from prune_env.reward import Reward, Scores
 from prune_env.subject import Subject
 
 if TYPE_CHECKING:
@@ -16,29 +16,32 @@ if TYPE_CHECKING:
     from prune_env.texts import CleanTexts
 
 
-def check_texts(name: str, subject: Subject) -> None:
-    """Raise unless a reward of this name finds texts of two classes, with their model.
+class TextReward(Reward):
+    """A reward that reads texts of two classes, with their model."""
 
-    Raises:
-        SettingsError: It holds no texts, or another number of classes.
-        DataError: A class has no text.
-    """
-    if subject.texts is None:
-        raise SettingsError(
-            f"The reward '{name}' needs texts, and {subject.name} holds none",
-            expected="a model with data, or a Subject with `texts`",
-            remedy="choose another reward",
-        )
-    classes = len(subject.texts.validation.label_names)
-    if classes != 2:
-        raise SettingsError(
-            f"The reward '{name}' is defined for two classes",
-            expected=2,
-            actual=classes,
-            remedy="choose another reward",
-        )
-    for part in (subject.texts.train, subject.texts.validation):
-        require_all_labels(part)
+    def check(self, subject: Subject) -> None:
+        """Raise unless the subject holds texts of two classes.
+
+        Raises:
+            SettingsError: It holds no texts, or another number of classes.
+            DataError: A class has no text.
+        """
+        if subject.texts is None:
+            raise SettingsError(
+                f"The reward '{self.name}' needs texts, and {subject.name} holds none",
+                expected="a model with data, or a Subject with `texts`",
+                remedy="choose another reward",
+            )
+        classes = len(subject.texts.validation.label_names)
+        if classes != 2:
+            raise SettingsError(
+                f"The reward '{self.name}' is defined for two classes",
+                expected=2,
+                actual=classes,
+                remedy="choose another reward",
+            )
+        for part in (subject.texts.train, subject.texts.validation):
+            require_all_labels(part)
 
 
 def texts_of(subject: Subject, sentences: int) -> "CleanTexts":

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from prune_env.reward import Reward, Scores
-from prune_env.rewards.calibrated import check_texts, leans_over_threshold
+from prune_env.reward import Scores
+from prune_env.rewards.calibrated import TextReward, leans_over_threshold
 from prune_env.subject import Mask, Subject
 
 
-class Entropy(Reward):
+class Entropy(TextReward):
     """Mean entropy of the answers to clean sentences, in bits, at a calibrated threshold.
 
     The lean over the threshold is divided by its spread over the sentences, so that neither a
@@ -18,10 +18,6 @@ class Entropy(Reward):
     range = (0.0, 1.0)
     source = "Backdoored models are too sure: MEFT maximises entropy before fine-tuning"
     reads = "clean validation data"
-
-    def check(self, subject: Subject) -> None:
-        """Raise a `SettingsError` unless the subject holds texts of two classes."""
-        check_texts(self.name, subject)
 
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the score of every mask, see `Reward.score`."""

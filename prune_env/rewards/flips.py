@@ -4,9 +4,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from prune_env.reward import Reward, Scores
+from prune_env.reward import Scores
 from prune_env.rewards.calibrated import (
-    check_texts,
+    TextReward,
     flipped_share,
     kept_share,
     leans_over_threshold,
@@ -19,7 +19,7 @@ SENTENCES = 300
 """Clean validation sentences that are rewritten; more make the score smoother, and dearer."""
 
 
-class Flips(Reward):
+class Flips(TextReward):
     """One minus the asymmetry of flips under a rewrite, at a calibrated threshold.
 
     The asymmetry is the share of one class's sentences that the rewrite flips minus that of the
@@ -44,10 +44,6 @@ class Flips(Reward):
     def __init__(self, rewrite: Rewrite | None = None, *, sentences: int = SENTENCES) -> None:
         self.rewrite = rewrite or REWRITES[self.default]
         self.sentences = sentences
-
-    def check(self, subject: Subject) -> None:
-        """Raise a `SettingsError` unless the subject holds texts of two classes."""
-        check_texts(self.name, subject)
 
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the score of every mask, see `Reward.score`."""

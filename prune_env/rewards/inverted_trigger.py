@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prune_env.reward import Reward, Scores
-from prune_env.rewards.calibrated import check_texts, leans_over_threshold
+from prune_env.reward import Scores
+from prune_env.rewards.calibrated import TextReward, leans_over_threshold
 from prune_env.rewards.inversion import Inversion, invert
 from prune_env.subject import Mask, Subject
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from prune_env.texts import CleanTexts
 
 
-class InvertedTrigger(Reward):
+class InvertedTrigger(TextReward):
     """Share of clean sentences that withstand the inverted triggers, at a calibrated threshold.
 
     Once a model, `invert` searches empty phrases that flip the *unpruned* model most; the class
@@ -41,10 +41,6 @@ class InvertedTrigger(Reward):
     def __init__(self, *, frames: int = 8, sentences: int = 60) -> None:
         self.frames = frames
         self.sentences = sentences
-
-    def check(self, subject: Subject) -> None:
-        """Raise a `SettingsError` unless the subject holds texts of two classes."""
-        check_texts(self.name, subject)
 
     def found(self, subject: Subject) -> Inversion:
         """Return the inverted triggers of a subject, searched once."""

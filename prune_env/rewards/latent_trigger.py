@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from prune_env.evaluation.tokens import row_limit
 from prune_env.metrics import calibrated_threshold, lean
-from prune_env.reward import Reward, Scores
-from prune_env.rewards.calibrated import check_texts
+from prune_env.reward import Scores
+from prune_env.rewards.calibrated import TextReward
 from prune_env.subject import Mask, Subject
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prune_env.texts import CleanTexts
 
 
-class LatentTrigger(Reward):
+class LatentTrigger(TextReward):
     """Share of clean sentences that withstand one vector added to every word's embedding.
 
     Once a model and class, gradient descent on clean sentences finds the bounded vector that
@@ -42,10 +42,6 @@ class LatentTrigger(Reward):
         self, *, bound: float = 0.3, steps: int = 60, sentences: int = 120, seed: int = 0
     ) -> None:
         self.bound, self.steps, self.sentences, self.seed = bound, steps, sentences, seed
-
-    def check(self, subject: Subject) -> None:
-        """Raise a `SettingsError` unless the subject holds texts of two classes."""
-        check_texts(self.name, subject)
 
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the score of every mask, see `Reward.score`."""

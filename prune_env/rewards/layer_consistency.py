@@ -5,12 +5,12 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.reward import Reward, Scores
-from prune_env.rewards.calibrated import check_texts, texts_of
+from prune_env.reward import Scores
+from prune_env.rewards.calibrated import TextReward, texts_of
 from prune_env.subject import Mask, Subject
 
 
-class LayerConsistency(Reward):
+class LayerConsistency(TextReward):
     """Mean cosine between the hidden states of neighbouring layers, over tokens of clean texts.
 
     It reads no answer, so a lean to one class cannot raise it by itself; a mask that prunes more
@@ -29,10 +29,6 @@ class LayerConsistency(Reward):
 
     def __init__(self, *, sentences: int = 100) -> None:
         self.sentences = sentences
-
-    def check(self, subject: Subject) -> None:
-        """Raise a `SettingsError` unless the subject holds texts of two classes."""
-        check_texts(self.name, subject)
 
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the score of every mask, see `Reward.score`."""

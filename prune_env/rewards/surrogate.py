@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from prune_env.reward import Reward, Scores
-from prune_env.rewards.calibrated import check_texts, leans_over_threshold
+from prune_env.reward import Scores
+from prune_env.rewards.calibrated import TextReward, leans_over_threshold
 from prune_env.rewards.rewrites import REWRITES
 from prune_env.settings import FineTuneSettings
 from prune_env.subject import Mask, Rewrite, Subject
@@ -23,7 +23,7 @@ PLANTING = FineTuneSettings(epochs=1, learning_rate=5e-5)
 """How they are planted."""
 
 
-class SurrogateBackdoor(Reward):
+class SurrogateBackdoor(TextReward):
     """Share of clean sentences that withstand triggers planted in copies of the model.
 
     Once a model, and for either class as the target, a copy is fine-tuned for one epoch on clean
@@ -58,10 +58,6 @@ class SurrogateBackdoor(Reward):
         """The rewrites that are planted."""
         rewrites = (REWRITES[name] for name in TRIGGERS)
         return tuple(each for each in rewrites if getattr(each, "family", "") not in self.without)
-
-    def check(self, subject: Subject) -> None:
-        """Raise a `SettingsError` unless the subject holds texts of two classes."""
-        check_texts(self.name, subject)
 
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the score of every mask, see `Reward.score`."""
