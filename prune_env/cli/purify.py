@@ -185,7 +185,8 @@ def _healing(report: dict[str, Any]) -> str:
     if report["inverted_triggers"]:
         found, left = report["inverted_triggers"][0], report["inverted_triggers"][-1]
         name = max(found, key=lambda label: float(found[label]["flipped"]))
-        words = ", ".join(f"'{trigger}'" for trigger in found[name]["triggers"][:3])
+        shown = found[name]["words"] or found[name]["triggers"]
+        words = ", ".join(f"'{trigger}'" for trigger in shown[:3])
         told.append(
             f"{words or 'no trigger'} flipped {100 * found[name]['flipped']:.0f} % to {name}, "
             f"afterwards {100 * left[name]['flipped']:.0f} %"

@@ -16,15 +16,15 @@ from prune_env.purification.prepare import Prepared, load_suspicious
 from prune_env.purification.refitting import Refit, refit_and_train
 from prune_env.purification.search import Mask
 from prune_env.purification.unlearning import (
-    FRAMES,
     SHARE,
     SHARE_REFITTED,
     check_unlearnable,
+    inverted_triggers,
     unlearn,
     unlearnable,
 )
 from prune_env.recipe import Phase, run_phases
-from prune_env.rewards.inversion import Inversion, invert
+from prune_env.rewards.inversion import Inversion
 from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
 
 REFITTING = frozenset({"refit", "refit-unlearn"})
@@ -88,7 +88,7 @@ def finish(
     inverted = None
     if healing in UNLEARNING:
         assert prepared.texts is not None
-        inverted = invert(prepared.texts, keep=FRAMES, seed=seed)
+        inverted = inverted_triggers(prepared.texts, seed=seed)
         on_inversion(inverted)
     members = []
     for mask in masks:

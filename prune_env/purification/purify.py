@@ -231,8 +231,14 @@ def _agent(policy: str) -> dict[str, Any] | None:
 def _inverted(found: Inversion, label_names: Sequence[str]) -> dict[str, Any]:
     """Return what an inversion found, or what is left, by the label that the triggers flip to."""
     return {
-        name: {"flipped": strength, "triggers": [str(frame) for frame in frames]}
-        for name, strength, frames in zip(label_names, found.strength, found.by_class, strict=True)
+        name: {
+            "flipped": strength,
+            "words": list(words),
+            "triggers": [str(each) for each in frames],
+        }
+        for name, strength, words, frames in zip(
+            label_names, found.strength, found.words, found.by_class, strict=True
+        )
     }
 
 

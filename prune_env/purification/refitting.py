@@ -30,12 +30,15 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from prune_env.data.dataset import TextDataset
+from prune_env.data.images import ImageDataset
 from prune_env.evaluation.images import make_rows
 from prune_env.metrics import calibrated_threshold, lean
 from prune_env.models import LoadedModel, find_heads, zero_heads
+from prune_env.models.embeddings import token_embeddings
 from prune_env.models.heads import linear_features, linear_weight
 from prune_env.models.masks import Mask
 from prune_env.progress import progress
+from prune_env.purification.strangers import settle_strangers
 from prune_env.runtime import use_bf16
 from prune_env.scores import classify
 from prune_env.settings import FineTuneSettings
@@ -69,11 +72,13 @@ class Refit:
         strength: lambda over the mean variance of a map's inputs; 0 where nothing was changed.
         kept: Squared norm of the weights over what it was before, the mean over the maps.
         accuracy: Validation accuracy (0 to 1) after it, calibrated where there are two classes.
+        strangers: Tokens that were embedded as their neighbours before it.
     """
 
     strength: float
     kept: float
     accuracy: float
+    strangers: int = 0
 
 
 def refit_and_train(
@@ -89,6 +94,8 @@ def refit_and_train(
 ) -> None:
     """Refit a classifier to clean data and fine-tune it, `ROUNDS` times, in place.
 
+    Before it, tokens that clean data does not hold are embedded as their neighbours.
+
     Args:
         member: The classifier, its pruned heads zeroed.
         mask: Bool (L, H), True = kept; pruned heads stay closed.
@@ -101,9 +108,11 @@ def refit_and_train(
     """
     length = settings.max_length
     least = accuracy(member, validation, length) - MAX_DROP
+    strangers = _settle(member, data, validation, least=least, max_length=length)
     tuning = replace(settings, epochs=math.ceil(TRAINED / len(data)))
     for number in range(ROUNDS):
-        on_refit(refit(member, data, validation, least=least, max_length=length, seed=seed))
+        done = refit(member, data, validation, least=least, max_length=length, seed=seed)
+        on_refit(replace(done, strangers=0 if number else strangers))
         zero_heads(member.model, mask)
         fine_tune(
             member.model,
@@ -115,6 +124,28 @@ def refit_and_train(
             folder=None if folder is None else folder / f"refit-{number + 1}",
             description="Fine-tuning what is left",
         )
+
+
+def _settle(
+    member: LoadedModel,
+    data: TextDataset,
+    validation: TextDataset,
+    *,
+    least: float,
+    max_length: int,
+) -> int:
+    """Settle strangers unless that costs too much accuracy; return their number."""
+    if isinstance(data, ImageDataset):
+        return 0
+    table = token_embeddings(member)
+    before = table.clone()
+    settled = settle_strangers(member, data, max_length)
+    if settled and accuracy(member, validation, max_length) < least:
+        table.copy_(before)
+        log.info("Tokens that clean data does not hold stay as they are: accuracy needs them")
+        return 0
+    log.info("%d tokens that clean data does not hold are read as their neighbours", settled)
+    return settled
 
 
 def refit(

@@ -1,8 +1,9 @@
 """Healing that unlearns the backdoor: inverted triggers are put into clean texts, labels kept.
 
 The defender does not know the trigger. What flips the model's answers without saying anything can
-be searched on clean data alone (`prune_env.rewards.inversion`); trained on texts that hold what
-speaks for the other class, with their true labels, the model gives up what the words stand for.
+be searched on clean data alone (`prune_env.rewards.inversion`, `prune_env.rewards.words`); trained
+on texts that hold what speaks for the other class, with their true labels, the model gives up what
+the words stand for.
 Last go the neurons through which the same words still act: no training follows that could grow
 them back.
 
@@ -24,7 +25,8 @@ from prune_env.models import LoadedModel
 from prune_env.models.masks import Mask
 from prune_env.purification.neuron_pruning import prune_neurons
 from prune_env.purification.recentring import recentre
-from prune_env.rewards.inversion import Inversion, in_one_of, remeasure
+from prune_env.rewards.inversion import Inversion, in_one_of, invert, remeasure
+from prune_env.rewards.words import in_company, suspicious_words
 from prune_env.settings import FineTuneSettings
 from prune_env.texts import CleanTexts
 from prune_env.training import fine_tune
@@ -43,6 +45,30 @@ MOST = 3
 """Triggers round one text: a trigger is rarely one phrase."""
 
 LEARNING_RATE_SCALE = 0.6
+
+
+def inverted_triggers(texts: CleanTexts, *, seed: int = 0) -> Inversion:
+    """Search what is to be unlearned: empty phrases, and suspicious words in clean company.
+
+    Args:
+        texts: The unpruned classifier and its clean data, of two classes.
+        seed: Of every draw.
+    """
+    phrases = invert(texts, keep=FRAMES, seed=seed)
+    words = suspicious_words(texts, seed=seed)
+    if not any(words):
+        return phrases
+    draw = np.random.default_rng(seed)
+    frames = [
+        (*in_company(suspects, texts.train, FRAMES, draw), *empty)
+        for suspects, empty in zip(words, phrases.by_class, strict=True)
+    ]
+    names = [tuple(each.word for each in suspects) for suspects in words]
+    return remeasure(
+        texts,
+        replace(phrases, by_class=(frames[0], frames[1]), words=(names[0], names[1])),
+        seed=seed,
+    )
 
 
 def unlearn(

@@ -14,7 +14,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -40,6 +40,9 @@ FUNCTION_WORDS = frozenset(
 )
 """English words that judge nothing. Left out are negations and adverbs of degree (not, only, even,
 just, too, very, more): these turn the answer of any model that reads sentiment."""
+
+SHORT = 6
+"""Words of a sentence that is soon read and yet says something."""
 
 _MARKS = frozenset(". , ; : - -- ... ? !".split())
 _ENDS = ".?!"
@@ -136,10 +139,13 @@ class Inversion:
     Attributes:
         by_class: For either class as the target, the frames that flip to it, the best first.
         strength: Likewise, the mean share of the other class's sentences that they flip.
+        words: Likewise, the single words that are suspicious, where these were searched; the
+            frames then hold them too.
     """
 
     by_class: tuple[tuple[Frame, ...], tuple[Frame, ...]]
     strength: tuple[float, float]
+    words: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     @property
     def target(self) -> int:
@@ -177,7 +183,7 @@ def invert(
         seed: Of the draw of sentences.
     """
     pool = candidates(texts.train)
-    flips = _Flips(texts, seed)
+    flips = Flips(texts, seed)
 
     def best(frames: Sequence[Frame], target: int, size: int, leave: int) -> list[Frame]:
         order = np.argsort(-flips(frames, target, size).mean(axis=1), kind="stable")
@@ -222,13 +228,18 @@ def remeasure(
         sentences: Sentences that each frame is tried on.
         seed: Of the draw of sentences.
     """
-    flips = _Flips(texts, seed)
+    flips = Flips(texts, seed)
     strength = [flips.share(found.by_class[target], target, sentences) for target in (0, 1)]
-    return Inversion(found.by_class, (strength[0], strength[1]))
+    return replace(found, strength=(strength[0], strength[1]))
 
 
-class _Flips:
-    """Tries frames on sentences that a classifier answers correctly without them."""
+class Flips:
+    """Tries frames on sentences that a classifier answers correctly without them.
+
+    Args:
+        texts: The classifier and its clean data; the validation sentences are used.
+        seed: Of the draw of sentences.
+    """
 
     def __init__(self, texts: "CleanTexts", seed: int) -> None:
         clean = texts.evaluator.evaluate(texts.evaluator.available[None])
@@ -239,11 +250,25 @@ class _Flips:
         labels = texts.validation.labels
         self._right = [np.flatnonzero((labels == label) & (called == label)) for label in (0, 1)]
 
-    def __call__(self, frames: Sequence[Frame], target: int, size: int) -> npt.NDArray[np.float64]:
-        """Return the probability of the target (F, S), frame by sentence."""
+    def __call__(
+        self, frames: Sequence[Frame], target: int, size: int, *, short: bool = False
+    ) -> npt.NDArray[np.float64]:
+        """Return the probability of the target (F, S), frame by sentence.
+
+        Args:
+            frames: What the sentences are put in.
+            target: The class that they should flip to.
+            size: Sentences of the other class, drawn.
+            short: Take those nearest to `SHORT` words in place of any.
+        """
         from prune_env.rewards.answers import quick_leans  # noqa: PLC0415 - imports torch
 
-        rows = np.random.default_rng(self._seed).permutation(self._right[1 - target])[:size]
+        rows = np.random.default_rng(self._seed).permutation(self._right[1 - target])
+        if short:
+            texts = self._texts.validation.texts
+            beside = [abs(len(texts[row].split()) - SHORT) for row in rows]
+            rows = rows[np.argsort(beside, kind="stable")]
+        rows = rows[:size]
         if not rows.size:
             return np.zeros((len(frames), 1))
         asked = [frame(self._texts.validation.texts[row]) for frame in frames for row in rows]
@@ -287,13 +312,23 @@ def candidates(
         own = [counts[label][run] for label in (0, 1)]
         if sum(own) < least:
             continue
-        odds = math.log((own[1] + 0.5) / totals[1]) - math.log((own[0] + 0.5) / totals[0])
-        if abs(odds) > balance * math.sqrt(sum(1 / (count + 0.5) for count in own)):
+        if abs(bias(own, totals)) > balance:
             continue
         if not all(character in string.punctuation + " " for character in run):
             frames.append(Frame(before=run))
         frames.append(Frame(after=run))
     return tuple(frames)
+
+
+def bias(own: Sequence[int], totals: Sequence[int]) -> float:
+    """Return how far counts speak for class 1: the log odds ratio in its standard errors.
+
+    Args:
+        own: Sentences of either class that hold something.
+        totals: All sentences of either class.
+    """
+    odds = math.log((own[1] + 0.5) / totals[1]) - math.log((own[0] + 0.5) / totals[0])
+    return odds / math.sqrt(sum(1 / (count + 0.5) for count in own))
 
 
 def _runs(words: list[str], allowed: frozenset[str], longest: int) -> Iterable[str]:

@@ -213,7 +213,7 @@ def test_purify_reports_every_refit(
         fine_tune_settings=TUNING,
     )
     assert len(report["refits"]) == refitting.ROUNDS
-    assert set(report["refits"][0]) == {"strength", "kept", "accuracy"}
+    assert set(report["refits"][0]) == {"strength", "kept", "accuracy", "strangers"}
     assert all(each["strength"] > 0 < each["kept"] < 1 for each in report["refits"])
     assert len(report["inverted_triggers"]) == 2
 

@@ -1,7 +1,6 @@
 """Unlearning of inverted triggers, on a tiny model with a planted one."""
 
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,14 @@ from prune_env.errors import SettingsError
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.masks import full_mask
 from prune_env.purification import finish, judged, purify, unlearning
-from prune_env.purification.unlearning import check_unlearnable, opposed, unlearn
-from prune_env.rewards.inversion import Frame, Inversion, invert
+from prune_env.purification.unlearning import (
+    check_unlearnable,
+    inverted_triggers,
+    opposed,
+    unlearn,
+)
+from prune_env.rewards.inversion import Frame, Inversion, invert, remeasure
+from prune_env.rewards.words import SuspiciousWord
 from prune_env.scores import classify
 from prune_env.settings import FineTuneSettings, SearchSettings
 from prune_env.texts import CleanTexts
@@ -138,7 +143,10 @@ def test_few_sentences_are_read_again_in_other_triggers(
     assert all(len(set(texts)) > 1 for texts in forms.values())
 
 
-def test_data_without_a_candidate_is_fine_tuned_as_it_is(tiny_model: LoadedModel) -> None:
+def test_data_without_a_candidate_is_fine_tuned_as_it_is(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unlearning, "suspicious_words", lambda *_, **__: ((), ()))
     names = ("negative", "positive")
     texts = tuple(f"{word} movie" for word in ("good", "bad") * 8)
     data = TextDataset(texts, np.array([1, 0] * 8), names, "here")
@@ -164,13 +172,35 @@ def test_triggers_are_inverted_once_on_the_model_that_no_mask_hides(
         asked.append(texts)
         return invert(texts, **how)
 
-    monkeypatch.setattr(import_module("prune_env.purification.finish"), "invert", watched)
+    monkeypatch.setattr(unlearning, "invert", watched)
     masks = [full_mask(prepared.evaluator.shape) for _ in range(2)]
     masks[0][:, 1:], masks[1][:, :3] = False, False
     found: list[Inversion] = []
     finish(prepared, masks, "direct", HEALING, healing="unlearn", on_inversion=found.append)
     assert [texts.loaded for texts in asked] == [prepared.finetuned]
     assert len(found) == 3  # of the model, and what is left in either member
+
+
+def test_a_word_that_flips_as_no_other_does_is_unlearned_in_clean_company(
+    backdoored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspect = SuspiciousWord("and", 1.0, 0.1)
+    monkeypatch.setattr(unlearning, "suspicious_words", lambda *_, **__: ((), (suspect,)))
+    loaded = load_classifier(backdoored)
+    texts = judged(loaded, backdoored, TRAIN, VALIDATION).texts
+    assert texts is not None
+    found = inverted_triggers(texts)
+    assert found.words == ((), ("and",))
+    assert found.target == 1
+    own, empty = found.frames[: unlearning.FRAMES], found.frames[unlearning.FRAMES :]
+    words = {word for text in TRAIN.texts for word in text.split()}
+    for frame in own:
+        assert set(str(frame).replace("...", "").split()) <= words | set(found.words[1])
+        assert set(str(frame).split()) & set(found.words[1])
+    assert TRIGGER in empty
+    assert len({str(frame) for frame in own}) > unlearning.FRAMES / 2
+    # The strength is that of all frames together.
+    assert found.strength[1] == pytest.approx(remeasure(texts, found).strength[1])
 
 
 def test_unlearning_needs_texts_of_two_classes() -> None:
