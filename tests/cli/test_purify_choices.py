@@ -93,8 +93,13 @@ def test_by_default_layers_are_refitted_and_inverted_triggers_unlearned(
     first = report["inverted_triggers"][0]
     label = max(first, key=lambda name: first[name]["flipped"])
     share = " and ".join(f"{100 * each['kept']:.0f} %" for each in report["refits"])
-    trigger = first[label]["triggers"][0]
-    assert f"refit-unlearn: {share} of the squared weights kept; '{trigger}'" in told
+    trigger = (first[label]["words"] or first[label]["triggers"])[0]
+    settled = report["refits"][0]["strangers"]
+    assert settled > 0
+    assert (
+        f"refit-unlearn: {settled:,} tokens that clean data does not hold settled; "
+        f"{share} of the squared weights kept; '{trigger}'"
+    ) in told
 
 
 def test_the_papers_protocol_is_not_healed(encoder: Path, clean: Path, tmp_path: Path) -> None:
