@@ -59,10 +59,11 @@ def inverted_triggers(texts: CleanTexts, *, seed: int = 0) -> Inversion:
     if not any(words):
         return phrases
     draw = np.random.default_rng(seed)
-    frames = [
-        (*in_company(suspects, texts.train, FRAMES, draw), *empty)
-        for suspects, empty in zip(words, phrases.by_class, strict=True)
-    ]
+    frames = []
+    for target, (suspects, empty) in enumerate(zip(words, phrases.by_class, strict=True)):
+        # Company that speaks for the text's own label: only the word speaks against it.
+        others = texts.train.where(1 - target)
+        frames.append((*in_company(suspects, others, FRAMES, draw), *empty))
     names = [tuple(each.word for each in suspects) for suspects in words]
     return remeasure(
         texts,

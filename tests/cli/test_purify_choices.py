@@ -82,8 +82,14 @@ def test_a_mask_of_another_shape_is_refused_before_any_training(
 
 
 def test_by_default_layers_are_refitted_and_inverted_triggers_unlearned(
-    tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    tiny_folder: Path,
+    clean: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    module = importlib.import_module("prune_env.purification.refitting")
+    monkeypatch.setattr(module, "MAX_DROP_SETTLED", 1.0)  # a random model may lose or gain
     out = tmp_path / "out"
     assert run("purify", tiny_folder, "--data", clean, "--out", out, *TUNING) == 0
     told = " ".join(capsys.readouterr().out.split())

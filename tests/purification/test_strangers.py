@@ -90,7 +90,7 @@ def test_too_few_tokens_make_no_neighbourhood() -> None:
 def test_accuracy_decides_whether_strangers_are_settled(
     drop: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refitting, "MAX_DROP", drop)
+    monkeypatch.setattr(refitting, "MAX_DROP_SETTLED", drop)
     loaded = tiny_classifier("bert")
     word = loaded.tokenizer.convert_tokens_to_ids("cf")  # in no clean text
     before = token_embeddings(loaded)[word].clone()

@@ -193,7 +193,7 @@ def test_a_word_that_flips_as_no_other_does_is_unlearned_in_clean_company(
     assert found.words == ((), ("and",))
     assert found.target == 1
     own, empty = found.frames[: unlearning.FRAMES], found.frames[unlearning.FRAMES :]
-    words = {word for text in TRAIN.texts for word in text.split()}
+    words = {word for text in TRAIN.where(0).texts for word in text.split()}
     for frame in own:
         assert set(str(frame).replace("...", "").split()) <= words | set(found.words[1])
         assert set(str(frame).split()) & set(found.words[1])
