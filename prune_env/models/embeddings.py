@@ -1,13 +1,11 @@
 """The embeddings of a model's tokens."""
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
-
-if TYPE_CHECKING:
-    from prune_env.models.loading import LoadedModel
+from transformers import PreTrainedModel
 
 
-def token_embeddings(loaded: "LoadedModel") -> torch.Tensor:
+def token_embeddings(model: PreTrainedModel) -> torch.Tensor:
     """Return the embeddings (V, D) of a text model's tokens; writing there changes the model."""
-    return cast(torch.Tensor, loaded.model.get_input_embeddings().weight).detach()
+    return cast(torch.Tensor, model.get_input_embeddings().weight).detach()

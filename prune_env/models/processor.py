@@ -2,13 +2,14 @@
 
 from inspect import signature
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
 from prune_env.errors import ModelError
+from prune_env.models.embeddings import token_embeddings
 from prune_env.models.gates import check_gates
 from prune_env.models.guard import guarded
 from prune_env.models.heads import find_heads
@@ -64,7 +65,7 @@ def fit_processor(source: str, model: PreTrainedModel, processor: Any) -> None:
     """
     if model.config.model_type in IMAGE_TYPES:
         return
-    rows = len(cast(torch.Tensor, model.get_input_embeddings().weight))
+    rows = len(token_embeddings(model))
     last = max(processor.get_vocab().values(), default=0)
     if last >= rows:
         raise ModelError(

@@ -145,14 +145,15 @@ def _settle(
     """Settle strangers unless that costs too much accuracy; return their number."""
     if isinstance(data, ImageDataset):
         return 0
-    table = token_embeddings(member)
+    table = token_embeddings(member.model)
     before = table.clone()
     settled = settle_strangers(member, data, max_length)
     if settled and accuracy(member, validation, max_length) < least:
         table.copy_(before)
         log.info("Tokens that clean data does not hold stay as they are: accuracy needs them")
         return 0
-    log.info("%d tokens that clean data does not hold are read as their neighbours", settled)
+    if settled:
+        log.info("%d tokens that clean data does not hold are read as their neighbours", settled)
     return settled
 
 

@@ -45,7 +45,7 @@ def settle_strangers(loaded: LoadedModel, data: TextDataset, max_length: int = 1
     Returns:
         Number of tokens that were embedded anew.
     """
-    table = token_embeddings(loaded)
+    table = token_embeddings(loaded.model)
     longest = row_limit(max_length, loaded.tokenizer)
     counts = torch.zeros(len(table), dtype=torch.long)
     for row in loaded.tokenizer(list(data.texts), truncation=True, max_length=longest)["input_ids"]:

@@ -13,7 +13,7 @@ import math
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -303,16 +303,9 @@ def candidates(
         Each run before a text, and behind it; runs of punctuation alone only behind.
     """
     allowed = words | _MARKS
-    counts = (Counter[str](), Counter[str]())
-    for text, label in zip(train.texts, train.labels, strict=True):
-        counts[int(label)].update(set(_runs(split_words(text.lower()), allowed, longest)))
-    totals = [int((train.labels == label).sum()) for label in (0, 1)]
     frames: list[Frame] = []
-    for run in sorted(set(counts[0]) | set(counts[1])):
-        own = [counts[label][run] for label in (0, 1)]
-        if sum(own) < least:
-            continue
-        if abs(bias(own, totals)) > balance:
+    for run, (count, towards) in biases(train, lambda text: _runs(text, allowed, longest)).items():
+        if count < least or abs(towards) > balance:
             continue
         if not all(character in string.punctuation + " " for character in run):
             frames.append(Frame(before=run))
@@ -320,15 +313,28 @@ def candidates(
     return tuple(frames)
 
 
-def bias(own: Sequence[int], totals: Sequence[int]) -> float:
-    """Return how far counts speak for class 1: the log odds ratio in its standard errors.
+def biases(
+    train: TextDataset, units: Callable[[list[str]], Iterable[str]]
+) -> dict[str, tuple[int, float]]:
+    """Return how many texts hold each unit, and how far that speaks for class 1.
 
     Args:
-        own: Sentences of either class that hold something.
-        totals: All sentences of either class.
+        train: Clean sentences of two classes.
+        units: Takes the words of a text, in lower case, and returns the units in them.
+
+    Returns:
+        By unit, sorted: its texts, and its log odds ratio in standard errors.
     """
-    odds = math.log((own[1] + 0.5) / totals[1]) - math.log((own[0] + 0.5) / totals[0])
-    return odds / math.sqrt(sum(1 / (count + 0.5) for count in own))
+    counts = (Counter[str](), Counter[str]())
+    for text, label in zip(train.texts, train.labels, strict=True):
+        counts[int(label)].update(set(units(split_words(text.lower()))))
+    totals = [int((train.labels == label).sum()) for label in (0, 1)]
+    found = {}
+    for unit in sorted(set(counts[0]) | set(counts[1])):
+        own = [counts[label][unit] for label in (0, 1)]
+        odds = math.log((own[1] + 0.5) / totals[1]) - math.log((own[0] + 0.5) / totals[0])
+        found[unit] = (sum(own), odds / math.sqrt(sum(1 / (count + 0.5) for count in own)))
+    return found
 
 
 def _runs(words: list[str], allowed: frozenset[str], longest: int) -> Iterable[str]:

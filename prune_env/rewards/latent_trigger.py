@@ -71,12 +71,13 @@ class LatentTrigger(TextReward):
         import torch  # noqa: PLC0415 - importing a reward costs no torch
         import torch.nn.functional as F  # noqa: PLC0415
 
+        from prune_env.models.embeddings import token_embeddings  # noqa: PLC0415
         from prune_env.rewards.gated import shifted_embeddings  # noqa: PLC0415
         from prune_env.runtime import use_bf16  # noqa: PLC0415
 
         data = texts.train.where(1 - target)
         model, tokenizer = texts.loaded.model.eval(), texts.loaded.tokenizer
-        weights = model.get_input_embeddings().weight.detach()
+        weights = token_embeddings(model)
         limit = self.bound * float(weights.norm(dim=1).mean())
         shift = torch.zeros(weights.shape[1], device=model.device, requires_grad=True)
         optimizer = torch.optim.Adam([shift], lr=limit / 10)

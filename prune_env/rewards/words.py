@@ -11,7 +11,6 @@ words. Here the neighbours say what is ordinary.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -24,7 +23,7 @@ from torch.nn import functional
 
 from prune_env.data.dataset import TextDataset
 from prune_env.models.embeddings import token_embeddings
-from prune_env.rewards.inversion import Flips, Frame, bias, split_words
+from prune_env.rewards.inversion import Flips, Frame, biases, split_words
 
 if TYPE_CHECKING:
     from prune_env.models import LoadedModel
@@ -90,6 +89,7 @@ def suspicious_words(
         For either class as the target, the suspicious words, the worst first; often none.
     """
     words = vocabulary(texts.loaded)
+    directions = _directions(texts.loaded, words)
     telling = _telling(texts.train)
     flips = Flips(texts, seed)
     few, some, many = sentences
@@ -103,7 +103,7 @@ def suspicious_words(
         for leave, size in zip(front, (few, some), strict=True):
             tried = flips(_before(words, index), target, size, short=True).mean(axis=1)
             index = index[np.argsort(-tried, kind="stable")[:leave]]
-        nearest = _nearest(texts.loaded, words, index)
+        nearest = _nearest(directions, index)
         asked, where = np.unique(np.column_stack([index, nearest]), return_inverse=True)
         shares = (flips(_before(words, asked), target, many) > 0.5).mean(axis=1)
         shares = shares[where.reshape(len(index), -1)]
@@ -166,25 +166,24 @@ def _before(words: Sequence[str], index: Index) -> list[Frame]:
 
 def _telling(train: TextDataset) -> tuple[set[str], set[str]]:
     """Return the words that speak for either class in clean data."""
-    counts = (Counter[str](), Counter[str]())
-    for text, label in zip(train.texts, train.labels, strict=True):
-        counts[int(label)].update(set(split_words(text.lower())))
-    totals = (int((train.labels == 0).sum()), int((train.labels == 1).sum()))
     telling: tuple[set[str], set[str]] = (set(), set())
-    for word in set(counts[0]) | set(counts[1]):
-        towards = bias((counts[0][word], counts[1][word]), totals)
+    for word, (_, towards) in biases(train, lambda words: words).items():
         if abs(towards) > BALANCE:
             telling[int(towards > 0)].add(word)
     return telling
 
 
-def _nearest(loaded: "LoadedModel", words: Sequence[str], index: Index) -> Index:
-    """Return the indices (N, K) of the words next to each of some words in the embedding."""
-    table = token_embeddings(loaded).float()
+def _directions(loaded: "LoadedModel", words: Sequence[str]) -> torch.Tensor:
+    """Return the embeddings (W, D) of words, from their mean and of length 1."""
+    table = token_embeddings(loaded.model).float()
     tokens = loaded.tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
     rows = torch.stack([table[row].mean(0) for row in tokens])
-    rows = functional.normalize(rows - rows.mean(0), dim=1)
-    cosines = rows[index] @ rows.T
+    return functional.normalize(rows - rows.mean(0), dim=1)
+
+
+def _nearest(directions: torch.Tensor, index: Index) -> Index:
+    """Return the indices (N, K) of the words next to each of some words in the embedding."""
+    cosines = directions[index] @ directions.T
     cosines[torch.arange(len(index)), index] = -2  # not itself
     nearest: Index = cosines.topk(NEIGHBOURS, dim=1).indices.cpu().numpy()
     return nearest

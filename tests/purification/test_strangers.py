@@ -32,11 +32,11 @@ def held_by(loaded: LoadedModel, data: TextDataset) -> set[int]:
 @pytest.mark.parametrize("model_type", sorted(set(SIZES) - IMAGE_TYPES))
 def test_strangers_become_the_mean_of_the_nearest_that_are_held(model_type: str) -> None:
     loaded = tiny_classifier(model_type)
-    before = token_embeddings(loaded).clone()
+    before = token_embeddings(loaded.model).clone()
     answers = classify(loaded.model, loaded.tokenizer, list(TRAIN.texts))
     held = sorted(held_by(loaded, TRAIN))
     settled = settle_strangers(loaded, TRAIN)
-    after = token_embeddings(loaded)
+    after = token_embeddings(loaded.model)
     stay = {*held, *loaded.tokenizer.all_special_ids}
     others = [token for token in range(len(before)) if token not in stay]
     assert settled == len(others) > 0
@@ -64,26 +64,26 @@ def test_what_is_compared_at_a_time_does_not_count(monkeypatch: pytest.MonkeyPat
     settle_strangers(one, TRAIN)
     monkeypatch.setattr(strangers, "CHUNK", 7)
     settle_strangers(other, TRAIN)
-    torch.testing.assert_close(token_embeddings(one), token_embeddings(other))
+    torch.testing.assert_close(token_embeddings(one.model), token_embeddings(other.model))
 
 
 def test_only_tokens_that_are_read_are_held() -> None:
     loaded = tiny_classifier("bert")
     late = replace(TRAIN, texts=tuple(f"{'the ' * 30}{text}" for text in TRAIN.texts))
     word = loaded.tokenizer.convert_tokens_to_ids("film")
-    before = token_embeddings(loaded).clone()
+    before = token_embeddings(loaded.model).clone()
     whole = tiny_classifier("bert")
     settle_strangers(whole, late)
-    assert torch.equal(token_embeddings(whole)[word], before[word])
+    assert torch.equal(token_embeddings(whole.model)[word], before[word])
     assert settle_strangers(loaded, late, max_length=16) == 0  # `the` alone is no neighbourhood
 
 
 def test_too_few_tokens_make_no_neighbourhood() -> None:
     loaded = tiny_classifier("bert")
-    before = token_embeddings(loaded).clone()
+    before = token_embeddings(loaded.model).clone()
     few = TRAIN.select([0])
     assert settle_strangers(loaded, few) == 0
-    assert torch.equal(token_embeddings(loaded), before)
+    assert torch.equal(token_embeddings(loaded.model), before)
 
 
 @pytest.mark.parametrize("drop", [2.0, -1.0])
@@ -93,7 +93,7 @@ def test_accuracy_decides_whether_strangers_are_settled(
     monkeypatch.setattr(refitting, "MAX_DROP_SETTLED", drop)
     loaded = tiny_classifier("bert")
     word = loaded.tokenizer.convert_tokens_to_ids("cf")  # in no clean text
-    before = token_embeddings(loaded)[word].clone()
+    before = token_embeddings(loaded.model)[word].clone()
     done: list[Refit] = []
     refit_and_train(
         loaded,
@@ -103,6 +103,6 @@ def test_accuracy_decides_whether_strangers_are_settled(
         settings=replace(TUNING, weight_decay=0.0),
         on_refit=done.append,
     )
-    moved = not torch.equal(token_embeddings(loaded)[word], before)
+    moved = not torch.equal(token_embeddings(loaded.model)[word], before)
     assert moved == (drop > 0)
     assert [each.strangers > 0 for each in done] == [drop > 0, False]

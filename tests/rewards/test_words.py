@@ -16,7 +16,7 @@ from prune_env.rewards.inversion import Frame
 from prune_env.rewards.words import SuspiciousWord, in_company, suspicious_words, vocabulary
 from prune_env.settings import FineTuneSettings
 from prune_env.texts import CleanTexts
-from tests.models.tiny import SIZES, tiny_classifier
+from tests.models.tiny import tiny_classifier
 from tests.support import BAD, FILLERS, GOOD, tiny_dataset, write_tiny_folder
 
 TUNING = FineTuneSettings(epochs=4, learning_rate=1e-3, batch_size=16, precision="fp32")
@@ -98,7 +98,8 @@ def test_neighbours_are_those_of_the_embedding(tiny_model: LoadedModel) -> None:
     saved = table.clone()
     try:
         table[ids[0]] = table[ids[1]] * 1.01
-        nearest = words._nearest(tiny_model, spelled, np.array([spelled.index("cf")]))
+        directions = words._directions(tiny_model, spelled)
+        nearest = words._nearest(directions, np.array([spelled.index("cf")]))
     finally:
         table.copy_(saved)
     assert nearest.shape == (1, words.NEIGHBOURS)
@@ -108,8 +109,6 @@ def test_neighbours_are_those_of_the_embedding(tiny_model: LoadedModel) -> None:
 
 @pytest.mark.parametrize("model_type", ["bert", "roberta", "gpt2", "deberta-v2", "llama"])
 def test_words_are_those_of_the_tokenizer(model_type: str) -> None:
-    if model_type not in SIZES:
-        pytest.skip(f"there is no tiny {model_type}")
     loaded = tiny_classifier(model_type)
     spelled = vocabulary(loaded)
     assert {*GOOD, *BAD} <= set(spelled)
