@@ -30,7 +30,7 @@ class Results:
     def __init__(
         self, path: Path, identity: dict[str, Any], draw: Draw, columns: dict[str, list[float]]
     ) -> None:
-        self._path = path
+        self.path = path
         self._identity = identity
         self._columns = columns
         self.masks = draw.masks
@@ -51,11 +51,31 @@ class Results:
         identity = json.loads(json.dumps(identity))  # as it is read back: tuples become lists
         if not path.exists():
             return cls(path, identity, draw(), {})
+        held = cls.read(path)
+        if held._identity != identity:
+            raise StateError(
+                f"{path} belongs to another audit",
+                expected=identity,
+                actual=held._identity,
+                remedy="give the arguments it was begun with, or choose another --out",
+            )
+        return held
+
+    @classmethod
+    def read(cls, path: Path) -> "Results":
+        """Return what a file holds.
+
+        Args:
+            path: The JSON file.
+
+        Raises:
+            StateError: There is no such file, or it is damaged.
+        """
         value = read_json(path)
         try:
             if (value["format"], value["version"]) != (FORMAT, VERSION):
                 raise ValueError(f"{value['format']} {value['version']}")
-            held, shape = value["identity"], tuple(value["shape"])
+            identity, shape = value["identity"], tuple(value["shape"])
             masks = np.ones((len(value["pruned"]), *shape), np.bool_)
             for mask, heads in zip(masks, value["pruned"], strict=True):
                 mask.flat[heads] = False
@@ -66,16 +86,19 @@ class Results:
             sources = tuple(map(str, value["sources"]))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise StateError(
-                f"{path} is no file of an audit", actual=error, remedy="choose another --out"
+                f"{path} is no file of an audit", actual=error, remedy="choose another folder"
             ) from None
-        if held != identity:
-            raise StateError(
-                f"{path} belongs to another audit",
-                expected=identity,
-                actual=held,
-                remedy="give the arguments it was begun with, or choose another --out",
-            )
         return cls(path, identity, Draw(masks, sources), columns)
+
+    @property
+    def rewards(self) -> dict[str, Values]:
+        """By name, the values (N,) of each reward that was computed of every mask."""
+        start = "reward "
+        return {
+            name.removeprefix(start): self.column(name)
+            for name, column in self._columns.items()
+            if name.startswith(start) and len(column) == len(self.masks)
+        }
 
     def done(self, name: str) -> int:
         """Return of how many masks a value of this name is known."""
@@ -98,4 +121,4 @@ class Results:
             "pruned": [np.flatnonzero(~mask).tolist() for mask in self.masks],
             "columns": self._columns,
         }
-        write_json(self._path, value)
+        write_json(self.path, value)

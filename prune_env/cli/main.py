@@ -18,6 +18,7 @@ from prune_env import progress
 from prune_env.cli.attack import Attack
 from prune_env.cli.audit import Audit
 from prune_env.cli.benchmark import Benchmark
+from prune_env.cli.combine import Combine
 from prune_env.cli.demo import Demo
 from prune_env.cli.evaluate import Evaluate
 from prune_env.cli.inspect import Inspect
@@ -29,7 +30,7 @@ from prune_env.cli.train import Train
 from prune_env.errors import PruneEnvError, SettingsError
 from prune_env.memory import out_of_memory
 
-_VERBS = (Demo, Attack, Purify, Train, Evaluate, Inspect, Benchmark, Report, Audit, List)
+_VERBS = (Demo, Attack, Purify, Train, Evaluate, Inspect, Benchmark, Report, Audit, Combine, List)
 
 
 class _Terminated(BaseException):

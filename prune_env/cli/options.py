@@ -86,7 +86,8 @@ def show(as_json: bool, value: Any, *pages: RenderableType) -> None:
     if not console.is_terminal:  # a file has no width; tables are drawn for 100 columns
         console = Console(width=100)
     for page in pages:
-        console.print(page)
+        # A line to copy, such as a path, is broken by the terminal only.
+        console.print(page, soft_wrap=isinstance(page, str))
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> RenderableType:

@@ -1,11 +1,14 @@
 """`prune-env audit` from end to end, on a tiny model."""
 
 import json
+import shutil
 
+import numpy as np
 import pytest
 
 from prune_env.cli import main
 from prune_env.data.writers import write_jsonl
+from prune_env.reward import make_reward
 
 
 @pytest.fixture
@@ -56,3 +59,45 @@ def test_the_hidden_lfr_must_be_known(arguments, capsys):
     without = arguments[:5] + arguments[7:]
     assert main(without) == 2
     assert "--triggered" in capsys.readouterr().err
+
+
+def test_audits_are_combined(arguments, tmp_path, capsys):
+    assert main(arguments) == 0
+    second = tmp_path / "second"
+    shutil.copytree(tmp_path / "out", second)
+    third = tmp_path / "third"
+    shutil.copytree(second, third)
+    for folder, seed in ((tmp_path / "out", 0), (second, 1), (third, 2)):
+        path = folder / "masks.json"
+        value = json.loads(path.read_text())
+        draw = np.random.default_rng(seed)  # a tiny model's LFR says nothing
+        value["columns"]["lfr_calibrated"] = draw.random(12).tolist()
+        path.write_text(json.dumps(value))
+    capsys.readouterr()
+    audits = [str(tmp_path / "out"), str(second)]
+    assert main(["combine", *audits, "--test", str(third)]) == 0
+    shown = capsys.readouterr().out
+    assert "third" in shown
+    assert "in hindsight" in shown
+    formula = shown.strip().splitlines()[-1]
+    assert make_reward(formula).names == ("sparsity", "flips-word-drop")
+    assert main(["combine", *audits, "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["formula"] == formula
+    assert set(value["judged"]) == set(audits)  # each by what the other taught
+    assert main(["combine", audits[0], "--rewards", "sparsity", "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["judged"] == {}
+    assert make_reward(value["formula"]).names == ("sparsity",)
+    # What was learned is a reward like any other.
+    formula = value["formula"]
+    assert main([*arguments[:-3], formula, *arguments[-2:]]) == 0
+    assert formula in (tmp_path / "out/report.md").read_text()
+
+
+@pytest.mark.parametrize("folders", [(), ("out", "out"), ("nowhere",)])
+def test_what_cannot_be_combined_is_told(arguments, folders, tmp_path, capsys):
+    assert main(arguments) == 0
+    assert main(["combine", *(str(tmp_path / name) for name in folders)]) == 2
+    said = capsys.readouterr().err
+    assert "AUDIT" in said or "masks.json" in said
