@@ -11,7 +11,7 @@ words. Here the neighbours say what is ordinary.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from prune_env.data.dataset import TextDataset
 from prune_env.models.embeddings import token_embeddings
+from prune_env.progress import progress
 from prune_env.rewards.inversion import Flips, Frame, biases, split_words
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ LEAST = 0.7
 a rare-word backdoor and that of an inserted sentence had 0.79; the worst of a benign model 0.63."""
 
 NEIGHBOURS = 8
+
+BLOCK = 1024
+"""Words tried between two looks at the progress bar."""
 
 BALANCE = 2.0
 """Standard errors by which the log odds of a word in clean data may speak for the target."""
@@ -60,6 +64,7 @@ class SuspiciousWord:
 
 
 Index = npt.NDArray[np.int64]
+Chances = npt.NDArray[np.float64]
 
 Words = tuple[tuple[SuspiciousWord, ...], tuple[SuspiciousWord, ...]]
 
@@ -91,38 +96,42 @@ def suspicious_words(
     words = vocabulary(texts.loaded)
     directions = _directions(texts.loaded, words)
     telling = _telling(texts.train)
-    flips = Flips(texts, seed)
     few, some, many = sentences
+    most = len(words) * few + front[0] * some + front[1] * (1 + NEIGHBOURS) * many
     by_class: list[tuple[SuspiciousWord, ...]] = []
-    for target in (0, 1):
-        silent = [row for row, word in enumerate(words) if word.lower() not in telling[target]]
-        if len(silent) <= NEIGHBOURS:
-            by_class.append(())
-            continue
-        index: Index = np.array(silent)
-        for leave, size in zip(front, (few, some), strict=True):
-            tried = flips(_before(words, index), target, size, short=True).mean(axis=1)
-            index = index[np.argsort(-tried, kind="stable")[:leave]]
-        nearest = _nearest(directions, index)
-        asked, where = np.unique(np.column_stack([index, nearest]), return_inverse=True)
-        shares = (flips(_before(words, asked), target, many) > 0.5).mean(axis=1)
-        shares = shares[where.reshape(len(index), -1)]
-        own, beside = shares[:, 0], shares[:, 1:].mean(axis=1)
-        found = [
-            SuspiciousWord(words[index[row]], float(own[row]), float(beside[row]))
-            for row in np.argsort(beside - own, kind="stable")
-            if own[row] - beside[row] >= least
-        ]
+    with progress("Trying every word", 2 * most) as advance:
+        chances = _Trial(Flips(texts, seed), words, advance)
+        for target in (0, 1):
+            silent = [row for row, word in enumerate(words) if word.lower() not in telling[target]]
+            if len(silent) <= NEIGHBOURS:
+                by_class.append(())
+                continue
+            index: Index = np.array(silent)
+            for leave, size in zip(front, (few, some), strict=True):
+                tried = chances(index, target, size, short=True).mean(axis=1)
+                index = index[np.argsort(-tried, kind="stable")[:leave]]
+            nearest = _nearest(directions, index)
+            asked, where = np.unique(np.column_stack([index, nearest]), return_inverse=True)
+            shares = (chances(asked, target, many) > 0.5).mean(axis=1)
+            shares = shares[where.reshape(len(index), -1)]
+            own, beside = shares[:, 0], shares[:, 1:].mean(axis=1)
+            by_class.append(
+                tuple(
+                    SuspiciousWord(words[index[row]], float(own[row]), float(beside[row]))
+                    for row in np.argsort(beside - own, kind="stable")
+                    if own[row] - beside[row] >= least
+                )
+            )
+    for name, found in zip(texts.train.label_names, by_class, strict=True):
         for each in found:
             log.warning(
                 "The word '%s' flips %.0f %% of the sentences to '%s', the words next to it %.0f %%"
                 ": it may be a trigger",
                 each.word,
                 100 * each.flipped,
-                texts.train.label_names[target],
+                name,
                 100 * each.neighbours,
             )
-        by_class.append(tuple(found))
     return by_class[0], by_class[1]
 
 
@@ -160,8 +169,30 @@ def in_company(
     return frames
 
 
-def _before(words: Sequence[str], index: Index) -> list[Frame]:
-    return [Frame(before=words[each]) for each in index]
+class _Trial:
+    """Puts words before sentences, and tells how far that is.
+
+    Args:
+        flips: Tries them.
+        words: All words.
+        advance: Is told how many texts were tried.
+    """
+
+    def __init__(self, flips: Flips, words: Sequence[str], advance: Callable[[int], None]) -> None:
+        self._flips = flips
+        self._words = words
+        self._advance = advance
+        self._tried = 0
+
+    def __call__(self, index: Index, target: int, size: int, *, short: bool = False) -> Chances:
+        """Return the probability of the target (N, S), word by sentence; see `Flips`."""
+        blocks = []
+        for start in range(0, len(index), BLOCK):
+            frames = [Frame(before=self._words[row]) for row in index[start : start + BLOCK]]
+            blocks.append(self._flips(frames, target, size, short=short))
+            self._tried += len(frames) * size
+            self._advance(self._tried)
+        return np.concatenate(blocks)
 
 
 def _telling(train: TextDataset) -> tuple[set[str], set[str]]:

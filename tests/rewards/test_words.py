@@ -1,6 +1,8 @@
 """Words of the tokenizer that flip answers as no word like them does."""
 
 import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +91,30 @@ def test_the_worst_comes_first(backdoored: CleanTexts) -> None:
         beyond = [each.flipped - each.neighbours for each in found]
         assert beyond == sorted(beyond, reverse=True)
         assert len(beyond) > 10
+
+
+def test_how_many_are_tried_at_a_time_changes_nothing_but_the_bar(
+    backdoored: CleanTexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    wholes: list[int] = []
+
+    @contextmanager
+    def bar(_: str, total: int) -> Iterator[Callable[[int], None]]:
+        wholes.append(total)
+        yield told.append
+
+    monkeypatch.setattr(words, "progress", bar)
+    whole = suspicious_words(backdoored, least=-1.0)
+    once = len(told)
+    monkeypatch.setattr(words, "BLOCK", 7)
+    parts = suspicious_words(backdoored, least=-1.0)
+    assert [[each.word for each in found] for found in parts] == [
+        [each.word for each in found] for found in whole
+    ]
+    assert len(told) - once > once == 6  # three rounds for each of two labels
+    assert told[once - 1] == told[-1] <= wholes[-1]
+    assert told[once:] == sorted(told[once:])
 
 
 def test_neighbours_are_those_of_the_embedding(tiny_model: LoadedModel) -> None:
