@@ -69,7 +69,8 @@ class SearchSettings:
         tau: Validation accuracy (0 to 1) that the mask must keep; the paper's is 0.85. None takes
             the fine-tuned model's accuracy minus `max_drop`.
         max_drop: Accuracy (0 to 1) that may be lost when `tau` is None.
-        reward: Name of the reward that learning agents and `reward-greedy` climb.
+        reward: What learning agents and `reward-greedy` climb: the name of a reward, or a formula
+            such as `0.7 * inverted-trigger + 0.3 * entropy`.
         prune_step: Heads pruned between two evaluations; the paper's is 10.
         budget: Masks that a policy may have evaluated, learning included.
         importance_sentences: Clean sentences that the importance metrics are measured on.
