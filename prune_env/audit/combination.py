@@ -99,7 +99,7 @@ def combine(audits: Sequence[Results], rewards: Sequence[str]) -> Combination:
         SettingsError: An audit lacks a reward, or there is nothing to learn from.
         MetricError: A value is not finite.
     """
-    check(audits, rewards)
+    _check(audits, rewards)
     audits = [each for each in audits if np.ptp(each.column("lfr_calibrated")) >= LEAST_SPREAD]
     if not audits:
         raise SettingsError(
@@ -136,10 +136,13 @@ def judge(
         max_drop: A mask is usable if it costs at most this much validation accuracy, 0 to 1.
 
     Raises:
-        SettingsError: An audit lacks a reward, or there is nothing to learn from.
+        SettingsError: An audit lacks a reward, there is nothing to learn from, or `max_drop` is
+            out of range.
         MetricError: A value is not finite.
     """
-    check([judged], rewards)
+    if not 0 <= max_drop <= 1:
+        raise SettingsError("max_drop is out of range", expected="0 to 1", actual=max_drop)
+    _check([judged], rewards)
     combination = combine(learned_from, rewards)
     hidden = {name: judged.column(name) for name in HIDDEN}
     whole = hidden["accuracy"][hidden["pruned"] == 0]
@@ -164,13 +167,8 @@ def judge(
     )
 
 
-def check(audits: Sequence[Results], rewards: Sequence[str]) -> None:
-    """Raise an error unless every audit has finite values of every reward and the hidden LFR.
-
-    Raises:
-        SettingsError: Something is missing.
-        MetricError: A value is not finite.
-    """
+def _check(audits: Sequence[Results], rewards: Sequence[str]) -> None:
+    """Raise an error unless every audit has finite values of every reward and the hidden LFR."""
     if not audits or not rewards:
         raise SettingsError(
             "A combination is learned from audits and rewards",

@@ -94,6 +94,8 @@ def test_usable_masks_are_told_by_the_unpruned_model(audits: list[Results]) -> N
         found = judged.correlations["usable"]
         assert found is not None
         assert found.masks == (hidden.column("accuracy") >= whole - drop).sum()
+    with pytest.raises(SettingsError, match="max_drop"):
+        judge(audits[:2], hidden, NAMES, max_drop=3.0)
 
 
 def test_the_formula_is_a_reward_of_the_same_values(audits: list[Results]) -> None:
