@@ -10,7 +10,7 @@ import numpy.typing as npt
 from prune_env import metrics
 from prune_env.audit.correlation import Correlation, correlations
 from prune_env.audit.masks import PATHS, Draw, draw_masks
-from prune_env.audit.results import Results
+from prune_env.audit.results import REWARD, Results
 from prune_env.errors import SettingsError
 from prune_env.evaluation.base import Evaluator
 from prune_env.progress import progress
@@ -136,9 +136,9 @@ def audit(
 
     _fill(kept, HIDDEN, hidden, "Measuring the hidden LFR")
     for name, reward in rewards.items():
-        _fill(kept, (f"reward {name}",), _scorer(subject, reward), f"Scoring {name}")
+        _fill(kept, (f"{REWARD}{name}",), _scorer(subject, reward), f"Scoring {name}")
     measured = {name: kept.column(name) for name in HIDDEN}
-    scored = {name: kept.column(f"reward {name}") for name in rewards} | {LEAN: -measured["lean"]}
+    scored = {name: kept.column(f"{REWARD}{name}") for name in rewards} | {LEAN: -measured["lean"]}
     full = float(subject.evaluator.accuracy(subject.evaluator.available[None])[0])
     usable = measured["accuracy"] >= full - settings.max_drop
     return Audit(

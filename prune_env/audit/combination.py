@@ -49,7 +49,8 @@ class Combination:
 
     def values(self, audit: Results) -> Values:
         """Return the sum (N,) for the masks of an audit."""
-        columns = [weight * audit.rewards[name] for name, weight in self.weights.items()]
+        rewards = audit.rewards
+        columns = [weight * rewards[name] for name, weight in self.weights.items()]
         total: Values = np.sum(columns, axis=0)
         return total
 
@@ -176,15 +177,16 @@ def _check(audits: Sequence[Results], rewards: Sequence[str]) -> None:
             actual=f"{len(audits)} audits, {len(rewards)} rewards",
         )
     for audit in audits:
-        lacking = [name for name in rewards if name not in audit.rewards]
+        held = audit.rewards
+        lacking = [name for name in rewards if name not in held]
         if lacking or any(audit.done(name) < len(audit.masks) for name in HIDDEN):
             raise SettingsError(
                 f"{audit.path} lacks what is to be combined",
                 expected=", ".join(rewards),
-                actual=", ".join(audit.rewards) or "no reward of all its masks",
+                actual=", ".join(held) or "no reward of all its masks",
                 remedy="run `prune-env audit` there with these --rewards, or name fewer",
             )
-        if not all(np.isfinite(audit.rewards[name]).all() for name in rewards):
+        if not all(np.isfinite(held[name]).all() for name in rewards):
             raise MetricError(f"{audit.path} holds a reward that is not finite")
 
 
@@ -196,7 +198,8 @@ def _fit(audits: Sequence[Results], rewards: Sequence[str], penalty: float) -> C
     """Return the ridge regression over all masks, each audit centred and counting alike."""
     inputs, goals = [], []
     for audit in audits:
-        values = np.stack([audit.rewards[name] for name in rewards], axis=1)
+        held = audit.rewards
+        values = np.stack([held[name] for name in rewards], axis=1)
         ranks = rankdata(-audit.column("lfr_calibrated"))
         root = np.sqrt(len(ranks))
         inputs.append((values - values.mean(axis=0)) / root)

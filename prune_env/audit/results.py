@@ -15,6 +15,8 @@ from prune_env.files import read_json, write_json
 Values = npt.NDArray[np.float64]
 FORMAT = "prune-env-audit"
 VERSION = 1
+REWARD = "reward "
+"""What the names of the columns of rewards begin with."""
 
 
 class Results:
@@ -93,11 +95,10 @@ class Results:
     @property
     def rewards(self) -> dict[str, Values]:
         """By name, the values (N,) of each reward that was computed of every mask."""
-        start = "reward "
         return {
-            name.removeprefix(start): self.column(name)
+            name.removeprefix(REWARD): self.column(name)
             for name, column in self._columns.items()
-            if name.startswith(start) and len(column) == len(self.masks)
+            if name.startswith(REWARD) and len(column) == len(self.masks)
         }
 
     def done(self, name: str) -> int:

@@ -44,7 +44,7 @@ class Combine:
         from prune_env.subject import split_names
 
         folders = (*self.audits, *self.test)
-        if len(self.audits) < 1 or len(set(map(Path.resolve, folders))) < len(folders):
+        if not self.audits or len(set(map(Path.resolve, folders))) < len(folders):
             raise SettingsError(
                 "A combination is judged on audits that it was not learned from",
                 expected="at least one AUDIT, each folder named once",
