@@ -104,34 +104,8 @@ def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> Tra
             agent, counted = _resume(saved, env) if begun else (_begin(settings, env), 0)
         if not begun:
             agent.save(saved)
-        with (
-            StopRequest() as stop,
-            progress(f"Training {settings.algorithm}", settings.total_steps) as advance,
-        ):
-            board = _board(settings, folder, env, agent, counted)
-            keep_best = KeepBest(agent, tests, folder, settings.test_every, board.tested)
-            by_tests = len(_pool(env).boards) > 1
-            patience = EarlyStop(settings.patience, agent.record, by_tests=by_tests)
-            try:
-                if not agent.record.finished:
-                    agent.learn(
-                        env,
-                        total_steps=settings.total_steps,
-                        max_evaluations=settings.max_evaluations,
-                        callback=chain(board, keep_best, _follow(advance), patience),
-                        save_to=saved,
-                        save_every=settings.save_every,
-                        stop_requested=stop,
-                    )
-                # An interrupted run ends later, and then as if it had not been interrupted.
-                if stop.signal is None:
-                    keep_best.test(agent.record.steps)
-            finally:
-                board.close()
-        best, best_met = folder / "best.json", _best_met(agent.record, tests)
-        if best_met is not None:
-            mask = np.array(best_met["mask"], bool)
-            save_mask(folder / "best_met.json", mask, model=best_met["model"])
+        with StopRequest() as stop:
+            _learn(settings, folder, agent, env, tests, counted=counted, stop=stop)
         report = {
             "settings": asdict(settings),
             "hyperparameters": agent.hyperparameters,
@@ -142,12 +116,56 @@ def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> Tra
             "evaluations": sum(board.subject.evaluator.evaluations for board in _pool(env).boards),
             "seconds_of_this_call": time.perf_counter() - started,
             "interrupted_by_signal": stop.signal,
-            "best": read_json(best) if best.exists() else None,
-            "best_met": best_met,
+            "best": _best(folder),
+            "best_met": _best_met(agent.record, tests, folder),
             "meta": runtime.describe(),
         }
         write_json(folder / "report.json", report)
     return TrainResult(agent, report, stop.signal)
+
+
+def _learn(
+    settings: TrainSettings,
+    folder: Path,
+    agent: Any,
+    env: gym.Env[Any, Any],
+    tests: gym.Env[Any, Any],
+    *,
+    counted: int,
+    stop: StopRequest,
+) -> None:
+    """Let an agent learn to the end or to the signal, and keep it as it was when it did best.
+
+    Args:
+        settings: What to train, and how.
+        folder: Of the run.
+        agent: New, or with what it learned before.
+        env: Where it learns.
+        tests: Where it is tested without exploration.
+        counted: Masks that it asked for before.
+        stop: Of Ctrl-C and SIGTERM.
+    """
+    with progress(f"Training {settings.algorithm}", settings.total_steps) as advance:
+        board = _board(settings, folder, env, agent, counted)
+        keep_best = KeepBest(agent, tests, folder, settings.test_every, board.tested)
+        by_tests = len(_pool(env).boards) > 1
+        patience = EarlyStop(settings.patience, agent.record, by_tests=by_tests)
+        try:
+            if not agent.record.finished:
+                agent.learn(
+                    env,
+                    total_steps=settings.total_steps,
+                    max_evaluations=settings.max_evaluations,
+                    callback=chain(board, keep_best, _follow(advance), patience),
+                    save_to=folder / "agent",
+                    save_every=settings.save_every,
+                    stop_requested=stop,
+                )
+            # An interrupted run ends later, and then as if it had not been interrupted.
+            if stop.signal is None:
+                keep_best.test(agent.record.steps)
+        finally:
+            board.close()
 
 
 def _make(env_id: str, arguments: Mapping[str, Any]) -> gym.Env[Any, Any]:
@@ -292,8 +310,14 @@ def _board(
     )
 
 
-def _best_met(record: Record, tests: gym.Env[Any, Any]) -> dict[str, Any] | None:
-    """Return what the mask of the best episode reaches on all validation sentences, if any.
+def _best(folder: Path) -> dict[str, Any] | None:
+    """Return what the best agent reached without exploration; None if it was not tested yet."""
+    path = folder / "best.json"
+    return read_json(path) if path.exists() else None
+
+
+def _best_met(record: Record, tests: gym.Env[Any, Any], folder: Path) -> dict[str, Any] | None:
+    """Write the mask of the best episode, if any; return what it reaches on all sentences.
 
     Plain values: `model`, `accuracy`, `heads_pruned`, `keeps_tau`, and `mask` in the model's own
     shape, rows of 0 (pruned) and 1 (kept).
@@ -303,12 +327,14 @@ def _best_met(record: Record, tests: gym.Env[Any, Any]) -> dict[str, Any] | None
     core = tests.get_wrapper_attr("core")
     board = core.pool.find(record.best_model)
     accuracy, unpruned = board.accuracy(np.stack([record.best_mask, board.available])).tolist()
+    mask = board.crop(record.best_mask)
+    save_mask(folder / "best_met.json", mask, model=record.best_model)
     return {
         "model": record.best_model,
         "accuracy": accuracy,
         "heads_pruned": board.total - int(record.best_mask.sum()),
         "keeps_tau": accuracy >= core.settings.threshold(unpruned),
-        "mask": board.crop(record.best_mask).astype(int).tolist(),
+        "mask": mask.astype(int).tolist(),
     }
 
 

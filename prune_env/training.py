@@ -4,8 +4,8 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -134,29 +134,35 @@ def fine_tune(
         trainer.remove_callback(PrinterCallback)
         if folder is not None:
             trainer.add_callback(TensorBoardCallback(SummaryWriter(folder / "tensorboard")))
-        gates = HeadGates(model) if mask is not None else None
-        try:
-            if gates is not None:
-                gates.set(mask)
-            resume = get_last_checkpoint(output) if resumable and folder else None
-            with warnings.catch_warnings():
-                # torch warns about its own scheduler order on the first step under accelerate.
-                warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
-                outcome = trainer.train(resume_from_checkpoint=resume)
-        finally:
-            if gates is not None:
-                gates.remove()
-            # accelerate leaves its bf16 autocast round `forward`: whoever measures the model
-            # afterwards would measure it in bf16.
-            vars(model).pop("forward", None)
-            vars(model).pop("_original_forward", None)
-            model.eval()
+        resume = get_last_checkpoint(output) if resumable and folder else None
+        with _left_as_found(model, mask), warnings.catch_warnings():
+            # torch warns about its own scheduler order on the first step under accelerate.
+            warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+            outcome = trainer.train(resume_from_checkpoint=resume)
     return TrainResult(
         steps=outcome.global_step,
         loss=float(outcome.training_loss),
         seconds=time.perf_counter() - started,
         truncated=truncated,
     )
+
+
+@contextmanager
+def _left_as_found(model: PreTrainedModel, mask: npt.NDArray[np.bool_] | None) -> Iterator[None]:
+    """Close pruned heads for the body; what it hung on the model is gone afterwards."""
+    gates = HeadGates(model) if mask is not None else None
+    try:
+        if gates is not None:
+            gates.set(mask)
+        yield
+    finally:
+        if gates is not None:
+            gates.remove()
+        # accelerate leaves its bf16 autocast round `forward`: whoever measures the model
+        # afterwards would measure it in bf16.
+        vars(model).pop("forward", None)
+        vars(model).pop("_original_forward", None)
+        model.eval()
 
 
 def _hyperparameters(settings: FineTuneSettings, device: torch.device) -> dict[str, Any]:

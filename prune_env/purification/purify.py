@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,15 @@ from prune_env.data.checks import overlap, require_all_labels
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
 from prune_env.files import new_folder, sha256_of, write_json
-from prune_env.models import head_shape, load_mask
-from prune_env.policy import find_policy, register_policies
+from prune_env.models import LoadedModel, head_shape, load_mask
+from prune_env.policy import register_policies
 from prune_env.purification.finish import check_healing, finish
 from prune_env.purification.given import given
 from prune_env.purification.output import check_export, write_purified
 from prune_env.purification.prepare import Prepared, fine_tuned, judged, metrics_for, prepare
 from prune_env.purification.refitting import Refit
-from prune_env.purification.search import SearchResult, search
+from prune_env.purification.report import agent_of, card_facts, described, outcome, removed
+from prune_env.purification.search import search
 from prune_env.recipe import Recipe, recipe_of
 from prune_env.rewards.inversion import Inversion
 from prune_env.scores import TestSets, score
@@ -115,14 +115,8 @@ def purify(
         else:
             prepared = _prepared_for_mask(source, train, validation, tuning, **preparing)
             found = given(prepared, mask, searching)
-        own_head = not prepared.finetuned.new_head
-        if own_head and mask is None and not recipe.prunes and (protocol, healing) == NOTHING:
-            raise SettingsError(
-                f"Nothing would be done to {source}, which has a classification head of its own",
-                expected="an encoder to fine-tune, or a policy that prunes, or a healing",
-                actual=f"policy {policy}, protocol {protocol}, healing {healing}",
-                remedy="choose --healing refit-unlearn, or another policy",
-            )
+        if not recipe.prunes:
+            _require_a_change(prepared, policy, protocol, healing)
         started = time.perf_counter()
         refits: list[Refit] = []
         inversions: list[Inversion] = []
@@ -140,19 +134,11 @@ def purify(
             **load,
         )
         seconds = prepared.seconds + found.seconds + time.perf_counter() - started
-        sets = TestSets(validation)
-        accuracy = score(purified, sets, max_length=prepared.max_length).acc.percent / 100
-        if accuracy < found.tau:
-            log.warning(
-                "The purified model's validation accuracy is %.3f, below tau %.3f: lower the "
-                "learning rate, or choose another healing or another policy",
-                accuracy,
-                found.tau,
-            )
+        accuracy = _accuracy(purified, validation, prepared.max_length, found.tau)
         run = {
             "source": str(source),
             "policy": found.policy,
-            "agent": None if mask is not None else _agent(policy),
+            "agent": None if mask is not None else agent_of(policy),
             "mask": None if mask is None else {"file": str(mask), "sha256": sha256_of(mask)},
             "protocol": protocol,
             "healing": healing,
@@ -162,23 +148,21 @@ def purify(
             "search": asdict(searching),
             "fine_tune": asdict(tuning),
         }
-        facts = {
-            **{name: run[name] for name in ("policy", "protocol", "healing", "seed")},
-            "clean training data SHA-256": train.sha256,
-            "clean validation data SHA-256": validation.sha256,
-            "validation ACC, unpruned": prepared.accuracy,
-            "validation ACC, purified": accuracy,
-        }
-        write_purified(purified, found.masks, folder, export=export, onnx=onnx, facts=facts)
-        names = prepared.finetuned.label_names
         report = {
             "run": run,
-            **_result(prepared, found, accuracy, seconds),
-            "data": {"train": _describe(train), "validation": _describe(validation)},
-            "refits": [asdict(each) for each in refits],
-            "inverted_triggers": [_inverted(each, names) for each in inversions],
+            **outcome(prepared, found, accuracy, seconds),
+            "data": {"train": described(train), "validation": described(validation)},
+            **removed(refits, inversions, prepared.finetuned.label_names),
             "meta": runtime.describe(),
         }
+        write_purified(
+            purified,
+            found.masks,
+            folder,
+            export=export,
+            onnx=onnx,
+            facts=card_facts(report),
+        )
         write_json(folder / "report.json", report)
     return report
 
@@ -197,55 +181,28 @@ def _prepared_for_mask(
     return replace(prepared, seconds=time.perf_counter() - started)
 
 
-def _result(
-    prepared: Prepared, found: SearchResult, accuracy: float, seconds: float
-) -> dict[str, Any]:
-    """Return what the report says of the model and of the result; `accuracy` is the purified's."""
-    finetuned = prepared.finetuned
-    return {
-        "model": {
-            "source_sha256": finetuned.sha256,
-            "label_names": list(finetuned.label_names),
-            "new_head": finetuned.new_head,
-        },
-        "result": {
-            "tau": found.tau,
-            "validation_accuracy_unpruned": prepared.accuracy,
-            "validation_accuracy_under_mask": found.accuracy,
-            "validation_accuracy_purified": accuracy,
-            "keeps_tau": accuracy >= found.tau,
-            "heads_pruned": found.heads_pruned,
-            "heads_total": int(prepared.evaluator.available.sum()),
-            "evaluations": found.evaluations,
-            "seconds": seconds,
-        },
-    }
-
-
-def _agent(policy: str) -> dict[str, Any] | None:
-    """Return which trained agent chose the mask; None if the policy is no folder of one."""
-    identity: dict[str, Any] | None = getattr(find_policy(policy), "identity", None)
-    return identity
-
-
-def _inverted(found: Inversion, label_names: Sequence[str]) -> dict[str, Any]:
-    """Return what an inversion found, or what is left, by the label that the triggers flip to."""
-    return {
-        name: {
-            "flipped": strength,
-            "words": list(words),
-            "triggers": [str(each) for each in frames],
-        }
-        for name, strength, words, frames in zip(
-            label_names, found.strength, found.words, found.by_class, strict=True
+def _require_a_change(
+    prepared: Prepared, policy: str, protocol: Protocol, healing: Healing
+) -> None:
+    """Refuse to write a ready classifier as it came, where no head goes and nothing is trained."""
+    if not prepared.finetuned.new_head and (protocol, healing) == NOTHING:
+        raise SettingsError(
+            f"Nothing would be done to {prepared.source}, which has a classification head of its "
+            "own",
+            expected="an encoder to fine-tune, or a policy that prunes, or a healing",
+            actual=f"policy {policy}, protocol {protocol}, healing {healing}",
+            remedy="choose --healing refit-unlearn, or another policy",
         )
-    }
 
 
-def _describe(data: TextDataset) -> dict[str, Any]:
-    return {
-        "source": data.source,
-        "rows": len(data),
-        "rows_skipped": data.skipped,
-        "sha256": data.sha256,
-    }
+def _accuracy(purified: LoadedModel, validation: TextDataset, max_length: int, tau: float) -> float:
+    """Return the purified model's validation accuracy (0 to 1), with a warning if below tau."""
+    accuracy = score(purified, TestSets(validation), max_length=max_length).acc.percent / 100
+    if accuracy < tau:
+        log.warning(
+            "The purified model's validation accuracy is %.3f, below tau %.3f: lower the "
+            "learning rate, or choose another healing or another policy",
+            accuracy,
+            tau,
+        )
+    return accuracy
