@@ -59,12 +59,8 @@ class ModelSettings:
     model: str = "minilm"
     attack: AttackSettings = field(default_factory=AttackSettings)
     train_sentences: int = 1600
-    attacker: FineTuneSettings = field(
-        default_factory=lambda: FineTuneSettings(epochs=4, learning_rate=5e-5)
-    )
-    defender: FineTuneSettings = field(
-        default_factory=lambda: FineTuneSettings(epochs=3, learning_rate=5e-5)
-    )
+    attacker: FineTuneSettings = field(default_factory=lambda: FineTuneSettings(epochs=4))
+    defender: FineTuneSettings = field(default_factory=FineTuneSettings)
     seed: int = 0
 
     def __post_init__(self) -> None:

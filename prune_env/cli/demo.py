@@ -50,9 +50,7 @@ class Demo:
     search: SearchSettings = field(
         default_factory=lambda: SearchSettings(budget=60, importance_sentences=400)
     )
-    fine_tune: FineTuneSettings = field(
-        default_factory=lambda: FineTuneSettings(learning_rate=5e-5)
-    )
+    fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
 
     def run(self) -> None:
         """Run the experiment, a line a row as it comes, and the table in the end."""

@@ -25,8 +25,8 @@ class TableOptions:
         label_names: Names of the classes in label order; default: negative positive.
         on_bad_row: `error` stops at a row that cannot be read, `skip` leaves it out and counts it.
         data_folder: Where the files of a named data set are, such as sst2.
-        allow_download: Let a named data set be fetched from its publishers, and MODEL from the
-            Hugging Face Hub (safetensors only, no code).
+        allow_download: Let a named data set be fetched from its publishers, and a model to purify
+            or evaluate from the Hugging Face Hub (safetensors only, no code).
     """
 
     text_column: str = "sentence"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from prune_env.cli.options import TableOptions, facts, show
-from prune_env.data.dataset import Splits, TextDataset
+from prune_env.data.dataset import Splits
 from prune_env.errors import SettingsError
 from prune_env.settings import Export, FineTuneSettings, Healing, Protocol, SearchSettings
 
@@ -17,9 +17,10 @@ class Purify:
     """Remove a backdoor from MODEL with clean data only.
 
     MODEL is a folder with an encoder (a head is trained for it) or with a ready classifier (its
-    own head is kept). A policy prunes attention heads while the accuracy on clean validation data
-    holds. OUT then holds a model that `AutoModelForSequenceClassification.from_pretrained(OUT)`
-    loads, its card `README.md`, `mask.json`, `report.json` and the TensorBoard events.
+    own head is kept). A policy may prune attention heads while the accuracy on clean validation
+    data holds, and a healing may follow. OUT then holds a model that
+    `AutoModelForSequenceClassification.from_pretrained(OUT)` loads, its card `README.md`,
+    `mask.json`, `report.json` and the TensorBoard events.
 
     Attributes:
         model: Folder of the suspicious model, or a name from `prune-env list`.
@@ -109,19 +110,18 @@ class Purify:
             train, validation = data, self.tables.load_table(self.validation)
         else:
             train, validation = data.split(self.validation_share, self.seed)
-        policy, healing, search = self._chosen(train)
         report = purify(
             self.model,
             train,
             validation,
             self.out,
-            policy=policy,
+            policy=self.policy,
             mask=self.mask,
             protocol=self.protocol,
-            healing=healing,
+            healing=self.healing,
             export=self.export,
             onnx=self.onnx,
-            search_settings=search,
+            search_settings=self.search,
             fine_tune_settings=self.fine_tune,
             seed=self.seed,
             allow_download=self.tables.allow_download,
@@ -150,24 +150,6 @@ class Purify:
                 ]
             ),
         )
-
-    def _chosen(self, train: TextDataset) -> tuple[str, Healing, SearchSettings]:
-        """Return policy, healing and search settings, `auto` resolved."""
-        from prune_env.purification import choose_healing, choose_policy
-
-        healing: Healing
-        if self.healing != "auto":
-            healing = self.healing
-        elif self.policy == "auto" and self.mask is None:
-            healing = choose_healing(self.protocol, train)
-        else:
-            healing = "none"
-        if self.policy != "auto":
-            return self.policy, healing, self.search
-        if self.mask is not None:
-            return "given", healing, self.search
-        policy, search = choose_policy(self.protocol, healing, train, self.search)
-        return policy, healing, search
 
 
 def _tau(result: dict[str, Any]) -> str:

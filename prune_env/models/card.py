@@ -77,14 +77,13 @@ def model_card(
 pipeline_tag: {task}
 tags:
 - backdoor-defense
-- head-pruning
 - prune-env
 ---
 
-# A classifier purified by head pruning
+# A purified classifier
 
-Attention heads of a suspicious model were removed with [prune-env](https://pypi.org/project/prune-env/)
-on clean data, to weaken a backdoor that it may hold. Pruning lowers the risk; it proves nothing.
+prune-env changed a suspicious model on clean data, as said below, to weaken a backdoor that it may
+hold. That lowers the risk; it proves nothing.
 {vote}
 | | |
 |---|---|

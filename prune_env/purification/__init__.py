@@ -6,12 +6,7 @@ purified model. `purify` is the three in a row, with the output folder.
 """
 
 from prune_env.purification.ensemble import Ensemble, load_ensemble, save_ensemble, write_ensemble
-from prune_env.purification.finish import (
-    REMOVING,
-    choose_healing,
-    choose_policy,
-    finish,
-)
+from prune_env.purification.finish import REMOVING, finish
 from prune_env.purification.prepare import (
     Prepared,
     fine_tuned,
@@ -28,8 +23,6 @@ __all__ = [
     "Ensemble",
     "Prepared",
     "SearchResult",
-    "choose_healing",
-    "choose_policy",
     "fine_tuned",
     "finish",
     "judged",

@@ -21,11 +21,10 @@ from prune_env.purification.unlearning import (
     check_unlearnable,
     inverted_triggers,
     unlearn,
-    unlearnable,
 )
 from prune_env.recipe import Phase, run_phases
 from prune_env.rewards.inversion import Inversion
-from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
+from prune_env.settings import FineTuneSettings, Healing, Protocol
 
 REFITTING = frozenset({"refit", "refit-unlearn"})
 """Healings that refit the layers to clean data."""
@@ -119,34 +118,6 @@ def finish(
     if len(members) == 1:
         return members[0]
     return together(members[0], [member.model for member in members], masks)
-
-
-def choose_healing(protocol: Protocol, train: TextDataset) -> Healing:
-    """Return what heals best where nothing was asked for, if that is defined."""
-    return "refit-unlearn" if protocol == "direct" and unlearnable(train) else "none"
-
-
-def choose_policy(
-    protocol: Protocol, healing: Healing, train: TextDataset, search: SearchSettings
-) -> tuple[str, SearchSettings]:
-    """Return who chooses the heads best where nobody was asked for, and for which reward.
-
-    Before a healing that removes the backdoor itself, pruning heads gained nothing that could be
-    told from noise, and cost accuracy: `ft` prunes none. Without it, the mask that withstands
-    inverted triggers is the best.
-
-    Args:
-        protocol: What is done with the mask.
-        healing: What follows.
-        train: Clean data.
-        search: Of the search; a reward that was asked for stays.
-    """
-    if healing in REMOVING:
-        return "ft", search
-    if protocol == "direct" and unlearnable(train):
-        asked = search.reward != SearchSettings.reward
-        return "reward-greedy", search if asked else replace(search, reward="inverted-trigger")
-    return "gradient", search
 
 
 def check_healing(protocol: Protocol, healing: Healing, train: TextDataset) -> None:

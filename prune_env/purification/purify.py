@@ -4,7 +4,7 @@ import logging
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -15,6 +15,7 @@ from prune_env.errors import SettingsError
 from prune_env.files import new_folder, sha256_of, write_json
 from prune_env.models import LoadedModel, head_shape, load_mask
 from prune_env.policy import register_policies
+from prune_env.purification.choice import choose
 from prune_env.purification.finish import check_healing, finish
 from prune_env.purification.given import given
 from prune_env.purification.output import check_export, write_purified
@@ -38,10 +39,10 @@ def purify(
     validation: TextDataset,
     out: Path,
     *,
-    policy: str = "gradient",
+    policy: str = "auto",
     mask: Path | None = None,
     protocol: Protocol = "direct",
-    healing: Healing = "none",
+    healing: Healing | Literal["auto"] = "auto",
     export: Export = "zeroed",
     onnx: bool = False,
     search_settings: SearchSettings | None = None,
@@ -58,10 +59,10 @@ def purify(
         train: Clean sentences to train on.
         validation: Clean sentences on which masks are judged.
         out: Output folder; it appears when everything in it is whole.
-        policy: A name in `POLICIES`, or the folder of a trained agent.
+        policy: A name in `POLICIES`, or the folder of a trained agent; `auto`: see `choose`.
         mask: File of a mask to apply as it is (see `given`); no policy then searches.
         protocol: See `finish`.
-        healing: See `finish`.
+        healing: See `finish`; `auto`: see `choose`.
         export: `zeroed` has the shapes of the architecture and loads everywhere; `sliced` is
             smaller and faster and loads with `prune_env.load_pruned`.
         onnx: Write `model.onnx` too (see `prune_env.models.onnx`).
@@ -80,7 +81,14 @@ def purify(
             not possible, or the mask does not fit the model.
         StateError: The mask file is missing or damaged.
     """
-    searching = search_settings or SearchSettings()
+    policy, healing, searching = choose(
+        policy,
+        healing,
+        protocol,
+        train,
+        search_settings or SearchSettings(),
+        masked=mask is not None,
+    )
     tuning = fine_tune_settings or FineTuneSettings()
     register_policies()
     recipe = Recipe() if mask is not None else recipe_of(policy, searching.variant)

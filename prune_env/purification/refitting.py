@@ -60,6 +60,10 @@ ROUNDS = 2
 TRAINED = 2048
 """Texts that each fine-tuning reads at least; of few, each is read several times."""
 
+LEARNING_RATE_SCALE = 2.0
+"""Rate of each fine-tuning over that of the fine-tuning before: there is more to mend. At 2 it
+gives more accuracy back and less of the backdoor; at 5 it diverges."""
+
 MAX_DROP = 0.02
 """Validation accuracy (0 to 1) that a refit may lose before the fine-tuning that follows."""
 
@@ -106,7 +110,7 @@ def refit_and_train(
         mask: Bool (L, H), True = kept; pruned heads stay closed.
         data: Clean data to fit and to train on, labels in the order of the model's logits.
         validation: Clean data that accuracy is judged on, likewise.
-        settings: Of each fine-tuning; epochs do not count.
+        settings: Of each fine-tuning; epochs do not count, and the learning rate is scaled.
         seed: Of every draw.
         folder: Where TensorBoard events go, those of each fine-tuning in a folder of its own.
         on_refit: Called with what each refit did.
@@ -117,7 +121,11 @@ def refit_and_train(
     strangers = _settle(
         member, data, validation, least=before - MAX_DROP_SETTLED, max_length=length
     )
-    tuning = replace(settings, epochs=math.ceil(TRAINED / len(data)))
+    tuning = replace(
+        settings,
+        epochs=math.ceil(TRAINED / len(data)),
+        learning_rate=LEARNING_RATE_SCALE * settings.learning_rate,
+    )
     for number in range(ROUNDS):
         done = refit(member, data, validation, least=least, max_length=length, seed=seed)
         on_refit(replace(done, strangers=0 if number else strangers))

@@ -181,6 +181,27 @@ def test_pruned_heads_stay_zero_and_every_round_is_told(tmp_path: Path) -> None:
         assert not find_heads(loaded.model).layers[layer].output_weight()[:, head].any()
 
 
+def test_what_faded_is_trained_at_a_higher_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[FineTuneSettings] = []
+
+    def remember(*args: object, **_: object) -> None:
+        *_, tuning = args
+        assert isinstance(tuning, FineTuneSettings)
+        trained.append(tuning)
+
+    monkeypatch.setattr(refitting, "fine_tune", remember)
+    refit_and_train(
+        tiny_classifier("bert"),
+        mask=full_mask((2, 4)),
+        data=TRAIN,
+        validation=VALIDATION,
+        settings=replace(TUNING, learning_rate=3e-5, epochs=7),
+    )
+    epochs = -(-refitting.TRAINED // len(TRAIN))
+    expected = replace(TUNING, learning_rate=6e-5, epochs=epochs)
+    assert trained == [expected] * refitting.ROUNDS
+
+
 def test_finish_leaves_the_fine_tuned_model_as_it_was() -> None:
     loaded = tiny_classifier("bert")
     before = logits(loaded)

@@ -1,0 +1,43 @@
+"""What is done where nobody asked for anything."""
+
+from dataclasses import replace
+
+import pytest
+
+from prune_env.purification.choice import choose
+from prune_env.settings import SearchSettings
+from tests.support import tiny_dataset
+
+TWO = tiny_dataset(20, 0)
+THREE = replace(TWO, label_names=("a", "b", "c"))
+PLAIN = SearchSettings()
+INVERTED = replace(PLAIN, reward="inverted-trigger")
+
+
+@pytest.mark.parametrize(
+    ("policy", "healing", "protocol", "data", "chosen"),
+    [
+        ("auto", "auto", "direct", TWO, ("ft", "refit-unlearn", PLAIN)),
+        ("auto", "none", "direct", TWO, ("reward-greedy", "none", INVERTED)),
+        ("auto", "head", "direct", TWO, ("reward-greedy", "head", INVERTED)),
+        ("auto", "refit", "direct", THREE, ("ft", "refit", PLAIN)),
+        ("auto", "auto", "direct", THREE, ("gradient", "none", PLAIN)),
+        ("auto", "auto", "refinetune", TWO, ("gradient", "none", PLAIN)),
+        ("random", "auto", "direct", TWO, ("random", "none", PLAIN)),
+        ("random", "unlearn", "direct", TWO, ("random", "unlearn", PLAIN)),
+    ],
+)
+def test_who_names_nothing_gets_what_was_measured_best(
+    policy: str, healing: str, protocol: str, data: object, chosen: tuple[object, ...]
+) -> None:
+    assert choose(policy, healing, protocol, data, PLAIN) == chosen  # type: ignore[arg-type]
+
+
+def test_a_mask_comes_alone() -> None:
+    assert choose("auto", "auto", "direct", TWO, PLAIN, masked=True)[1] == "none"
+    assert choose("auto", "refit", "direct", TWO, PLAIN, masked=True)[1] == "refit"
+
+
+def test_a_reward_that_was_asked_for_stays() -> None:
+    asked = replace(PLAIN, reward="accuracy")
+    assert choose("auto", "none", "direct", TWO, asked) == ("reward-greedy", "none", asked)
