@@ -5,7 +5,7 @@ from prune_env.policy import Observation
 from prune_env.recipe import Phase, Recipe
 
 HIGH_SCALE = 2.5
-"""FTH runs at 5e-5 where FT runs at 2e-5."""
+"""The paper's FTH runs at 5e-5 where its FT runs at 2e-5."""
 
 
 class FineTuning(Baseline):

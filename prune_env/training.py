@@ -114,18 +114,22 @@ def fine_tune(
         tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder)) as output,
         progress(description, steps) as advance,
     ):
+        arguments = TrainingArguments(
+            output_dir=output,
+            seed=seed,
+            train_sampling_strategy="random" if images else "group_by_length",
+            save_strategy="epoch" if resumable and folder else "no",
+            logging_steps=max(1, steps // 50),
+            **_hyperparameters(settings, place),
+            **_QUIET,
+        )
+        # Of several GPUs one is used: copies of the model would lack the gates that close heads,
+        # and multiply the batch.
+        arguments._n_gpu = min(arguments.n_gpu, 1)
         trainer = _Trainer(
             penalty=penalty,
             model=model,
-            args=TrainingArguments(
-                output_dir=output,
-                seed=seed,
-                train_sampling_strategy="random" if images else "group_by_length",
-                save_strategy="epoch" if resumable and folder else "no",
-                logging_steps=max(1, steps // 50),
-                **_hyperparameters(settings, place),
-                **_QUIET,
-            ),
+            args=arguments,
             train_dataset=features,
             data_collator=_Pixels(tokenizer) if images else DataCollatorWithPadding(tokenizer),
             callbacks=[_Advance(advance)],

@@ -4,7 +4,14 @@ Nothing here may be imported by a defence: an audit reads triggered texts.
 """
 
 from prune_env.audit.audit import Audit, AuditSettings, audit
-from prune_env.audit.combination import Combination, Judgement, combine, judge, shared_rewards
+from prune_env.audit.combination import (
+    Combination,
+    Judgement,
+    combine,
+    judge,
+    learnable,
+    shared_rewards,
+)
 from prune_env.audit.correlation import Correlation, rank_correlation
 from prune_env.audit.masks import Draw, draw_masks
 from prune_env.audit.report import write_report
@@ -22,6 +29,7 @@ __all__ = [
     "combine",
     "draw_masks",
     "judge",
+    "learnable",
     "rank_correlation",
     "shared_rewards",
     "write_report",

@@ -6,6 +6,7 @@ learned holds for backdoors that were not learned from only if it is judged on s
 another family of triggers, whose rewards know nothing of it either.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,7 +80,12 @@ class Judgement:
 def shared_rewards(audits: Sequence[Results]) -> tuple[str, ...]:
     """Return the rewards, but no formulas, that every audit has computed of all its masks."""
     shared = set(audits[0].rewards).intersection(*(audit.rewards for audit in audits))
-    return tuple(name for name in audits[0].rewards if name in shared and " " not in name)
+    return tuple(name for name in audits[0].rewards if name in shared and _is_name(name))
+
+
+def learnable(audit: Results) -> bool:
+    """Whether the hidden LFR of an audit spreads enough for anything to be learned from it."""
+    return bool(np.ptp(audit.column("lfr_calibrated")) >= LEAST_SPREAD)
 
 
 def combine(audits: Sequence[Results], rewards: Sequence[str]) -> Combination:
@@ -101,7 +107,7 @@ def combine(audits: Sequence[Results], rewards: Sequence[str]) -> Combination:
         MetricError: A value is not finite.
     """
     _check(audits, rewards)
-    audits = [each for each in audits if np.ptp(each.column("lfr_calibrated")) >= LEAST_SPREAD]
+    audits = [each for each in audits if learnable(each)]
     if not audits:
         raise SettingsError(
             "There is nothing to learn from",
@@ -176,6 +182,14 @@ def _check(audits: Sequence[Results], rewards: Sequence[str]) -> None:
             expected="at least one of each",
             actual=f"{len(audits)} audits, {len(rewards)} rewards",
         )
+    formulas = [name for name in rewards if not _is_name(name)]
+    if formulas:
+        raise SettingsError(
+            "A formula cannot be weighed again",
+            expected="names of rewards",
+            actual=", ".join(formulas),
+            remedy="audit its rewards one by one",
+        )
     for audit in audits:
         held = audit.rewards
         lacking = [name for name in rewards if name not in held]
@@ -188,6 +202,11 @@ def _check(audits: Sequence[Results], rewards: Sequence[str]) -> None:
             )
         if not all(np.isfinite(held[name]).all() for name in rewards):
             raise MetricError(f"{audit.path} holds a reward that is not finite")
+
+
+def _is_name(reward: str) -> bool:
+    """Whether a column is of a single reward, and not of a formula."""
+    return re.fullmatch(r"[a-z][\w-]*", reward, re.IGNORECASE) is not None
 
 
 def _rank(values: Values, audit: Results) -> Correlation | None:

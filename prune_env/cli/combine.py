@@ -1,5 +1,6 @@
 """`prune-env combine`: weights of rewards, learned on audits of simulated backdoors."""
 
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,8 @@ from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
     from prune_env.audit import Correlation, Judgement
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Combine:
         """Learn, judge, and print."""
         from rich.table import Table
 
-        from prune_env.audit import Results, combine, judge, shared_rewards
+        from prune_env.audit import Results, combine, judge, learnable, shared_rewards
         from prune_env.subject import split_names
 
         folders = (*self.audits, *self.test)
@@ -60,6 +63,12 @@ class Combine:
         judged = {}
         for folder in self.test or (self.audits if len(self.audits) > 1 else ()):
             others = [each for each in learned if each is not held[folder]]
+            if not any(map(learnable, others)):
+                log.warning(
+                    "%s is not judged: the LFR of every other audit stays as it is under all masks",
+                    folder,
+                )
+                continue
             judged[folder] = judge(others, held[folder], rewards, max_drop=self.max_drop)
         page = Table(
             title="Rank correlation with the hidden calibrated LFR of audits not learned from"

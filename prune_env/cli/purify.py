@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from prune_env.cli.options import TableOptions, facts, show
-from prune_env.data.dataset import Splits
+from prune_env.data.dataset import Splits, TextDataset
 from prune_env.errors import SettingsError
 from prune_env.settings import Export, FineTuneSettings, Healing, Protocol, SearchSettings
 
@@ -27,7 +27,8 @@ class Purify:
         data: Clean labelled sentences: a .tsv, .csv or .jsonl file, a folder with train,
             validation and test files, or a name from `prune-env list`.
         out: Output folder; must be new or empty.
-        validation: Clean sentences on which masks are judged; default: a share of `data`.
+        validation: Clean sentences on which masks are judged; default: the validation file of
+            `data`, or a share of it.
         validation_share: That share, when no validation set is given.
         policy: Who chooses the heads: a name, see `prune-env list`; or what `prune-env train`
             learned, `runs/NAME/best`, which then plays without learning more. `auto` is what was
@@ -103,13 +104,7 @@ class Purify:
                     remedy="leave one of them out",
                 )
         make_reward(self.search.reward)
-        data = self.tables.load(self.data)
-        if isinstance(data, Splits):
-            train, validation = data.train, data.validation
-        elif self.validation is not None:
-            train, validation = data, self.tables.load_table(self.validation)
-        else:
-            train, validation = data.split(self.validation_share, self.seed)
+        train, validation = self._clean_data()
         report = purify(
             self.model,
             train,
@@ -150,6 +145,17 @@ class Purify:
                 ]
             ),
         )
+
+    def _clean_data(self) -> tuple[TextDataset, TextDataset]:
+        """Return the sentences to train on and those on which masks are judged."""
+        data = self.tables.load(self.data)
+        if self.validation is not None:
+            train = data.train if isinstance(data, Splits) else data
+            given = self.tables.load(self.validation)
+            return train, given.validation if isinstance(given, Splits) else given
+        if isinstance(data, Splits):
+            return data.train, data.validation
+        return data.split(self.validation_share, self.seed)
 
 
 def _tau(result: dict[str, Any]) -> str:

@@ -4,13 +4,11 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
-
-from transformers import PreTrainedModel
+from typing import Any, get_args
 
 from prune_env.data.dataset import TextDataset
-from prune_env.errors import SettingsError
-from prune_env.models import LoadedModel, zero_heads
+from prune_env.errors import SettingsError, UnknownNameError
+from prune_env.models import LoadedModel, find_heads, zero_heads
 from prune_env.purification.ensemble import together
 from prune_env.purification.prepare import Prepared, load_suspicious
 from prune_env.purification.refitting import Refit, refit_and_train
@@ -124,9 +122,15 @@ def check_healing(protocol: Protocol, healing: Healing, train: TextDataset) -> N
     """Refuse healing where everything is trained anyway, and unlearning where it has no sense.
 
     Raises:
-        SettingsError: Healing with `refinetune`, or unlearning on anything but texts of two
-            classes.
+        SettingsError: A name is unknown; healing with `refinetune`; or unlearning on anything but
+            texts of two classes.
     """
+    for what, name, known in (
+        ("protocol", protocol, get_args(Protocol)),
+        ("healing", healing, get_args(Healing)),
+    ):
+        if name not in known:
+            raise UnknownNameError(what, name, known)
     if healing in UNLEARNING:
         check_unlearnable(train)
     if protocol == "refinetune" and healing != "none":
@@ -148,9 +152,11 @@ def _heal(member: LoadedModel, healing: Healing, phases: tuple[Phase, ...], **ru
             replace(phase, epochs=1, learning_rate_scale=scale * phase.learning_rate_scale)
             for phase in phases
         )
-    encoder = cast(PreTrainedModel, member.model.base_model)
-    encoder.requires_grad_(healing == "full")
+    # Not `base_model`, which of CLIP is the classifier itself.
+    encoder = find_heads(member.model).layers[0].name.partition(".")[0]
+    for name, parameter in member.model.named_parameters():
+        parameter.requires_grad_(healing == "full" or not name.startswith(f"{encoder}."))
     try:
         run_phases(phases, member, description="Healing under the mask", **run)
     finally:
-        encoder.requires_grad_(True)
+        member.model.requires_grad_(True)

@@ -4,10 +4,11 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
@@ -16,6 +17,7 @@ from prune_env.importance import DEFAULT_METRICS, head_importance
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.masks import full_mask
 from prune_env.recipe import Phase, Recipe, run_phases
+from prune_env.runtime import pick_device
 from prune_env.settings import FineTuneSettings
 from prune_env.subject import Subject
 from prune_env.texts import CleanTexts
@@ -141,6 +143,8 @@ def fine_tuned(
             folder=folder,
             description="Fine-tuning the suspicious model",
         )
+    # A ready classifier was not trained, so nothing has moved it yet.
+    cast(nn.Module, loaded.model).to(pick_device())
     return loaded
 
 

@@ -109,7 +109,7 @@ def purify(
             "folder": events / "fine_tune",
             **load,
         }
-        if mask is None:
+        if mask is None and recipe.prunes:
             prepared = prepare(
                 source,
                 train,
@@ -119,12 +119,14 @@ def purify(
                 importance_sentences=searching.importance_sentences,
                 **preparing,
             )
-            found = search(prepared, policy, searching, seed=seed, writer=writer)
         else:
-            prepared = _prepared_for_mask(source, train, validation, tuning, **preparing)
-            found = given(prepared, mask, searching)
+            prepared = _unscored(source, train, validation, tuning, **preparing)
         if not recipe.prunes:
             _require_a_change(prepared, policy, protocol, healing)
+        if mask is None:
+            found = search(prepared, policy, searching, seed=seed, writer=writer)
+        else:
+            found = given(prepared, mask, searching)
         started = time.perf_counter()
         refits: list[Refit] = []
         inversions: list[Inversion] = []
@@ -175,14 +177,14 @@ def purify(
     return report
 
 
-def _prepared_for_mask(
+def _unscored(
     source: str | Path,
     train: TextDataset,
     validation: TextDataset,
     tuning: FineTuneSettings,
     **run: Any,
 ) -> Prepared:
-    """Return the fine-tuned model, its heads not measured: a mask that is given needs no scores."""
+    """Return the fine-tuned model without scores of its heads: no policy chooses among them."""
     started = time.perf_counter()
     loaded = fine_tuned(source, train, tuning, **run)
     prepared = judged(loaded, source, train, validation, tuning.max_length)
@@ -199,7 +201,7 @@ def _require_a_change(
             "own",
             expected="an encoder to fine-tune, or a policy that prunes, or a healing",
             actual=f"policy {policy}, protocol {protocol}, healing {healing}",
-            remedy="choose --healing refit-unlearn, or another policy",
+            remedy="choose --healing refit, or another policy",
         )
 
 

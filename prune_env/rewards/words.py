@@ -139,8 +139,8 @@ def vocabulary(loaded: "LoadedModel") -> list[str]:
     """Return the words of letters and digits that the tokenizer has a token for, sorted."""
     tokenizer = loaded.tokenizer
     special = set(tokenizer.all_special_tokens)
-    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    spelled = (tokenizer.convert_tokens_to_string([each]) for each in tokens if each not in special)
+    tokens = tokenizer.get_vocab().keys() - special
+    spelled = (tokenizer.convert_tokens_to_string([each]) for each in tokens)
     return sorted({word for word in map(str.strip, spelled) if word.isalnum()})
 
 

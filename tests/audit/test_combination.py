@@ -170,3 +170,10 @@ def test_no_audit_and_no_reward_are_refused(audits: list[Results]) -> None:
 def test_a_folder_without_an_audit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StateError, match=r"masks\.json"):
         Results.read(tmp_path / "masks.json")
+
+
+def test_formulas_are_not_weighed_again(tmp_path: Path) -> None:
+    held = audit_of(tmp_path, 0, **{"2*entropy": 1.0, "sparsity + 0.5 * accuracy": 2.0})
+    assert shared_rewards([held]) == NAMES
+    with pytest.raises(SettingsError, match=r"2\*entropy"):
+        combine([held], ["2*entropy", "sparsity"])

@@ -89,6 +89,16 @@ def test_audits_are_combined(arguments, tmp_path, capsys):
     value = json.loads(capsys.readouterr().out)
     assert value["judged"] == {}
     assert make_reward(value["formula"]).names == ("sparsity",)
+    # A model whose LFR no mask moves teaches nothing, and the other one is not judged by it.
+    value = json.loads((second / "masks.json").read_text())
+    value["columns"]["lfr_calibrated"] = [0.5] * 12
+    (second / "masks.json").write_text(json.dumps(value))
+    assert main(["combine", *audits, "--json"]) == 0
+    told = capsys.readouterr()
+    assert set(json.loads(told.out)["judged"]) == {str(second)}
+    assert f"{audits[0]} is not judged" in " ".join(told.err.split())
+    assert main(["combine", audits[0], "--rewards", "sparsity", "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
     # What was learned is a reward like any other.
     formula = value["formula"]
     assert main([*arguments[:-3], formula, *arguments[-2:]]) == 0

@@ -420,3 +420,27 @@ def test_max_length_holds_for_every_figure(
     result = json.loads(capsys.readouterr().out)["result"]
     before, after = (result[f"validation_accuracy_{name}"] for name in ("unpruned", "purified"))
     assert before == after
+
+
+def test_the_validation_sentences_that_were_given_are_those_that_judge(
+    encoder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    parts = {
+        "train": tiny_dataset(40, 3),
+        "validation": tiny_dataset(24, 4),
+        "test": tiny_dataset(8, 5),
+    }
+    (tmp_path / "parts").mkdir()
+    for name, data in parts.items():
+        write_jsonl(tmp_path / "parts" / f"{name}.jsonl", data)
+    options = ["--policy", "random", *FAST, "--json"]
+
+    def rows(*arguments: object) -> list[int]:
+        out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
+        assert run("purify", encoder, *arguments, "--out", out, *options) == 0
+        data = json.loads(capsys.readouterr().out)["data"]
+        return [data[name]["rows"] for name in ("train", "validation")]
+
+    assert rows("--data", tmp_path / "parts") == [40, 24]
+    assert rows("--data", tmp_path / "parts", "--validation", clean) == [40, 80]
+    assert rows("--data", clean, "--validation", tmp_path / "parts") == [80, 24]
