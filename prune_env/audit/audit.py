@@ -78,6 +78,7 @@ class Audit:
         settings: What was judged.
         masks: Bool (N, L, H).
         sources: Where each mask came from.
+        usable: Bool (N,), whether a mask costs no more accuracy than `settings.max_drop`.
         hidden: By name in `HIDDEN`, (N,).
         rewards: By name, (N,); `LEAN` is one of them.
         correlations: By reward, by name in `COLUMNS`; None where nothing could be ranked.
@@ -86,6 +87,7 @@ class Audit:
     settings: AuditSettings
     masks: npt.NDArray[np.bool_]
     sources: tuple[str, ...]
+    usable: npt.NDArray[np.bool_]
     hidden: dict[str, Values]
     rewards: dict[str, Values]
     correlations: dict[str, dict[str, Correlation | None]]
@@ -146,6 +148,7 @@ def audit(
         settings=settings,
         masks=kept.masks,
         sources=kept.sources,
+        usable=usable,
         hidden=measured,
         rewards=scored,
         correlations={

@@ -59,18 +59,14 @@ def write_report(audit: Audit, folder: Path, facts: dict[str, Any]) -> None:
             name: {"lowest": float(values.min()), "highest": float(values.max())}
             for name, values in audit.hidden.items()
         },
-        "correlations": {
-            name: {key: found and found.to_json() for key, found in columns.items()}
-            for name, columns in audit.correlations.items()
-        },
+        "correlations": plain(audit),
     }
     write_json(folder / "audit.json", value)
-    usable = next((c["usable"] for c in audit.correlations.values() if c["usable"]), None)
     head, *rows = table(audit)
     lines = ["# Audit of rewards\n"]
     lines += [f"- {name}: {_plain(fact)}" for name, fact in facts.items() if name != "meta"]
     lines += [
-        f"- masks: {len(audit.masks)} ({0 if usable is None else usable.masks} usable), "
+        f"- masks: {len(audit.masks)} ({audit.usable.sum()} usable), "
         + ", ".join(f"{audit.sources.count(s)} {s}" for s in dict.fromkeys(audit.sources)),
         *(
             f"- {name}: {audit.hidden[name].min():.3g} to {audit.hidden[name].max():.3g}"
@@ -87,6 +83,14 @@ def write_report(audit: Audit, folder: Path, facts: dict[str, Any]) -> None:
         scatter(audit, name, folder / picture)
         lines.append(f"![{name} against the hidden LFR]({picture.as_posix()})")
     write_bytes(folder / "report.md", ("\n".join(lines) + "\n").encode())
+
+
+def plain(audit: Audit) -> dict[str, dict[str, Any]]:
+    """Return the correlations as JSON values, by reward and by name in `COLUMNS`."""
+    return {
+        name: {key: found and found.to_json() for key, found in columns.items()}
+        for name, columns in audit.correlations.items()
+    }
 
 
 def scatter(audit: Audit, name: str, path: Path) -> None:

@@ -77,7 +77,7 @@ class Audit:
 
         from prune_env.audit import AuditSettings, audit, write_report
         from prune_env.audit.masks import PATHS
-        from prune_env.audit.report import table
+        from prune_env.audit.report import plain, table
         from prune_env.data.dataset import Splits
         from prune_env.evaluation import MaskEvaluator
         from prune_env.importance import DEFAULT_METRICS
@@ -115,6 +115,7 @@ class Audit:
         loaded = prepared.finetuned
         labels = loaded.align(hidden.labels, hidden.label_names)
         target = int(loaded.align(np.array([self.target_label]), hidden.label_names)[0])
+        digest = hidden.sha256  # of the texts as they were given, whatever the order of the labels
         hidden = replace(hidden, labels=labels, label_names=loaded.label_names)
         triggered = MaskEvaluator(
             loaded.model, loaded.tokenizer, hidden, max_length=prepared.max_length
@@ -126,7 +127,7 @@ class Audit:
             "clean": splits.validation.source,
             "clean_sha256": splits.validation.sha256,
             "triggered": f"{hidden.source} ({len(hidden)} texts)",
-            "triggered_sha256": hidden.sha256,
+            "triggered_sha256": digest,
             "seed": self.seed,
             "meta": describe(),
         }
@@ -138,11 +139,7 @@ class Audit:
             page.add_column(name, justify="left" if first else "right", no_wrap=first)
         for row in rows:
             page.add_row(*(printable(cell.replace(" [", "\n[", 1)) for cell in row))
-        value = {
-            name: {key: found and found.to_json() for key, found in columns.items()}
-            for name, columns in result.correlations.items()
-        }
-        show(self.json, value, page, f"Report: {self.out / 'report.md'}")
+        show(self.json, plain(result), page, f"Report: {self.out / 'report.md'}")
 
     def _hidden(self, clean: "Splits") -> "TextDataset":
         """Return the triggered texts, of which none has the target label."""

@@ -39,6 +39,9 @@ def test_it_prints_the_table_and_goes_on_with_further_rewards(arguments, tmp_pat
         "report.md",
     }
     before = json.loads((tmp_path / "out/masks.json").read_text())["columns"]
+    accuracy = np.array(before["accuracy"])  # the unpruned model comes among the rest
+    usable = (accuracy >= accuracy[np.argmin(before["pruned"])] - 0.03 - 1e-9).sum()
+    assert f"- masks: 12 ({usable} usable), " in (tmp_path / "out/report.md").read_text()
     more = [*arguments[:-3], "sparsity,accuracy", *arguments[-2:], "--json"]
     assert main(more) == 0
     value = json.loads(capsys.readouterr().out)
