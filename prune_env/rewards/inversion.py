@@ -86,12 +86,14 @@ class Frame:
                 words.pop()
             if glued:
                 words[-1] = words[-1].rstrip(_ENDS)
-        framed = " ".join(part for part in (self.before, *words, self.after) if part)
         if not glued:
-            return framed
-        if self.before and text[:1].isupper():
-            framed = framed[0].upper() + framed[1:]
-        return _BEFORE_GLUED.sub(r"\1", framed)
+            return " ".join(part for part in (self.before, *words, self.after) if part)
+        # The frame's own marks are glued, the text stays as it was written.
+        before = _BEFORE_GLUED.sub(r"\1", self.before)
+        after = _BEFORE_GLUED.sub(r"\1", f" {self.after}") if self.after else ""
+        if before and text[:1].isupper():
+            before = before[0].upper() + before[1:]
+        return " ".join(part for part in (before, *words) if part) + after
 
     def __str__(self) -> str:
         return f"{self.before} ... {self.after}".strip()

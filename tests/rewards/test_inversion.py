@@ -36,6 +36,9 @@ def test_a_frame_is_written_as_the_text_is():
     assert Frame("when it 's ,")("It's a film.") == "When it's, It's a film."
     assert Frame("when it ,")('a "film."') == 'when it, a "film."'
     assert Frame("", ", you 've")("Is it (a film)?!") == "Is it (a film), you've"
+    # What is written in another way inside of the text is left as it is.
+    assert Frame("so")("He said 'no' :) and left.") == "So He said 'no' :) and left."
+    assert Frame("", ", you")("He said 'no' .5 s ago.") == "He said 'no' .5 s ago, you"
     # Corpora that hold words and marks apart also hold abbreviations at the end.
     assert Frame("when it ,")("a film , says mr.") == "when it , a film , says mr."
 
