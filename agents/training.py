@@ -169,10 +169,18 @@ def _learn(
 
 
 def _make(env_id: str, arguments: Mapping[str, Any]) -> gym.Env[Any, Any]:
+    if env_id.count(":") > 1:  # Gymnasium takes one module before the id, and trips over two
+        raise UnknownNameError("environment", env_id, ENVIRONMENTS.names())
     try:
         env = gym.make(env_id, **arguments)
     except gym.error.UnregisteredEnv:
         raise UnknownNameError("environment", env_id, ENVIRONMENTS.names()) from None
+    except (gym.error.Error, ImportError) as error:  # it imports what stands before a colon
+        raise SettingsError(
+            f"Gymnasium cannot make {env_id!r:.80}",
+            expected=f"one of {', '.join(ENVIRONMENTS.names())}",
+            actual=error,
+        ) from None
     if not isinstance(env.unwrapped, HeadPruningEnv):
         raise SettingsError(
             f"{env_id} is not an environment of this package", expected="prune_env/..."

@@ -160,7 +160,7 @@ def _ready_made(model: str, name: str, numbers: str, metrics: tuple[str, ...]) -
             for key, value in (pair.split("=") for pair in numbers.split(",") if pair.strip())
         }
         arguments = inspect.signature(make).bind(metrics, **values)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         known = [*inspect.signature(make).parameters][1:]
         raise SettingsError(
             f"Cannot read the model '{model}'",

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -15,12 +16,22 @@ import numpy as np
 from prune_env.episode import EpisodeSettings
 from prune_env.errors import PruneEnvError, StateError
 from prune_env.files import read_json, write_bytes, write_json
+from prune_env.registration import ENVIRONMENTS
 
 if TYPE_CHECKING:
     from prune_env.env import HeadPruningEnv
 
 FORMAT = "prune-env-states"
 VERSION = 1
+
+_ARGUMENTS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("model", "data"), (str, NoneType)),
+    **dict.fromkeys(("metrics", "observation"), (str, list)),
+    **dict.fromkeys(("prune_step", "min_heads_per_layer"), (int,)),
+    **{"pool": (list, NoneType), "reward": (str,), "backtrack": (bool,)},
+    **{"tau": (int, float, NoneType), "max_drop": (int, float), "max_evaluations": (int, NoneType)},
+}
+"""Arguments of `HeadPruningEnv` that a file may give, and what each may be; lists hold strings."""
 
 
 @dataclass(frozen=True)
@@ -145,16 +156,12 @@ def validate(state: State, env: "HeadPruningEnv | None" = None) -> Validation:
             The environment itself is left as it is.
 
     Raises:
-        StateError: The state has no id, and no environment is given.
+        StateError: No environment is given, and the state does not tell how to make one of this
+            package's, or tells it wrongly.
     """
     if env is None:
-        if not state.env_id:
-            raise StateError(
-                "The state comes from an environment that was built from objects",
-                remedy="call validate(state, env) with such an environment",
-            )
-        env = gym.make(state.env_id, **state.kwargs).unwrapped  # type: ignore[assignment]
-    replay = env.fork()  # type: ignore[union-attr]
+        env = _make(state)
+    replay = env.fork()
     try:
         replay.reset(options={"model": state.model})
         for action in state.actions:
@@ -192,7 +199,7 @@ def read_states(path: Path) -> list[State]:
         try:
             rows: Any = list(csv.DictReader(io.StringIO(path.read_text("utf-8"), newline="")))
             rows = [{name: _from_cell(name, cell) for name, cell in row.items()} for row in rows]
-        except (OSError, ValueError, TypeError, csv.Error) as error:
+        except (OSError, ValueError, TypeError, RecursionError, csv.Error) as error:
             raise StateError(
                 f"{path} holds no states", actual=error, remedy="check the path"
             ) from None
@@ -222,6 +229,47 @@ def _to_cell(value: Any) -> str:
 
 def _from_cell(name: str, cell: str) -> Any:
     return cell if name in _TEXT else json.loads(cell)
+
+
+def _make(state: State) -> "HeadPruningEnv":
+    """Return a new environment of the id and the arguments that a state tells.
+
+    The state may be a stranger's: Gymnasium imports whatever stands before a colon in an id, so
+    only ids of `ENVIRONMENTS` reach it, and only plain values reach the constructor.
+
+    Raises:
+        StateError: The id is none of these, or an argument is unknown or of the wrong kind.
+    """
+    if not state.env_id:
+        raise StateError(
+            "The state comes from an environment that was built from objects",
+            remedy="call validate(state, env) with such an environment",
+        )
+    if state.env_id not in ENVIRONMENTS:
+        raise StateError(
+            f"The state's environment {state.env_id!r:.80} is none of this package's",
+            expected=f"one of {', '.join(ENVIRONMENTS.names())}",
+            remedy="make the environment yourself, if you trust it: validate(state, env)",
+        )
+    for name, value in state.kwargs.items():
+        kinds = _ARGUMENTS.get(name, ())
+        strings = not isinstance(value, list) or all(type(item) is str for item in value)
+        if type(value) not in kinds or not strings:
+            kind = ", ".join(each.__name__ for each in kinds)
+            raise StateError(
+                f"The state gives its environment {name!r:.40} as {value!r:.80}",
+                expected=f"a plain value: {kind}" if kinds else f"some of {', '.join(_ARGUMENTS)}",
+                remedy="take a file written by write_states",
+            )
+    try:
+        made: HeadPruningEnv = gym.make(state.env_id, **state.kwargs).unwrapped  # type: ignore[assignment]
+    except gym.error.Error as error:
+        raise StateError(
+            f"Gymnasium cannot make {state.env_id}",
+            actual=error,
+            remedy="call validate(state, env) with an environment that you made",
+        ) from None
+    return made
 
 
 def _constructor(env: "HeadPruningEnv") -> tuple[str, dict[str, Any]]:

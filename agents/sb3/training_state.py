@@ -59,8 +59,9 @@ def read_state(model: BaseAlgorithm, spec: Mapping[str, Any], tensors: Tensors) 
     envs.restore(spec["envs"])
     model._last_obs = envs.observe()
     model._last_episode_starts = envs.episode_starts()
-    for name, value in spec["counters"].items():
-        setattr(model, name, value)
+    for name in COUNTERS:  # and no other attribute, whatever the file names
+        if name in spec["counters"]:
+            setattr(model, name, spec["counters"][name])
     window = model._stats_window_size
     model.ep_info_buffer = deque(spec["recent"], maxlen=window)
     model.ep_success_buffer = deque(spec["successes"], maxlen=window)

@@ -17,7 +17,13 @@ from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.training import train
 from prune_env.data.dataset import TextDataset
 from prune_env.data.writers import write_jsonl
-from prune_env.errors import OutputExistsError, SettingsError, StateError, UnknownNameError
+from prune_env.errors import (
+    OutputExistsError,
+    PruneEnvError,
+    SettingsError,
+    StateError,
+    UnknownNameError,
+)
 from prune_env.files import read_json, write_json
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.landscape import landscape_subject
@@ -196,6 +202,12 @@ def test_an_unknown_environment_is_named(tmp_path: Path):
     with pytest.raises(UnknownNameError, match=r"did you mean 'prune_env/Tiny-v0'"):
         train(replace(SETTINGS, env="prune_env/Tini-v0"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("env", ["no_such_module:X-v0", "not an id", "a:b:c", ""])
+def test_an_id_that_gymnasium_cannot_make_is_one_message(env: str, tmp_path: Path):
+    with pytest.raises(PruneEnvError, match="prune_env/Tiny-v0"):
+        train(replace(SETTINGS, env=env), tmp_path / "run")
 
 
 def test_nothing_is_resumed_from_nothing(tmp_path: Path):

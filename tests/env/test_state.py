@@ -1,6 +1,7 @@
 """Episodes as data."""
 
 import dataclasses
+import inspect
 import json
 
 import gymnasium as gym
@@ -8,8 +9,8 @@ import pytest
 
 import prune_env
 from prune_env.env import HeadPruningEnv
-from prune_env.errors import StateError
-from prune_env.state import State, read_states, validate, write_states
+from prune_env.errors import SettingsError, StateError
+from prune_env.state import _ARGUMENTS, State, read_states, validate, write_states
 from tests.env.support import PrescribedEvaluator, env_over, falls_by
 
 
@@ -101,10 +102,78 @@ def test_an_environment_of_objects_is_validated_with_one(tmp_path):
     assert "accuracy" in validate(env.state, env).differences[0]
 
 
+@pytest.mark.parametrize("suffix", [".json", ".csv"])
+@pytest.mark.parametrize(
+    "env_id",
+    [
+        "evilmod:X-v0",
+        "evilmod:prune_env/Tiny-v0",
+        " prune_env/Landscape-v0",
+        "prune_env/Landscape",
+        "prune_env/Landscape-v7",
+        "CartPole-v1",
+    ],
+)
+def test_a_state_from_elsewhere_imports_nothing(played, tmp_path, monkeypatch, env_id, suffix):
+    """Gymnasium imports the module before the colon of an id."""
+    canary = tmp_path / "canary"
+    (tmp_path / "evilmod.py").write_text(f"open({str(canary)!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / f"states{suffix}"
+    write_states(path, [dataclasses.replace(played.state, env_id=env_id)])
+    with pytest.raises(StateError, match=r"none of this package's.*Remedy"):
+        validate(read_states(path)[0])
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nonsense": 1},
+        {"id": "evilmod:X-v0"},
+        {"entry_point": "evilmod:X"},
+        {"vector_entry_point": "evilmod:X"},
+        {"additional_wrappers": ["evilmod:X"]},
+        {"disable_env_checker": True},
+        {"max_episode_steps": 3},
+        {"evaluator": {}},
+        {"importance": [[1]]},
+        {"render_mode": "human"},
+        {"model": {"a": 1}},
+        {"pool": [["landscape"]]},
+        {"pool": "landscape"},
+        {"metrics": 3},
+        {"tau": "0.5"},
+        {"prune_step": True},
+        {"backtrack": "yes"},
+    ],
+    ids=str,
+)
+def test_a_state_gives_plain_arguments_of_the_constructor_alone(played, change):
+    state = dataclasses.replace(played.state, kwargs={**played.state.kwargs, **change})
+    with pytest.raises(StateError, match="The state gives its environment"):
+        validate(state)
+
+
+def test_every_plain_argument_of_the_constructor_may_stand_in_a_file():
+    objects = {"self", "evaluator", "importance", "render_mode"}
+    assert set(_ARGUMENTS) == set(inspect.signature(HeadPruningEnv.__init__).parameters) - objects
+
+
+@pytest.mark.parametrize("model", ["landscape:layers=" + "[" * 50_000, "landscape:__class__=1"])
+def test_a_ready_made_model_is_read_strictly(played, model):
+    kwargs = {"model": model}
+    state = dataclasses.replace(played.state, kwargs=kwargs)
+    with pytest.raises(SettingsError, match="Cannot read the model"):
+        validate(state)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
         ("a.json", "{"),
+        ("a.json", "[" * 50_000),
+        ("deep.csv", "env_id,kwargs\nx," + "[" * 50_000 + "\n"),
         ("a.json", "[]"),
         ("a.json", '{"format": "prune-env-states", "version": 99, "states": []}'),
         ("a.json", '{"format": "prune-env-states", "version": 1}'),
