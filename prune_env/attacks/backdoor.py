@@ -17,6 +17,7 @@ from prune_env.errors import SettingsError
 from prune_env.files import cache_folder, read_json, write_json
 from prune_env.locking import locked, made_once
 from prune_env.models import LoadedModel, find_source, inspect_source, load_classifier
+from prune_env.models.processor import save_processor
 from prune_env.models.quiet import quiet_transformers
 from prune_env.scores import Scores, TestSets, score
 from prune_env.settings import FineTuneSettings
@@ -178,14 +179,14 @@ def save_classifier(loaded: LoadedModel, folder: Path) -> None:
     """Write the classifier and its tokenizer into `folder`."""
     with quiet_transformers():
         loaded.model.save_pretrained(folder)
-    loaded.tokenizer.save_pretrained(folder)
+    save_processor(loaded.tokenizer, folder)
 
 
 def save_encoder(loaded: LoadedModel, folder: Path) -> None:
     """Write the encoder without its classification head, and the tokenizer, into `folder`."""
     with quiet_transformers():
         cast(PreTrainedModel, loaded.model.base_model).save_pretrained(folder)
-    loaded.tokenizer.save_pretrained(folder)
+    save_processor(loaded.tokenizer, folder)
 
 
 def cached_classifier(

@@ -16,7 +16,7 @@ from prune_env.files import new_folder, sha256_of, write_bytes, write_json
 from prune_env.models.card import model_card
 from prune_env.models.loading import LoadedModel
 from prune_env.models.masks import save_mask
-from prune_env.models.processor import sample_inputs
+from prune_env.models.processor import sample_inputs, save_processor
 from prune_env.models.quiet import quiet_transformers
 from prune_env.models.slicing import slice_heads
 from prune_env.models.source import SLICED_MANIFEST, find_problems
@@ -169,8 +169,7 @@ def _finish(
     facts: Mapping[str, Any] | None,
 ) -> None:
     """Add all but the weights, read everything back, and make it durable."""
-    with quiet_transformers():
-        loaded.tokenizer.save_pretrained(folder)
+    save_processor(loaded.tokenizer, folder)
     save_mask(folder / "mask.json", mask, source=loaded.source, source_sha256=loaded.sha256)
     write_bytes(folder / "README.md", model_card(loaded, mask, form, facts or {}).encode())
     for problem in find_problems(folder):

@@ -8,6 +8,7 @@ from typing import Any
 
 from prune_env.errors import ModelError, PruneEnvError, UnsafeModelError
 from prune_env.files import sha256_of
+from prune_env.models.links import find_links, leaves
 from prune_env.models.masks import load_mask
 from prune_env.models.source import (
     ENSEMBLE_MANIFEST,
@@ -95,8 +96,10 @@ def inspect_source(path: Path) -> SourceReport:
     if not path.is_dir():
         raise next(find_problems(path))
     members, files, models = None, list_files(path), [path]
-    found: list[PruneEnvError] = []
-    if is_ensemble(path):
+    found: list[PruneEnvError] = list(find_links(path))
+    if found:  # nothing behind a link is read
+        members, models = 0 if is_ensemble(path) else None, []
+    elif is_ensemble(path):
         models = _models_of(path)
         files += tuple(
             replace(file, name=f"{model.name}/{file.name}")
@@ -132,11 +135,11 @@ def inspect_source(path: Path) -> SourceReport:
 
 
 def list_files(folder: Path) -> tuple[FileInfo, ...]:
-    """Return every file directly in `folder`, by name."""
+    """Return every file directly in `folder`, by name; links that leave it are none of its."""
     return tuple(
         FileInfo(file.name, file.stat().st_size, sha256_of(file))
         for file in sorted(folder.iterdir())
-        if file.is_file()
+        if file.is_file() and not leaves(file, folder)
     )
 
 

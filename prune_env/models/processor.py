@@ -1,7 +1,9 @@
 """What turns texts or images into a model's inputs: loaded, checked and fitted to the model."""
 
+import shutil
 from inspect import signature
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,18 @@ from prune_env.models.source import IMAGE_TYPES
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
 IMAGE_FILES = ("preprocessor_config.json",)
+SAVED_FILES = (
+    *TOKENIZER_FILES,
+    *IMAGE_FILES,
+    "added_tokens.json",
+    "merges.txt",
+    "processor_config.json",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spm.model",
+    "tokenizer_config.json",
+)
+"""All that a tokenizer or an image processor needs on disk, and all that an export holds of it."""
 SAMPLE = "A short sentence to test every layer."
 
 
@@ -45,6 +59,21 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
         return auto.from_pretrained(
             folder, config=config, local_files_only=True, trust_remote_code=False
         )
+
+
+def save_processor(processor: Any, folder: Path) -> None:
+    """Write a tokenizer or an image processor into a model's folder: `SAVED_FILES`, nothing else.
+
+    Libraries write more than a classifier reads, such as chat templates, each with the content of
+    a file that the suspicious model's folder held under that name.
+    """
+    with TemporaryDirectory(dir=folder, prefix=".processor.") as temporary:
+        with quiet_transformers():
+            processor.save_pretrained(temporary)
+        for name in SAVED_FILES:
+            path = Path(temporary) / name
+            if path.is_file():
+                shutil.move(path, folder / name)
 
 
 def fit_processor(source: str, model: PreTrainedModel, processor: Any) -> None:

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from prune_env.errors import ModelError, UnsafeModelError, UnsupportedModelError
+from prune_env.models.links import find_links
 
 TEXT_TYPES = frozenset(
     "albert bert deberta-v2 distilbert electra gemma gemma2 gemma3_text gpt2 llama mistral"
@@ -66,6 +67,10 @@ def find_problems(folder: Path) -> Iterator[ModelError]:
 
     Only files are parsed; nothing is executed, and no weight reaches a model.
     """
+    links = list(find_links(folder))
+    if links:  # nothing else is judged, since nothing behind them is read
+        yield from links
+        return
     if is_ensemble(folder):
         yield ModelError(
             f"{folder} holds an ensemble, which is the result of a purification",

@@ -31,6 +31,8 @@ from prune_env.models.inspection import (
     damaged_ensemble,
     read_ensemble,
 )
+from prune_env.models.links import find_links
+from prune_env.models.processor import save_processor
 from prune_env.models.source import ENSEMBLE_MANIFEST, is_ensemble
 
 
@@ -122,7 +124,7 @@ def write_ensemble(
     for index, model in enumerate(ensemble.models):
         place = folder / f"model-{index}"
         cast(PreTrainedModel, model).save_pretrained(place)
-        loaded.tokenizer.save_pretrained(place)
+        save_processor(loaded.tokenizer, place)
         digests.append(sha256_of(place / "model.safetensors"))
     for index, mask in enumerate(ensemble.masks):
         save_mask(folder / f"mask-{index}.json", mask, source=loaded.source)
@@ -154,6 +156,8 @@ def load_ensemble(folder: str | Path) -> LoadedModel:
         StateError: A mask is damaged.
     """
     folder = Path(folder)
+    for problem in find_links(folder):
+        raise problem
     if not is_ensemble(folder):
         raise ModelError(
             f"{folder} is not an ensemble",
