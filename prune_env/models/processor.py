@@ -43,7 +43,7 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
         config: Its configuration.
 
     Raises:
-        ModelError: The files are missing or damaged.
+        ModelError: The files are missing or damaged, or cut a text now one way and now another.
     """
     image = config.model_type in IMAGE_TYPES
     files = IMAGE_FILES if image else TOKENIZER_FILES
@@ -56,9 +56,28 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
     auto: Any = AutoImageProcessor if image else AutoTokenizer
     what = f"The {'image processor' if image else 'tokenizer'} in {folder} cannot be loaded"
     with guarded(what, remedy="save it again with save_pretrained"), quiet_transformers():
-        return auto.from_pretrained(
+        processor = auto.from_pretrained(
             folder, config=config, local_files_only=True, trust_remote_code=False
         )
+        _check_settled(folder, processor)
+        return processor
+
+
+def _check_settled(folder: Path, processor: Any) -> None:
+    """Raise if a tokenizer draws how it cuts a text: no result would be met again.
+
+    Models of the library `tokenizers` draw by `dropout` (BPE) and by `alpha` (Unigram).
+    """
+    cutter = getattr(getattr(processor, "backend_tokenizer", None), "model", None)
+    for name in ("dropout", "alpha"):
+        value = getattr(cutter, name, None)
+        if value:
+            raise ModelError(
+                f"The tokenizer in {folder} cuts the same text in several ways, at random",
+                expected=f"no {name}",
+                actual=f"{name} {value:.4g}",
+                remedy=f"set {name} to null in its tokenizer.json; it is of use in training alone",
+            )
 
 
 def save_processor(processor: Any, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Hostile and broken tokenizers."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,50 @@ def test_a_panic_of_the_tokenizer_is_an_error(tmp_path: Path) -> None:
     edit_json(folder / "tokenizer.json", edit)
     with pytest.raises(ModelError, match="PanicException"):
         load_classifier(folder)
+
+
+@pytest.mark.parametrize("dropout", [0.9, 1e-3, 1.0])
+def test_a_tokenizer_that_draws_how_it_cuts_is_refused(dropout: float, tmp_path: Path) -> None:
+    """Results are promised bit-equal."""
+    folder = write_bpe(tmp_path, dropout)
+    with pytest.raises(ModelError, match=r"at random.*set dropout to null"):
+        load_classifier(folder)
+
+
+def test_unigram_that_draws_is_refused_or_does_not_draw(tmp_path: Path) -> None:
+    """Some releases of `tokenizers` do not read `alpha` from the file."""
+    folder = write_tiny("gpt2", tmp_path / "gpt2")
+
+    def edit(content: dict[str, Any]) -> None:
+        words = sorted(content["model"]["vocab"], key=content["model"]["vocab"].get)
+        words[-4:] = ["f", "i", "fi", "film"]
+        content["model"] = {
+            "type": "Unigram",
+            "unk_id": 1,
+            "vocab": [[word, -1.0 - len(word)] for word in words],
+            "alpha": 0.1,
+            "nbest_size": 64,
+        }
+
+    edit_json(folder / "tokenizer.json", edit)
+    with suppress(ModelError):
+        tokenizer = load_classifier(folder).tokenizer
+        assert len({tuple(tokenizer("film film film")["input_ids"]) for _ in range(20)}) == 1
+
+
+@pytest.mark.parametrize("dropout", [None, 0.0])
+def test_a_bpe_without_dropout_is_taken(dropout: float | None, tmp_path: Path) -> None:
+    load_classifier(write_bpe(tmp_path, dropout))
+
+
+def write_bpe(place: Path, dropout: float | None) -> Path:
+    def edit(content: dict[str, Any]) -> None:
+        vocabulary = content["model"]["vocab"]
+        content["model"] = {"type": "BPE", "vocab": vocabulary, "merges": [], "dropout": dropout}
+
+    folder = write_tiny("gpt2", place / "gpt2")
+    edit_json(folder / "tokenizer.json", edit)
+    return folder
 
 
 def test_no_tokenizer(folder: Path) -> None:
