@@ -211,6 +211,9 @@ def cached_classifier(
         seed: Of the head, the batches and dropout.
         description: Text of the progress bar.
         cache: Folder of the cache; default `cache_folder()`.
+
+    Raises:
+        StateError: The cached files are not as they were made.
     """
     identity = {
         "source": inspect_source(find_source(source)).sha256,

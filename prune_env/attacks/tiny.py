@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from prune_env.attacks.poison import poison, triggered_set
 from prune_env.attacks.triggers import RareWord
 from prune_env.data.dataset import TextDataset
 from prune_env.data.writers import write_jsonl
-from prune_env.errors import OutputExistsError
-from prune_env.files import cache_folder, new_folder
+from prune_env.files import cache_folder
+from prune_env.locking import made_once
 from prune_env.models.quiet import quiet_transformers
 from prune_env.settings import FineTuneSettings
 from prune_env.training import fine_tune
@@ -47,11 +47,12 @@ def cached_tiny_model(cache: Path | None = None) -> Path:
 
     Args:
         cache: Folder of the cache; default `cache_folder()`.
+
+    Raises:
+        StateError: The cached files are not as they were made.
     """
     place = (cache or cache_folder()) / "tiny" / f"v{VERSION}"
-    # If another process makes the same folder meanwhile, either will do.
-    with suppress(OutputExistsError), new_folder(place) as folder:
-        _make(folder)
+    made_once(place, _make)
     return place
 
 

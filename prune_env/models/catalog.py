@@ -1,10 +1,13 @@
 """Where a model comes from: a folder, a name, or the Hub if that is allowed."""
 
+import hashlib
 import importlib.util
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from prune_env.errors import ModelError, UnknownNameError
+from prune_env.files import sha256_of
 from prune_env.models.guard import guarded
 from prune_env.registry import Registry
 
@@ -72,4 +75,36 @@ def _download(name: str, revision: str | None) -> Path:
 
     what = f"The model {name} cannot be downloaded"
     with guarded(what, remedy="check the id, the revision and the network"), quiet_transformers():
-        return Path(snapshot_download(name, revision=revision, allow_patterns=DOWNLOADED))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=DOWNLOADED))
+        _check_download(folder)
+    return folder
+
+
+def _check_download(folder: Path) -> None:
+    """Raise if a file of the Hub's cache is not the one that was downloaded.
+
+    Its library finds what it has by name alone. A snapshot holds links to files whose names are
+    the hashes that the Hub told: SHA-256 of large files, Git's hash of small ones.
+
+    Raises:
+        ModelError: A file is damaged.
+    """
+    for path in sorted(folder.rglob("*")):
+        if not (path.is_symlink() and path.is_file()):
+            continue
+        blob = path.resolve()
+        told = blob.name if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob.name) else None
+        held = sha256_of(blob) if len(blob.name) == 64 else _git_hash(blob)
+        if told not in (None, held):
+            raise ModelError(
+                f"{path} is not as it was downloaded",
+                expected=f"hash {told}",
+                actual=held,
+                remedy=f"delete {blob.parent.parent}; it is downloaded again",
+            )
+
+
+def _git_hash(path: Path) -> str:
+    data = path.read_bytes()
+    header = f"blob {len(data)}\0".encode()
+    return hashlib.sha1(header + data, usedforsecurity=False).hexdigest()

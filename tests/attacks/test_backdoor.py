@@ -1,12 +1,13 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from prune_env.attacks import AttackSettings
-from prune_env.attacks.backdoor import ModelSettings, cached_classifier, cached_models
+from prune_env.attacks.backdoor import CachedModel, ModelSettings, cached_classifier, cached_models
 from prune_env.data.dataset import Splits, TextDataset
-from prune_env.errors import SettingsError
+from prune_env.errors import SettingsError, StateError
 from prune_env.models import load_classifier
 from prune_env.scores import TestSets, score
 from prune_env.settings import FineTuneSettings
@@ -29,7 +30,7 @@ def models_settings(folder: Path) -> ModelSettings:
 def test_a_model_is_trained_once_for_equal_arguments(
     tiny_folder: Path, tiny_data: TextDataset, tmp_path: Path
 ) -> None:
-    def make(seed: int) -> object:
+    def make(seed: int) -> CachedModel:
         sets = TestSets(tiny_data)
         return cached_classifier(tiny_folder, tiny_data, sets, FAST, seed=seed, cache=tmp_path)
 
@@ -39,6 +40,10 @@ def test_a_model_is_trained_once_for_equal_arguments(
     assert first.classifier == again.classifier != other.classifier
     assert score(load_classifier(first.classifier), TestSets(tiny_data)) == first.scores
     assert load_classifier(first.encoder).new_head
+    os.truncate(first.encoder / "model.safetensors", 99)
+    with pytest.raises(StateError, match=f"not as it was made.*delete {first.encoder.parent};"):
+        make(0)
+    assert make(1).scores == other.scores
 
 
 def test_an_interrupted_training_leaves_nothing_in_the_cache(

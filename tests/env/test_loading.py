@@ -1,6 +1,8 @@
 """Environments made from names: a model and data on disk, and the tiny model."""
 
+import os
 import pickle
+import shutil
 import warnings
 
 import gymnasium as gym
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
+from safetensors.torch import load_file, save_file
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 
 import prune_env  # noqa: F401 - registers the environments
@@ -15,10 +18,11 @@ from prune_env.attacks.tiny import cached_tiny_model, tiny_sentences
 from prune_env.data import load_data
 from prune_env.data.writers import write_jsonl
 from prune_env.env import HeadPruningEnv
-from prune_env.errors import DataError, ModelError, SettingsError
+from prune_env.errors import DataError, ModelError, SettingsError, StateError
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.importance import head_importance
 from prune_env.loading import find_subject, load_subject
+from prune_env.locking import HASHES
 from prune_env.models import load_classifier
 from tests.env.support import random_legal
 
@@ -143,6 +147,47 @@ def test_bad_sources_are_named(arguments, tmp_path):
         HeadPruningEnv(str(tmp_path / "nowhere"), arguments["data"])
     with pytest.raises(DataError):
         HeadPruningEnv(arguments["model"], str(tmp_path / "none.tsv"))
+
+
+def _flip(folder):
+    path = folder / "classifier" / "model.safetensors"
+    weights = load_file(path)
+    for name in ("classifier.weight", "classifier.bias"):
+        weights[name] = -weights[name]
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+SPOILED = {
+    "flipped": _flip,
+    "truncated": lambda folder: os.truncate(folder / "classifier" / "model.safetensors", 999),
+    "missing": lambda folder: (folder / "classifier" / "tokenizer.json").unlink(),
+    "empty": lambda folder: (folder / "validation.jsonl").write_bytes(b""),
+    "added": lambda folder: (folder / "classifier" / "added_tokens.json").write_text("{}"),
+    "hashes of nothing": lambda folder: (folder / HASHES).write_text("[]"),
+    "damaged hashes": lambda folder: (folder / HASHES).write_text('{"a'),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_a_spoiled_tiny_model_is_refused(cache, tmp_path, spoil):
+    made = cached_tiny_model()
+    folder = tmp_path / made.relative_to(cache)
+    shutil.copytree(made, folder)
+    assert cached_tiny_model(tmp_path) == folder
+    SPOILED[spoil](folder)
+    with pytest.raises(StateError, match=f"not as it was made.*delete {folder}; it is made again"):
+        cached_tiny_model(tmp_path)
+
+
+def test_a_tiny_model_of_an_older_release_is_taken_as_it_is_now(cache, tmp_path):
+    made = cached_tiny_model()
+    folder = tmp_path / made.relative_to(cache)
+    shutil.copytree(made, folder)
+    (folder / HASHES).unlink()
+    cached_tiny_model(tmp_path)
+    (folder / "classifier" / "config.json").write_text("{}")
+    with pytest.raises(StateError, match=r"config\.json is not as it was made"):
+        cached_tiny_model(tmp_path)
 
 
 def test_the_tiny_model_is_made_once_and_holds_a_backdoor(cache):

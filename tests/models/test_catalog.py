@@ -1,5 +1,6 @@
 import importlib.util
 import sys
+from hashlib import sha1, sha256
 from pathlib import Path
 
 import huggingface_hub
@@ -41,6 +42,27 @@ def test_a_download_fetches_no_code_and_no_pickles(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     assert find_source("some/model", allow_download=True, revision="abc") == tmp_path
     assert asked == {"some/model": ("abc", ["*.json", "*.safetensors", "*.txt", "*.model"])}
+
+
+@pytest.mark.parametrize("kind", ["sha256", "git"])
+def test_a_damaged_download_is_told_from_a_whole_one(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = b"weights"
+    header = f"blob {len(data)}\0".encode()
+    digest = {"sha256": sha256(data), "git": sha1(header + data)}[kind].hexdigest()
+    repository = tmp_path / "models--some--model"
+    blob, snapshot = repository / "blobs" / digest, repository / "snapshots" / "abc"
+    for path in (blob, snapshot / "model.safetensors"):
+        path.parent.mkdir(parents=True)
+    blob.write_bytes(data)
+    (snapshot / "model.safetensors").symlink_to(f"../../blobs/{digest}")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(snapshot))
+    assert find_source("some/model", allow_download=True) == snapshot
+    blob.write_bytes(data[:-1])
+    remedy = f"model.safetensors is not as it was downloaded.*delete {repository};"
+    with pytest.raises(ModelError, match=remedy):
+        find_source("some/model", allow_download=True)
 
 
 def test_a_failed_download_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
