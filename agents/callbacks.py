@@ -8,7 +8,9 @@ import gymnasium as gym
 import numpy as np
 
 from prune_env.agents.record import EpisodeCallback, EpisodeReport, Record
-from prune_env.files import read_json, write_json
+from prune_env.files import read_json, shaped, write_json
+
+BEST = "best.json"
 
 Played = Callable[[int, Sequence[dict[str, Any]]], None]
 """Takes the steps learned from, and what the agent reached on each model."""
@@ -89,11 +91,38 @@ class KeepBest:
         played = [play(self._env, self._agent, name) for name in names]
         self._tested(steps, played)
         total_reward = float(np.mean([result["total_reward"] for result in played]))
-        path = self._folder / "best.json"
-        if not path.exists() or read_json(path)["total_reward"] < total_reward:
+        best = read_best(self._folder)
+        if best is None or best["total_reward"] < total_reward:
             self._agent.save(self._folder / "best", weights_only=True)
-            write_json(path, {"steps": steps, "total_reward": total_reward, "models": played})
+            write_json(
+                self._folder / BEST,
+                {"steps": steps, "total_reward": total_reward, "models": played},
+            )
         return total_reward
+
+
+def read_best(folder: Path) -> dict[str, Any] | None:
+    """Return what the best agent of a run reached without exploration; None if none was tested.
+
+    Raises:
+        StateError: `best.json` is not what `KeepBest` writes.
+    """
+    path = folder / BEST
+    if not path.exists():
+        return None
+    best = read_json(path)
+    with shaped(path, "what the best agent reached", "delete it; the agent is tested anew"):
+        played = [
+            {
+                "model": str(each["model"]),
+                **{name: float(each[name]) for name in ("total_reward", "accuracy")},
+                "heads_pruned": int(each["heads_pruned"]),
+                "mask": [[int(kept) for kept in row] for row in each["mask"]],
+            }
+            for each in best["models"]
+        ]
+        total_reward = float(best["total_reward"])
+        return {"steps": int(best["steps"]), "total_reward": total_reward, "models": played}
 
 
 def play(env: gym.Env[Any, Any], policy: Any, model: str) -> dict[str, Any]:

@@ -48,6 +48,18 @@ class Checkpoint:
     tensors: Tensors
 
     @property
+    def metrics(self) -> list[str]:
+        """Names of the importance metrics that the agent reads.
+
+        Raises:
+            TypeError: The specification holds no list of names.
+        """
+        names = self.spec["metrics"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise TypeError(f"metrics: {names!r:.80}")
+        return names
+
+    @property
     def packed(self) -> bytes:
         """The tensors as the bytes of a safetensors file."""
         return save({name: np.array(value, order="C") for name, value in self.tensors.items()})
@@ -170,8 +182,17 @@ def _read(path: Path) -> Checkpoint:
     data = tensors.read_bytes() if tensors.is_file() else b""
     if sha256(data).hexdigest() != head.get("tensors_sha256"):
         raise StateError(f"{tensors.name} is damaged or missing", remedy="use an older checkpoint")
+    kinds = {"algorithm": str, "step": int, "spec": dict}
+    wrong = [name for name, kind in kinds.items() if type(head.get(name)) is not kind]
+    if wrong:
+        raise StateError(
+            f"{path.name} is not a checkpoint",
+            expected=", ".join(f"{name}: {kind.__name__}" for name, kind in kinds.items()),
+            actual=f"another {' and '.join(wrong)}",
+            remedy="use an older checkpoint",
+        )
     try:
-        return Checkpoint(head["algorithm"], int(head["step"]), dict(head["spec"]), load(data))
+        return Checkpoint(head["algorithm"], head["step"], head["spec"], load(data))
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
         raise StateError(f"{path.name} is not a checkpoint", actual=repr(error)) from None
 

@@ -22,6 +22,7 @@ from prune_env.agents.features import (
 from prune_env.agents.record import Budget, EpisodeCallback, Record, asked_masks, sum_terms
 from prune_env.agents.released import VARIANCES, ReleasedRule
 from prune_env.errors import SettingsError, StateError
+from prune_env.files import shaped
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.policy import Observation
 from prune_env.recipe import Recipe
@@ -284,12 +285,13 @@ class EpsilonGreedy:
                 remedy="load it with prune_env.agents.load_agent",
             )
         spec = checkpoint.spec
-        settings = EpsilonGreedySettings(**spec["settings"])
-        agent = cls(spec["metrics"], settings=settings, variant=spec["variant"])
-        agent.record = Record.from_state(spec["record"])
-        agent.epsilon = spec["epsilon"]
-        agent._rng.bit_generator.state = spec["random_state"]
-        agent._values.restore(dict(checkpoint.tensors))
+        with shaped(Path(folder), f"an agent of {ALGORITHM}", "train the agent again"):
+            settings = EpsilonGreedySettings(**spec["settings"])
+            agent = cls(checkpoint.metrics, settings=settings, variant=spec["variant"])
+            agent.record = Record.from_state(spec["record"])
+            agent.epsilon = float(spec["epsilon"])
+            agent._rng.bit_generator.state = spec["random_state"]
+            agent._values.restore(dict(checkpoint.tensors))
         agent._asked = asked_masks(checkpoint.tensors)
         return agent
 

@@ -133,8 +133,17 @@ class Record:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Record":
-        """Return the record that `state` described."""
+        """Return the record that `state` described.
+
+        Raises:
+            TypeError: A value is unknown or of the wrong kind.
+        """
         known = {name: value for name, value in state.items() if value is not None}
+        for name in ("steps", "episodes", "best_episode", "since_best_test", "asked"):
+            if type(known.get(name, 0)) is not int:
+                raise TypeError(f"{name}: {known[name]!r:.80}")
+        for name in ("best_return", "best_test"):
+            known[name] = float(known.get(name, -np.inf))
         if "best_mask" in known:
             known["best_mask"] = np.array(known["best_mask"], bool)
         return cls(**known)

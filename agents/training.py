@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from prune_env import runtime
 from prune_env.agents.board import TensorBoard
-from prune_env.agents.callbacks import EarlyStop, KeepBest, chain
+from prune_env.agents.callbacks import EarlyStop, KeepBest, chain, read_best
 from prune_env.agents.checkpoint import read_checkpoint
 from prune_env.agents.loading import load_agent
 from prune_env.agents.record import (
@@ -29,7 +29,7 @@ from prune_env.agents.train_settings import TrainSettings
 from prune_env.counting import CountingEvaluator
 from prune_env.env import HeadPruningEnv
 from prune_env.errors import SettingsError, StateError, UnknownNameError
-from prune_env.files import check_free, read_json, write_json
+from prune_env.files import check_free, read_json, shaped, write_json
 from prune_env.locking import locked
 from prune_env.models import save_mask
 from prune_env.policy import POLICIES
@@ -87,6 +87,7 @@ def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> Tra
     started = time.perf_counter()
     if resume:
         _check_same(settings, folder)
+        read_best(folder)  # what is damaged must be known before the training, not after it
     else:
         check_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +117,7 @@ def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> Tra
             "evaluations": sum(board.subject.evaluator.evaluations for board in _pool(env).boards),
             "seconds_of_this_call": time.perf_counter() - started,
             "interrupted_by_signal": stop.signal,
-            "best": _best(folder),
+            "best": read_best(folder),
             "best_met": _best_met(agent.record, tests, folder),
             "meta": runtime.describe(),
         }
@@ -280,6 +281,13 @@ def _check_same(settings: TrainSettings, folder: Path) -> None:
             remedy="start it without --resume",
         )
     told, held = asdict(settings), read_json(path)
+    if not isinstance(held, dict):
+        raise StateError(
+            f"{path} holds no settings",
+            expected="a JSON object",
+            actual=f"{held!r:.80}",
+            remedy="restore it, or start a new run",
+        )
     changed = [name for name in told if told[name] != held.get(name)]
     if changed:
         raise StateError(
@@ -293,7 +301,9 @@ def _check_same(settings: TrainSettings, folder: Path) -> None:
 def _resume(saved: Path, env: gym.Env[Any, Any]) -> tuple[Any, int]:
     """Return the saved agent, and how many masks it had asked for, which `env` counts on from."""
     asked = asked_masks(read_checkpoint(saved).tensors)
-    return load_agent(saved), restore_counts(_pool(env), asked)
+    agent = load_agent(saved)
+    with shaped(saved, "what a training goes on from", "start a new run"):
+        return agent, restore_counts(_pool(env), asked)
 
 
 def _board(
@@ -316,12 +326,6 @@ def _board(
         subset=settings.validation_subset,
         counted=counted,
     )
-
-
-def _best(folder: Path) -> dict[str, Any] | None:
-    """Return what the best agent reached without exploration; None if it was not tested yet."""
-    path = folder / "best.json"
-    return read_json(path) if path.exists() else None
 
 
 def _best_met(record: Record, tests: gym.Env[Any, Any], folder: Path) -> dict[str, Any] | None:

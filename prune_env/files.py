@@ -5,14 +5,29 @@ import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from platformdirs import user_cache_dir
 
-from prune_env.errors import OutputExistsError, StateError
+from prune_env.errors import OutputExistsError, PruneEnvError, StateError
+
+MISSHAPEN = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    BadZipFile,
+    zlib.error,
+)
+"""What code raises that takes the content of a file for something which it is not."""
 
 
 def cache_folder() -> Path:
@@ -64,6 +79,33 @@ def read_json(path: Path) -> Any:
             actual=error,
             remedy="restore the file; if a run wrote it, delete it and run again",
         ) from None
+
+
+@contextmanager
+def shaped(path: Path, kind: str, remedy: str = "delete it and run again") -> Iterator[None]:
+    """Raise a `StateError` for what the body raises because a file has another shape.
+
+    The body takes the content of one file apart, or builds something from it, and no more: a
+    mistake elsewhere must not be blamed on the file. Errors of this package pass unchanged.
+
+    Args:
+        path: The file or folder.
+        kind: What it should be, such as "the settings of a run".
+        remedy: What the user can do.
+
+    Raises:
+        StateError: The body failed.
+    """
+    try:
+        yield
+    except PruneEnvError:
+        raise
+    except MISSHAPEN as error:
+        raise StateError(
+            f"{path} has not the shape of {kind}",
+            actual=f"{type(error).__name__}: {error}"[:300],
+            remedy=remedy,
+        ) from error
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from prune_env.agents.sb3.training_state import read_state, write_state
 from prune_env.agents.sb3.vec_env import PruneVecEnv
 from prune_env.agents.sb3.watcher import Watcher
 from prune_env.errors import SettingsError, StateError
+from prune_env.files import shaped
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.recipe import Recipe
 
@@ -229,15 +230,17 @@ class SB3Agent:
                 remedy="load it with prune_env.agents.load_agent",
             )
         spec = checkpoint.spec
-        agent = cls(spec["metrics"], seed=spec["seed"], hyperparameters=spec["hyperparameters"])
-        agent.record = Record.from_state(spec["record"])
-        agent.network.load_state_dict(
-            {
-                name.removeprefix("network."): torch.tensor(value)
-                for name, value in checkpoint.tensors.items()
-                if name.startswith("network.")
-            }
-        )
+        with shaped(Path(folder), f"an agent of {cls.algorithm}", "train the agent again"):
+            changes = dict(spec["hyperparameters"])
+            agent = cls(checkpoint.metrics, seed=int(spec["seed"]), hyperparameters=changes)
+            agent.record = Record.from_state(spec["record"])
+            agent.network.load_state_dict(
+                {
+                    name.removeprefix("network."): torch.tensor(value)
+                    for name, value in checkpoint.tensors.items()
+                    if name.startswith("network.")
+                }
+            )
         agent._loaded = checkpoint
         agent._asked = asked_masks(checkpoint.tensors)
         return agent
@@ -274,8 +277,9 @@ class SB3Agent:
         for part in self._networks(model):
             part.load_state_dict(weights)
         model.num_timesteps = self.record.steps
-        if self._loaded is not None and self._loaded.spec["training"] is not None:
-            read_state(model, self._loaded.spec["training"], self._loaded.tensors)
+        if self._loaded is not None and self._loaded.spec.get("training") is not None:
+            with shaped(Path("agent"), "what a training goes on from", "train the agent again"):
+                read_state(model, self._loaded.spec["training"], self._loaded.tensors)
         self._loaded = None
         self._model, self._env = model, env
         self.network = self._networks(model)[0]

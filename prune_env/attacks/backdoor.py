@@ -14,7 +14,7 @@ from prune_env.attacks.recipes import make_attack
 from prune_env.data.catalog import load_named
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.errors import SettingsError
-from prune_env.files import cache_folder, read_json, write_json
+from prune_env.files import cache_folder, read_json, shaped, write_json
 from prune_env.locking import locked, made_once
 from prune_env.models import LoadedModel, find_source, inspect_source, load_classifier
 from prune_env.models.processor import save_processor
@@ -241,7 +241,9 @@ def cached_classifier(
         if not path.is_file():
             loaded = load_classifier(place / "classifier", head="keep")
             write_json(path, asdict(score(loaded, sets, max_length=settings.max_length)))
-    scores = Scores.from_json(read_json(path))
+    content = read_json(path)
+    with shaped(path, "the scores of a model"):
+        scores = Scores.from_json(content)
     return CachedModel(place / "classifier", place / "encoder", scores, seconds)
 
 

@@ -86,7 +86,14 @@ class Results:
                 for name, column in value["columns"].items()
             }
             sources = tuple(map(str, value["sources"]))
-        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+            IndexError,
+            OverflowError,
+        ) as error:
             raise StateError(
                 f"{path} is no file of an audit", actual=error, remedy="choose another folder"
             ) from None

@@ -10,7 +10,7 @@ from prune_env.attacks.attack import AttackSettings
 from prune_env.attacks.backdoor import ModelSettings
 from prune_env.attacks.recipes import ATTACKS
 from prune_env.benchmark.cell import ORACLES, REFERENCES, Cell, Target
-from prune_env.errors import SettingsError, StateError, UnknownNameError
+from prune_env.errors import PruneEnvError, SettingsError, StateError, UnknownNameError
 from prune_env.policy import POLICIES, register_policies
 from prune_env.reward import make_reward
 from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
@@ -176,16 +176,19 @@ def read_config(path: Path) -> BenchmarkConfig:
         StateError: There is no such file.
     """
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        return from_plain(BenchmarkConfig, tomllib.loads(path.read_text("utf-8")), str(path))
     except FileNotFoundError:
         raise StateError(
             f"No file {path}",
             expected=f"a TOML file, or one of {', '.join(config_names())}",
             remedy="check the path",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML", actual=error) from None
-    return from_plain(BenchmarkConfig, content, str(path))
+    except PruneEnvError:
+        raise
+    except (ValueError, RecursionError) as error:  # also of numbers and nesting beyond all bounds
+        raise SettingsError(
+            f"{path} is not valid TOML", actual=error, remedy="correct the file"
+        ) from None
 
 
 def find_config(name_or_path: str) -> Path:

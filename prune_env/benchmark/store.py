@@ -1,5 +1,6 @@
 """Results on disk: one JSON file a cell, written whole, made by one process."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -10,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.errors import StateError
-from prune_env.files import read_json, write_bytes, write_json
+from prune_env.files import read_json, shaped, write_bytes, write_json
 from prune_env.locking import locked
 
 PLAN = "benchmark.json"
+KEY = re.compile(r"[0-9a-f]{16}")
 Embeddings = dict[str, npt.NDArray[np.floating[Any]]]
 
 
@@ -39,10 +41,10 @@ class Store:
             StateError: There is none, or the file is damaged.
         """
         value = read_json(self._path(key))
-        if not isinstance(value, dict) or value.get("status") not in ("done", "failed"):
+        if not isinstance(value, dict) or not _is_result(value):
             raise StateError(
                 f"{self._path(key)} is no result of a cell",
-                expected="a JSON object with a status",
+                expected="a JSON object with a status, and with a row or an error",
                 remedy="delete the file and run the benchmark again",
             )
         return value
@@ -78,11 +80,27 @@ class Store:
         path = self._embeddings(key)
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as stored:
+        with (
+            shaped(path, "vectors", "delete it; the report does without"),
+            np.load(path, allow_pickle=False) as stored,
+        ):
             return dict(stored)
 
     def _path(self, key: str) -> Path:
+        if not KEY.fullmatch(key):  # a plan that was edited could lead anywhere
+            raise StateError(
+                f"{key!r:.80} is no address of a result",
+                expected="hexadecimal digits",
+                remedy="run the benchmark again",
+            )
         return self._cells / f"{key}.json"
 
     def _embeddings(self, key: str) -> Path:
         return self.folder / "embeddings" / f"{key}.npz"
+
+
+def _is_result(value: dict[str, Any]) -> bool:
+    """Return whether a cell has a row, or failed with an error."""
+    if value.get("status") == "done":
+        return isinstance(value.get("row"), dict)
+    return value.get("status") == "failed" and isinstance(value.get("error"), str)

@@ -1,7 +1,7 @@
 """From result files to lines of a table: mean and spread over seeds, and what beats noise."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ from scipy.stats import ttest_rel
 from prune_env.benchmark.cell import ORACLES, REFERENCES
 from prune_env.benchmark.store import PLAN, Store
 from prune_env.errors import StateError
-from prune_env.files import read_json
+from prune_env.files import read_json, shaped
+from prune_env.report import Row
 from prune_env.settings import SearchSettings
 
 SIGNIFICANCE = 0.05
 NORMAL_95 = 1.96
+FIGURES = [each.name for each in fields(Row) if each.default is MISSING]
 LOWER_IS_BETTER = ("lfr", "excess_lfr", "lfr_calibrated", "excess_lfr_calibrated")
 
 
@@ -167,11 +169,16 @@ def read_results(folder: Path) -> Results:
             remedy="run `prune-env benchmark` with this folder again",
         )
     store = Store(folder)
-    entries = (
-        Entry(**each, result=store.read(each["key"]) if store.has(each["key"]) else None)
-        for each in plan["cells"]
-    )
-    return Results(folder, plan["config"], tuple(entries))
+    with shaped(
+        folder / PLAN, "the plan of a benchmark with its results", "run the benchmark again"
+    ):
+        entries = [
+            Entry(**each, result=store.read(each["key"]) if store.has(each["key"]) else None)
+            for each in plan["cells"]
+        ]
+        for entry in entries:
+            _check(entry)
+        return Results(folder, dict(plan["config"]), tuple(entries))
 
 
 def best(lines: Sequence[Line], name: str) -> Line | None:
@@ -215,6 +222,15 @@ def _sampling_error(line: Line, name: str) -> float:
     interval = "acc_interval" if name.startswith("acc") else "lfr_interval"
     widths = [row[interval][1] - row[interval][0] for row in line.rows if row[interval]]
     return float(np.mean(widths)) / 2 if widths else 0.0
+
+
+def _check(entry: Entry) -> None:
+    """Ask an entry for what a report asks it for, so that what it lacks is found at once."""
+    line = Line((entry,))
+    _ = entry.attack, entry.seed, line.policy, line.protocol, _without_seed(entry.cell)
+    _ = entry.cell["target"], entry.cell["search"]["tau"]
+    if entry.row is not None and entry.result is not None:
+        _ = dict(entry.result["meta"]), [entry.row[name] for name in FIGURES]
 
 
 def _without_seed(cell: dict[str, Any]) -> str:

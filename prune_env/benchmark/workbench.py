@@ -21,7 +21,7 @@ from prune_env.attacks.backdoor import (
 from prune_env.benchmark.cell import ORACLES, REFERENCES, Cell, Target, digest, identity_of
 from prune_env.benchmark.oracle import oracle_search
 from prune_env.data.dataset import Splits
-from prune_env.files import read_json, write_bytes, write_json
+from prune_env.files import read_json, shaped, write_bytes, write_json
 from prune_env.locking import locked, made_once
 from prune_env.models import LoadedModel, find_heads, load_classifier
 from prune_env.purification import (
@@ -166,7 +166,11 @@ class Workbench:
                     prepared, metrics, sentences=sentences, seed=cell.models.seed
                 )
                 write_bytes(path, _as_npy(values))
-        return replace(prepared, metrics=metrics, importance=np.load(path))
+        with shaped(path, "the importance of heads"):
+            importance = np.load(path)  # of pickles it raises a ValueError
+            if importance.shape != (*prepared.importance.shape[:2], len(metrics)):
+                raise ValueError(f"shape {importance.shape}")
+        return replace(prepared, metrics=metrics, importance=importance)
 
     def _fine_tuned(
         self, place: Path, settings: ModelSettings, target: Target, phases: tuple[Phase, ...]
@@ -195,7 +199,9 @@ class Workbench:
                 models.clean.validation,
                 settings.defender.max_length,
             )
-            return replace(prepared, seconds=read_json(place / "made.json")["seconds"])
+            made = read_json(place / "made.json")
+            with shaped(place / "made.json", "what a training took", f"delete {place}"):
+                return replace(prepared, seconds=float(made["seconds"]))
 
         return _remember(self._judged, place.name, read)
 
@@ -207,7 +213,9 @@ class Workbench:
         with locked(path):
             if not path.is_file():
                 write_json(path, found_to_json(self._search(cell, prepared, models)))
-        return found_from_json(read_json(path))
+        content = read_json(path)
+        with shaped(path, "what a search found"):
+            return found_from_json(content)
 
     def _search(self, cell: Cell, prepared: Prepared, models: AttackedModels) -> SearchResult:
         if cell.policy not in ORACLES:

@@ -1,6 +1,7 @@
 """Head masks: making, checking, writing and reading them. True = kept, everywhere."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,10 @@ def validate_mask(mask: npt.ArrayLike, shape: tuple[int, int]) -> Mask:
             remedy="threshold the scores first",
         )
     return array.astype(bool)
+
+
+NUMBER = re.compile(r"[0-9]{1,9}")
+"""Of a layer, as JSON writes it: the name of an entry."""
 
 
 def save_mask(path: Path, mask: npt.ArrayLike, **meta: Any) -> None:
@@ -111,10 +116,10 @@ def _without(path: Path, pruned: Any, shape: tuple[int, int]) -> Mask:
         raise _not_a_mask(path, f"a JSON {type(pruned).__name__} of pruned heads")
     mask = full_mask(shape)
     for layer, heads in pruned.items():
-        if not (layer.isascii() and layer.isdigit() and isinstance(heads, list)):
+        if not (NUMBER.fullmatch(layer) and isinstance(heads, list)):
             raise _not_a_mask(path, f"{layer!r:.40}: {json.dumps(heads):.40}")
         for head in heads:
-            if type(head) is not int or not (int(layer[:9]) < shape[0] and 0 <= head < shape[1]):
+            if type(head) is not int or not (int(layer) < shape[0] and 0 <= head < shape[1]):
                 raise SettingsError(
                     f"{path} prunes head {head!r:.40} of layer {layer:.40}",
                     expected=f"layers 0 to {shape[0] - 1}, heads 0 to {shape[1] - 1}",

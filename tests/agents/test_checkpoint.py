@@ -10,8 +10,16 @@ import numpy as np
 import pytest
 
 from prune_env.agents import load_agent
-from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from prune_env.errors import StateError
+from prune_env.agents.checkpoint import (
+    Checkpoint,
+    _sha256_of_json,
+    read_checkpoint,
+    write_checkpoint,
+)
+from prune_env.cli import main
+from prune_env.data.dataset import TextDataset
+from prune_env.data.writers import write_jsonl
+from prune_env.errors import PruneEnvError, StateError
 from prune_env.policy import register_policies
 
 
@@ -78,6 +86,75 @@ def test_a_policy_that_learns_nothing_is_not_loaded(tmp_path: Path):
     register_policies()
     write_checkpoint(tmp_path, replace(_checkpoint(1), algorithm="gradient"))
     with pytest.raises(StateError, match=r"unknown algorithm.*epsilon-greedy.*Actual: gradient"):
+        load_agent(tmp_path)
+
+
+def _whole(spec: dict[str, object], algorithm: str) -> dict[str, object]:
+    """Return what stands in a specification of this algorithm, changed."""
+    record = {"steps": 5, "episodes": 1}
+    whole: dict[str, object] = {"metrics": ["magnitude"], "record": record}
+    if algorithm == "epsilon-greedy":
+        random = np.random.default_rng(0).bit_generator.state
+        whole |= {"settings": {}, "variant": "paper", "epsilon": 0.1, "random_state": random}
+    else:
+        whole |= {"seed": 0, "hyperparameters": {}, "training": None}
+    return {**whole, **spec}
+
+
+@pytest.mark.parametrize("algorithm", ["epsilon-greedy", "dqn", "ppo", "a2c", "maskable_ppo"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        None,
+        {},
+        {"metrics": None},
+        {"metrics": "magnitude"},
+        {"metrics": [1]},
+        {"settings": [], "hyperparameters": []},
+        {"settings": {"hidden": "x"}, "hyperparameters": {"width": "x"}},
+        {"settings": {"nonsense": 1}, "hyperparameters": {"nonsense": 1}},
+        {"record": []},
+        {"record": {"steps": "5"}},
+        {"record": {"nonsense": 1}},
+        {"random_state": {}, "seed": "x"},
+    ],
+    ids=str,
+)
+def test_a_specification_of_another_shape_is_one_message(
+    tmp_path: Path, spec: dict[str, object] | None, algorithm: str
+):
+    """The hash is right: whoever wrote the file wrote it so; and there are no weights."""
+    register_policies()
+    content = {} if spec is None else _whole(spec, algorithm)
+    write_checkpoint(tmp_path, Checkpoint(algorithm, 5, content, {}))
+    with pytest.raises(PruneEnvError):
+        load_agent(tmp_path)
+
+
+def test_an_empty_specification_ends_a_purification_with_one_message(
+    tiny_folder: Path, tiny_data: TextDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    agent, data = tmp_path / "agent", tmp_path / "clean.jsonl"
+    write_checkpoint(agent, Checkpoint("dqn", 5, {}, {}))
+    write_jsonl(data, tiny_data)
+    line = ["purify", str(tiny_folder), "--data", str(data), "--out", str(tmp_path / "out")]
+    assert main([*line, "--policy", str(agent)]) == 2
+    assert f"{agent} has not the shape of an agent of dqn" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"algorithm": ["dqn"]}, {"step": "1"}, {"step": None}, {"spec": []}, {"spec": None}],
+    ids=str,
+)
+def test_a_head_of_another_shape_is_refused(tmp_path: Path, change: dict[str, object]):
+    write_checkpoint(tmp_path, _checkpoint(1))
+    path = tmp_path / f"{1:012d}.json"
+    head = {**json.loads(path.read_text()), **change}
+    del head["spec_sha256"]
+    path.write_text(json.dumps({**head, "spec_sha256": _sha256_of_json(head)}))
+    with pytest.raises(StateError, match="is not a checkpoint"):
         load_agent(tmp_path)
 
 

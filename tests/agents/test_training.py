@@ -15,6 +15,7 @@ from prune_env.agents.checkpoint import read_checkpoint
 from prune_env.agents.record import asked_masks
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.training import train
+from prune_env.cli import main
 from prune_env.data.dataset import TextDataset
 from prune_env.data.writers import write_jsonl
 from prune_env.errors import (
@@ -213,6 +214,40 @@ def test_an_id_that_gymnasium_cannot_make_is_one_message(env: str, tmp_path: Pat
 def test_nothing_is_resumed_from_nothing(tmp_path: Path):
     with pytest.raises(StateError, match="no run to resume"):
         train(SETTINGS, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(("settings.json", text) for text in ("[]", "null", "3", '"x"', "[" * 50_000, "{")),
+        *(
+            ("best.json", text)
+            for text in (
+                "{}",
+                "[]",
+                "null",
+                '{"total_reward": "x", "steps": 1, "models": []}',
+                '{"total_reward": 1, "steps": 1, "models": [{}]}',
+                '{"total_reward": 1, "steps": 1, "models": 3}',
+            )
+        ),
+    ],
+)
+def test_a_file_of_a_run_with_another_shape_is_one_message(
+    name: str, content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "run"
+    line = ["train", "--env", "prune_env/Landscape-v0", "--algo", "epsilon-greedy"]
+    line += ["--steps", "20", "--out", str(folder)]
+    folder.mkdir()
+    if name == "best.json":
+        assert main(line) == 0
+    (folder / name).write_text(content)
+    capsys.readouterr()
+    assert main([*line, "--resume"]) == 2
+    said = capsys.readouterr().err
+    assert name in said
+    assert "Remedy" in said
 
 
 def test_changed_settings_are_refused_with_the_difference(tmp_path: Path):

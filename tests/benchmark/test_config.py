@@ -24,6 +24,12 @@ def read(tmp_path: Path, text: str):
     ("text", "hint"),
     [
         ("data = ", "not valid TOML"),
+        ("a=" + "[" * 50_000, "not valid TOML"),
+        ("a=" + "{a=" * 5_000, "not valid TOML"),
+        ("a." * 3_000 + "a=1", "unknown key"),
+        ("data" + ".a" * 3_000 + " = 1", "not valid TOML"),
+        (GOOD.replace("seeds", "seeds" + ".a" * 3_000), "not valid TOML"),
+        ("data = " + "9" * 5000, "not valid TOML"),
         (GOOD.replace("policies", "polices"), "unknown key 'polices'"),
         (GOOD.replace('data = "sst2"', ""), "lacks a key"),
         (GOOD.replace("[0]", '["0"]'), "wrong type"),

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from prune_env import figures
 from prune_env.benchmark.config import BenchmarkConfig, Block
 from prune_env.benchmark.report import write_report
+from prune_env.benchmark.store import PLAN
 from prune_env.benchmark.summary import best, read_results
 from prune_env.cli import main
 from prune_env.errors import StateError
@@ -158,6 +160,48 @@ def test_the_report_tells_every_code_and_all_versions_that_made_the_cells(tmp_pa
 def test_a_folder_without_a_benchmark_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StateError):
         write_report(tmp_path)
+
+
+PLANS = {
+    "no plan": lambda plan: plan.clear(),
+    "cells of numbers": lambda plan: plan.update(cells=3),
+    "a cell that is no table": lambda plan: plan["cells"].append(3),
+    "a cell without a key": lambda plan: plan["cells"][0].pop("key"),
+    "a cell with more": lambda plan: plan["cells"][0].update(nonsense=1),
+    "a cell without its models": lambda plan: plan["cells"][0]["cell"].pop("models"),
+    "a key that leads elsewhere": lambda plan: plan["cells"][0].update(key="../../../secret"),
+    "a key of another kind": lambda plan: plan["cells"][0].update(key=["x"]),
+    "a grid that is no table": lambda plan: plan.update(config=[1]),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_plan_of_another_shape_is_refused(tmp_path: Path, name: str) -> None:
+    made_up(tmp_path, CONFIG, figures_of(LEVELS, 0.5))
+    plan = json.loads((tmp_path / PLAN).read_text())
+    PLANS[name](plan)
+    (tmp_path / PLAN).write_text(json.dumps(plan))
+    assert main(["report", str(tmp_path)]) == 2
+
+
+RESULTS = {
+    "nothing": lambda result: result.clear(),
+    "done without a row": lambda result: result.pop("row"),
+    "a row that is none": lambda result: result.update(row=[1]),
+    "a row without its seed": lambda result: result["row"].pop("seed"),
+    "failed without an error": lambda result: result.update(status="failed"),
+    "another status": lambda result: result.update(status=["done"]),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_result_of_another_shape_is_refused(tmp_path: Path, name: str) -> None:
+    made_up(tmp_path, CONFIG, figures_of(LEVELS, 0.5))
+    path = next(path for path in (tmp_path / "cells").iterdir() if '"done"' in path.read_text())
+    result = json.loads(path.read_text())
+    RESULTS[name](result)
+    path.write_text(json.dumps(result))
+    assert main(["report", str(tmp_path)]) == 2
 
 
 def test_a_report_on_nothing_says_so(tmp_path: Path) -> None:
