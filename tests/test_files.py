@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from prune_env.errors import OutputExistsError, StateError
-from prune_env.files import new_folder, read_json, sha256_of, write_bytes, write_json
+from prune_env.errors import OutputExistsError, SettingsError, StateError
+from prune_env.files import new_folder, read_json, sha256_of, shaped, write_bytes, write_json
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -34,6 +34,19 @@ def test_a_damaged_json_file_is_named(tmp_path: Path, content: bytes | None) -> 
         path.write_bytes(content)
     with pytest.raises(StateError, match=r"value\.json"):
         read_json(path)
+
+
+@pytest.mark.parametrize("error", [KeyError("a"), TypeError("b"), ValueError("c"), EOFError()])
+def test_a_file_of_another_shape_is_named(error: Exception) -> None:
+    said = r"x\.json has not the shape of a plan.*Remedy"
+    with pytest.raises(StateError, match=said), shaped(Path("x.json"), "a plan"):
+        raise error
+
+
+@pytest.mark.parametrize("error", [SettingsError("own"), OSError(28, "full"), KeyboardInterrupt()])
+def test_what_is_no_fault_of_the_shape_passes(error: BaseException) -> None:
+    with pytest.raises(type(error)), shaped(Path("x.json"), "a plan"):
+        raise error
 
 
 def test_a_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:

@@ -40,6 +40,13 @@ def test_a_model_is_trained_once_for_equal_arguments(
     assert first.classifier == again.classifier != other.classifier
     assert score(load_classifier(first.classifier), TestSets(tiny_data)) == first.scores
     assert load_classifier(first.encoder).new_head
+    scores = next(first.classifier.parent.glob("scores-*.json"))
+    before = scores.read_text()
+    for content in ("[]", '{"nonsense": {}}', '{"acc": 3}'):
+        scores.write_text(content)
+        with pytest.raises(StateError, match="has not the shape of the scores"):
+            make(0)
+    scores.write_text(before)
     os.truncate(first.encoder / "model.safetensors", 99)
     with pytest.raises(StateError, match=f"not as it was made.*delete {first.encoder.parent};"):
         make(0)

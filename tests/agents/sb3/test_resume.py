@@ -13,6 +13,7 @@ import pytest
 
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents import load_agent
+from prune_env.agents.checkpoint import read_checkpoint, write_checkpoint
 from prune_env.agents.sb3.training_state import write_state
 from prune_env.errors import StateError
 from prune_env.policy import POLICIES
@@ -125,3 +126,31 @@ def test_a_replay_buffer_that_lacks_a_part_of_the_observation_is_refused(tmp_pat
     del agent._loaded.tensors["buffer.observations.legal"]
     with pytest.raises(StateError, match=r"replay buffer.*no observations\.legal"):
         agent.learn(_env(), total_steps=64)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda training: training.pop("random"),
+        lambda training: training.update(counters=3),
+        lambda training: training.update(envs=[]),
+    ],
+)
+def test_a_state_of_another_shape_is_refused(change, tmp_path: Path):
+    _agent("a2c").learn(_env(), total_steps=32, save_to=tmp_path)
+    checkpoint = read_checkpoint(tmp_path)
+    change(checkpoint.spec["training"])
+    write_checkpoint(tmp_path, checkpoint)
+    agent = load_agent(tmp_path)
+    with pytest.raises(StateError, match="has not the shape"):
+        agent.learn(_env(), total_steps=64)
+
+
+def test_a_state_sets_counters_and_no_other_attribute(tmp_path: Path):
+    _agent("a2c").learn(_env(), total_steps=32, save_to=tmp_path)
+    checkpoint = read_checkpoint(tmp_path)
+    checkpoint.spec["training"]["counters"].update(gamma=-1.0, learn="gone")
+    write_checkpoint(tmp_path, checkpoint)
+    agent = load_agent(tmp_path)
+    agent.learn(_env(), total_steps=64)
+    assert agent._model.gamma > 0
