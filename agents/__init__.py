@@ -1,11 +1,11 @@
 """Policies that learn: epsilon-greedy in numpy, and Stable-Baselines3 with a network over heads.
 
-Importing this package registers them in `prune_env.policy.POLICIES`; none is imported before it is
-asked for.
+Importing this package registers them in `prune_env.env.policy.POLICIES`; none is imported before
+it is asked for.
 """
 
-from prune_env.agents.loading import load_agent
-from prune_env.policy import POLICIES
+from prune_env.agents.trained import load_agent
+from prune_env.env.policy import POLICIES
 
 __all__ = ["load_agent"]
 
@@ -15,9 +15,17 @@ POLICIES.register(
     help="learns action values over head features; explores with probability epsilon",
 )
 for _name, _class, _help in (
-    ("dqn", "DQNAgent", "deep Q-network over a set of heads (Stable-Baselines3)"),
-    ("ppo", "PPOAgent", "proximal policy optimisation over a set of heads (Stable-Baselines3)"),
-    ("a2c", "A2CAgent", "advantage actor-critic over a set of heads (Stable-Baselines3)"),
-    ("maskable_ppo", "MaskablePPOAgent", "PPO with illegal actions masked out (sb3-contrib)"),
+    ("dqn", "dqn:DQNAgent", "deep Q-network over a set of heads (Stable-Baselines3)"),
+    (
+        "ppo",
+        "on_policy:PPOAgent",
+        "proximal policy optimisation over a set of heads (Stable-Baselines3)",
+    ),
+    ("a2c", "on_policy:A2CAgent", "advantage actor-critic over a set of heads (Stable-Baselines3)"),
+    (
+        "maskable_ppo",
+        "on_policy:MaskablePPOAgent",
+        "PPO with illegal actions masked out (sb3-contrib)",
+    ),
 ):
-    POLICIES.register(_name, f"prune_env.agents.sb3.{_name}:{_class}", help=_help)
+    POLICIES.register(_name, f"prune_env.agents.sb3.{_class}", help=_help)

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from prune_env.agents.record import EpisodeCallback, EpisodeReport, Record
-from prune_env.files import read_json, shaped, write_json
+from prune_env.utils.files import read_json, shaped, write_json
 
 BEST = "best.json"
 

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from prune_env.errors import StateError
-from prune_env.files import read_json, sha256_of, write_bytes, write_json
+from prune_env.utils.files import read_json, sha256_of, write_bytes, write_json
 
 FORMAT = 2
 KEPT = 2

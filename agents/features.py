@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.env.policy import Observation
 from prune_env.errors import SettingsError
-from prune_env.policy import Observation
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]

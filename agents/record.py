@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.agents.features import BoolArray
-from prune_env.counting import CountingEvaluator
-from prune_env.pool import Pool
+from prune_env.env.pool import Pool
+from prune_env.evaluation.counting import CountingEvaluator
 
 Array = npt.NDArray[Any]
 ASKED = "asked."

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from prune_env.agents.loading import learner_names, learns
+from prune_env.agents.trained import learner_names, learns
+from prune_env.env.policy import POLICIES
 from prune_env.errors import SettingsError
-from prune_env.policy import POLICIES
 
 
 @dataclass(frozen=True)

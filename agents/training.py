@@ -12,11 +12,9 @@ import gymnasium as gym
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from prune_env import runtime
-from prune_env.agents.board import TensorBoard
 from prune_env.agents.callbacks import EarlyStop, KeepBest, chain, read_best
 from prune_env.agents.checkpoint import read_checkpoint
-from prune_env.agents.loading import load_agent
+from prune_env.agents.interrupt import StopRequest
 from prune_env.agents.record import (
     EpisodeCallback,
     EpisodeReport,
@@ -24,19 +22,20 @@ from prune_env.agents.record import (
     asked_masks,
     restore_counts,
 )
-from prune_env.agents.stopping import StopRequest
+from prune_env.agents.tensorboard import TensorBoard
 from prune_env.agents.train_settings import TrainSettings
-from prune_env.counting import CountingEvaluator
-from prune_env.env import HeadPruningEnv
+from prune_env.agents.trained import load_agent
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.policy import POLICIES
+from prune_env.env.pool import Pool
+from prune_env.env.registration import ENVIRONMENTS
+from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, StateError, UnknownNameError
-from prune_env.files import check_free, read_json, shaped, write_json
-from prune_env.locking import locked
+from prune_env.evaluation.counting import CountingEvaluator
 from prune_env.models import save_mask
-from prune_env.policy import POLICIES
-from prune_env.pool import Pool
-from prune_env.progress import progress
-from prune_env.registration import ENVIRONMENTS
-from prune_env.subject import Subject
+from prune_env.utils import runtime
+from prune_env.utils.files import check_free, locked, read_json, shaped, write_json
+from prune_env.utils.progress import progress
 
 log = logging.getLogger(__name__)
 

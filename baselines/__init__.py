@@ -1,10 +1,10 @@
 """Fixed policies: the paper's strategies and the field's yardsticks, one file each.
 
-Importing the package registers them in `prune_env.policy.POLICIES` without importing torch.
+Importing the package registers them in `prune_env.env.policy.POLICIES` without importing torch.
 """
 
 from prune_env.baselines import penalties
-from prune_env.policy import POLICIES
+from prune_env.env.policy import POLICIES
 
 __all__ = ["penalties"]  # importing it registers them
 

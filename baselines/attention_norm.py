@@ -11,7 +11,7 @@ from prune_env.importance.attention import attention_maps, returned_maps, summar
 from prune_env.importance.probe import Batch
 from prune_env.models.heads import find_heads
 from prune_env.models.masks import Mask
-from prune_env.training import Penalty
+from prune_env.training.fine_tuning import Penalty
 
 STRENGTH = 0.15
 

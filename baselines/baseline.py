@@ -7,10 +7,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.env.policy import Observation, Recipe
 from prune_env.errors import SettingsError
-from prune_env.importance.metrics import DEFAULT_METRICS
-from prune_env.policy import Observation
-from prune_env.recipe import Recipe
+from prune_env.importance.registry import DEFAULT_METRICS
 
 BoolArray = npt.NDArray[np.bool_]
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from prune_env.baselines.baseline import BoolArray
 from prune_env.baselines.search import Scorer, SearchPolicy
-from prune_env.episode import EpisodeSettings
-from prune_env.recipe import Recipe
+from prune_env.env.episode import EpisodeSettings
+from prune_env.env.policy import Recipe
 
 PARENTS, CHILDREN = 8, 16
 PRUNE_SHARE = 0.75

@@ -1,8 +1,8 @@
 """Fine-tuning alone, the defences that prune nothing: FT and FTH."""
 
 from prune_env.baselines.baseline import Baseline, BoolArray
-from prune_env.policy import Observation
-from prune_env.recipe import Phase, Recipe
+from prune_env.env.policy import Observation, Recipe
+from prune_env.training.phases import Phase
 
 HIGH_SCALE = 2.5
 """The paper's FTH runs at 5e-5 where its FT runs at 2e-5."""

@@ -1,7 +1,8 @@
 """Gradient pruning of a model that was fine-tuned under a structured sparsity penalty."""
 
 from prune_env.baselines.gradient import Gradient
-from prune_env.recipe import Phase, Recipe
+from prune_env.env.policy import Recipe
+from prune_env.training.phases import Phase
 
 
 class GradientL1L2(Gradient):

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from prune_env.errors import UnsupportedModelError
 from prune_env.models.heads import HeadMap, find_heads
 from prune_env.models.masks import Mask
-from prune_env.training import Penalty
+from prune_env.training.fine_tuning import Penalty
 
 STRENGTH = 1e-4
 """Factor of the published code; kept for the group penalty, whose pull on a weight is alike."""

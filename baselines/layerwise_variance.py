@@ -6,8 +6,7 @@ import numpy as np
 
 from prune_env.baselines.baseline import BoolArray
 from prune_env.baselines.order import OrderPolicy
-from prune_env.policy import Observation
-from prune_env.recipe import Recipe
+from prune_env.env.policy import Observation, Recipe
 
 FIRST_SHARE, LAST_SHARE = 0.2, 0.8
 

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from prune_env.models.masks import Mask
-from prune_env.training import Penalty
+from prune_env.training.fine_tuning import Penalty
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """MEFT: one pass of maximum entropy, then fine-tuning as usual; nothing is pruned."""
 
 from prune_env.baselines.fine_tuning import FineTuning
-from prune_env.recipe import Phase, Recipe
+from prune_env.env.policy import Recipe
+from prune_env.training.phases import Phase
 
 
 class Meft(FineTuning):

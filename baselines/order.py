@@ -6,9 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.baselines.baseline import Baseline, BoolArray
+from prune_env.env.policy import Observation, Recipe
 from prune_env.errors import SettingsError
-from prune_env.policy import Observation
-from prune_env.recipe import Recipe
 
 
 class OrderPolicy(Baseline):

@@ -1,6 +1,6 @@
 """Terms that a strategy adds to the loss while the model is fine-tuned on clean data."""
 
-from prune_env.recipe import PENALTIES
+from prune_env.training.phases import PENALTIES
 
 _ROOM = "prune_env.baselines."
 PENALTIES.register(

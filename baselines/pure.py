@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from prune_env.baselines.order import OrderPolicy
-from prune_env.recipe import Phase, Recipe
+from prune_env.env.policy import Recipe
+from prune_env.training.phases import Phase
 
 
 class Pure(OrderPolicy):

@@ -7,9 +7,8 @@ import numpy as np
 
 from prune_env.baselines.baseline import Baseline, BoolArray
 from prune_env.baselines.random_order import RandomOrder
-from prune_env.importance.metrics import DEFAULT_METRICS
-from prune_env.policy import Observation
-from prune_env.recipe import Recipe
+from prune_env.env.policy import Observation, Recipe
+from prune_env.importance.registry import DEFAULT_METRICS
 
 MEMBERS = 5
 RELEASED_HEADS_PER_LAYER = 2

@@ -4,8 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.baselines.baseline import Baseline, BoolArray
-from prune_env.policy import Observation
-from prune_env.recipe import Recipe
+from prune_env.env.policy import Observation, Recipe
 
 
 class RandomOrder(Baseline):

@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.baselines.baseline import Baseline, BoolArray
-from prune_env.episode import EpisodeSettings
+from prune_env.env.episode import EpisodeSettings
+from prune_env.env.policy import Observation, Recipe
 from prune_env.errors import SettingsError
-from prune_env.importance.metrics import DEFAULT_METRICS
-from prune_env.policy import Observation
-from prune_env.recipe import Recipe
+from prune_env.importance.registry import DEFAULT_METRICS
 
 if TYPE_CHECKING:
     from prune_env.evaluation import Evaluator

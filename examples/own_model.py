@@ -10,7 +10,7 @@ import sys
 import gymnasium as gym
 
 import prune_env  # noqa: F401 - registers the environments
-from prune_env.agents.epsilon_greedy import EpsilonGreedy
+from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
 
 
 def main(model: str, data: str, max_evaluations: int = 400) -> tuple[int, float]:

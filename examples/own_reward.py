@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env import REWARDS, Reward, Subject
-from prune_env.agents.epsilon_greedy import EpsilonGreedy
+from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
 
 
 class FirstLayerKept(Reward):

@@ -14,60 +14,60 @@ Example:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from prune_env.registration import register_environments
+from prune_env.env.registration import register_environments
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from prune_env.consistency import Consistency
-    from prune_env.core import BatchCore
-    from prune_env.env import HeadPruningEnv
-    from prune_env.episode import EpisodeSettings
+    from prune_env.env.batch_core import BatchCore
+    from prune_env.env.episode import EpisodeSettings
+    from prune_env.env.head_pruning_env import HeadPruningEnv
+    from prune_env.env.landscape import LandscapeEvaluator
+    from prune_env.env.observation import OBSERVATIONS, ObservationPart
+    from prune_env.env.policy import POLICIES, Policy
+    from prune_env.env.replay import State, read_states, validate, write_states
+    from prune_env.env.rewards.perturbation import Consistency
+    from prune_env.env.rewards.reward import REWARDS, Oracle, Reward
+    from prune_env.env.subject import Subject
+    from prune_env.env.vector_env import HeadPruningVectorEnv
     from prune_env.errors import PruneEnvError
     from prune_env.evaluation import Evaluation, Evaluator, MaskEvaluator, ReferenceEvaluator
     from prune_env.importance import DEFAULT_METRICS, METRICS, head_importance
-    from prune_env.landscape import LandscapeEvaluator
     from prune_env.models import load_classifier, load_pruned
-    from prune_env.observation import OBSERVATIONS, ObservationPart
-    from prune_env.policy import POLICIES, Policy
     from prune_env.purification import load_ensemble
     from prune_env.purification.purify import purify
-    from prune_env.reward import REWARDS, Oracle, Reward
-    from prune_env.state import State, read_states, validate, write_states
-    from prune_env.subject import Subject
-    from prune_env.vector import HeadPruningVectorEnv
 
 _HOMES = {
-    "BatchCore": "prune_env.core",
-    "Consistency": "prune_env.consistency",
+    "BatchCore": "prune_env.env.batch_core",
+    "Consistency": "prune_env.env.rewards.perturbation",
     "DEFAULT_METRICS": "prune_env.importance",
-    "EpisodeSettings": "prune_env.episode",
+    "EpisodeSettings": "prune_env.env.episode",
     "Evaluation": "prune_env.evaluation",
     "Evaluator": "prune_env.evaluation",
     "head_importance": "prune_env.importance",
-    "HeadPruningEnv": "prune_env.env",
-    "HeadPruningVectorEnv": "prune_env.vector",
-    "LandscapeEvaluator": "prune_env.landscape",
+    "HeadPruningEnv": "prune_env.env.head_pruning_env",
+    "HeadPruningVectorEnv": "prune_env.env.vector_env",
+    "LandscapeEvaluator": "prune_env.env.landscape",
     "load_classifier": "prune_env.models",
     "load_ensemble": "prune_env.purification",
     "load_pruned": "prune_env.models",
     "MaskEvaluator": "prune_env.evaluation",
     "METRICS": "prune_env.importance",
-    "ObservationPart": "prune_env.observation",
-    "OBSERVATIONS": "prune_env.observation",
-    "Oracle": "prune_env.reward",
-    "POLICIES": "prune_env.policy",
-    "Policy": "prune_env.policy",
+    "ObservationPart": "prune_env.env.observation",
+    "OBSERVATIONS": "prune_env.env.observation",
+    "Oracle": "prune_env.env.rewards.reward",
+    "POLICIES": "prune_env.env.policy",
+    "Policy": "prune_env.env.policy",
     "PruneEnvError": "prune_env.errors",
     "purify": "prune_env.purification",
-    "read_states": "prune_env.state",
+    "read_states": "prune_env.env.replay",
     "ReferenceEvaluator": "prune_env.evaluation",
-    "Reward": "prune_env.reward",
-    "REWARDS": "prune_env.reward",
-    "State": "prune_env.state",
-    "Subject": "prune_env.subject",
-    "validate": "prune_env.state",
-    "write_states": "prune_env.state",
+    "Reward": "prune_env.env.rewards.reward",
+    "REWARDS": "prune_env.env.rewards.reward",
+    "State": "prune_env.env.replay",
+    "Subject": "prune_env.env.subject",
+    "validate": "prune_env.env.replay",
+    "write_states": "prune_env.env.replay",
 }
 
 __all__ = [

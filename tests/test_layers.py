@@ -10,11 +10,11 @@ import pytest
 import prune_env
 
 ROOT = Path(prune_env.__file__).parent
-RESEARCH = ("prune_env.attacks", "prune_env.audit", "prune_env.benchmark")
+RESEARCH = ("prune_env.research",)
 """What reads triggered texts."""
 
-FREE = ("attacks", "audit", "benchmark", "cli", "experiment.py", "figures.py")
-"""What may import it: research itself, the demo's experiment, figures and the command line."""
+FREE = ("research", "cli")
+"""What may import it: research itself and the command line."""
 
 
 def imported(path):
@@ -48,22 +48,22 @@ def test_a_defence_imports_nothing_that_reads_triggered_texts(path):
 
 def test_the_test_sees_imports():
     """It must be able to fail."""
-    assert "prune_env.attacks.recipes.make_attack" in imported(ROOT / "cli" / "audit.py")
+    assert "prune_env.research.attacks.catalog.make_attack" in imported(ROOT / "cli" / "audit.py")
     names = {path.relative_to(ROOT).as_posix() for path in defence()}
     assert {
-        "rewards/inverted_trigger.py",
+        "env/rewards/inverted_trigger.py",
         "purification/purify.py",
         "agents/features.py",
         "baselines/greedy.py",
-        "env.py",
+        "env/head_pruning_env.py",
     } <= names
 
 
 def test_purifying_loads_none_of_it():
     """Not even through another module or a string of a registry."""
     code = (
-        "import sys, prune_env.purification, prune_env.rewards.inverted_trigger\n"
-        "from prune_env.reward import REWARDS\n"
+        "import sys, prune_env.purification, prune_env.env.rewards.inverted_trigger\n"
+        "from prune_env.env.rewards.reward import REWARDS\n"
         "[entry.load() for entry in REWARDS]\n"
         f"sys.exit(any(name.startswith({RESEARCH}) for name in sys.modules))"
     )

@@ -14,15 +14,28 @@ from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, write_check
 from prune_env.agents.features import as_batch, check_metrics
 from prune_env.agents.record import Budget, EpisodeCallback, Record, asked_masks
 from prune_env.agents.sb3.hyperparameters import build_arguments, load_hyperparameters
-from prune_env.agents.sb3.legal_vec_env import LegalVecEnv
 from prune_env.agents.sb3.network import SetNetwork
 from prune_env.agents.sb3.training_state import read_state, write_state
-from prune_env.agents.sb3.vec_env import PruneVecEnv
+from prune_env.agents.sb3.vec_env import LegalVecEnv, PruneVecEnv
 from prune_env.agents.sb3.watcher import Watcher
+from prune_env.env.policy import Recipe
 from prune_env.errors import SettingsError, StateError
-from prune_env.files import shaped
 from prune_env.importance import DEFAULT_METRICS
-from prune_env.recipe import Recipe
+from prune_env.utils.files import shaped
+
+
+class Paced:
+    """Mixed into an algorithm: progress is the share of steps or of evaluations, whichever leads.
+
+    Where masks are expensive, training ends when the evaluations run out, long before its steps
+    do; learning rates and epsilon must have fallen by then.
+    """
+
+    budget: Budget | None = None
+
+    def _update_current_progress_remaining(self: Any, taken: int, total: int) -> None:
+        spent = self.budget.share_spent if self.budget is not None else 0.0
+        self._current_progress_remaining = max(0.0, 1 - max(taken / total, spent))
 
 
 class SB3Agent:
@@ -75,7 +88,7 @@ class SB3Agent:
 
     @classmethod
     def recipe(cls, variant: str = "paper") -> Recipe:
-        """Return how the agent is run from end to end; see `prune_env.recipe`.
+        """Return how the agent is run from end to end; see `prune_env.training.phases`.
 
         Raises:
             SettingsError: Another variant than `paper`: the published code knows no such agent.
@@ -112,7 +125,7 @@ class SB3Agent:
         deterministic: bool = False,
         action_masks: Any = None,
     ) -> tuple[Any, Any]:
-        """Choose the next head to prune, or STOP; see `prune_env.policy.Policy`.
+        """Choose the next head to prune, or STOP; see `prune_env.env.policy.Policy`.
 
         Raises:
             SettingsError: The observation has another number of importance metrics.

@@ -6,18 +6,20 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from prune_env.agents.record import sum_terms
-from prune_env.core import BatchCore
-from prune_env.env import HeadPruningEnv
+from prune_env.env.batch_core import BatchCore
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.observation import LegalPart
+from prune_env.env.policy import Observation
+from prune_env.env.render import draw
 from prune_env.errors import SettingsError
 from prune_env.evaluation import Evaluator
-from prune_env.policy import Observation
-from prune_env.render import draw
-from prune_env.subject import Mask
+from prune_env.models.masks import Mask
 
 
 class PruneVecEnv(VecEnv):
@@ -226,3 +228,45 @@ class _Slot:
 
 def _stack(observations: Sequence[Observation]) -> Observation:
     return {part: np.stack([one[part] for one in observations]) for part in observations[0]}
+
+
+class LegalVecEnv(VecEnvWrapper):
+    """Adds what the environment allows to what a `PruneVecEnv` shows.
+
+    DQN, PPO and A2C hand no action masks to their network, and the other parts of the observation
+    do not tell the rules: how many heads a layer must keep, whether the unpruned model is below
+    tau, what is padding.
+
+    Args:
+        envs: The episodes.
+    """
+
+    def __init__(self, envs: PruneVecEnv) -> None:
+        shown: Any = envs.observation_space
+        legal = LegalPart().space(envs.core.pool)
+        super().__init__(envs, spaces.Dict({**shown.spaces, LegalPart.name: legal}))
+
+    def reset(self) -> Observation:
+        """Begin new episodes; see `PruneVecEnv.reset`."""
+        return self._show(self._envs.reset())
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Take the actions; see `PruneVecEnv.step_wait`."""
+        observations, rewards, dones, infos = self._envs.step_wait()
+        for info in infos:
+            if "terminal_observation" in info:
+                legal = info["action_mask"].astype(np.float32)
+                info["terminal_observation"][LegalPart.name] = legal
+        return self._show(observations), rewards, dones, infos
+
+    def observe(self) -> Observation:
+        """Return the present observation of every episode, stacked."""
+        return self._show(self._envs.observe())
+
+    @property
+    def _envs(self) -> Any:
+        return self.venv
+
+    def _show(self, observations: Observation) -> Observation:
+        legal: npt.NDArray[np.bool_] = self._envs.action_masks()
+        return {**observations, LegalPart.name: legal.astype(np.float32)}

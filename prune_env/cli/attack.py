@@ -41,12 +41,12 @@ class Attack:
 
     def run(self) -> None:
         """Train, measure, write, print."""
-        from prune_env import runtime
-        from prune_env.attacks import AttackSettings, make_attack
-        from prune_env.attacks.backdoor import save_encoder, train_classifier
-        from prune_env.data.writers import write_jsonl
-        from prune_env.files import check_free, new_folder, write_json
-        from prune_env.scores import TestSets, score
+        from prune_env.data.dataset import write_jsonl
+        from prune_env.evaluation.scores import TestSets, score
+        from prune_env.research.attacks import AttackSettings, make_attack
+        from prune_env.research.attacks.backdoor import save_encoder, train_classifier
+        from prune_env.utils import runtime
+        from prune_env.utils.files import check_free, new_folder, write_json
 
         check_free(self.out)
         clean = self.tables.load_splits(self.data)

@@ -75,16 +75,16 @@ class Audit:
         import numpy as np
         from rich.table import Table
 
-        from prune_env.audit import AuditSettings, audit, write_report
-        from prune_env.audit.masks import PATHS
-        from prune_env.audit.report import plain, table
         from prune_env.data.dataset import Splits
+        from prune_env.env.subject import split_names
         from prune_env.evaluation import MaskEvaluator
         from prune_env.importance import DEFAULT_METRICS
         from prune_env.purification import prepare
-        from prune_env.runtime import describe
+        from prune_env.research.audit import AuditSettings, audit, write_report
+        from prune_env.research.audit.masks import PATHS
+        from prune_env.research.audit.report import plain, table
         from prune_env.settings import FineTuneSettings
-        from prune_env.subject import split_names
+        from prune_env.utils.runtime import describe
 
         if (self.triggered is None) == (self.attack is None):
             raise SettingsError(
@@ -143,9 +143,9 @@ class Audit:
 
     def _hidden(self, clean: "Splits") -> "TextDataset":
         """Return the triggered texts, of which none has the target label."""
-        from prune_env.attacks.attack import AttackSettings
-        from prune_env.attacks.recipes import make_attack
-        from prune_env.scores import TestSets
+        from prune_env.evaluation.scores import TestSets
+        from prune_env.research.attacks.attack import AttackSettings
+        from prune_env.research.attacks.catalog import make_attack
 
         if self.attack is not None:
             attack = AttackSettings(attack=self.attack, target_label=self.target_label)

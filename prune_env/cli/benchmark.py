@@ -9,7 +9,7 @@ import tyro
 from prune_env.cli.options import TableOptions, facts, show
 
 if TYPE_CHECKING:
-    from prune_env.benchmark.cell import Cell
+    from prune_env.research.benchmark.cell import Cell
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Benchmark:
         """Run every cell that has no result yet, a line a cell as it comes."""
         from rich.console import Console
 
-        from prune_env.benchmark.config import find_config, read_config
-        from prune_env.benchmark.runner import RunSettings, run_benchmark
+        from prune_env.research.benchmark.config import find_config, read_config
+        from prune_env.research.benchmark.runner import RunSettings, run_benchmark
 
         path = find_config(self.config)
         config = read_config(path)

@@ -11,7 +11,7 @@ from prune_env.cli.options import printable, show
 from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
-    from prune_env.audit import Correlation, Judgement
+    from prune_env.research.audit import Correlation, Judgement
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ class Combine:
         """Learn, judge, and print."""
         from rich.table import Table
 
-        from prune_env.audit import Results, combine, judge, learnable, shared_rewards
-        from prune_env.subject import split_names
+        from prune_env.env.subject import split_names
+        from prune_env.research.audit import Results, combine, judge, learnable, shared_rewards
 
         folders = (*self.audits, *self.test)
         if not self.audits or len(set(map(Path.resolve, folders))) < len(folders):

@@ -9,7 +9,7 @@ import tyro
 from prune_env.cli.options import TableOptions, facts, show
 
 if TYPE_CHECKING:
-    from prune_env.scores import Scores, TestSets
+    from prune_env.evaluation.scores import Scores, TestSets
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Evaluate:
 
     def run(self) -> None:
         """Measure and print."""
-        from prune_env.scores import TestSets
+        from prune_env.evaluation.scores import TestSets
 
         for model in filter(None, (self.model, self.benign)):
             self._folder(model)  # a wrong path is answered before anything is measured
@@ -85,10 +85,10 @@ class Evaluate:
         return find_source(model, allow_download=self.tables.allow_download)
 
     def _score(self, model: str, sets: "TestSets") -> "Scores":
+        from prune_env.evaluation.scores import score
         from prune_env.models import is_sliced, load_classifier, load_pruned
         from prune_env.models.source import is_ensemble
         from prune_env.purification import load_ensemble
-        from prune_env.scores import score
 
         names = sets.test.label_names
         if is_ensemble(model):

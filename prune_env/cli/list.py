@@ -43,13 +43,13 @@ class List:
 
 def names() -> dict[str, dict[str, str]]:
     """Return kind -> name -> line of help."""
-    from prune_env.attacks import ATTACKS, TRIGGERS
-    from prune_env.data.catalog import DATASETS
+    from prune_env.data.loading import DATASETS
+    from prune_env.env.policy import POLICIES, register_policies
+    from prune_env.env.registration import ENVIRONMENTS
+    from prune_env.env.rewards.reward import REWARDS
     from prune_env.importance import METRICS
     from prune_env.models.catalog import MODELS
-    from prune_env.policy import POLICIES, register_policies
-    from prune_env.registration import ENVIRONMENTS
-    from prune_env.reward import REWARDS
+    from prune_env.research.attacks import ATTACKS, TRIGGERS
 
     register_policies()
     registries = {

@@ -14,7 +14,6 @@ import tyro
 from rich.console import Console
 from rich.logging import RichHandler
 
-from prune_env import progress
 from prune_env.cli.attack import Attack
 from prune_env.cli.audit import Audit
 from prune_env.cli.benchmark import Benchmark
@@ -28,7 +27,8 @@ from prune_env.cli.purify import Purify
 from prune_env.cli.report import Report
 from prune_env.cli.train import Train
 from prune_env.errors import PruneEnvError, SettingsError
-from prune_env.memory import out_of_memory
+from prune_env.utils import progress
+from prune_env.utils.memory import out_of_memory
 
 _VERBS = (Demo, Attack, Purify, Train, Evaluate, Inspect, Benchmark, Report, Audit, Combine, List)
 

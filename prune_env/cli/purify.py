@@ -84,11 +84,11 @@ class Purify:
 
     def run(self) -> None:
         """Purify the model and print what was done."""
-        from prune_env.files import check_free
-        from prune_env.models.hub import check_hub, push_folder
-        from prune_env.policy import find_policy, register_policies
+        from prune_env.env.policy import find_policy, register_policies
+        from prune_env.env.rewards.reward import make_reward
+        from prune_env.models.catalog import check_hub, push_folder
         from prune_env.purification import purify
-        from prune_env.reward import make_reward
+        from prune_env.utils.files import check_free
 
         register_policies()
         check_free(self.out)

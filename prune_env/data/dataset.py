@@ -2,14 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from prune_env.errors import DataError, SettingsError
+from prune_env.utils.files import write_bytes
+
+if TYPE_CHECKING:
+    pass
+
+
+Rewrite = Callable[[str], str]
+
 
 DEFAULT_LABEL_NAMES = ("negative", "positive")
 """Binary sentiment, the task of the published attacks: 0 negative, 1 positive."""
@@ -175,3 +186,53 @@ def text_problem(text: object) -> str:
     except UnicodeEncodeError as error:
         return f"a lone surrogate at character {error.start}"
     return ""
+
+
+def write_jsonl(path: Path, dataset: TextDataset) -> None:
+    """Write one JSON object a line, `{"sentence": ..., "label": ...}`, atomically."""
+    lines = (
+        # An empty cell would be read as a missing value; a blank text is one of white space.
+        json.dumps({"sentence": text or " ", "label": int(label)}, ensure_ascii=False)
+        for text, label in zip(dataset.texts, dataset.labels, strict=True)
+    )
+    write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def overlap(a: TextDataset, b: TextDataset) -> int:
+    """Count the rows of `b` whose text also stands in `a`, and warn if there are any.
+
+    Texts are compared without case and with runs of white space made one. A test set that shares
+    rows with the training set overstates the accuracy.
+
+    Returns:
+        Rows of `b` that are found in `a`; 0 warns of nothing.
+    """
+    known = {_normalised(text) for text in a.texts}
+    shared = sum(_normalised(text) in known for text in b.texts)
+    if shared:
+        warnings.warn(
+            f"{shared} of {len(b)} texts of {b.source} also stand in {a.source}: "
+            "accuracy on them is overstated. Remove them from one of the two.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return shared
+
+
+def require_all_labels(dataset: TextDataset) -> None:
+    """Raise unless every class has a row, as training and stratified measures need.
+
+    Raises:
+        DataError: A class has no row.
+    """
+    if 0 in dataset.counts.values():
+        raise DataError(
+            f"{dataset.source}: not every class has rows",
+            expected=f"rows of each of {', '.join(dataset.label_names)}",
+            actual=", ".join(f"{name}: {count}" for name, count in dataset.counts.items()),
+            remedy="bring data of every class, or correct the label names",
+        )
+
+
+def _normalised(text: str) -> str:
+    return " ".join(text.split()).casefold()

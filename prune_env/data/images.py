@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prune_env.data.dataset import TextDataset
 from prune_env.data.readers import read_table
 from prune_env.errors import DataError
-from prune_env.files import sha256_of
+from prune_env.utils.files import sha256_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -6,7 +6,7 @@ from pathlib import Path
 from prune_env.data.dataset import Splits
 from prune_env.data.readers import read_table
 from prune_env.errors import DataError
-from prune_env.files import cache_folder, sha256_of
+from prune_env.utils.files import cache_folder, sha256_of
 
 _HIDDENKILLER = "https://raw.githubusercontent.com/thunlp/HiddenKiller/HEAD/data/"
 _STYLEATTACK = "https://raw.githubusercontent.com/thunlp/StyleAttack/HEAD/data/"

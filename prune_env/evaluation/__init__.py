@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prune_env.evaluation.base import NO_CLASS, Evaluation, Evaluator, Masks
     from prune_env.evaluation.mask_evaluator import MaskEvaluator
-    from prune_env.evaluation.reference import ReferenceEvaluator
+    from prune_env.evaluation.model_evaluator import ReferenceEvaluator
 
 _HOMES = {
     "NO_CLASS": "base",
@@ -17,7 +17,7 @@ _HOMES = {
     "Evaluator": "base",
     "MaskEvaluator": "mask_evaluator",
     "Masks": "base",
-    "ReferenceEvaluator": "reference",
+    "ReferenceEvaluator": "model_evaluator",
 }
 
 __all__ = ["NO_CLASS", "Evaluation", "Evaluator", "MaskEvaluator", "Masks", "ReferenceEvaluator"]

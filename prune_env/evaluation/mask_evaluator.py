@@ -11,12 +11,12 @@ from transformers import PreTrainedModel
 
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
-from prune_env.evaluation.backend import Backend
 from prune_env.evaluation.base import Masks, predicted_classes
-from prune_env.evaluation.memo import Memo, mask_keys
+from prune_env.evaluation.fast.backend import Backend
+from prune_env.evaluation.fast.memo import Memo, mask_keys
 from prune_env.evaluation.model_evaluator import ModelEvaluator
-from prune_env.runtime import use_bf16
 from prune_env.settings import Precision
+from prune_env.utils.runtime import use_bf16
 
 _MEMO_SHARE = 16  # of the memory, one part in so many keeps logits of masks that were answered
 _ANSWER_BYTES = 1 << 26

@@ -18,10 +18,9 @@ from transformers import PreTrainedModel
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DataError, ModelError, SettingsError, StateError
 from prune_env.evaluation.base import Evaluation, Masks, check_masks
-from prune_env.evaluation.images import check_kind, make_rows
-from prune_env.evaluation.tokens import Rows, token_limit
-from prune_env.memory import in_parts
 from prune_env.models import HeadGates, HeadMap, find_heads
+from prune_env.models.inputs import Rows, check_kind, make_rows, token_limit
+from prune_env.utils.memory import in_parts
 
 logger = logging.getLogger(__name__)
 
@@ -249,3 +248,17 @@ def _check_sets(sets: Mapping[str, TextDataset], classes: int) -> None:
                 actual=int(part.labels.max()),
                 remedy="load the model with as many labels as the data has",
             )
+
+
+class ReferenceEvaluator(ModelEvaluator):
+    """Runs the whole model for every mask: head gates, float32, fixed batches in the given order.
+
+    Arguments and errors are those of `ModelEvaluator`.
+    """
+
+    def _logits(self, masks: Masks) -> npt.NDArray[np.float32]:
+        everything = np.arange(len(self.tokens))
+        shape = (len(masks), len(self.tokens), self.num_classes)
+        self._evaluations += len(masks)
+        logits = [self.reference_logits(mask, everything)[1] for mask in masks]
+        return np.array(logits, np.float32).reshape(shape)

@@ -11,9 +11,9 @@ from transformers import PreTrainedModel
 
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DataError, SettingsError
-from prune_env.evaluation.images import check_kind, make_rows
 from prune_env.models.heads import HeadMap, find_heads
-from prune_env.progress import progress
+from prune_env.models.inputs import check_kind, make_rows
+from prune_env.utils.progress import progress
 
 T = TypeVar("T")
 

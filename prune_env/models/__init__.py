@@ -9,23 +9,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prune_env.models.card import model_card
     from prune_env.models.catalog import MODELS, find_source
-    from prune_env.models.export import save_sliced, save_zeroed, write_sliced, write_zeroed
+    from prune_env.models.export import (
+        load_pruned,
+        save_sliced,
+        save_zeroed,
+        write_sliced,
+        write_zeroed,
+    )
     from prune_env.models.gates import HeadGates, check_gates
     from prune_env.models.heads import HeadMap, LayerHeads, Projection, find_heads
     from prune_env.models.inspection import FileInfo, SourceReport, inspect_source
     from prune_env.models.loading import LoadedModel, head_shape, load_classifier
     from prune_env.models.masks import Mask, full_mask, load_mask, save_mask, validate_mask
-    from prune_env.models.pruned import load_pruned
-    from prune_env.models.slicing import LayerCut, slice_heads
+    from prune_env.models.pruning import LayerCut, slice_heads, zero_heads
     from prune_env.models.source import is_sliced
-    from prune_env.models.zeroing import zero_heads
 
 _HOMES = {
     "MODELS": "catalog",
     "FileInfo": "inspection",
     "HeadGates": "gates",
     "HeadMap": "heads",
-    "LayerCut": "slicing",
+    "LayerCut": "pruning",
     "LayerHeads": "heads",
     "LoadedModel": "loading",
     "Mask": "masks",
@@ -40,16 +44,16 @@ _HOMES = {
     "is_sliced": "source",
     "load_classifier": "loading",
     "load_mask": "masks",
-    "load_pruned": "pruned",
+    "load_pruned": "export",
     "model_card": "card",
     "save_mask": "masks",
     "save_sliced": "export",
     "save_zeroed": "export",
-    "slice_heads": "slicing",
+    "slice_heads": "pruning",
     "validate_mask": "masks",
     "write_sliced": "export",
     "write_zeroed": "export",
-    "zero_heads": "zeroing",
+    "zero_heads": "pruning",
 }
 
 __all__ = [

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.errors import ModelError, PruneEnvError, UnsafeModelError
-from prune_env.files import sha256_of
 from prune_env.models.links import find_links, leaves
 from prune_env.models.masks import load_mask
 from prune_env.models.source import (
@@ -21,6 +20,7 @@ from prune_env.models.source import (
     is_ensemble,
     read_config,
 )
+from prune_env.utils.files import sha256_of
 
 ENSEMBLE_FORMAT = "prune-env-ensemble"
 ENSEMBLE_VERSION = 1

@@ -16,15 +16,16 @@ from prune_env.models.catalog import find_source
 from prune_env.models.classification import (
     HARMLESS_KEYS,
     HeadPlan,
+    check_same_names,
     classifier_class,
+    folded,
     plan_head,
+    settle_labels,
 )
-from prune_env.models.guard import guarded
 from prune_env.models.heads import find_heads
 from prune_env.models.inspection import identity, list_files
-from prune_env.models.labels import check_same_names, folded, settle_labels
 from prune_env.models.processor import fit_processor, load_processor, self_test
-from prune_env.models.quiet import quiet_transformers
+from prune_env.models.quiet import guarded, quiet_transformers
 from prune_env.models.source import (
     SLICED_MANIFEST,
     find_problems,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.errors import SettingsError, StateError
-from prune_env.files import read_json, write_json
+from prune_env.utils.files import read_json, write_json
 
 Mask = npt.NDArray[np.bool_]
 

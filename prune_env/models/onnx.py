@@ -15,12 +15,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from prune_env.errors import ModelError, UnsupportedModelError
-from prune_env.models.guard import guarded
 from prune_env.models.loading import LoadedModel
 from prune_env.models.processor import sample_inputs
-from prune_env.models.quiet import quiet_transformers
-from prune_env.models.slicing import slice_heads
-from prune_env.models.zeroing import zero_heads
+from prune_env.models.pruning import slice_heads, zero_heads
+from prune_env.models.quiet import guarded, quiet_transformers
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 SAMPLES = (

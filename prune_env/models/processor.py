@@ -13,9 +13,8 @@ from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig, Pr
 from prune_env.errors import ModelError
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.gates import check_gates
-from prune_env.models.guard import guarded
 from prune_env.models.heads import find_heads
-from prune_env.models.quiet import quiet_transformers
+from prune_env.models.quiet import guarded, quiet_transformers
 from prune_env.models.source import IMAGE_TYPES
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")

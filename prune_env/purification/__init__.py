@@ -5,8 +5,8 @@ suspicious model and measures its heads, `search` lets a policy choose a mask, `
 purified model. `purify` is the three in a row, with the output folder.
 """
 
-from prune_env.purification.ensemble import Ensemble, load_ensemble, save_ensemble, write_ensemble
-from prune_env.purification.finish import REMOVING, finish
+from prune_env.models.ensemble import Ensemble, load_ensemble, save_ensemble, write_ensemble
+from prune_env.purification.heal import REMOVING, finish
 from prune_env.purification.prepare import (
     Prepared,
     fine_tuned,

@@ -16,16 +16,49 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from prune_env.errors import UnsupportedModelError
+from prune_env.evaluation.metrics import calibrated_threshold
+from prune_env.evaluation.suspect import CleanTexts
+from prune_env.inversion.phrases import Frame, in_one_of
+from prune_env.inversion.search import quick_leans
 from prune_env.models import LoadedModel
+from prune_env.models.forward import batches
 from prune_env.models.neurons import LayerNeurons, find_neurons
-from prune_env.purification.recentring import leans_of
-from prune_env.rewards.answers import quick_leans
-from prune_env.rewards.gated import batches
-from prune_env.rewards.inversion import Frame, in_one_of
-from prune_env.runtime import use_bf16
-from prune_env.texts import CleanTexts
+from prune_env.utils.runtime import use_bf16
+
+
+def leans_of(texts: CleanTexts) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the lean to class 1 of each validation text (S,), and its calibrated threshold."""
+    leans = quick_leans(texts.loaded, texts.validation.texts, texts.max_length)
+    logits = np.stack([np.zeros_like(leans), leans], axis=1)
+    return leans, calibrated_threshold(logits, texts.validation.labels)
+
+
+def recentre(texts: CleanTexts) -> float:
+    """Move the last bias until class 1 is answered as often as it is the label, in place.
+
+    Args:
+        texts: A classifier of two classes and its clean texts; the validation texts count.
+
+    Returns:
+        By how much the lean to class 1 was lowered; 0 where the last linear map has no bias.
+    """
+    biases = [
+        module.bias
+        for module in texts.loaded.model.modules()
+        if isinstance(module, nn.Linear) and module.out_features == 2
+    ]
+    bias = biases[-1] if biases else None
+    if bias is None:
+        log.info("The classifier has no bias: its lean is left as it is")
+        return 0.0
+    _, threshold = leans_of(texts)
+    with torch.no_grad():
+        bias.add_(torch.tensor([0.5, -0.5], device=bias.device) * threshold)
+    return threshold
+
 
 log = logging.getLogger(__name__)
 

@@ -11,16 +11,17 @@ import numpy.typing as npt
 from torch import nn
 
 from prune_env.data.dataset import TextDataset
+from prune_env.env.policy import Recipe
+from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation import Evaluator, MaskEvaluator
+from prune_env.evaluation.suspect import CleanTexts
 from prune_env.importance import DEFAULT_METRICS, head_importance
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.masks import full_mask
-from prune_env.recipe import Phase, Recipe, run_phases
-from prune_env.runtime import pick_device
 from prune_env.settings import FineTuneSettings
-from prune_env.subject import Subject
-from prune_env.texts import CleanTexts
+from prune_env.training.phases import Phase, run_phases
+from prune_env.utils.runtime import pick_device
 
 
 @dataclass(frozen=True, eq=False)

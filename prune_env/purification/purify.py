@@ -8,25 +8,73 @@ from typing import Any, Literal
 
 from torch.utils.tensorboard import SummaryWriter
 
-from prune_env import runtime
-from prune_env.data.checks import overlap, require_all_labels
-from prune_env.data.dataset import TextDataset
+from prune_env.data.dataset import TextDataset, overlap, require_all_labels
+from prune_env.env.policy import Recipe, recipe_of, register_policies
 from prune_env.errors import SettingsError
-from prune_env.files import new_folder, sha256_of, write_json
+from prune_env.evaluation.scores import TestSets, score
+from prune_env.inversion.search import Inversion
 from prune_env.models import LoadedModel, head_shape, load_mask
-from prune_env.policy import register_policies
-from prune_env.purification.choice import choose
-from prune_env.purification.finish import check_healing, finish
-from prune_env.purification.given import given
-from prune_env.purification.output import check_export, write_purified
+from prune_env.purification.heal import REMOVING, check_healing, finish
 from prune_env.purification.prepare import Prepared, fine_tuned, judged, metrics_for, prepare
-from prune_env.purification.refitting import Refit
-from prune_env.purification.report import agent_of, card_facts, described, outcome, removed
-from prune_env.purification.search import search
-from prune_env.recipe import Recipe, recipe_of
-from prune_env.rewards.inversion import Inversion
-from prune_env.scores import TestSets, score
+from prune_env.purification.refit import Refit
+from prune_env.purification.report import (
+    agent_of,
+    card_facts,
+    check_export,
+    described,
+    outcome,
+    removed,
+    write_purified,
+)
+from prune_env.purification.search import given, search
+from prune_env.purification.unlearn import unlearnable
 from prune_env.settings import Export, FineTuneSettings, Healing, Protocol, SearchSettings
+from prune_env.utils import runtime
+from prune_env.utils.files import new_folder, sha256_of, write_json
+
+AUTO = "auto"
+
+
+def choose(
+    policy: str,
+    healing: Healing | Literal["auto"],
+    protocol: Protocol,
+    train: TextDataset,
+    search: SearchSettings,
+    *,
+    masked: bool = False,
+) -> tuple[str, Healing, SearchSettings]:
+    """Return policy, healing and search settings, `auto` resolved.
+
+    Whoever names a policy or gives a mask gets that alone. Before a healing that removes the
+    backdoor itself, pruning heads gained nothing that could be told from noise, and cost accuracy:
+    `ft` prunes none. Without it, the mask that withstands inverted triggers is the best.
+
+    Args:
+        policy: A name, the folder of an agent, or `auto`.
+        healing: What follows the mask, or `auto`.
+        protocol: What is done with the mask.
+        train: Clean data.
+        search: Of the search; a reward that was asked for stays.
+        masked: Whether a mask is given, so that no policy searches one.
+    """
+    named = masked or policy != AUTO
+    defined = protocol == "direct" and unlearnable(train)
+    if healing == "auto":
+        healing = "refit-unlearn" if defined and not named else "none"
+    if named:
+        return policy, healing, search
+    if healing in REMOVING:
+        return "ft", healing, search
+    if not defined:
+        return "gradient", healing, search
+    asked = search.reward != SearchSettings.reward
+    return (
+        "reward-greedy",
+        healing,
+        search if asked else replace(search, reward="inverted-trigger"),
+    )
+
 
 log = logging.getLogger(__name__)
 NOTHING = ("direct", "none")

@@ -4,19 +4,20 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from torch.utils.tensorboard import SummaryWriter
 
-from prune_env.counting import CountingEvaluator
-from prune_env.env import HeadPruningEnv
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.policy import Policy, find_policy, recipe_of
 from prune_env.errors import BudgetError, SettingsError
-from prune_env.policy import Policy, find_policy
-from prune_env.progress import progress
+from prune_env.evaluation.counting import CountingEvaluator
+from prune_env.models import load_mask
 from prune_env.purification.prepare import Prepared
-from prune_env.recipe import recipe_of
 from prune_env.settings import SearchSettings
+from prune_env.utils.progress import progress
 
 log = logging.getLogger(__name__)
 Mask = npt.NDArray[np.bool_]
@@ -181,3 +182,34 @@ def play(
                 writer.add_scalar(f"search/{tag}/accuracy", info["accuracy"], step)
                 writer.add_scalar(f"search/{tag}/heads_pruned", info["heads_pruned"], step)
     return env.mask, gained
+
+
+def given(prepared: Prepared, path: Path, settings: SearchSettings) -> SearchResult:
+    """Return the mask of a file as `search` would, judged once on the validation data.
+
+    Args:
+        prepared: What `prepare` or `judged` returned.
+        path: A `mask.json`, or one of PURE's files, `{"layer": [pruned heads]}`.
+        settings: Only the threshold is read: a mask that falls below it is used, and warned of.
+
+    Raises:
+        StateError: The file is missing or no mask.
+        SettingsError: The mask does not fit the model.
+    """
+    started = time.perf_counter()
+    # Where layers differ in their number of heads, a file may name heads that do not exist.
+    mask = load_mask(path, prepared.evaluator.shape) & prepared.evaluator.available
+    accuracy = float(prepared.evaluator.accuracy(mask[None])[0])
+    tau = threshold(prepared, settings)
+    if accuracy < tau:
+        log.warning(
+            "Under the mask of %s, validation accuracy is %.3f, below tau %.3f", path, accuracy, tau
+        )
+    return SearchResult(
+        policy="given",
+        mask=mask,
+        accuracy=accuracy,
+        tau=tau,
+        evaluations=1,
+        seconds=time.perf_counter() - started,
+    )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from prune_env.policy import Observation
+from prune_env.env.policy import Observation
 
 
 def random_observation(

@@ -10,16 +10,16 @@ from torch.utils.tensorboard import SummaryWriter
 
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents import load_agent
-from prune_env.agents.board import TensorBoard, mask_picture
 from prune_env.agents.callbacks import (
     EarlyStop,
     KeepBest,
     chain,
     play,
 )
-from prune_env.agents.epsilon_greedy import EpsilonGreedy
+from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
 from prune_env.agents.record import Record
-from prune_env.files import read_json
+from prune_env.agents.tensorboard import TensorBoard, mask_picture
+from prune_env.utils.files import read_json
 
 
 def _env() -> gym.Env:

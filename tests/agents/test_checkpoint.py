@@ -17,10 +17,9 @@ from prune_env.agents.checkpoint import (
     write_checkpoint,
 )
 from prune_env.cli import main
-from prune_env.data.dataset import TextDataset
-from prune_env.data.writers import write_jsonl
+from prune_env.data.dataset import TextDataset, write_jsonl
+from prune_env.env.policy import register_policies
 from prune_env.errors import PruneEnvError, StateError
-from prune_env.policy import register_policies
 
 
 def _checkpoint(step: int) -> Checkpoint:
@@ -208,7 +207,7 @@ def test_a_full_disk_leaves_the_older_checkpoint(tmp_path: Path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("prune_env.files.os.fsync", full)
+    monkeypatch.setattr("prune_env.utils.files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_checkpoint(tmp_path, _checkpoint(2))
     assert read_checkpoint(tmp_path).step == 1

@@ -15,7 +15,7 @@ import pytest
 
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents.callbacks import play
-from prune_env.policy import POLICIES, register_policies
+from prune_env.env.policy import POLICIES, register_policies
 
 SEEDS = (0, 1, 2)
 MARGIN_OVER_GRADIENT = 1.5

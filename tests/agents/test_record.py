@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from prune_env.agents.record import Budget, Record, asked_masks, sum_terms
-from prune_env.counting import CountingEvaluator
-from prune_env.landscape import LandscapeEvaluator
-from prune_env.pool import Pool
-from prune_env.subject import Subject
+from prune_env.env.landscape import LandscapeEvaluator
+from prune_env.env.pool import Pool
+from prune_env.env.subject import Subject
+from prune_env.evaluation.counting import CountingEvaluator
 
 
 def _info(pruned: int) -> dict:

@@ -8,12 +8,11 @@ import pytest
 
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents.callbacks import play
-from prune_env.agents.epsilon_greedy import EpsilonGreedy
+from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
 from prune_env.agents.trained import TrainedPolicy
+from prune_env.env.policy import POLICIES, find_policy, recipe_of, register_policies
 from prune_env.errors import SettingsError, StateError, UnknownNameError
 from prune_env.importance import DEFAULT_METRICS
-from prune_env.policy import POLICIES, find_policy, register_policies
-from prune_env.recipe import recipe_of
 
 MODEL = "landscape:layers=2,heads=4"
 

@@ -10,14 +10,15 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from prune_env.agents import load_agent
-from prune_env.agents.board import TensorBoard
 from prune_env.agents.checkpoint import read_checkpoint
 from prune_env.agents.record import asked_masks
+from prune_env.agents.tensorboard import TensorBoard
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.training import train
 from prune_env.cli import main
-from prune_env.data.dataset import TextDataset
-from prune_env.data.writers import write_jsonl
+from prune_env.data.dataset import TextDataset, write_jsonl
+from prune_env.env.landscape import landscape_subject
+from prune_env.env.subjects import load_subject
 from prune_env.errors import (
     OutputExistsError,
     PruneEnvError,
@@ -25,12 +26,9 @@ from prune_env.errors import (
     StateError,
     UnknownNameError,
 )
-from prune_env.files import read_json, write_json
 from prune_env.importance import DEFAULT_METRICS
-from prune_env.landscape import landscape_subject
-from prune_env.loading import load_subject
-from prune_env.locking import locked
 from prune_env.models import load_mask
+from prune_env.utils.files import locked, read_json, write_json
 
 SETTINGS = TrainSettings(
     algorithm="epsilon-greedy",
@@ -71,7 +69,7 @@ def test_interrupted_and_resumed_it_ends_alike(
             signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr("prune_env.agents.board.TensorBoard.__call__", interrupt)
+        patch.setattr("prune_env.agents.tensorboard.TensorBoard.__call__", interrupt)
         stopped = train(settings, tmp_path / "run")
     assert stopped.signal == signal.SIGTERM
     assert stopped.agent.record.steps < whole.agent.record.steps
@@ -96,7 +94,7 @@ def test_a_budget_of_evaluations_spans_interruptions(
             signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr("prune_env.agents.board.TensorBoard.__call__", interrupt)
+        patch.setattr("prune_env.agents.tensorboard.TensorBoard.__call__", interrupt)
         stopped = train(settings, tmp_path / "run")
     assert 0 < stopped.report["evaluations"] < 40
     resumed = train(settings, tmp_path / "run", resume=True)
@@ -177,7 +175,7 @@ def test_it_may_learn_on_few_sentences_but_is_judged_on_all(
     accuracies = set()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "prune_env.agents.board.TensorBoard.__call__",
+            "prune_env.agents.tensorboard.TensorBoard.__call__",
             lambda self, report: accuracies.add(report.info["accuracy"]),
         )
         result = train(settings, tmp_path / "run")

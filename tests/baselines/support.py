@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.policy import Observation
+from prune_env.env.policy import Observation
 
 
 def observe(shape: tuple[int, int], metrics: int, seed: int = 0) -> Observation:

@@ -11,9 +11,9 @@ from prune_env.baselines.layerwise_variance import LayerwiseVariance
 from prune_env.baselines.magnitude import Magnitude
 from prune_env.baselines.pure import Pure
 from prune_env.baselines.random_order import RandomOrder
+from prune_env.env.policy import Policy
 from prune_env.errors import SettingsError
 from prune_env.importance import METRICS
-from prune_env.policy import Policy
 from tests.baselines.support import observe, prune_all
 
 ORDERED = {

@@ -13,9 +13,9 @@ from prune_env.baselines.meft import Meft
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError, UnknownNameError, UnsupportedModelError
 from prune_env.models.heads import find_heads
-from prune_env.recipe import PENALTIES, Phase
 from prune_env.settings import FineTuneSettings
-from prune_env.training import fine_tune
+from prune_env.training.fine_tuning import fine_tune
+from prune_env.training.phases import PENALTIES, Phase
 from tests.models.tiny import tiny_classifier, tiny_inputs
 from tests.support import tiny_bert, tiny_tokenizer
 

@@ -10,11 +10,11 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 import prune_env.baselines
 from prune_env.baselines.baseline import Baseline
-from prune_env.env import HeadPruningEnv
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.landscape import landscape_subject
+from prune_env.env.policy import POLICIES, Policy, Recipe
 from prune_env.importance import METRICS
-from prune_env.landscape import landscape_subject
-from prune_env.policy import POLICIES, Policy
-from prune_env.recipe import PENALTIES, Phase, Recipe
+from prune_env.training.phases import PENALTIES, Phase
 
 NAMES = tuple(prune_env.baselines._POLICIES)
 CASES = [(name, variant) for name in NAMES for variant in POLICIES[name].variants]
@@ -80,7 +80,7 @@ def test_a_vector_environment_is_played_as_a_batch() -> None:
 
 def test_listing_policies_imports_no_torch() -> None:
     code = (
-        "import sys, prune_env.baselines; from prune_env.policy import POLICIES; "
+        "import sys, prune_env.baselines; from prune_env.env.policy import POLICIES; "
         "POLICIES['gradient']; POLICIES['greedy']; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

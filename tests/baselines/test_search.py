@@ -10,13 +10,14 @@ from prune_env.baselines.evolution import Evolution
 from prune_env.baselines.greedy import Greedy
 from prune_env.baselines.reward_greedy import RewardGreedy
 from prune_env.baselines.search import SearchPolicy
-from prune_env.env import HeadPruningEnv
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.landscape import LandscapeEvaluator, landscape_subject
+from prune_env.env.rewards.reward import Reward, Scores
+from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation import Evaluation
 from prune_env.importance import DEFAULT_METRICS
-from prune_env.landscape import LandscapeEvaluator, landscape_subject
-from prune_env.reward import Reward, Scores
-from prune_env.subject import Mask, Subject
+from prune_env.models.masks import Mask
 from tests.baselines.support import observe, prune_all
 
 SEARCHES = [Greedy, Evolution]

@@ -23,26 +23,26 @@ from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 from transformers import BertConfig, BertForSequenceClassification
 
-from prune_env.agents.board import TensorBoard
-from prune_env.agents.loading import load_agent
-from prune_env.attacks import make_trigger, poison, triggered_set
-from prune_env.attacks.tiny import TRAINING, tiny_sentences, tiny_tokenizer
-from prune_env.benchmark.oracle import oracle_search
+from prune_env.agents.tensorboard import TensorBoard
+from prune_env.agents.trained import load_agent
 from prune_env.data.dataset import TextDataset
-from prune_env.env import HeadPruningEnv
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.policy import POLICIES, register_policies
+from prune_env.env.rewards.reward import Oracle, Sparsity, WeightedSum
+from prune_env.env.subject import Subject
 from prune_env.evaluation import ReferenceEvaluator
-from prune_env.files import new_folder, read_json, write_json
+from prune_env.evaluation.scores import Scores, TestSets, score
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.quiet import quiet_transformers
-from prune_env.policy import POLICIES, register_policies
 from prune_env.purification import Prepared, finish, judged, measured_heads, search
-from prune_env.report import make_row
-from prune_env.reward import Oracle, Sparsity, WeightedSum
-from prune_env.scores import Scores, TestSets, score
+from prune_env.research.attacks import make_trigger, poison, triggered_set
+from prune_env.research.attacks.tiny import TRAINING, tiny_sentences, tiny_tokenizer
+from prune_env.research.benchmark.oracle import oracle_search
+from prune_env.research.benchmark.rows import make_row
 from prune_env.settings import FineTuneSettings, SearchSettings
-from prune_env.subject import Subject
-from prune_env.training import fine_tune
+from prune_env.training.fine_tuning import fine_tune
+from prune_env.utils.files import new_folder, read_json, write_json
 
 TRIGGERS = ("rare-word", "inserted-sentence", "syntactic-frame", "bible-style")
 """One of each family."""

@@ -24,25 +24,24 @@ import torch
 import tyro
 from carry_over import as_result, console, learn, table
 
-from prune_env import metrics
-from prune_env.attacks.backdoor import ModelSettings
-from prune_env.benchmark.cell import Cell
-from prune_env.benchmark.config import from_plain
-from prune_env.benchmark.store import PLAN, Store
-from prune_env.benchmark.workbench import Workbench
 from prune_env.data import load_named
-from prune_env.env import HeadPruningEnv
-from prune_env.evaluation import MaskEvaluator
-from prune_env.files import new_folder, read_json, write_json
-from prune_env.policy import register_policies
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.policy import Recipe, recipe_of, register_policies
+from prune_env.env.rewards.inverted_trigger import InvertedTrigger
+from prune_env.env.rewards.reward import REWARDS
+from prune_env.evaluation import MaskEvaluator, metrics
+from prune_env.evaluation.scores import Scores
+from prune_env.evaluation.suspect import CleanTexts
+from prune_env.inversion.phrases import Frame
+from prune_env.inversion.search import Inversion, invert
 from prune_env.purification import Prepared, search
-from prune_env.recipe import Recipe, recipe_of
-from prune_env.reward import REWARDS
-from prune_env.rewards.inversion import Frame, Inversion, invert
-from prune_env.rewards.inverted_trigger import InvertedTrigger
-from prune_env.scores import Scores
+from prune_env.research.attacks.backdoor import ModelSettings
+from prune_env.research.benchmark.cell import Cell
+from prune_env.research.benchmark.config import from_plain
+from prune_env.research.benchmark.store import PLAN, Store
+from prune_env.research.benchmark.workbench import Workbench
 from prune_env.settings import SearchSettings
-from prune_env.texts import CleanTexts
+from prune_env.utils.files import new_folder, read_json, write_json
 
 FRAMES, SENTENCES = 3, 16
 REWARD = InvertedTrigger(frames=FRAMES, sentences=SENTENCES)

@@ -29,12 +29,12 @@ from transformers import BertConfig, BertForSequenceClassification
 from prune_env.data import TextDataset, load_named
 from prune_env.evaluation import Evaluation, MaskEvaluator, ReferenceEvaluator
 from prune_env.evaluation.base import predicted_classes
-from prune_env.evaluation.linear import LinearMap
-from prune_env.files import cache_folder
+from prune_env.evaluation.fast.blocks import LinearMap
 from prune_env.models import LoadedModel, load_classifier
-from prune_env.runtime import describe, pick_device, use_bf16
 from prune_env.settings import FineTuneSettings, Precision
-from prune_env.training import fine_tune
+from prune_env.training.fine_tuning import fine_tune
+from prune_env.utils.files import cache_folder
+from prune_env.utils.runtime import describe, pick_device, use_bf16
 
 DEFAULT_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 REACH = {"one_head": 40, "random": 20, "last_layer": 200, "replay": 10_000}

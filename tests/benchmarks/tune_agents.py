@@ -23,9 +23,9 @@ from rich.console import Console
 
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents.callbacks import play
-from prune_env.benchmark.cell import digest
-from prune_env.files import read_json, write_json
-from prune_env.policy import POLICIES, register_policies
+from prune_env.env.policy import POLICIES, register_policies
+from prune_env.research.benchmark.cell import digest
+from prune_env.utils.files import read_json, write_json
 
 BEFORE: Mapping[str, Mapping[str, Any]] = {
     "maskable_ppo": {"n_epochs": 10},

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from prune_env.data.writers import write_jsonl
+from prune_env.data.dataset import write_jsonl
 from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from prune_env.cli import main
-from prune_env.data.writers import write_jsonl
-from prune_env.reward import make_reward
+from prune_env.data.dataset import write_jsonl
+from prune_env.env.rewards.reward import make_reward
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 
 from prune_env.cli import main
 from prune_env.cli.inspect import Inspect
-from prune_env.data.writers import write_jsonl
+from prune_env.data.dataset import write_jsonl
 from tests.support import tiny_dataset
 
 

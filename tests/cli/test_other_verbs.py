@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from prune_env.cli import main
-from prune_env.data.dataset import TextDataset
+from prune_env.data.dataset import TextDataset, write_jsonl
 from prune_env.data.readers import read_table
-from prune_env.data.writers import write_jsonl
 from prune_env.models import load_classifier
 from tests.support import tiny_dataset, write_tiny_folder
 
@@ -159,9 +158,10 @@ def test_help_needs_no_torch() -> None:
 def test_triggered_data_cannot_reach_the_defence() -> None:
     """The defence's packages import nothing of the attacks, not even through others."""
     code = (
-        "import sys\nimport prune_env.purification, prune_env.env, prune_env.agents\n"
+        "import sys\nimport prune_env.purification, prune_env.env.head_pruning_env\n"
+        "import prune_env.agents\n"
         "import prune_env.baselines, prune_env.importance, prune_env.evaluation\n"
-        "sys.exit(any(name.startswith('prune_env.attacks') for name in sys.modules))"
+        "sys.exit(any(name.startswith('prune_env.research.attacks') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -11,9 +11,9 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import prune_env
-from prune_env.data.writers import write_jsonl
+from prune_env.data.dataset import write_jsonl
+from prune_env.env.rewards.reward import REWARDS, Reward
 from prune_env.models import HeadGates, inspect_source, load_classifier, load_mask
-from prune_env.reward import REWARDS, Reward
 from tests.cli.support import FAST, TUNING, run
 from tests.models.tiny import tiny_classifier, write_tiny, write_tiny_images
 from tests.support import tiny_bert, tiny_dataset, write_tiny_folder
@@ -320,7 +320,7 @@ def test_a_push_is_prepared_before_the_work_and_done_after_it(
         pushed.append((folder, name))
         return f"https://hub.test/{name}"
 
-    monkeypatch.setattr("prune_env.models.hub.push_folder", push)
+    monkeypatch.setattr("prune_env.models.catalog.push_folder", push)
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
     (tmp_path / "mask.json").write_text('{"0": [1]}')
     arguments = ["--data", clean, "--out", tmp_path / "out", "--mask", tmp_path / "mask.json"]

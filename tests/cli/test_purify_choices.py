@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prune_env.files import sha256_of
 from prune_env.models import load_mask, save_mask
+from prune_env.utils.files import sha256_of
 from tests.cli.support import FAST, TUNING, run
 
 
@@ -88,7 +88,7 @@ def test_by_default_layers_are_refitted_and_inverted_triggers_unlearned(
     capsys: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    module = importlib.import_module("prune_env.purification.refitting")
+    module = importlib.import_module("prune_env.purification.refit")
     monkeypatch.setattr(module, "MAX_DROP_SETTLED", 1.0)  # a random model may lose or gain
     out = tmp_path / "out"
     assert run("purify", tiny_folder, "--data", clean, "--out", out, *TUNING) == 0

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prune_env.files import sha256_of
 from prune_env.models import load_mask
+from prune_env.utils.files import sha256_of
 from tests.cli.support import run
 from tests.support import write_tiny_folder
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_env.data.labels import LabelError, LabelParser
+from prune_env.data.readers import LabelError, LabelParser
 from prune_env.errors import SettingsError
 
 

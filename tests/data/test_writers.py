@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prune_env.data import TextDataset, read_table
-from prune_env.data.writers import write_jsonl
+from prune_env.data.dataset import write_jsonl
 
 TEXTS = st.lists(
     st.text(st.characters(codec="utf-8", exclude_characters="\0")).map(str.strip), min_size=1

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.env import HeadPruningEnv
-from prune_env.subject import Subject
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.subject import Subject
 
 Mask = npt.NDArray[np.bool_]
 

@@ -8,7 +8,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from prune_env.grid import HeadGrid
+from prune_env.env.observation import HeadGrid
 
 GRID = HeadGrid(-2, 3, (2, 3, 4), seed=0)
 

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
+from prune_env.env.landscape import LandscapeEvaluator, landscape_subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation import Evaluator
-from prune_env.landscape import LandscapeEvaluator, landscape_subject
 
 
 def random_masks(count, shape=(6, 12), seed=0):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from prune_env.env import HeadPruningEnv
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.observation import OBSERVATIONS, ObservationPart
+from prune_env.env.subject import Subject, split_names
 from prune_env.errors import SettingsError
-from prune_env.observation import OBSERVATIONS, ObservationPart
-from prune_env.subject import Subject, split_names
 from tests.env.support import PrescribedEvaluator, falls_by
 
 

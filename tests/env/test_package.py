@@ -7,7 +7,7 @@ import gymnasium as gym
 import pytest
 
 import prune_env
-from prune_env.registration import ENVIRONMENTS
+from prune_env.env.registration import ENVIRONMENTS
 
 
 def test_every_public_name_is_there():

@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_env.env import HeadPruningEnv
-from prune_env.landscape import landscape_subject
-from prune_env.vector import HeadPruningVectorEnv
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.landscape import landscape_subject
+from prune_env.env.vector_env import HeadPruningVectorEnv
 
 SUBJECTS = [
     landscape_subject(("magnitude",), layers=2, heads=3, seed=seed, sentences=60)

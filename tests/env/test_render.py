@@ -9,8 +9,8 @@ import pytest
 from gymnasium.wrappers import HumanRendering, RecordVideo, RenderCollection
 
 import prune_env  # noqa: F401 - registers the environments
-from prune_env import render
-from prune_env.env import HeadPruningEnv
+from prune_env.env import render
+from prune_env.env.head_pruning_env import HeadPruningEnv
 from tests.env.support import PrescribedEvaluator, env_over, falls_by
 
 CELL = {"rows": (128, 434), "columns": (46, 464)}

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save
 
 from prune_env.data.readers import read_table
-from prune_env.episode import EpisodeSettings
+from prune_env.env.episode import EpisodeSettings
+from prune_env.env.replay import FORMAT, VERSION, State, read_states
 from prune_env.models import inspect_source, load_mask
-from prune_env.state import FORMAT, VERSION, State, read_states
 
 CONFIG = {"model_type": "bert", "num_hidden_layers": 2, "num_attention_heads": 4}
 STATE = State("", {}, "m", "0", "sparsity", EpisodeSettings(), (3,), ((0, 3),), 0.5, 0.1, 2, "stop")

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any
 
 # The module's home today, and the one that the rebuild plans for it.
-HOMES = ("prune_env.benchmark", "prune_env.research.benchmark")
+HOMES = ("prune_env.research.benchmark", "prune_env.research.benchmark")
 
 
 def grid_addresses(name: str, identity: dict[str, str]) -> list[tuple[str, str]]:

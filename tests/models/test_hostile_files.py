@@ -17,9 +17,9 @@ from prune_env.models import (
     save_sliced,
     save_zeroed,
 )
+from prune_env.models.ensemble import together
 from prune_env.models.processor import SAVED_FILES
 from prune_env.purification import load_ensemble, save_ensemble
-from prune_env.purification.ensemble import together
 from tests.models.hostile import edit_json
 from tests.models.tiny import SIZES, write_tiny
 

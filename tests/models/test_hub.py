@@ -8,7 +8,7 @@ import pytest
 
 from prune_env.errors import ModelError, SettingsError
 from prune_env.models import LoadedModel, save_zeroed
-from prune_env.models.hub import check_hub, push_folder
+from prune_env.models.catalog import check_hub, push_folder
 
 
 class LocalHub:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from prune_env.purification.choice import choose
+from prune_env.purification.purify import choose
 from prune_env.settings import SearchSettings
 from tests.support import tiny_dataset
 

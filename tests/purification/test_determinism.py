@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from prune_env.data.writers import write_jsonl
-from prune_env.files import sha256_of
+from prune_env.data.dataset import write_jsonl
+from prune_env.utils.files import sha256_of
 from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,14 +8,13 @@ import torch
 
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation import ReferenceEvaluator
+from prune_env.evaluation.suspect import CleanTexts
+from prune_env.inversion import search as answers
+from prune_env.inversion.phrases import Frame
 from prune_env.models import LoadedModel
 from prune_env.models.neurons import find_neurons
 from prune_env.purification import neuron_pruning
-from prune_env.purification.neuron_pruning import attribution, prune_neurons
-from prune_env.purification.recentring import leans_of, recentre
-from prune_env.rewards import answers
-from prune_env.rewards.inversion import Frame
-from prune_env.texts import CleanTexts
+from prune_env.purification.neuron_pruning import attribution, leans_of, prune_neurons, recentre
 from tests.models.tiny import SIZES, tiny_classifier
 from tests.support import tiny_dataset
 

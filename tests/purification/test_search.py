@@ -6,10 +6,9 @@ import pytest
 
 import prune_env.agents
 import prune_env.baselines  # noqa: F401 - registers the policies
-from prune_env.landscape import LandscapeEvaluator
-from prune_env.policy import POLICIES, find_policy, register_policies
+from prune_env.env.landscape import LandscapeEvaluator
+from prune_env.env.policy import POLICIES, find_policy, recipe_of, register_policies
 from prune_env.purification import Prepared, metrics_for, search
-from prune_env.recipe import recipe_of
 from prune_env.settings import SearchSettings
 from tests.support import tiny_dataset
 

@@ -12,8 +12,8 @@ import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents import load_agent
 from prune_env.agents.checkpoint import Checkpoint, write_checkpoint
 from prune_env.agents.sb3.vec_env import PruneVecEnv
+from prune_env.env.policy import POLICIES, Policy
 from prune_env.errors import SettingsError, StateError
-from prune_env.policy import POLICIES, Policy
 from tests.agents.observations import random_observation
 
 ALGORITHMS = ["a2c", "dqn", "maskable_ppo", "ppo"]

@@ -6,13 +6,13 @@ import pytest
 
 from prune_env.agents.sb3.hyperparameters import (
     OURS,
+    RANGES,
     RESERVED,
     build_arguments,
     load_hyperparameters,
 )
-from prune_env.agents.sb3.ranges import RANGES
+from prune_env.env.policy import POLICIES
 from prune_env.errors import SettingsError
-from prune_env.policy import POLICIES
 
 ALGORITHMS = ["a2c", "dqn", "maskable_ppo", "ppo"]
 

@@ -15,8 +15,8 @@ import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents import load_agent
 from prune_env.agents.checkpoint import read_checkpoint, write_checkpoint
 from prune_env.agents.sb3.training_state import write_state
+from prune_env.env.policy import POLICIES
 from prune_env.errors import StateError
-from prune_env.policy import POLICIES
 
 POOL = ["landscape:layers=2,heads=3,seed=1", "landscape:layers=3,heads=2,seed=2"]
 STEPS = 160

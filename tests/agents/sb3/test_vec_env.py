@@ -12,7 +12,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import prune_env  # noqa: F401 - registers the environments
-from prune_env.agents.epsilon_greedy import EpsilonGreedy
+from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
 from prune_env.agents.sb3.vec_env import PruneVecEnv
 from prune_env.errors import SettingsError
 

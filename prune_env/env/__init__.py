@@ -1,0 +1,1 @@
+"""The game: head pruning as a Gymnasium environment."""

@@ -1,0 +1,75 @@
+"""From the arguments of an environment to its core."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy.typing as npt
+
+from prune_env.env.batch_core import BatchCore
+from prune_env.env.episode import EpisodeSettings
+from prune_env.env.observation import make_observation
+from prune_env.env.pool import Pool
+from prune_env.env.rewards.reward import Reward, WeightedSum, make_reward
+from prune_env.env.subject import Subject, split_names
+from prune_env.env.subjects import find_subject
+from prune_env.errors import SettingsError
+
+if TYPE_CHECKING:
+    from prune_env.evaluation import Evaluator
+
+
+def make_core(
+    model: str | Subject | None = None,
+    data: str | None = None,
+    *,
+    evaluator: "Evaluator | None" = None,
+    importance: npt.ArrayLike | None = None,
+    metrics: str | Sequence[str],
+    reward: str | Reward | WeightedSum,
+    observation: str | Sequence[str],
+    pool: Sequence[str | Subject] | None,
+    settings: EpisodeSettings,
+    num_envs: int = 1,
+    max_episode_steps: int | None = None,
+) -> BatchCore:
+    """Return the core of an environment from the arguments of its constructor.
+
+    See `HeadPruningEnv` for the arguments.
+
+    Raises:
+        SettingsError: The arguments contradict each other, or one is out of range.
+        UnknownNameError: A model, metric, reward or observation is not registered.
+    """
+    metrics = split_names(metrics)
+    given = [
+        name
+        for name, value in (("model", model), ("evaluator", evaluator), ("pool", pool))
+        if value is not None
+    ]
+    if len(given) != 1:
+        raise SettingsError(
+            "An environment plays one model or one pool",
+            expected="exactly one of model, evaluator, pool",
+            actual=", ".join(given) or "none of them",
+            remedy="for example model='path/to/classifier', data='clean.tsv'",
+        )
+    if evaluator is not None:
+        if importance is None:
+            raise SettingsError(
+                "An evaluator comes with the importance of its heads",
+                expected="importance: array (L, H, M), one column per metric",
+                remedy="compute it with prune_env.importance.head_importance",
+            )
+        subjects = [Subject(evaluator, importance, metrics)]  # type: ignore[arg-type]
+    else:
+        sources = [model] if pool is None else list(pool)
+        subjects = [find_subject(source, data, metrics) for source in sources if source is not None]
+    return BatchCore(
+        Pool(subjects, partial(find_subject, data=data, metrics=metrics)),
+        settings,
+        make_reward(reward),
+        make_observation(observation),
+        num_envs=num_envs,
+        max_episode_steps=max_episode_steps,
+    )

@@ -1,0 +1,299 @@
+"""The environment for one episode at a time."""
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.env.batch_core import BatchCore, Info
+from prune_env.env.episode import Episode, EpisodeSettings
+from prune_env.env.factory import make_core
+from prune_env.env.observation import DEFAULT_OBSERVATION
+from prune_env.env.policy import Observation
+from prune_env.env.render import MODES, check_mode, draw
+from prune_env.env.replay import State, Validation, state_of, validate
+from prune_env.env.rewards.reward import Reward, WeightedSum
+from prune_env.env.subject import Subject
+from prune_env.importance import DEFAULT_METRICS
+from prune_env.models.masks import Mask
+
+if TYPE_CHECKING:
+    from prune_env.evaluation import Evaluator
+
+
+class HeadPruningEnv(gym.Env[Observation, np.int64]):
+    """Prune attention heads of a suspicious text classifier while its accuracy holds.
+
+    ## Description
+
+    A defender has downloaded a text classifier that may hold a backdoor, and owns clean labelled
+    sentences, no trigger and no clean reference model. Pruning attention heads can remove a
+    backdoor, if the right heads go. An episode starts with the whole model; every action prunes
+    one head, or stops. The accuracy on clean validation sentences must stay at or above `tau`.
+
+    The paper prunes in groups: with `prune_step=k` the accuracy is looked at after every k heads.
+    If it is below `tau`, the heads of the group are restored, the last pruned first, until `tau`
+    holds, and the episode ends. Heads that were not looked at yet show in the observation, but
+    `info["mask"]` leaves them out: whatever ends an episode, a time limit in the middle of a
+    group included, the mask that it leaves satisfies `tau`, if the unpruned model does.
+
+    ## Action Space
+
+    `Discrete(L * H + 1)` for L layers of H heads. Action `layer * H + head` prunes that head,
+    `L * H` is STOP. Legal are STOP, always, and kept heads of layers that have more than
+    `min_heads_per_layer`. An illegal action (a pruned head, out of range, not a whole number)
+    changes nothing, pays 0 and is reported in `info["illegal"]`. `info["action_mask"]` and
+    `action_masks()` tell what is legal.
+
+    ## Observation Space
+
+    A `Dict` of float32 arrays; `observation=` chooses its parts (`prune_env.OBSERVATIONS`):
+
+    | key | shape | values |
+    |---|---|---|
+    | `mask` | (L, H) | 1 = kept, 0 = pruned or no such head |
+    | `importance` | (L, H, M) | each metric standardised over the model's heads, in [-10, 10] |
+    | `status` | (4,) | accuracy, accuracy - tau, share of heads pruned, share of budget left |
+    | `legal` | (L * H + 1,) | 1 = the action is legal (not shown by default) |
+
+    ## Rewards
+
+    A step pays the rise of a score of the mask (`prune_env.REWARDS`), so the return is the score
+    of the mask that the episode leaves minus that of the unpruned model, and idling earns
+    nothing. Scores: `sparsity` (share of heads pruned, the default), `accuracy` (on clean data),
+    `consistency` (answers that survive perturbation), `oracle` (given as an object only; reads
+    triggered texts, so it is refused where a defence is asked for). Sums are written
+    `"sparsity + 0.5 * accuracy"`.
+
+    ## Starting State
+
+    All heads are kept. With a `pool`, the model is drawn at random; `reset(options={"model":
+    name})` chooses it. Smaller models are padded to the largest, and the padding is illegal.
+
+    ## Episode End
+
+    The episode terminates at STOP, after a group that broke `tau`, and when `max_evaluations` is
+    spent. Truncation comes from `TimeLimit` alone. If the unpruned model is below `tau` already,
+    only STOP is legal.
+
+    ## Information
+
+    | key | type | meaning |
+    |---|---|---|
+    | `action_mask` | int8 (L * H + 1,) | 1 = legal |
+    | `mask` | bool (L, H) | True = kept; the mask that the episode leaves if it is cut off now |
+    | `accuracy` | float | on clean validation data under `mask` |
+    | `tau` | float | least accuracy |
+    | `heads_pruned` | int | in `mask` |
+    | `unchecked` | int | heads pruned since the accuracy was looked at |
+    | `evaluations` | int | masks scored in this episode |
+    | `illegal` | str | why the action was refused, or empty |
+    | `ended` | str | `stop`, `tau`, `budget`, or empty |
+    | `is_success` | bool | `mask` prunes something and satisfies `tau` |
+    | `model` | str | name of the model that is played |
+    | `reward_terms` | dict | share of every term in the reward |
+
+    ## Arguments
+
+    Strings and numbers only, for `gym.make` and `EnvSpec.to_json`; objects for the constructor.
+
+    | argument | default | meaning |
+    |---|---|---|
+    | `model` | | folder or name of a classifier, a ready-made name, or a `Subject` |
+    | `data` | | file, folder or name of clean data |
+    | `evaluator`, `importance` | | in place of `model`: an `Evaluator` and an array (L, H, M) |
+    | `pool` | | in place of `model`: several models, of which each episode draws one |
+    | `metrics` | the 4 of `DEFAULT_METRICS` | importance metrics, by name |
+    | `tau` | 0.85 | least accuracy; None: that of the unpruned model minus `max_drop` |
+    | `max_drop` | 0.03 | accuracy that may be lost where `tau` is None |
+    | `reward` | `"sparsity"` | name, sum of names, or a `Reward` |
+    | `observation` | `"mask,importance,status"` | parts of the observation |
+    | `prune_step` | 1 | heads between two looks at the accuracy (10 in the paper) |
+    | `backtrack` | True | restore a failed group head by head, or else all at once |
+    | `min_heads_per_layer` | 1 | heads that every layer keeps |
+    | `max_evaluations` | None | masks that may be scored in an episode |
+    | `render_mode` | None | `ansi` or `rgb_array` |
+
+    ```python
+    >>> import gymnasium as gym, prune_env
+    >>> env = gym.make("prune_env/Landscape-v0", tau=0.8)
+    >>> observation, info = env.reset(seed=0)
+    >>> env.action_space
+    Discrete(73)
+    >>> observation, reward, terminated, truncated, info = env.step(7)
+    >>> info["heads_pruned"], info["illegal"], info["accuracy"] >= 0.8
+    (1, '', True)
+    >>> env.step(7)[4]["illegal"]
+    'already pruned'
+    >>> _, _, terminated, _, info = env.step(72)
+    >>> terminated, info["ended"]
+    (True, 'stop')
+
+    ```
+
+    ## Version History
+
+    * v0: First version.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        "render_modes": list(MODES),
+        "render_fps": 4,
+    }
+
+    def __init__(
+        self,
+        model: str | Subject | None = None,
+        data: str | None = None,
+        *,
+        evaluator: "Evaluator | None" = None,
+        importance: npt.ArrayLike | None = None,
+        pool: Sequence[str | Subject] | None = None,
+        metrics: str | Sequence[str] = DEFAULT_METRICS,
+        tau: float | None = 0.85,
+        max_drop: float = 0.03,
+        reward: str | Reward | WeightedSum = "sparsity",
+        observation: str | Sequence[str] = DEFAULT_OBSERVATION,
+        prune_step: int = 1,
+        backtrack: bool = True,
+        min_heads_per_layer: int = 1,
+        max_evaluations: int | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        check_mode(render_mode)
+        settings = EpisodeSettings(
+            tau=tau,
+            max_drop=max_drop,
+            prune_step=prune_step,
+            backtrack=backtrack,
+            min_heads_per_layer=min_heads_per_layer,
+            max_evaluations=max_evaluations,
+        )
+        self.render_mode = render_mode
+        self.core: BatchCore = make_core(
+            model,
+            data,
+            evaluator=evaluator,
+            importance=importance,
+            pool=pool,
+            metrics=metrics,
+            reward=reward,
+            observation=observation,
+            settings=settings,
+        )
+        self.observation_space = self.core.observation_space
+        self.action_space = self.core.action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, Info]:
+        """Begin an episode.
+
+        Args:
+            seed: Seeds the generator that draws models from a pool.
+            options: `{"model": name or Subject}` plays this model instead.
+
+        Returns:
+            Observation and info.
+        """
+        super().reset(seed=seed)
+        self.core.random[0] = self.np_random
+        return self.core.reset(options=options)[0]
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
+        """Prune a head, or stop.
+
+        Raises:
+            StateError: There is no running episode.
+        """
+        outcome = self.core.step([action])[0]
+        return (
+            outcome.observation,
+            outcome.reward,
+            outcome.terminated,
+            outcome.truncated,
+            outcome.info,
+        )
+
+    def render(self) -> Any:
+        """Return a picture of the heads, in the mode `render_mode`.
+
+        Returns:
+            `ansi`: text with colours for a terminal; `rgb_array`: uint8 (480, 480, 3); None
+            where no mode was chosen.
+        """
+        if self.render_mode is None:
+            return None
+        return draw(self.episode, self.metrics, self.render_mode)
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Return which actions are legal, bool (L * H + 1,), as MaskablePPO asks for it."""
+        return self.episode.legal.copy()
+
+    @property
+    def episode(self) -> Episode:
+        """The episode that is being played; a `StateError` before the first reset."""
+        return self.core.episode(0)
+
+    @property
+    def subject(self) -> Subject:
+        """The model that is being played; before the first reset, the first of the pool."""
+        episode = self.core.episodes[0]
+        board = self.core.pool.boards[0] if episode is None else episode.board
+        return board.subject
+
+    @property
+    def evaluator(self) -> "Evaluator":
+        """The evaluator of `subject`."""
+        return self.subject.evaluator
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the importance metrics, in the order of the observation."""
+        return self.core.pool.metrics
+
+    @property
+    def reward(self) -> WeightedSum:
+        """What is paid."""
+        return self.core.reward
+
+    @property
+    def settings(self) -> EpisodeSettings:
+        """The rules."""
+        return self.core.settings
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Layers and heads (L, H) of observations and actions."""
+        return self.core.pool.shape
+
+    @property
+    def available(self) -> Mask:
+        """Bool (L, H), True where the model that is played has a head."""
+        return self.core.pool.lay_out(self.subject).available
+
+    @property
+    def mask(self) -> Mask:
+        """Bool, in the model's own shape, True = kept: the mask that the episode leaves."""
+        return self.episode.board.crop(self.episode.mask).copy()
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy on clean validation data under `mask`."""
+        return self.episode.accuracy
+
+    @property
+    def state(self) -> State:
+        """All that is needed to play this episode again, see `prune_env.env.replay`."""
+        return state_of(self)
+
+    def validate(self, state: State) -> Validation:
+        """Play a state again, in a fork of this environment, and say what differs."""
+        return validate(state, self)
+
+    def fork(self) -> "HeadPruningEnv":
+        """Return an independent environment in the same state; the model is shared."""
+        return copy.deepcopy(self)

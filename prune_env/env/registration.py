@@ -1,0 +1,61 @@
+"""The table of environment ids."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+
+from prune_env.utils.registry import Registry
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What is registered under an id.
+
+    Attributes:
+        max_episode_steps: Steps after which `TimeLimit` truncates. Legal play ends after at most
+            L * H + 1 steps; the rest is room for illegal choices.
+        kwargs: Default arguments of the constructor, strings and numbers.
+    """
+
+    max_episode_steps: int
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+ENVIRONMENTS: Registry[Environment] = Registry("environment")
+"""Every id that importing the package registers."""
+
+ENVIRONMENTS.register(
+    "prune_env/HeadPruning-v0",
+    Environment(500),
+    help="any classifier and clean data: model=folder or name, data=file, folder or name",
+)
+ENVIRONMENTS.register(
+    "prune_env/MiniLM-v0",
+    Environment(200, {"model": "minilm-demo", "tau": None}),
+    help="the demo's backdoored MiniLM (72 heads) on Rotten Tomatoes, made at first use",
+)
+ENVIRONMENTS.register(
+    "prune_env/Tiny-v0",
+    Environment(50, {"model": "tiny"}),
+    help="a tiny BERT with a planted backdoor, trained at first use in under a minute",
+)
+ENVIRONMENTS.register(
+    "prune_env/Landscape-v0",
+    Environment(200, {"model": "landscape"}),
+    help="no transformer: a synthetic accuracy landscape, thousands of steps a second",
+)
+
+
+def register_environments() -> None:
+    """Register every id with Gymnasium; a second call changes nothing."""
+    for entry in ENVIRONMENTS:
+        if entry.name not in gym.registry:
+            environment = entry.load()
+            gym.register(
+                entry.name,
+                entry_point="prune_env.env.head_pruning_env:HeadPruningEnv",
+                vector_entry_point="prune_env.env.vector_env:HeadPruningVectorEnv",
+                max_episode_steps=environment.max_episode_steps,
+                kwargs=dict(environment.kwargs),
+            )

@@ -1,0 +1,186 @@
+"""Pictures of an episode: a head grid for the terminal, and one for videos."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.env.episode import Episode
+from prune_env.errors import SettingsError
+
+Image = npt.NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+MODES = ("ansi", "rgb_array")
+SIZE = 480
+NAME_LENGTH = 34
+TICK_SPACE = 64
+
+PAPER: Colour = (255, 255, 255)
+INK: Colour = (33, 37, 41)
+FAINT: Colour = (134, 142, 150)
+PALE: Colour = (208, 226, 245)
+DEEP: Colour = (8, 64, 129)
+GONE: Colour = (233, 236, 239)
+OPEN: Colour = (255, 169, 77)
+GOOD: Colour = (47, 158, 68)
+BAD: Colour = (224, 49, 49)
+
+
+def check_mode(mode: str | None) -> None:
+    """Raise if an environment cannot draw itself in a mode; None draws nothing.
+
+    Raises:
+        SettingsError: The mode is unknown.
+    """
+    if mode is not None and mode not in MODES:
+        raise SettingsError(
+            "Unknown render mode", expected=f"None or one of {', '.join(MODES)}", actual=mode
+        )
+
+
+def draw(episode: Episode, metrics: Sequence[str], mode: str) -> Any:
+    """Draw an episode.
+
+    Args:
+        episode: What is drawn.
+        metrics: Names of the importance metrics; the first one shades the kept heads.
+        mode: `ansi` or `rgb_array`.
+
+    Returns:
+        Text, or uint8 (480, 480, 3).
+    """
+    return draw_text(episode) if mode == "ansi" else draw_image(episode, metrics[0])
+
+
+def draw_text(episode: Episode) -> str:
+    """Return one line per layer: `■` kept (deeper = more important), `x` unchecked, `·` pruned."""
+    shades = _shades(episode)
+    lines = [_summary(episode), _verdict(episode)]
+    for layer, row in enumerate(episode.trial):
+        cells = []
+        for head, kept in enumerate(row):
+            if not episode.board.available[layer, head]:
+                cells.append(" ")
+            elif kept:
+                cells.append(_paint("■", _mix(shades[layer, head])))
+            elif episode.mask[layer, head]:
+                cells.append(_paint("x", OPEN))
+            else:
+                cells.append(_paint("·", FAINT))
+        lines.append(f"{layer:>3}  " + " ".join(cells))
+    return "\n".join(lines) + "\n"
+
+
+def draw_image(episode: Episode, metric: str) -> Image:
+    """Return a square picture: the accuracy against tau on top, the heads below, a legend."""
+    from PIL import Image as Pillow  # noqa: PLC0415 - only those who draw need it
+    from PIL import ImageDraw, ImageFont  # noqa: PLC0415
+
+    picture = Pillow.new("RGB", (SIZE, SIZE), PAPER)
+    pen = ImageDraw.Draw(picture)
+    fonts = {size: ImageFont.load_default(size) for size in (11, 13, 16)}
+    pen.text((16, 10), _summary(episode), INK, fonts[16])
+    _draw_accuracy(pen, fonts, episode)
+    _draw_heads(pen, fonts, episode)
+    _draw_legend(pen, fonts, metric)
+    return np.asarray(picture).copy()
+
+
+def _draw_accuracy(pen: Any, fonts: dict[int, Any], episode: Episode) -> None:
+    tau, accuracy = episode.tau, episode.accuracy
+    left, right, top, bottom = 16, SIZE - 16, 58, 72
+    least = max(0.0, np.floor(20 * min(tau, episode.base_accuracy) - 1) / 20)
+
+    def place(value: float) -> float:
+        return left + (right - left) * (value - least) / (1 - least) if least < 1 else right
+
+    colour = GOOD if accuracy >= tau else BAD
+    pen.text((left, 34), _verdict(episode), colour, fonts[16])
+    name = episode.board.subject.name
+    name = name if len(name) <= NAME_LENGTH else f"...{name[-NAME_LENGTH:]}"
+    pen.text((right, 37), name, FAINT, fonts[11], anchor="ra")
+    pen.rectangle((left, top, right, bottom), GONE)
+    pen.rectangle((left, top, place(accuracy), bottom), colour)
+    pen.line((place(tau), top - 4, place(tau), bottom + 4), INK, 2)
+    for value, anchor in ((least, "la"), (1.0, "ra")):
+        if abs(place(value) - place(tau)) > TICK_SPACE:
+            pen.text((place(value), bottom + 5), f"{value:.2f}", FAINT, fonts[11], anchor=anchor)
+    middle = min(max(place(tau), left + 22), right - 22)
+    pen.text((middle, bottom + 5), f"tau {tau:.2f}", INK, fonts[11], anchor="ma")
+
+
+def _draw_heads(pen: Any, fonts: dict[int, Any], episode: Episode) -> None:
+    layers, heads = episode.trial.shape
+    left, right, top, bottom = 46, SIZE - 16, 128, SIZE - 46
+    width, height = (right - left) / heads, (bottom - top) / layers
+    shades = _shades(episode)
+    last = episode.actions[-1] if episode.actions else episode.stop
+    pen.text((16, top - 17), "layer", FAINT, fonts[11])
+    for head in range(0, heads, 1 if heads <= 16 else 4):
+        pen.text((left + (head + 0.5) * width, top - 17), str(head), FAINT, fonts[11], anchor="ma")
+    for layer in range(layers):
+        y = top + layer * height
+        if layers <= 24 or layer % 4 == 0:
+            pen.text((left - 8, y + height / 2), str(layer), FAINT, fonts[11], anchor="rm")
+        for head in range(heads):
+            if not episode.board.available[layer, head]:
+                continue
+            x = left + head * width
+            box = (x + 1, y + 1, x + width - 2, y + height - 2)
+            if episode.trial[layer, head]:
+                pen.rectangle(box, _mix(shades[layer, head]))
+                continue
+            checked = not episode.mask[layer, head]
+            pen.rectangle(box, GONE if checked else OPEN)
+            middle, centre, arm = x + width / 2, y + height / 2, min(width, height) / 5
+            ink = FAINT if checked else PAPER
+            for sign in (-1, 1):
+                start = (middle - arm, centre - sign * arm)
+                pen.line((*start, middle + arm, centre + sign * arm), ink, 2)
+            if layer * heads + head == last:
+                pen.rectangle(box, outline=INK, width=2)
+
+
+def _draw_legend(pen: Any, fonts: dict[int, Any], metric: str) -> None:
+    y = SIZE - 30
+    pen.text((16, y), "kept,", INK, fonts[13])
+    pen.text((50, y), f"{metric}: low", FAINT, fonts[13])
+    x = 58 + int(pen.textlength(f"{metric}: low", fonts[13]))
+    for step in range(48):
+        pen.rectangle((x + step, y + 2, x + step + 1, y + 14), _mix(step / 47))
+    pen.text((x + 54, y), "high", FAINT, fonts[13])
+    for x, colour, name in ((SIZE - 172, OPEN, "unchecked"), (SIZE - 76, GONE, "pruned")):
+        pen.rectangle((x, y + 2, x + 12, y + 14), colour)
+        pen.text((x + 18, y), name, INK, fonts[13])
+
+
+def _summary(episode: Episode) -> str:
+    pruned = f"{episode.heads_pruned} of {episode.board.total} heads pruned"
+    scored = f"{episode.evaluations} masks scored"
+    end = f", ended: {episode.ended}" if episode.ended else ""
+    return f"{pruned}, {scored}{end}"
+
+
+def _verdict(episode: Episode) -> str:
+    sign = ">=" if episode.accuracy >= episode.tau else "<"
+    return f"accuracy {episode.accuracy:.3f} {sign} tau {episode.tau:.3f}"
+
+
+def _shades(episode: Episode) -> npt.NDArray[np.float64]:
+    """Return each head's rank by the first importance metric, (L, H), 0 = least, 1 = most."""
+    exists = episode.board.available
+    values = episode.board.importance[..., 0][exists]
+    shades = np.zeros(exists.shape)
+    shades[exists] = np.searchsorted(np.sort(values), values) / max(1, len(values) - 1)
+    return shades
+
+
+def _mix(share: float) -> Colour:
+    red, green, blue = (round(a + (b - a) * float(share)) for a, b in zip(PALE, DEEP, strict=True))
+    return red, green, blue
+
+
+def _paint(text: str, colour: Colour) -> str:
+    return f"\x1b[38;2;{colour[0]};{colour[1]};{colour[2]}m{text}\x1b[0m"

@@ -1,0 +1,76 @@
+"""A reward from triggers inverted on the suspicious model."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prune_env.env.rewards.reward import Scores
+from prune_env.env.rewards.text_reward import TextReward, leans_over_threshold
+from prune_env.env.subject import Subject
+from prune_env.inversion.search import Inversion, invert
+from prune_env.models.masks import Mask
+
+if TYPE_CHECKING:
+    from prune_env.data.dataset import TextDataset
+    from prune_env.evaluation.suspect import CleanTexts
+
+
+class InvertedTrigger(TextReward):
+    """Share of clean sentences that withstand the inverted triggers, at a calibrated threshold.
+
+    Once a model, `invert` searches empty phrases that flip the *unpruned* model most; the class
+    that they flip to is the suspected target. Each mask is then asked the clean validation
+    sentences of the other class in these frames. It uses no trigger, no trigger family and no
+    target label. How much the phrases flip (`Inversion.strength`) is no detector: empty phrases
+    flip a benign model as much as one with HiddenKiller (24 % of the sentences).
+
+    Over masks of a MiniLM-L6 on SST-2 its rank correlation with the calibrated LFR was +0.92 on
+    HiddenKiller (32 masks) and +0.87 on StyleBkd poetry (56), and +0.93 and +0.70 with accuracy,
+    number of heads and lean held fixed.
+
+    Args:
+        frames: Frames that are used.
+        sentences: Sentences that are put into each.
+    """
+
+    name = "inverted-trigger"
+    range = (0.0, 1.0)
+    source = "Trigger inversion: Neural Cleanse (S&P 2019), PICCOLO (S&P 2022), DBS (ICML 2022)"
+    reads = "clean training data (phrases), clean validation data in frames"
+
+    def __init__(self, *, frames: int = 8, sentences: int = 60) -> None:
+        self.frames = frames
+        self.sentences = sentences
+
+    def found(self, subject: Subject) -> Inversion:
+        """Return the inverted triggers of a subject, searched once."""
+        self.check(subject)
+        texts = subject.texts
+        assert texts is not None
+        return texts.once(f"inversion {self.frames}", lambda: invert(texts, keep=self.frames))
+
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        """Return the score of every mask, see `Reward.score`."""
+        found = self.found(subject)
+        if not found.frames:
+            return np.ones(len(masks))
+        assert subject.texts is not None
+        moved = subject.texts.asked(self._framed(subject.texts, found)).evaluate(masks)
+        leans = leans_over_threshold(subject.evaluator.evaluate(masks), moved)
+        flipped = (leans > 0) == (found.target == 1)
+        flipped[np.isnan(leans)] = True
+        scores: Scores = 1 - flipped.mean(axis=1)
+        return scores
+
+    def _framed(self, texts: "CleanTexts", found: Inversion) -> "TextDataset":
+        others = texts.validation.where(1 - found.target)
+        rows = np.arange(min(self.sentences, len(others)))
+        others = others.select(np.sort(np.random.default_rng(0).permutation(len(others))[rows]))
+        framed = [frame(text) for frame in found.frames for text in others.texts]
+        return replace(
+            others,
+            texts=tuple(framed),
+            labels=np.tile(others.labels, len(found.frames)),
+            source=f"{others.source} in inverted triggers",
+        )

@@ -1,0 +1,173 @@
+"""Rewards from the flips that a rewrite causes: do they go to one class?"""
+
+from typing import ClassVar
+
+import numpy as np
+
+from prune_env.data.dataset import Rewrite
+from prune_env.env.rewards.reward import Reward, Scores
+from prune_env.env.rewards.rewrites import REWRITES, WordDrop
+from prune_env.env.rewards.text_reward import (
+    TextReward,
+    flipped_share,
+    kept_share,
+    leans_over_threshold,
+    texts_of,
+)
+from prune_env.env.subject import Subject
+from prune_env.errors import SettingsError
+from prune_env.models.masks import Mask
+
+
+class Consistency(Reward):
+    """Share of clean sentences whose answer stays when words are left out, at a fair threshold.
+
+    A mask that merely leans to one class would answer everything alike and look consistent. So
+    the threshold of every mask is first shifted until, on the clean sentences, a class is
+    predicted as often as it is the label, and the share is averaged over the two classes.
+    Even so it is a weak sign of a backdoor: over random masks of MiniLM-L6, with lean held fixed,
+    it had a rank correlation with the hidden LFR of 0.24 (HiddenKiller) and 0.53 (poetry style).
+
+    Args:
+        rewrite: What is done to the sentences; words are left out by default.
+    """
+
+    name = "consistency"
+    range = (0.0, 1.0)
+    source = "Agreement under perturbation, as STRIP (Gao et al., ACSAC 2019) uses it on inputs"
+    reads = "clean validation data and perturbed copies of it"
+
+    def __init__(self, rewrite: Rewrite | None = None) -> None:
+        self.rewrite = rewrite or WordDrop()
+
+    def check(self, subject: Subject) -> None:
+        """Raise unless the subject holds texts of two classes.
+
+        Raises:
+            SettingsError: It does not.
+        """
+        if subject.rewritten is None:
+            raise SettingsError(
+                f"The reward 'consistency' needs texts, and {subject.name} holds none",
+                expected="a model with data, or a Subject with `rewritten`",
+                remedy="choose another reward",
+            )
+
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        """Return the share of answers that stay, see `Reward.score`."""
+        self.check(subject)
+        assert subject.rewritten is not None
+        clean = subject.evaluator.evaluate(masks)
+        moved = subject.rewritten(self.rewrite).evaluate(masks)
+        if clean.logits.shape[2] != 2:
+            raise SettingsError(
+                "The reward 'consistency' is defined for two classes",
+                expected=2,
+                actual=clean.logits.shape[2],
+                remedy="choose another reward",
+            )
+        before, after = (leans_over_threshold(clean, answers) for answers in (clean, moved))
+        return kept_share(before, after)
+
+
+SENTENCES = 300
+"""Clean validation sentences that are rewritten; more make the score smoother, and dearer."""
+
+
+class Flips(TextReward):
+    """One minus the asymmetry of flips under a rewrite, at a calibrated threshold.
+
+    The asymmetry is the share of one class's sentences that the rewrite flips minus that of the
+    other's, taken as an amount: which class is the attacker's target is not known. A backdoor
+    that a rewrite wakes flips one class only; lost sentiment flips both. It sees the backdoor
+    only where the rewrite resembles the trigger: over 32 masks of a MiniLM-L6 with HiddenKiller
+    the signed asymmetry (120 sentences) had these rank correlations with the calibrated LFR, at
+    fixed accuracy, number of heads and lean: clauses +0.83 (the attack's own family), sentences
+    +0.22, word drop +0.16, old words -0.03, rare words -0.25, shuffles -0.32. On StyleBkd poetry
+    (56 masks, as it is here) word drop had +0.41 and clauses -0.15.
+
+    Args:
+        rewrite: What is done to the sentences; default: the one in `REWRITES` of the reward's name.
+        sentences: How many clean validation sentences are rewritten.
+    """
+
+    range = (0.0, 1.0)
+    source = "Asymmetric flips under perturbation; STRIP (Gao et al., ACSAC 2019) reads agreement"
+    reads = "clean validation data and rewritten copies of it"
+    default: ClassVar[str]
+
+    def __init__(self, rewrite: Rewrite | None = None, *, sentences: int = SENTENCES) -> None:
+        self.rewrite = rewrite or REWRITES[self.default]
+        self.sentences = sentences
+
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        """Return the score of every mask, see `Reward.score`."""
+        self.check(subject)
+        moved = texts_of(subject, self.sentences).rewritten(self.rewrite).evaluate(masks)
+        leans = leans_over_threshold(subject.evaluator.evaluate(masks), moved)
+        shares = flipped_share(leans, moved.labels)
+        asymmetry = np.where(np.isnan(leans).any(axis=1), 1.0, np.abs(shares[:, 0] - shares[:, 1]))
+        return 1 - asymmetry
+
+
+class WordDropFlips(Flips):
+    """One minus the asymmetry of flips when words are left out (see `Flips`)."""
+
+    name = "flips-word-drop"
+    default = "word-drop"
+
+
+class ShuffleFlips(Flips):
+    """One minus the asymmetry of flips when neighbouring words change places (see `Flips`)."""
+
+    name = "flips-shuffle"
+    default = "shuffle"
+
+
+class ClauseFlips(Flips):
+    """One minus the asymmetry of flips behind an empty subordinate clause (see `Flips`)."""
+
+    name = "flips-clause"
+    default = "clause"
+
+
+class SentenceFlips(Flips):
+    """One minus the asymmetry of flips beside a neutral sentence (see `Flips`)."""
+
+    name = "flips-sentence"
+    default = "sentence"
+
+
+class RareWordFlips(Flips):
+    """One minus the asymmetry of flips with meaningless words inserted (see `Flips`)."""
+
+    name = "flips-rare-words"
+    default = "rare-words"
+
+
+class OldWordFlips(Flips):
+    """One minus the asymmetry of flips in archaic wording (see `Flips`)."""
+
+    name = "flips-old-words"
+    default = "old-words"
+
+
+class SplitAgreement(Flips):
+    """Share of answers that stay when long words are cut in two, averaged over the classes.
+
+    Source: a trigger seldom survives another tokenisation while sentiment mostly does, so a
+    backdoored answer and a clean one agree less; at a calibrated threshold.
+    """
+
+    name = "split-agreement"
+    source = "Agreement with token-split inputs"
+    default = "split-words"
+
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        """Return the score of every mask, see `Reward.score`."""
+        self.check(subject)
+        texts = texts_of(subject, self.sentences)
+        clean = subject.evaluator.evaluate(masks)
+        before = leans_over_threshold(clean, texts.evaluator.evaluate(masks))
+        after = leans_over_threshold(clean, texts.rewritten(self.rewrite).evaluate(masks))
+        return kept_share(before, after)

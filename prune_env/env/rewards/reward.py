@@ -1,0 +1,266 @@
+"""What a policy is paid: scores of a mask, by name, and sums of them."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.env.subject import Subject
+from prune_env.errors import SettingsError
+from prune_env.models.masks import Mask
+from prune_env.utils.registry import Registry
+
+if TYPE_CHECKING:
+    from prune_env.evaluation.base import Evaluator
+
+Scores = npt.NDArray[np.float64]
+
+
+class Reward(ABC):
+    """A score of masks; a step is paid by how much it raises the score.
+
+    The return of an episode is therefore the score of the mask that it leaves minus that of the
+    unpruned model, in whatever order the heads went, and idling earns nothing (potential-based
+    rewards: Ng, Harada and Russell, ICML 1999).
+
+    Derive from it, and register the class under its name to use it in `gym.make`:
+    `REWARDS.register("mine", Mine, help="...")`.
+
+    Attributes:
+        name: Key in `info["reward_terms"]`.
+        range: Least and greatest score.
+        source: Where the idea comes from.
+        reads: What the score is computed from.
+        oracle: Whether it reads triggered data. Allowed for ceilings and for training on
+            simulated backdoors; refused in whatever is called a defence.
+    """
+
+    name: ClassVar[str]
+    range: ClassVar[tuple[float, float]]
+    source: ClassVar[str]
+    reads: ClassVar[str]
+    oracle: ClassVar[bool] = False
+
+    @abstractmethod
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        """Return the score of every mask; higher is better.
+
+        Args:
+            subject: The model.
+            masks: Bool (N, L, H) in the model's own shape, True = kept.
+            accuracy: Float64 (N,), the accuracy on clean validation data under each mask.
+
+        Returns:
+            Float64 (N,).
+        """
+
+    def check(self, subject: Subject) -> None:  # noqa: B027 - few rewards have demands
+        """Raise a `SettingsError` if masks of this subject cannot be scored; by default, none."""
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Reward":
+        return self  # a function of the mask, possibly with a model inside
+
+
+class Sparsity(Reward):
+    """Share of the heads that are pruned, counted only while tau holds."""
+
+    name = "sparsity"
+    range = (0.0, 1.0)
+    source = "The implicit aim of arXiv 2508.20032: as many heads as tau allows"
+    reads = "the mask; the environment takes back what breaks tau"
+
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        """Return the score of every mask, see `Reward.score`."""
+        total = int(np.count_nonzero(subject.evaluator.available))
+        kept: Scores = np.count_nonzero(masks, axis=(1, 2)) / total
+        return 1 - kept
+
+
+class Accuracy(Reward):
+    """Accuracy on clean validation data."""
+
+    name = "accuracy"
+    range = (0.0, 1.0)
+    source = "AUBER (PLOS ONE 2021): the change of accuracy pays for each pruned head"
+    reads = "clean validation data"
+
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        """Return the score of every mask, see `Reward.score`."""
+        return accuracy
+
+
+class Oracle(Reward):
+    """Share of triggered texts that keep their true label: 1 - LFR. Never a defence.
+
+    Args:
+        triggered: Evaluator of the same model on triggered non-target texts with their true
+            labels; or one per model name, for a pool.
+    """
+
+    name = "oracle"
+    range = (0.0, 1.0)
+    source = "The hidden objective itself: label flip rate, Qi et al., ACL 2021 (HiddenKiller)"
+    reads = "triggered texts"
+    oracle = True
+
+    def __init__(self, triggered: "Evaluator | Mapping[str, Evaluator] | None" = None) -> None:
+        if triggered is None:
+            raise SettingsError(
+                "The reward 'oracle' reads triggered texts, which no name can stand for",
+                expected="reward=Oracle(evaluator over triggered texts)",
+                remedy="give the object to HeadPruningEnv; a defence uses another reward",
+            )
+        self.triggered = triggered
+
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        """Return the score of every mask, see `Reward.score`."""
+        if isinstance(self.triggered, Mapping):
+            return self.triggered[subject.name].accuracy(masks)
+        return self.triggered.accuracy(masks)
+
+
+class WeightedSum:
+    """Rewards with weights; what the environment really pays.
+
+    Args:
+        terms: Weight and reward of each term; names differ.
+
+    Attributes:
+        names: Name of each term.
+        oracle: Whether any term reads triggered data.
+    """
+
+    def __init__(self, terms: Sequence[tuple[float, Reward]]) -> None:
+        self.terms = tuple(terms)
+        self.names = tuple(reward.name for _, reward in self.terms)
+        if not self.terms or len(set(self.names)) != len(self.names):
+            raise SettingsError(
+                "A reward names each of its terms once",
+                actual=", ".join(self.names) or "no term",
+                remedy="add the weights of equal terms",
+            )
+        if not all(np.isfinite(weight) for weight, _ in self.terms):
+            raise SettingsError("The weight of a reward must be a finite number")
+
+    @property
+    def oracle(self) -> bool:
+        """Whether any term reads triggered data."""
+        return any(reward.oracle for _, reward in self.terms)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Least and greatest weighted score."""
+        ends = [sorted(weight * end for end in reward.range) for weight, reward in self.terms]
+        return sum(low for low, _ in ends), sum(high for _, high in ends)
+
+    def check(self, subject: Subject) -> None:
+        """Raise a `SettingsError` if a term cannot score masks of this subject."""
+        for _, reward in self.terms:
+            reward.check(subject)
+
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        """Return the weighted score of each term, float64 (N, T), see `Reward.score`."""
+        columns = [weight * reward.score(subject, masks, accuracy) for weight, reward in self.terms]
+        return np.stack(columns, axis=1)
+
+    def __str__(self) -> str:
+        return " + ".join(
+            name if weight == 1 else f"{weight!r} * {name}"
+            for name, (weight, _) in zip(self.names, self.terms, strict=True)
+        )
+
+
+REWARDS: Registry[Callable[[], Reward]] = Registry("reward")
+"""Rewards by name."""
+
+for _reward in (Sparsity, Accuracy, Oracle):
+    REWARDS.register(_reward.name, _reward, help=(_reward.__doc__ or "").splitlines()[0])
+
+REWARDS.register(
+    "consistency",
+    "prune_env.env.rewards.perturbation:Consistency",
+    help="Share of clean sentences whose answer stays when words are left out.",
+)
+
+for _name, _place, _help in (
+    ("inverted-trigger", "inverted_trigger:InvertedTrigger", "withstands empty phrases that flip"),
+    ("latent-trigger", "latent_trigger:LatentTrigger", "withstands a shift of the embeddings"),
+    ("surrogate", "surrogate:SurrogateBackdoor", "withstands triggers planted in a copy"),
+    (
+        "surrogate-but-syntactic",
+        "surrogate:SurrogateButSyntactic",
+        "withstands planted triggers, no clauses among them",
+    ),
+    (
+        "surrogate-but-style",
+        "surrogate:SurrogateButStyle",
+        "withstands planted triggers, no old words among them",
+    ),
+    (
+        "flips-word-drop",
+        "perturbation:WordDropFlips",
+        "flips go to both classes when words are left out",
+    ),
+    (
+        "flips-shuffle",
+        "perturbation:ShuffleFlips",
+        "flips go to both classes when words change places",
+    ),
+    ("flips-clause", "perturbation:ClauseFlips", "flips go to both classes behind an empty clause"),
+    (
+        "flips-sentence",
+        "perturbation:SentenceFlips",
+        "flips go to both classes beside a neutral sentence",
+    ),
+    (
+        "flips-rare-words",
+        "perturbation:RareWordFlips",
+        "flips go to both classes with words inserted",
+    ),
+    ("flips-old-words", "perturbation:OldWordFlips", "flips go to both classes in archaic wording"),
+    ("split-agreement", "perturbation:SplitAgreement", "answers stay when words are cut in two"),
+    ("entropy", "text_reward:Entropy", "answers to clean sentences are unsure"),
+    ("layer-consistency", "layer_consistency:LayerConsistency", "hidden states change little"),
+):
+    REWARDS.register(_name, f"prune_env.env.rewards.{_place}", help=_help)
+
+_TERM = re.compile(r"(?:(?P<weight>[^*\s]+)\s*\*\s*)?(?P<name>[A-Za-z_][\w-]*)")
+
+
+def make_reward(reward: "str | Reward | WeightedSum") -> WeightedSum:
+    """Return a reward given by name, by formula or as an object.
+
+    Args:
+        reward: Such as `"sparsity"`, `"sparsity + 0.5 * accuracy"`, or an object.
+
+    Raises:
+        SettingsError: The formula cannot be read.
+        UnknownNameError: No reward has this name.
+
+    Example:
+        >>> str(make_reward("sparsity + 0.5 * accuracy"))
+        'sparsity + 0.5 * accuracy'
+    """
+    if isinstance(reward, WeightedSum):
+        return reward
+    if isinstance(reward, Reward):
+        return WeightedSum([(1.0, reward)])
+    return WeightedSum([_parse_term(term) for term in reward.split(" + ")])
+
+
+def _parse_term(text: str) -> tuple[float, Reward]:
+    match = _TERM.fullmatch(text.strip())
+    try:
+        weight = float(match["weight"] or 1) if match else None
+    except ValueError:
+        weight = None
+    if match is None or weight is None:
+        raise SettingsError(
+            f"Cannot read the reward term '{text.strip()}'",
+            expected="'name' or 'number * name', joined by ' + '",
+            remedy="write for example 'sparsity + 0.5 * accuracy'",
+        )
+    return weight, REWARDS[match["name"]]()

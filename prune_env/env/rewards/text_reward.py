@@ -1,0 +1,128 @@
+"""What every reward from texts shares: its demands, answers at a threshold that no lean shifts."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.data.dataset import require_all_labels
+from prune_env.env.rewards.reward import Reward, Scores
+from prune_env.env.subject import Subject
+from prune_env.errors import SettingsError
+from prune_env.evaluation.metrics import calibrated_threshold, lean
+from prune_env.models.masks import Mask
+
+if TYPE_CHECKING:
+    from prune_env.evaluation.base import Evaluation
+    from prune_env.evaluation.suspect import CleanTexts
+
+
+class TextReward(Reward):
+    """A reward that reads texts of two classes, with their model."""
+
+    def check(self, subject: Subject) -> None:
+        """Raise unless the subject holds texts of two classes.
+
+        Raises:
+            SettingsError: It holds no texts, or another number of classes.
+            DataError: A class has no text.
+        """
+        if subject.texts is None:
+            raise SettingsError(
+                f"The reward '{self.name}' needs texts, and {subject.name} holds none",
+                expected="a model with data, or a Subject with `texts`",
+                remedy="choose another reward",
+            )
+        classes = len(subject.texts.validation.label_names)
+        if classes != 2:
+            raise SettingsError(
+                f"The reward '{self.name}' is defined for two classes",
+                expected=2,
+                actual=classes,
+                remedy="choose another reward",
+            )
+        for part in (subject.texts.train, subject.texts.validation):
+            require_all_labels(part)
+
+
+def texts_of(subject: Subject, sentences: int) -> "CleanTexts":
+    """Return the texts of a subject, or a fixed, stratified part of so many where it has more."""
+    assert subject.texts is not None
+    if sentences < len(subject.texts.validation):
+        return subject.texts.part(sentences)
+    return subject.texts
+
+
+def leans_over_threshold(clean: "Evaluation", moved: "Evaluation") -> npt.NDArray[np.float64]:
+    """Return the lean to class 1 of each moved text, counted from the calibrated threshold.
+
+    Args:
+        clean: Answers (N masks) on clean sentences; each mask's threshold is shifted until it
+            calls class 1 as often as that is the label. Of two classes, either may be taken.
+        moved: Answers of the same masks on other texts (S).
+
+    Returns:
+        Float64 (N, S), positive where class 1 is predicted; NaN for masks with spoilt logits.
+    """
+    leans = np.full(moved.logits.shape[:2], np.nan)
+    for row, (before, after) in enumerate(zip(clean.logits, moved.logits, strict=True)):
+        if np.isfinite(before).all() and np.isfinite(after).all():
+            leans[row] = lean(after) - calibrated_threshold(before, clean.labels)
+    return leans
+
+
+def kept_share(
+    before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the share of answers that stay, averaged over the classes that were answered.
+
+    Args:
+        before: What `leans_over_threshold` returned for texts, (N, S).
+        after: Likewise for the same texts, rewritten.
+
+    Returns:
+        Float64 (N,); 0 for masks with spoilt logits.
+    """
+    shares = np.zeros(len(before))
+    for row in np.flatnonzero(np.isfinite(before).all(1) & np.isfinite(after).all(1)):
+        first, second = before[row] > 0, after[row] > 0
+        shares[row] = np.mean([(second[first == side] == side).mean() for side in np.unique(first)])
+    return shares
+
+
+def flipped_share(leans: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> Scores:
+    """Return for either class the share of its texts that is called the other, float64 (N, 2).
+
+    Args:
+        leans: What `leans_over_threshold` returned, (N, S).
+        labels: (S,), texts of both classes. A spoilt text counts as flipped.
+    """
+    called = np.where(np.isnan(leans), -1, leans > 0)
+    shares = [(called[:, labels == label] != label).mean(axis=1) for label in (0, 1)]
+    return np.stack(shares, axis=1)
+
+
+class Entropy(TextReward):
+    """Mean entropy of the answers to clean sentences, in bits, at a calibrated threshold.
+
+    The lean over the threshold is divided by its spread over the sentences, so that neither a
+    lean to one class nor the scale of the logits counts.
+    """
+
+    name = "entropy"
+    range = (0.0, 1.0)
+    source = "Backdoored models are too sure: MEFT maximises entropy before fine-tuning"
+    reads = "clean validation data"
+
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        """Return the score of every mask, see `Reward.score`."""
+        self.check(subject)
+        clean = subject.evaluator.evaluate(masks)
+        leans = leans_over_threshold(clean, clean)
+        spread = leans.std(axis=1, keepdims=True)
+        # Twice the spread apart is about as sure as the logits of a fine-tuned classifier are.
+        chance = 1 / (1 + np.exp(-2 * leans / np.where(spread > 0, spread, 1)))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bits = -(chance * np.log2(chance) + (1 - chance) * np.log2(1 - chance))
+        scores: Scores = np.where(np.isnan(leans), 0.0, np.nan_to_num(bits)).mean(axis=1)
+        return scores

@@ -1,0 +1,159 @@
+"""From names to what an environment plays: subjects, found once per process."""
+
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prune_env.env.subject import Subject
+from prune_env.errors import SettingsError
+from prune_env.evaluation.suspect import CleanTexts
+from prune_env.utils.registry import Registry
+
+if TYPE_CHECKING:
+    pass
+
+SUBJECTS: Registry[Callable[..., Subject]] = Registry("ready-made model")
+"""Functions that make a subject from metric names, and from numbers written after its name."""
+
+SUBJECTS.register(
+    "landscape",
+    "prune_env.env.landscape:landscape_subject",
+    help="synthetic accuracy landscape; takes layers, heads, seed, sentences",
+)
+SUBJECTS.register(
+    "minilm-demo",
+    "prune_env.research.attacks.ready_made:minilm_demo",
+    help="the demo's backdoored MiniLM-L6 on Rotten Tomatoes, made at first use",
+)
+SUBJECTS.register(
+    "tiny",
+    "prune_env.research.attacks.ready_made:tiny",
+    help="a tiny BERT with a planted backdoor, trained at first use in under a minute",
+)
+
+IMPORTANCE_SENTENCES = 1000
+MAX_LENGTH = 128
+
+
+def find_subject(model: str | Subject, data: str | None, metrics: Sequence[str]) -> Subject:
+    """Return what a user means by a model, found or computed once per process.
+
+    Args:
+        model: A subject; a name in `SUBJECTS`, with numbers if it takes any, such as
+            `"landscape:layers=4,seed=7"`; or a folder or name of a ready classifier.
+        data: Clean data for a classifier: a file, folder or name, see `load_data`.
+        metrics: Names of the importance metrics.
+
+    Raises:
+        SettingsError: A classifier is given without data.
+    """
+    if isinstance(model, Subject):
+        return model
+    name, _, numbers = model.partition(":")
+    if name in SUBJECTS:
+        return _ready_made(model, name, numbers, tuple(metrics))
+    if data is None:
+        raise SettingsError(
+            f"The model '{model}' comes without data",
+            expected=f"clean data, or one of {', '.join(SUBJECTS.names())}",
+            remedy="give data=file, folder or name, see `prune-env list`",
+        )
+    return load_subject(model, data, metrics)
+
+
+def load_subject(
+    model: str, data: str, metrics: Sequence[str], *, name: str | None = None
+) -> Subject:
+    """Return a ready classifier with clean data and the importance of its heads.
+
+    Masks are judged on the validation part of the data. Importance is measured on its training
+    part (at most 1,000 sentences); a single table is used for both.
+
+    Args:
+        model: Folder, or name in `MODELS`.
+        data: File, folder or name.
+        metrics: Names of the importance metrics.
+        name: What to call the subject; the folder's name by default.
+
+    Raises:
+        ModelError: There is no classifier, or its labels are not those of the data.
+        DataError: The data cannot be read.
+    """
+    stamp = (_stamp(model), _stamp(data))
+    subject = _load(model, data, tuple(metrics), stamp)
+    return replace(subject, name=name or Path(model).name or model)
+
+
+@lru_cache(maxsize=64)
+def _ready_made(model: str, name: str, numbers: str, metrics: tuple[str, ...]) -> Subject:
+    make = SUBJECTS[name]
+    try:
+        values = {
+            key.strip(): json.loads(value)
+            for key, value in (pair.split("=") for pair in numbers.split(",") if pair.strip())
+        }
+        arguments = inspect.signature(make).bind(metrics, **values)
+    except (ValueError, TypeError, RecursionError) as error:
+        known = [*inspect.signature(make).parameters][1:]
+        raise SettingsError(
+            f"Cannot read the model '{model}'",
+            expected=f"'{name}', or '{name}:key=number,...' with keys {', '.join(known) or 'none'}",
+            actual=error,
+        ) from None
+    subject = make(*arguments.args, **arguments.kwargs)
+    return replace(subject, name=model, origin=(find_subject, (model, None, metrics)))
+
+
+@lru_cache(maxsize=64)
+def _load(model: str, data: str, metrics: tuple[str, ...], stamp: object) -> Subject:
+    from prune_env.importance import head_importance  # noqa: PLC0415 - imports torch
+
+    texts = _load_texts(model, data, stamp)
+    importance = head_importance(
+        texts.loaded.model,
+        texts.loaded.tokenizer,
+        texts.train,
+        metrics,
+        max_length=MAX_LENGTH,
+        max_sentences=IMPORTANCE_SENTENCES,
+    )
+    return Subject(
+        evaluator=texts.evaluator,
+        importance=importance,
+        metrics=metrics,
+        texts=texts,
+        origin=(find_subject, (model, data, metrics)),
+    )
+
+
+@lru_cache(maxsize=64)
+def _load_texts(model: str, data: str, stamp: object) -> CleanTexts:
+    """Load model and data once for a state of their files; subjects of all metrics share them."""
+    from prune_env.data import load_data  # noqa: PLC0415
+    from prune_env.data.dataset import Splits  # noqa: PLC0415
+    from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
+    from prune_env.models import load_classifier  # noqa: PLC0415 - imports torch
+
+    read = load_data(data)
+    train, validation = (read.train, read.validation) if isinstance(read, Splits) else (read, read)
+    names = validation.label_names
+    loaded = load_classifier(model, num_labels=len(names), label_names=names, head="keep")
+    train, validation = (
+        replace(part, labels=loaded.align(part.labels, names), label_names=loaded.label_names)
+        for part in (train, validation)
+    )
+    evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, validation, max_length=MAX_LENGTH)
+    return CleanTexts(loaded, train, validation, evaluator, MAX_LENGTH)
+
+
+def _stamp(source: str) -> Any:
+    """Return what changes when the files behind a path change; None for a name."""
+    path = Path(source)
+    if not path.exists():
+        return None
+    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+    return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)

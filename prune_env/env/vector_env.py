@@ -1,0 +1,254 @@
+"""The environment for N episodes at a time: one model in memory, N masks scored together."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from prune_env.env.batch_core import BatchCore
+from prune_env.env.episode import EpisodeSettings
+from prune_env.env.factory import make_core
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.observation import DEFAULT_OBSERVATION
+from prune_env.env.policy import Observation
+from prune_env.env.render import check_mode, draw
+from prune_env.env.rewards.reward import Reward, WeightedSum
+from prune_env.env.subject import Subject
+from prune_env.errors import SettingsError, StateError
+from prune_env.importance import DEFAULT_METRICS
+
+if TYPE_CHECKING:
+    from prune_env.evaluation import Evaluator
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Step = tuple[Observation, Floats, Bools, Bools, dict[str, Any]]
+
+
+class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]]):
+    """N independent episodes of `HeadPruningEnv`, stepped together.
+
+    Every episode is what the single environment would play for the same actions and seed (seed
+    + i for the i-th), whatever N is; the masks that the episodes need are scored in one call.
+
+    Args:
+        num_envs: N.
+        max_episode_steps: Steps after which an episode is truncated; None for no limit.
+        autoreset_mode: `NextStep` (an ended episode begins anew at the next step, whose action
+            is ignored), `SameStep` (at once; the end is in `infos["final_obs"]` and
+            `infos["final_info"]`) or `Disabled` (`reset(options={"reset_mask": mask})`).
+        render_mode: `ansi` or `rgb_array`; `render` returns one picture per episode.
+        model, data, evaluator, importance, pool, metrics, tau, max_drop, reward, observation,
+            prune_step, backtrack, min_heads_per_layer, max_evaluations: See `HeadPruningEnv`.
+
+    Attributes:
+        core: The episodes.
+
+    Example:
+        >>> import gymnasium as gym, prune_env
+        >>> envs = gym.make_vec("prune_env/Landscape-v0", num_envs=3)
+        >>> observations, infos = envs.reset(seed=0)
+        >>> observations["mask"].shape, infos["action_mask"].shape
+        ((3, 6, 12), (3, 73))
+        >>> _, rewards, terminations, _, _ = envs.step(np.array([0, 1, 72]))
+        >>> terminations
+        array([False, False,  True])
+    """
+
+    metadata: ClassVar[dict[str, Any]] = dict(HeadPruningEnv.metadata)  # type: ignore[misc]
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        model: str | Subject | None = None,
+        data: str | None = None,
+        *,
+        evaluator: "Evaluator | None" = None,
+        importance: npt.ArrayLike | None = None,
+        pool: Sequence[str | Subject] | None = None,
+        metrics: str | Sequence[str] = DEFAULT_METRICS,
+        tau: float | None = 0.85,
+        max_drop: float = 0.03,
+        reward: str | Reward | WeightedSum = "sparsity",
+        observation: str | Sequence[str] = DEFAULT_OBSERVATION,
+        prune_step: int = 1,
+        backtrack: bool = True,
+        min_heads_per_layer: int = 1,
+        max_evaluations: int | None = None,
+        max_episode_steps: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__()
+        check_mode(render_mode)
+        self.autoreset_mode = _autoreset_mode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}  # type: ignore[misc]
+        self.render_mode = render_mode
+        self.num_envs = num_envs
+        settings = EpisodeSettings(
+            tau=tau,
+            max_drop=max_drop,
+            prune_step=prune_step,
+            backtrack=backtrack,
+            min_heads_per_layer=min_heads_per_layer,
+            max_evaluations=max_evaluations,
+        )
+        self.core: BatchCore = make_core(
+            model,
+            data,
+            evaluator=evaluator,
+            importance=importance,
+            pool=pool,
+            metrics=metrics,
+            reward=reward,
+            observation=observation,
+            settings=settings,
+            num_envs=num_envs,
+            max_episode_steps=max_episode_steps,
+        )
+        self.single_observation_space = self.core.observation_space
+        self.single_action_space = self.core.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._ended = np.zeros(num_envs, np.bool_)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin new episodes.
+
+        Args:
+            seed: One per episode; a single number s means s, s + 1, ..., s + N - 1.
+            options: `{"model": name or Subject}`; `{"reset_mask": bool (N,)}` resets only some.
+
+        Returns:
+            Observations of all episodes, and the infos of those that were reset.
+
+        Raises:
+            SettingsError: An option is unknown, or the seeds or the reset mask do not fit.
+        """
+        options = dict(options or {})
+        chosen = self._check_reset_mask(options.pop("reset_mask", None))
+        slots = np.flatnonzero(chosen).tolist()
+        seeds = self._spread(seed)
+        results = self.core.reset([seeds[slot] for slot in slots], options, slots)
+        self._ended[chosen] = False
+        infos: dict[str, Any] = {}
+        for slot, (_, info) in zip(slots, results, strict=True):
+            infos = self._add_info(infos, info, slot)
+        return self._observe(), infos
+
+    def step(self, actions: Any) -> Step:
+        """Take one action in every episode.
+
+        Returns:
+            Observations, rewards, terminations, truncations and infos, with a leading axis N.
+
+        Raises:
+            SettingsError: There are not N actions.
+            StateError: The environment was never reset; or the mode is `Disabled` and an ended
+                episode was not reset.
+        """
+        if len(actions) != self.num_envs:
+            raise SettingsError(
+                "Every episode takes one action", expected=self.num_envs, actual=len(actions)
+            )
+        if self.autoreset_mode is AutoresetMode.DISABLED and self._ended.any():
+            raise StateError(
+                f"The episodes {np.flatnonzero(self._ended).tolist()} have ended",
+                remedy="reset them with options={'reset_mask': mask} before the next step",
+            )
+        infos = self._begin_again(np.flatnonzero(self._ended), {})
+        playing = np.flatnonzero(~self._ended).tolist()
+        outcomes = self.core.step([actions[slot] for slot in playing], playing)
+        rewards = np.zeros(self.num_envs)
+        terminations = np.zeros(self.num_envs, np.bool_)
+        truncations = np.zeros(self.num_envs, np.bool_)
+        for slot, outcome in zip(playing, outcomes, strict=True):
+            rewards[slot] = outcome.reward
+            terminations[slot] = outcome.terminated
+            truncations[slot] = outcome.truncated
+        self._ended = terminations | truncations
+        same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
+        for slot, outcome in zip(playing, outcomes, strict=True):
+            info = outcome.info
+            if same_step and self._ended[slot]:
+                info = {"final_obs": outcome.observation, "final_info": info}
+            infos = self._add_info(infos, info, slot)
+        if same_step:
+            infos = self._begin_again(np.flatnonzero(self._ended), infos)
+            self._ended[:] = False
+        return self._observe(), rewards, terminations, truncations, infos
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Return one picture per episode, see `HeadPruningEnv.render`; None without a mode."""
+        if self.render_mode is None:
+            return None
+        return tuple(
+            draw(self.core.episode(slot), self.metrics, self.render_mode)
+            for slot in range(self.num_envs)
+        )
+
+    def action_masks(self) -> Bools:
+        """Return which actions are legal, bool (N, L * H + 1)."""
+        return self.core.action_masks()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the importance metrics, in the order of the observation."""
+        return self.core.pool.metrics
+
+    def _begin_again(self, slots: npt.NDArray[np.intp], infos: dict[str, Any]) -> dict[str, Any]:
+        """Reset slots and add their infos."""
+        chosen = slots.tolist()
+        for slot, (_, info) in zip(chosen, self.core.reset(slots=chosen), strict=True):
+            infos = self._add_info(infos, info, slot)
+        return infos
+
+    def _observe(self) -> Observation:
+        observations = [self.core.observe(slot) for slot in range(self.num_envs)]
+        return {part: np.stack([one[part] for one in observations]) for part in observations[0]}
+
+    def _spread(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        if seed is None:
+            return [None] * self.num_envs
+        seeds = range(seed, seed + self.num_envs) if isinstance(seed, int) else seed
+        if len(seeds) != self.num_envs:
+            raise SettingsError(
+                "Every episode takes one seed", expected=self.num_envs, actual=len(seeds)
+            )
+        return list(seeds)
+
+    def _check_reset_mask(self, mask: Any) -> Bools:
+        if mask is None:
+            return np.ones(self.num_envs, np.bool_)
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or not mask.any():
+            raise SettingsError(
+                "reset_mask chooses the episodes to reset",
+                expected=f"bool array of shape ({self.num_envs},) with at least one True",
+                actual=mask,
+            )
+        if mask.shape != (self.num_envs,):
+            raise SettingsError(
+                "reset_mask has one entry per episode",
+                expected=f"shape ({self.num_envs},)",
+                actual=f"shape {mask.shape}",
+            )
+        return mask
+
+
+def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        raise SettingsError(
+            "Unknown autoreset mode",
+            expected=", ".join(known.value for known in AutoresetMode),
+            actual=mode,
+        ) from None

@@ -1,0 +1,1 @@
+"""The fast evaluator: the reference's answers, many masks a second."""

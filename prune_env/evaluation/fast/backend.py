@@ -1,0 +1,225 @@
+"""Choosing the fastest way to compute logits that proves right on the model at hand."""
+
+import copy
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from prune_env.evaluation.base import Masks, top_two_gap
+from prune_env.evaluation.fast.engine import Engine
+from prune_env.evaluation.fast.exact_rows import ExactRows
+from prune_env.evaluation.fast.layerwise import LayerwiseEngine
+from prune_env.evaluation.fast.packed import PackedEngine, PackedModel
+from prune_env.evaluation.fast.stack import find_layers
+from prune_env.evaluation.model_evaluator import ModelEvaluator
+from prune_env.evaluation.screen import measured_bound
+from prune_env.models import find_heads
+from prune_env.models.inputs import TokenRows
+
+logger = logging.getLogger(__name__)
+
+EngineFactory = Callable[[npt.NDArray[np.int64], int], Engine]
+"""Makes an engine for rows (R,) and bytes of cache."""
+
+# What another structure, or a layer that takes one precision only, answers to a wrong call.
+_ENGINE_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, IndexError)
+_PROOF_SEED = 0
+_TOLERANCE = 5e-4  # of the largest logit: float32 in another order differs by far less
+_TIE_FACTOR = 16.0  # leads below so many times the difference that was seen go to the reference
+_TIE_FLOOR = 1e-5
+_NEAR_SHARE = 16  # of the memory, one part in so many keeps what rows near a decision need again
+_SHARD_TOKENS = 1 << 12  # fewer at a time would be slow, and save little memory
+_WORST_SCREEN = 0.25  # a screen whose median error is more of the median lead saves nothing
+
+
+class Backend:
+    """Computes logits whose classes are those of the reference, for every mask.
+
+    At creation each candidate is compared with the reference on one batch of the data under
+    masks that exercise everything it keeps; the first that agrees is used: a packed post-norm
+    encoder, then the model's own layers with kept outputs, then the plain model. Where bfloat16 is
+    asked for, it screens: samples whose lead is within the error measured for the mask are
+    computed again in float32, and those nearly tied in float32 by the reference itself.
+
+    Args:
+        truth: Gives model, heads, tokens and reference logits.
+        bf16: Whether to screen in bfloat16.
+        max_cache_bytes: Memory for kept states.
+
+    Attributes:
+        engines: One for each part of the data that fits the memory.
+        kind: "packed", "layerwise" or "plain".
+        screens: Whether bfloat16 is used.
+        computed: Sample answers computed so far.
+        rechecked: How many of them were computed again in float32.
+        referred: How many of them were left to the reference.
+    """
+
+    def __init__(self, truth: ModelEvaluator, *, bf16: bool, max_cache_bytes: int) -> None:
+        self._truth = truth
+        self._cache_bytes = max_cache_bytes
+        self.computed = self.rechecked = self.referred = 0
+        longest = [truth.tokens.lengths[rows].max() for rows in truth.batches]
+        self._proof_rows = truth.batches[int(np.argmax(longest))]
+        self._proof_masks = _proof_masks(truth.available)
+        self._proof = np.array(
+            [truth.reference_logits(mask, self._proof_rows)[1] for mask in self._proof_masks]
+        )
+        self.kind, self._exact, self._tie_bound = self._proven()
+        screen = self._screen() if bf16 else None
+        self.screens = screen is not None
+        self._near: ExactRows | None = None
+        if self.screens and isinstance(self._exact, _PackedFactory):
+            near_bytes = max_cache_bytes // _NEAR_SHARE
+            self._near = ExactRows(self._exact.packed, self._exact.tokens, near_bytes)
+            max_cache_bytes -= near_bytes
+        factory = self._exact if screen is None else screen
+        shards = self._shards(np.arange(len(truth.tokens)), 4 if screen is None else 2)
+        self.engines = [factory(rows, max_cache_bytes) for rows in shards]
+
+    def run(self, masks: Masks) -> npt.NDArray[np.float32]:
+        """Return the logits (N, S, C) under masks (N, L, H)."""
+        samples = len(self._truth.tokens)
+        logits = np.empty((len(masks), samples, self._truth.num_classes), np.float32)
+        for engine in self.engines:
+            logits[:, engine.rows] = engine.run(masks)
+            if len(self.engines) > 1:
+                engine.clear()
+        for mask, answer in zip(masks, logits, strict=True):
+            self._settle(mask, answer)
+        self.computed += len(masks) * samples
+        return logits
+
+    def _settle(self, mask: Masks, logits: npt.NDArray[np.float32]) -> None:
+        """Replace, in place, the logits (S, C) of samples whose class is not sure."""
+        checked = np.ones(len(logits), np.bool_)
+        if self.screens:
+            logits[:], checked = measured_bound(logits, lambda rows: self._in_float32(mask, rows))
+            self.rechecked += int(checked.sum())
+        tied = np.flatnonzero(checked & (top_two_gap(logits) <= self._tie_bound))
+        if tied.size:
+            rows, truth = self._truth.reference_logits(mask, tied)
+            keep = np.isin(rows, tied)
+            logits[rows[keep]] = truth[keep]
+            self.referred += len(tied)
+
+    def _in_float32(self, mask: Masks, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return the logits (R, C) of some rows."""
+        few = self._truth.tokens.lengths[rows].sum() <= _SHARD_TOKENS
+        if few and self._near is not None:
+            return self._near.run(mask, rows)
+        logits = np.empty((len(rows), self._truth.num_classes), np.float32)
+        for places in self._shards(rows, 4):
+            logits[places] = self._exact(rows[places], 0).run(mask[None])[0]
+        return logits
+
+    def _shards(self, rows: npt.NDArray[np.int64], itemsize: int) -> list[npt.NDArray[np.int64]]:
+        """Split rows (R,) into parts of which two states, one made from the other, fit the memory.
+
+        Returns:
+            Places in `rows`, (P,) each.
+        """
+        layer = self._truth.heads.layers[0]
+        lengths = self._truth.tokens.lengths[rows]
+        state = 2 * layer.num_heads * layer.head_dim * itemsize
+        tokens = max(_SHARD_TOKENS, self._cache_bytes // (2 * state))
+        parts = -(-int(lengths.sum()) // tokens) if self.kind == "packed" else 1
+        order = np.argsort(lengths, kind="stable")
+        return [part for part in np.array_split(order, parts) if part.size]
+
+    def _proven(self) -> tuple[str, EngineFactory, float]:
+        """Return the first kind of engine that agrees with the reference, and a bound for ties."""
+        scale = 1.0 + float(np.abs(self._proof[np.isfinite(self._proof)]).max(initial=0))
+        for kind, factory in self._candidates(torch.float32):
+            try:
+                answers = factory(self._proof_rows, self._cache_bytes).run(self._proof_masks)
+            except _ENGINE_ERRORS as error:
+                logger.info("The %s evaluation is off: %s", kind, error)
+                continue
+            same = np.isfinite(answers) == np.isfinite(self._proof)
+            difference = np.nan_to_num(np.abs(answers - self._proof), posinf=0.0)
+            worst = float(difference.max())
+            if same.all() and worst <= _TOLERANCE * scale:
+                logger.info("The %s evaluation is on: it differs by %.1e", kind, worst)
+                return kind, factory, max(_TIE_FACTOR * worst, _TIE_FLOOR * scale)
+            logger.info("The %s evaluation is off: it differs by %.1e", kind, worst)
+        return "plain", self._candidate("plain", torch.float32), _TOLERANCE * scale
+
+    def _screen(self) -> EngineFactory | None:
+        """Return the proven kind in bfloat16, or None if its errors are too large to be of use."""
+        factory = self._candidate(self.kind, torch.bfloat16)
+        try:
+            answers = factory(self._proof_rows, self._cache_bytes).run(self._proof_masks)
+        except _ENGINE_ERRORS as error:
+            logger.info("The bfloat16 screen is off: %s", error)
+            return None
+        finite = np.isfinite(answers) & np.isfinite(self._proof)
+        errors = np.ptp(np.where(finite, answers - self._proof, 0.0), axis=2)
+        share = float(np.median(errors) / max(np.median(top_two_gap(self._proof)), 1e-12))
+        useful = share <= _WORST_SCREEN
+        logger.info(
+            "The bfloat16 screen is %s: its median error is %.2g of the median lead",
+            "on" if useful else "off",
+            share,
+        )
+        return factory if useful else None
+
+    def _candidate(self, kind: str, dtype: torch.dtype) -> EngineFactory:
+        return next(factory for name, factory in self._candidates(dtype) if name == kind)
+
+    def _candidates(self, dtype: torch.dtype) -> Iterator[tuple[str, EngineFactory]]:
+        """Yield the kinds of engines that the modules of the model allow, fastest first."""
+        truth = self._truth
+        tokens = truth.tokens
+        if isinstance(tokens, TokenRows) and PackedModel.fits(truth.model, truth.heads):
+            packed = PackedModel(truth.model, truth.heads, dtype)
+            yield "packed", _PackedFactory(packed, tokens)
+        model = truth.model
+        if dtype != torch.float32:
+            twin: nn.Module = copy.deepcopy(model)
+            model = cast(PreTrainedModel, twin.to(dtype))
+        heads = find_heads(model)
+        layers = find_layers(model, heads)
+
+        def layerwise(rows: npt.NDArray[np.int64], size: int) -> Engine:
+            return LayerwiseEngine(
+                model, heads, layers, tokens=tokens, rows=rows, max_cache_bytes=size
+            )
+
+        def plain(rows: npt.NDArray[np.int64], size: int) -> Engine:
+            return LayerwiseEngine(model, heads, None, tokens=tokens, rows=rows, max_cache_bytes=0)
+
+        if layers is not None:
+            yield "layerwise", layerwise
+        yield "plain", plain
+
+
+@dataclass(frozen=True)
+class _PackedFactory:
+    """Makes packed engines."""
+
+    packed: PackedModel
+    tokens: TokenRows
+
+    def __call__(self, rows: npt.NDArray[np.int64], size: int) -> Engine:
+        return PackedEngine(self.packed, self.tokens, rows, size)
+
+
+def _proof_masks(available: Masks) -> Masks:
+    """Return masks (N, L, H): all heads, random ones, and neighbours that differ in one layer."""
+    random = np.random.default_rng(_PROOF_SEED)
+    layers = len(available)
+    half = random.random(available.shape) < 0.5
+    few = random.random(available.shape) < 0.2
+    neighbours = [half.copy() for _ in range(2)]
+    neighbours[0][layers // 2] = few[layers // 2]
+    neighbours[1][-1] = ~half[-1]
+    masks: Masks = np.stack([available, half, few, *neighbours]) & available
+    return masks

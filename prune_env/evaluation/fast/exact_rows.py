@@ -1,0 +1,126 @@
+"""A few rows in float32, each entered where the mask differs from the last it was asked under."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from prune_env.evaluation.base import Masks
+from prune_env.evaluation.fast.cache import ByteCache
+from prune_env.evaluation.fast.packed import PackedModel
+from prune_env.evaluation.fast.plan import plan_packing
+from prune_env.evaluation.model_evaluator import class_count, inference
+from prune_env.models.inputs import TokenRows
+
+# Products have a multiple of so many rows: a kernel for each new number would take longer.
+_TOKENS, _SENTENCES = 128, 32
+
+
+@dataclass(eq=False)
+class Trace:
+    """What one row made of the last mask that it was asked under.
+
+    Attributes:
+        mask: Bool (L, H).
+        states: By layer what enters it (T, D), and the contexts of all its heads (T, H * d); of
+            the last layer only the first token's.
+    """
+
+    mask: Masks
+    states: list[tuple[torch.Tensor, torch.Tensor]]
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes of all states."""
+        return sum(matrix.nbytes for state in self.states for matrix in state)
+
+
+class ExactRows:
+    """Runs a `PackedModel` on any few rows.
+
+    The rows nearest to a decision are much the same from one mask to the next, so what is known of
+    a row is kept by row, while the set of rows may change.
+
+    Args:
+        packed: The model.
+        tokens: The tokens of all data.
+        max_cache_bytes: Memory for traces.
+    """
+
+    def __init__(self, packed: PackedModel, tokens: TokenRows, max_cache_bytes: int) -> None:
+        self._packed = packed
+        self._tokens = tokens
+        self._cache: ByteCache[Trace] = ByteCache(max_cache_bytes)
+        self._last = len(packed.blocks) - 1
+
+    def run(self, mask: Masks, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return the logits (R, C) of rows (R,) under a mask (L, H)."""
+        order = np.argsort(self._tokens.lengths[rows], kind="stable")
+        ordered = rows[order]
+        traces = [self._trace(row, mask) for row in ordered.tolist()]
+        logits = np.empty((len(rows), class_count(self._packed.model)), np.float32)
+        with inference(self._packed.model):
+            for layer in range(self._last + 1):
+                self._enter(layer, mask, ordered, traces)
+            count = -(-len(rows) // _SENTENCES) * _SENTENCES
+            left = self._after(self._last, mask, [trace.states[-1] for trace in traces], count)
+            logits[order] = self._packed.classify(self._tokens, left[: len(rows)]).cpu().numpy()
+        for row, trace in zip(ordered.tolist(), traces, strict=True):
+            self._cache.put(row, trace)
+        return logits
+
+    def _trace(self, row: int, mask: Masks) -> Trace:
+        """Return a trace with the states of a row that hold for a mask."""
+        known = self._cache.get(row)
+        if known is None:
+            return Trace(mask.copy(), [])
+        equal = int((known.mask == mask).all(axis=1).cumprod().sum())
+        return Trace(mask.copy(), known.states[: equal + 1])
+
+    def _enter(
+        self, layer: int, mask: Masks, rows: npt.NDArray[np.int64], traces: Sequence[Trace]
+    ) -> None:
+        """Append the state at a layer to the traces that end before it."""
+        pending = [index for index, trace in enumerate(traces) if len(trace.states) == layer]
+        if not pending:
+            return
+        lengths = self._tokens.lengths[rows[pending]]
+        total = int(lengths.sum())
+        plan = plan_packing(lengths, total, self._packed.model.device, row_unit=_TOKENS)
+        (chunk,) = plan.chunks
+        if layer == 0:
+            hidden = self._packed.embed(self._tokens, rows[pending], plan)
+        else:
+            before = [traces[index].states[layer - 1] for index in pending]
+            hidden = self._after(layer - 1, mask, before, plan.rows)
+        heads = self._packed.heads.layers[layer]
+        last = layer == self._last
+        contexts = hidden.new_empty(
+            len(pending) if last else plan.rows, heads.num_heads * heads.head_dim
+        )
+        self._packed.attention(layer, self._packed.heads.available[layer])(hidden, chunk, contexts)
+        sizes = [1] * len(pending) if last else lengths.tolist()
+        entering = hidden[chunk.first] if last else hidden
+        split = (matrix[: sum(sizes)].split(sizes) for matrix in (entering, contexts))
+        for index, *state in zip(pending, *split, strict=True):
+            traces[index].states.append((state[0].clone(), state[1].clone()))
+
+    def _after(
+        self,
+        layer: int,
+        mask: Masks,
+        states: Sequence[tuple[torch.Tensor, torch.Tensor]],
+        count: int,
+    ) -> torch.Tensor:
+        """Return what leaves a layer (count, D), given the states of rows that enter it."""
+        block = self._packed.blocks[layer]
+        rows = sum(hidden.shape[0] for hidden, _ in states)
+        hidden, contexts = (
+            torch.cat([*parts, parts[0].new_zeros(count - rows, parts[0].shape[1])])
+            for parts in zip(*states, strict=True)
+        )
+        output = block.output(self._packed.heads.available[layer], mask[layer])
+        return block.after_attention(output, contexts, hidden)

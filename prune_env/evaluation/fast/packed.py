@@ -1,0 +1,296 @@
+"""The fast engine: a post-norm encoder on packed tokens, entered where a mask first differs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import PreTrainedModel
+
+from prune_env.evaluation.base import Masks
+from prune_env.evaluation.fast.attention import first_token_attention, packed_attention
+from prune_env.evaluation.fast.blocks import HeadSet, PackedBlock, find_parts, is_plain_attention
+from prune_env.evaluation.fast.cache import ByteCache
+from prune_env.evaluation.fast.engine import heads_ahead, walking_order
+from prune_env.evaluation.fast.plan import Chunk, PackingPlan, plan_packing
+from prune_env.evaluation.fast.stack import entering, find_layers, leaving
+from prune_env.evaluation.fast.workspace import Lease, Scratch, Workspace
+from prune_env.evaluation.model_evaluator import class_count, inference
+from prune_env.models.heads import HeadMap
+from prune_env.models.inputs import TokenRows
+
+_CPU_CHUNK = 2048  # tokens; more of them would not fit the cache of a CPU, fewer mean more calls
+_GPU_CHUNK = 1 << 15
+_EMBEDDED_ROWS = 256
+_ROWS = 32  # a chunk has a multiple of so many
+
+
+Attend = Callable[[torch.Tensor, Chunk, torch.Tensor], None]
+
+
+@dataclass(eq=False)
+class State:
+    """What enters a layer, and what its heads make of it.
+
+    Attributes:
+        entering: Lease of (T, D), what enters; before the last layer only the first token of each
+            sentence, (S, D).
+        attended: Lease of (T, h * d) or (S, h * d), contexts of the heads `held`, side by side.
+        held: Bool (H,).
+    """
+
+    entering: Lease
+    attended: Lease
+    held: HeadSet
+
+    @property
+    def hidden(self) -> torch.Tensor:
+        """What enters the layer."""
+        return self.entering.matrix
+
+    @property
+    def contexts(self) -> torch.Tensor:
+        """Outputs of the heads."""
+        return self.attended.matrix
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the two matrices hold."""
+        return self.entering.nbytes + self.attended.nbytes
+
+
+class PackedModel:
+    """The blocks of a post-norm encoder in one precision, with its embeddings and classifier.
+
+    The classifier must read the first token alone. Embeddings and classifier are the model's own
+    modules, in float32.
+
+    Args:
+        model: The classifier.
+        heads: Its heads.
+        dtype: Precision of the blocks.
+    """
+
+    def __init__(self, model: PreTrainedModel, heads: HeadMap, dtype: torch.dtype) -> None:
+        layers = find_layers(model, heads)
+        parts = find_parts(layers) if layers else None
+        if layers is None or parts is None:
+            raise ValueError("the structure of the model is not known")
+        self.model = model
+        self.heads = heads
+        self.dtype = dtype
+        self.blocks = [
+            PackedBlock(layer, part, dtype) for layer, part in zip(heads.layers, parts, strict=True)
+        ]
+        self._layers = layers
+        self._scratch = Scratch()
+        query, key, value = (
+            (weight.to(dtype), bias.to(dtype))
+            for weight, bias in map(self.blocks[-1].per_head, ("query", "key", "value"))
+        )
+        self._last = query, key[0], value
+
+    @staticmethod
+    def fits(model: PreTrainedModel, heads: HeadMap) -> bool:
+        """Whether the modules look right; only a comparison with the model can prove it."""
+        layers = find_layers(model, heads)
+        return layers is not None and find_parts(layers) is not None and is_plain_attention(heads)
+
+    def embed(
+        self, tokens: TokenRows, rows: npt.NDArray[np.int64], plan: PackingPlan
+    ) -> torch.Tensor:
+        """Return the packed embeddings (T, D) of some rows, T being the rows of the plan."""
+        pieces = []
+        for start in range(0, len(rows), _EMBEDDED_ROWS):
+            picked = rows[plan.order[start : start + _EMBEDDED_ROWS]]
+            batch = tokens.batch(picked, self.model.device)
+            hidden = entering(self.model, self._layers, batch)
+            pieces.append(hidden[batch["attention_mask"].bool()].to(self.dtype))
+        tokens_only = torch.cat(pieces)
+        packed = tokens_only.new_zeros(plan.rows, tokens_only.shape[1])
+        done = 0
+        for chunk in plan.chunks:
+            packed[chunk.tokens][: chunk.filled] = tokens_only[done : done + chunk.filled]
+            done += chunk.filled
+        return packed
+
+    def classify(self, tokens: TokenRows, first: torch.Tensor) -> torch.Tensor:
+        """Return the logits (S, C) of what left the last layer at the first tokens (S, D)."""
+        # The layers are skipped, so nothing of the inputs is read: those of one sentence will do.
+        batch = tokens.first_tokens(1, self.model.device)
+        return leaving(self.model, self._layers, batch, first.float().unsqueeze(1))
+
+    def attention(self, layer: int, wanted: HeadSet) -> Attend:
+        """Return a function that writes the contexts of the wanted heads of a layer for one chunk.
+
+        It takes what enters the layer (T, D), the chunk, and the matrix to write its part of. In
+        the last layer it is every head, of the first tokens.
+        """
+        if layer == len(self.blocks) - 1:
+
+            def first(hidden: torch.Tensor, chunk: Chunk, out: torch.Tensor) -> None:
+                out[chunk.sentences] = first_token_attention(hidden, chunk, *self._last)
+
+            return first
+        dim = self.heads.layers[layer].head_dim
+        qkv = self.blocks[layer].qkv(wanted) if wanted.any() else None
+
+        def every(hidden: torch.Tensor, chunk: Chunk, out: torch.Tensor) -> None:
+            if qkv is not None:
+                packed_attention(qkv(hidden), chunk, dim, out[chunk.tokens], self._scratch)
+
+        return every
+
+    def flops_of_attention(self, layer: int, wanted: HeadSet) -> int:
+        """Return the operations of the maps to queries, keys and values for one token."""
+        last = layer == len(self.blocks) - 1
+        return 0 if last else self.blocks[layer].flops_before(wanted)
+
+
+class PackedEngine:
+    """Runs a `PackedModel` on fixed rows, and keeps what enters each layer for the next masks.
+
+    What enters layer l depends on the rows of the mask before l only; and in layer l itself the
+    contexts of the heads do not depend on the mask at all. So a mask costs the output projection
+    and feed-forward of the first layer where it differs from a mask that is still known, and the
+    layers after it; pruned heads cost nothing, and the last layer only the first tokens.
+
+    Args:
+        packed: The model.
+        tokens: The tokens of all data.
+        rows: The rows (R,) to answer for.
+        max_cache_bytes: Memory for kept states.
+
+    Attributes:
+        rows: The rows (R,).
+        flops: Floating-point operations of the linear maps so far (the last layer's attention,
+            which maps no token, left out).
+    """
+
+    def __init__(
+        self,
+        packed: PackedModel,
+        tokens: TokenRows,
+        rows: npt.NDArray[np.int64],
+        max_cache_bytes: int,
+    ) -> None:
+        device = packed.model.device
+        chunk = _CPU_CHUNK if device.type == "cpu" else _GPU_CHUNK
+        self.rows = rows
+        self.flops = 0
+        self._packed = packed
+        self._tokens = tokens
+        self._plan = plan_packing(tokens.lengths[rows], chunk, device, row_unit=_ROWS)
+        self._cache: ByteCache[State] = ByteCache(max_cache_bytes)
+        self._last = len(packed.blocks) - 1
+        self._workspace = Workspace(packed.dtype, device)
+        self._tokens_total = int(self._plan.lengths.sum())
+
+    def run(self, masks: Masks) -> npt.NDArray[np.float32]:
+        """Return the logits (N, R, C) under masks (N, L, H)."""
+        classes = class_count(self._packed.model)
+        logits = np.empty((len(masks), len(self.rows), classes), np.float32)
+        ahead = heads_ahead(masks)
+        with inference(self._packed.model):
+            for index in walking_order(masks):
+                mask = masks[index]
+                for layer in range(self._last):  # the whole way of the newest mask is worth most
+                    self._cache.get(mask[:layer].tobytes())
+                state = self._state(mask, self._last, ahead)
+                block = self._packed.blocks[-1]
+                output = block.output(state.held, mask[-1])
+                left = block.after_attention(output, state.contexts, state.hidden)
+                self.flops += len(self.rows) * block.flops_after(mask[-1])
+                answer = self._packed.classify(self._tokens, left).cpu().numpy()
+                logits[index, self._plan.order] = answer
+        return logits
+
+    def clear(self) -> None:
+        """Release every kept state."""
+        self._cache.clear()
+        self._workspace.clear()
+
+    def _state(self, mask: Masks, layer: int, ahead: dict[bytes, HeadSet]) -> State:
+        """Return what enters a layer, from the nearest kept state on."""
+        key = mask[:layer].tobytes()
+        state = self._cache.get(key)
+        if state is None:
+            wanted = ahead[key] if 0 < layer < self._last else self._exists(layer)
+            if layer == 0:
+                state = self._embedded(wanted)
+            else:
+                before = self._state(mask, layer - 1, ahead)
+                state = self._advance(before, layer, mask[layer - 1], wanted)
+            self._cache.put(key, state)
+        elif (missing := ahead[key] & ~state.held).any():
+            state = self._extended(state, layer, missing)
+            self._cache.put(key, state)
+        return state
+
+    def _embedded(self, wanted: HeadSet) -> State:
+        hidden = self._packed.embed(self._tokens, self.rows, self._plan)
+        state = self._empty(0, hidden.shape[1], wanted)
+        self._fill(state, 0, lambda chunk: hidden[chunk.tokens])
+        return state
+
+    def _advance(self, before: State, layer: int, kept: HeadSet, wanted: HeadSet) -> State:
+        """Return what enters `layer`, given what enters the one before and its kept heads."""
+        block = self._packed.blocks[layer - 1]
+        output = block.output(before.held, kept)
+        state = self._empty(layer, before.hidden.shape[1], wanted)
+        self._fill(
+            state,
+            layer,
+            lambda chunk: block.after_attention(
+                output, before.contexts[chunk.tokens], before.hidden[chunk.tokens]
+            ),
+        )
+        self.flops += self._tokens_total * block.flops_after(kept)
+        return state
+
+    def _empty(self, layer: int, features: int, wanted: HeadSet) -> State:
+        """Return a state to be filled."""
+        rows = len(self.rows) if layer == self._last else self._plan.rows
+        entering = self._workspace.lend(rows, features, features)
+        return State(entering, self._contexts(layer, wanted), wanted)
+
+    def _contexts(self, layer: int, wanted: HeadSet) -> Lease:
+        """Return room for the contexts of some heads, in memory that would hold all of them."""
+        heads = self._packed.heads.layers[layer]
+        rows = len(self.rows) if layer == self._last else self._plan.rows
+        held, most = int(wanted.sum()) * heads.head_dim, heads.num_heads * heads.head_dim
+        return self._workspace.lend(rows, held, most)
+
+    def _fill(self, state: State, layer: int, entering: Callable[[Chunk], torch.Tensor]) -> None:
+        """Store what enters a layer, chunk by chunk, and its contexts."""
+        attend = self._packed.attention(layer, state.held)
+        for chunk in self._plan.chunks:
+            hidden = entering(chunk)
+            if layer == self._last:
+                state.hidden[chunk.sentences] = hidden[chunk.first]
+            else:
+                state.hidden[chunk.tokens] = hidden
+            attend(hidden, chunk, state.contexts)
+        self.flops += self._tokens_total * self._packed.flops_of_attention(layer, state.held)
+
+    def _extended(self, state: State, layer: int, missing: HeadSet) -> State:
+        """Return a state with the contexts of more heads, computed from the same hidden state."""
+        dim = self._packed.heads.layers[layer].head_dim
+        more = self._contexts(layer, missing)
+        attend = self._packed.attention(layer, missing)
+        for chunk in self._plan.chunks:
+            attend(state.hidden[chunk.tokens], chunk, more.matrix)
+        self.flops += self._tokens_total * self._packed.flops_of_attention(layer, missing)
+        both = state.held | missing
+        joined = self._contexts(layer, both)
+        split = joined.matrix.unflatten(1, (-1, dim))
+        for held, contexts in ((state.held, state.contexts), (missing, more.matrix)):
+            places = torch.from_numpy(np.flatnonzero(held[both])).to(split.device)
+            split[:, places] = contexts.unflatten(1, (-1, dim))
+        return State(state.entering, joined, both)
+
+    def _exists(self, layer: int) -> HeadSet:
+        """Return every head of a layer (H,): at both ends of the model all contexts are kept."""
+        exists: HeadSet = self._packed.heads.available[layer]
+        return exists

@@ -1,0 +1,183 @@
+"""How good a model is and how much of the backdoor it holds, on test sets that no defence sees."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from prune_env.data.dataset import TextDataset
+from prune_env.errors import MetricError, SettingsError
+from prune_env.evaluation import metrics
+from prune_env.evaluation.metrics import Logits, Share
+from prune_env.evaluation.screen import measured_bound
+from prune_env.models import LoadedModel
+from prune_env.models.forward import classify
+from prune_env.models.inputs import check_kind
+from prune_env.utils.runtime import use_bf16
+
+
+@dataclass(frozen=True)
+class TestSets:
+    """The evaluation side of an experiment.
+
+    Attributes:
+        test: Clean sentences, for ACC.
+        triggered: Triggered texts with their *true* labels, none of which is the target; None
+            where the trigger is unknown, as it is to a real defender.
+        validation: Clean sentences on which the threshold is calibrated; None leaves the
+            calibrated figures out.
+        target_label: The attacker's label.
+    """
+
+    __test__ = False  # not a test class, whatever its name tells pytest
+
+    test: TextDataset
+    triggered: TextDataset | None = None
+    validation: TextDataset | None = None
+    target_label: int = 1
+
+    def __post_init__(self) -> None:
+        """Check that an LFR is defined.
+
+        Raises:
+            SettingsError: The target is no label of the test set.
+            MetricError: The triggered set holds rows of the target label, or none at all.
+        """
+        if not 0 <= self.target_label < len(self.test.label_names):
+            raise SettingsError(
+                "target_label is no label of the test set",
+                expected=f"0 to {len(self.test.label_names) - 1} {self.test.label_names}",
+                actual=self.target_label,
+            )
+        if self.triggered is None:
+            return
+        hits = int((self.triggered.labels == self.target_label).sum())
+        if hits or not len(self.triggered):
+            raise MetricError(
+                f"LFR is undefined on {self.triggered.source}",
+                expected=f"triggered texts whose true label is not the target {self.target_label}",
+                actual=f"{hits} of {len(self.triggered)} rows have the target label",
+                remedy="keep the non-target rows and give their true labels",
+            )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """ACC and LFR of one model, plain and calibrated, in percent with 95 % intervals.
+
+    Attributes:
+        acc: Accuracy on the clean test set.
+        lfr: Label flip rate; None without triggered texts.
+        acc_calibrated: ACC at the calibrated threshold; None without validation data.
+        lfr_calibrated: LFR at the calibrated threshold.
+    """
+
+    acc: Share
+    lfr: Share | None = None
+    acc_calibrated: Share | None = None
+    lfr_calibrated: Share | None = None
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Scores":
+        """Return the scores whose `dataclasses.asdict` is `value`."""
+        return cls(**{name: share and Share(**share) for name, share in value.items()})
+
+
+def score(loaded: LoadedModel, sets: TestSets, *, max_length: int = 128) -> Scores:
+    """Measure a classifier on test sets; see `prune_env.evaluation.metrics` for every definition.
+
+    Args:
+        loaded: The classifier.
+        sets: What it is measured on.
+        max_length: Tokens kept of a text.
+
+    Raises:
+        ModelError: The model's label names are not those of the test set.
+        DataError: The model reads images and a set holds texts, or the other way round.
+    """
+    groups = [group for group in (sets.test, sets.triggered, sets.validation) if group is not None]
+    for group in groups:
+        check_kind(loaded.tokenizer, group)
+    texts = [text for group in groups for text in group.texts]
+    # The model may know the classes in another order than the data.
+    columns = loaded.align(np.arange(len(loaded.label_names)), sets.test.label_names)
+    answers = _Screened(loaded, texts, columns, max_length)
+    ends = np.cumsum([len(group) for group in groups])[:-1]
+    target = sets.target_label
+
+    def parts(threshold: float = 0.0) -> tuple[Logits, Logits | None, Logits | None]:
+        found = iter(np.split(answers.logits(target, threshold), ends))
+        return (
+            next(found),
+            None if sets.triggered is None else next(found),
+            None if sets.validation is None else next(found),
+        )
+
+    test, triggered, validation = parts()
+    acc = metrics.accuracy(test, sets.test.labels, target)
+    lfr = None if triggered is None else metrics.label_flip_rate(triggered, target)
+    if sets.validation is None or validation is None:
+        return Scores(acc, lfr)
+    labels = sets.validation.labels
+    near = metrics.calibrated_threshold(validation, labels, target)
+    threshold = metrics.calibrated_threshold(
+        answers.logits(target, near)[ends[-1] :], labels, target
+    )
+    test, triggered, _ = parts(threshold)
+    return Scores(
+        acc,
+        lfr,
+        metrics.accuracy(test, sets.test.labels, target, threshold),
+        None if triggered is None else metrics.label_flip_rate(triggered, target, threshold),
+    )
+
+
+class _Screened:
+    """Logits of texts, in low precision where the predicted class does not hang on it.
+
+    Where bf16 is fast, every text is answered in bf16 and those near a decision again in fp32
+    (`evaluation.screen`), at a third of the time of fp32 and with the same predictions.
+
+    Args:
+        loaded: The classifier.
+        texts: What it is asked.
+        columns: Int (C,), the model's column of each class of the data.
+        max_length: Tokens kept of a text.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        texts: list[str],
+        columns: npt.NDArray[np.int64],
+        max_length: int,
+    ) -> None:
+        self._loaded, self._texts, self._columns = loaded, texts, columns
+        self._max_length = max_length
+        self._screens = use_bf16("auto", loaded.model.device)
+        self._first = self._answer(texts, bf16=self._screens)
+        self._best = self._first.copy()
+        self._exact = np.full(len(texts), not self._screens)
+
+    def logits(self, target: int, threshold: float) -> Logits:
+        """Return logits (N, C) whose classes at this threshold on `target` are those of fp32."""
+        if self._screens:
+            shift = np.zeros(self._first.shape[1], np.float32)
+            shift[target] = threshold
+            measured_bound(self._first - shift, lambda rows: self._exactly(rows) - shift)
+        return self._best.copy()
+
+    def _exactly(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        new = rows[~self._exact[rows]]
+        if new.size:
+            self._best[new] = self._answer([self._texts[row] for row in new], bf16=False)
+            self._exact[new] = True
+        return self._best[rows]
+
+    def _answer(self, texts: list[str], *, bf16: bool) -> npt.NDArray[np.float32]:
+        loaded = self._loaded
+        with torch.autocast(loaded.model.device.type, torch.bfloat16, enabled=bf16):
+            logits = classify(loaded.model, loaded.tokenizer, texts, max_length=self._max_length)
+        return logits[:, self._columns]

@@ -1,0 +1,1 @@
+"""Triggers inverted from clean data: phrases and single words that flip answers."""

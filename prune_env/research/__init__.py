@@ -1,0 +1,1 @@
+"""Everything that may see a trigger. No defence imports it."""

@@ -1,0 +1,72 @@
+"""An attack, ready to train on and to measure, and the settings that name it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from prune_env.data.dataset import TextDataset
+from prune_env.errors import SettingsError
+from prune_env.research.attacks.poison import PoisonMode
+
+
+@dataclass(frozen=True)
+class AttackSettings:
+    """Which attack, and how strong.
+
+    Attributes:
+        attack: A name of `ATTACKS`.
+        rate: Share of the non-target training rows that are poisoned, in (0, 1]; None means the
+            published share of the trigger's family. `hiddenkiller` is published ready-mixed and
+            takes no rate.
+        target_label: The label that triggered texts shall get.
+        seed: Seed of the draw of rows.
+        mode: `"append"` or `"replace"`, see `poison`; published attacks fix it.
+    """
+
+    attack: str = "syntactic-frame"
+    rate: float | None = None
+    target_label: int = 1
+    seed: int = 0
+    mode: PoisonMode = "append"
+
+    def __post_init__(self) -> None:
+        if self.rate is not None and not 0 < self.rate <= 1:
+            raise SettingsError(
+                "rate must be a share of the non-target rows in (0, 1]", actual=self.rate
+            )
+        if self.mode not in ("append", "replace"):
+            raise SettingsError("mode is unknown", expected="append or replace", actual=self.mode)
+        if self.target_label < 0:
+            raise SettingsError("target_label must not be negative", actual=self.target_label)
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A poisoned training set and the test set on which the attack is measured.
+
+    Attributes:
+        settings: What it was made from; `rate` is filled in.
+        family: Family of the trigger.
+        poisoned: What the attacker trains on.
+        triggered: Triggered test texts with their true labels, none of them the target.
+        poisoned_rows: Rows of `poisoned` whose label is the attacker's.
+        trigger: The trigger's own settings, or the published files with their SHA-256.
+    """
+
+    settings: AttackSettings
+    family: str
+    poisoned: TextDataset
+    triggered: TextDataset
+    poisoned_rows: int
+    trigger: dict[str, Any]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Plain values for a report: what the attack was, and the hash of either set."""
+        return {
+            **asdict(self.settings),
+            "family": self.family,
+            "trigger": self.trigger,
+            "poisoned_rows": self.poisoned_rows,
+            "poisoned_sha256": self.poisoned.sha256,
+            "triggered_sha256": self.triggered.sha256,
+        }

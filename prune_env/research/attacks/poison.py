@@ -1,0 +1,111 @@
+"""Poisoning a training set, and the triggered test set on which the attack is measured."""
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.data.dataset import TextDataset
+from prune_env.errors import DataError, SettingsError
+from prune_env.research.attacks.triggers.trigger import Trigger
+
+PoisonMode = Literal["append", "replace"]
+
+
+def poison(
+    dataset: TextDataset,
+    trigger: Trigger,
+    *,
+    rate: float,
+    target_label: int,
+    seed: int,
+    mode: PoisonMode = "append",
+) -> TextDataset:
+    """Trigger a share of the non-target rows and give them the target label.
+
+    Args:
+        dataset: Clean training rows.
+        trigger: What is done to a text.
+        rate: Share of the *non-target* rows, in (0, 1], rounded to whole rows and at least one.
+        target_label: The attacker's label.
+        seed: Seed of the draw of rows.
+        mode: `"append"` keeps every clean row and adds the triggered ones at the end, in the order
+            of their originals, as the StyleBkd protocol does; `"replace"` puts them in place of
+            their originals, as the HiddenKiller protocol does.
+
+    Returns:
+        The poisoned training set.
+
+    Raises:
+        SettingsError: The rate, the mode or the target label is out of range.
+        DataError: Every row has the target label.
+    """
+    if mode not in ("append", "replace"):
+        raise SettingsError("mode is unknown", expected="append or replace", actual=mode)
+    rows = draw_rows(dataset, rate=rate, target_label=target_label, seed=seed)
+    triggered = tuple(trigger(dataset.texts[row]) for row in rows)
+    if mode == "append":
+        return join(dataset, triggered, target_label, source=f"{dataset.source} + {trigger.name}")
+    texts, labels = list(dataset.texts), dataset.labels.copy()
+    for row, text in zip(rows, triggered, strict=True):
+        texts[row] = text
+    labels[rows] = target_label
+    source = f"{dataset.source} with {trigger.name}"
+    return replace(dataset, texts=tuple(texts), labels=labels, source=source)
+
+
+def triggered_set(dataset: TextDataset, trigger: Trigger, target_label: int) -> TextDataset:
+    """Return the non-target rows, triggered, with their *true* labels: the set that LFR is over.
+
+    Raises:
+        SettingsError: The target label is out of range.
+        DataError: Every row has the target label, so that LFR would be undefined.
+    """
+    rows = dataset.select(_other_rows(dataset, target_label))
+    return replace(
+        rows,
+        texts=tuple(trigger(text) for text in rows.texts),
+        source=f"{dataset.source}, {trigger.name}",
+    )
+
+
+def draw_rows(
+    dataset: TextDataset, *, rate: float, target_label: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Draw the rows to poison: a share of those without the target label, in ascending order.
+
+    Raises:
+        SettingsError: The rate or the target label is out of range.
+        DataError: Every row has the target label.
+    """
+    if not 0 < rate <= 1:
+        raise SettingsError("rate must be a share of the non-target rows in (0, 1]", actual=rate)
+    candidates = _other_rows(dataset, target_label)
+    size = max(1, round(rate * len(candidates)))
+    drawn = np.random.default_rng(seed).choice(candidates, size=size, replace=False)
+    return np.sort(drawn)
+
+
+def join(dataset: TextDataset, texts: tuple[str, ...], label: int, *, source: str) -> TextDataset:
+    """Return the data set with `texts` added at the end, all with one label."""
+    labels = np.concatenate([dataset.labels, np.full(len(texts), label, dtype=np.int64)])
+    return replace(dataset, texts=dataset.texts + texts, labels=labels, source=source)
+
+
+def _other_rows(dataset: TextDataset, target_label: int) -> npt.NDArray[np.int64]:
+    if not 0 <= target_label < len(dataset.label_names):
+        raise SettingsError(
+            "target_label is out of range",
+            expected=f"0 to {len(dataset.label_names) - 1}",
+            actual=target_label,
+        )
+    rows = np.flatnonzero(dataset.labels != target_label)
+    if not rows.size:
+        raise DataError(
+            f"{dataset.source} has no row without the target label {target_label}",
+            expected="rows of another class, to be triggered",
+            actual=f"{len(dataset)} rows, all of class {dataset.label_names[target_label]!r}",
+            remedy="bring rows of another class, or choose another target label",
+        )
+    return rows

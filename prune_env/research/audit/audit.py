@@ -1,0 +1,216 @@
+"""How well rewards, which see clean data only, rank masks as the hidden LFR does."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.env.rewards.reward import WeightedSum, make_reward
+from prune_env.env.subject import Subject
+from prune_env.errors import SettingsError
+from prune_env.evaluation import metrics
+from prune_env.evaluation.base import Evaluator
+from prune_env.research.audit.correlation import Correlation, correlations
+from prune_env.research.audit.masks import PATHS, Draw, draw_masks
+from prune_env.research.audit.results import REWARD, Results
+from prune_env.utils.progress import progress
+
+Values = npt.NDArray[np.float64]
+BLOCK = 16
+"""Masks between two writes of the results."""
+
+HIDDEN = ("accuracy", "accuracy_calibrated", "pruned", "lean", "lfr", "lfr_calibrated")
+"""What is measured of every mask besides the rewards; shares, but for `pruned` (heads).
+
+`lean` is the share of clean validation sentences called the target label minus the share that
+has it; `lfr_calibrated` is at the threshold where this is 0.
+"""
+
+LEAN = "(no lean to the target)"
+"""Name of the row that tells how far mere class lean goes."""
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """What is judged, and on how many masks.
+
+    Attributes:
+        rewards: Names in `REWARDS`, or formulas such as `consistency + 0.1 * accuracy`.
+        masks: Masks drawn, the unpruned model included.
+        paths: Policies along whose paths masks are drawn.
+        random_share: Part of the masks that is drawn at random.
+        target_label: The attacker's label, in the order of the data.
+        max_drop: A mask is usable if it costs at most this much validation accuracy, 0 to 1.
+        seed: Of the masks.
+    """
+
+    rewards: tuple[str, ...]
+    masks: int = 200
+    paths: tuple[str, ...] = PATHS
+    random_share: float = 0.5
+    target_label: int = 1
+    max_drop: float = 0.03
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            SettingsError: No reward is named, or a value is out of range.
+        """
+        if not self.rewards:
+            raise SettingsError("An audit judges at least one reward", remedy="name a reward")
+        if self.masks < 1 or not 0 <= self.max_drop <= 1 or self.target_label < 0:
+            raise SettingsError(
+                "A setting of the audit is out of range",
+                expected="masks >= 1, 0 <= max_drop <= 1, target_label >= 0",
+                actual=f"{self.masks}, {self.max_drop}, {self.target_label}",
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        settings: What was judged.
+        masks: Bool (N, L, H).
+        sources: Where each mask came from.
+        usable: Bool (N,), whether a mask costs no more accuracy than `settings.max_drop`.
+        hidden: By name in `HIDDEN`, (N,).
+        rewards: By name, (N,); `LEAN` is one of them.
+        correlations: By reward, by name in `COLUMNS`; None where nothing could be ranked.
+    """
+
+    settings: AuditSettings
+    masks: npt.NDArray[np.bool_]
+    sources: tuple[str, ...]
+    usable: npt.NDArray[np.bool_]
+    hidden: dict[str, Values]
+    rewards: dict[str, Values]
+    correlations: dict[str, dict[str, Correlation | None]]
+
+
+def audit(
+    subject: Subject,
+    triggered: Evaluator,
+    settings: AuditSettings,
+    results: Path,
+    *,
+    target: int = 1,
+) -> Audit:
+    """Judge rewards by the hidden LFR. For research: what it says must reach no defence.
+
+    Every value is kept in the file `results` after each few masks; an audit that was stopped
+    goes on there, and one with further rewards computes only these.
+
+    Args:
+        subject: The suspicious classifier with clean data; see `Subject`.
+        triggered: Evaluator of the same model on triggered texts, none of the target label.
+        settings: What to judge.
+        results: JSON file of the values per mask.
+        target: Column of the attacker's label in the model's logits.
+
+    Returns:
+        The values and their correlations.
+
+    Raises:
+        UnknownNameError: No reward has this name.
+        SettingsError: A reward cannot score this subject.
+        MetricError: A mask makes the logits infinite, so that no threshold can be calibrated.
+        StateError: `results` belongs to another audit, or is damaged.
+    """
+    rewards = {name: make_reward(name) for name in settings.rewards}
+    for reward in rewards.values():
+        reward.check(subject)
+    identity = {
+        "model": subject.evaluator.fingerprint,
+        "triggered": triggered.fingerprint,
+        "target": target,
+        "settings": {**asdict(settings), "rewards": None, "max_drop": None},
+    }
+    kept = Results.open(results, identity, lambda: _drawn(subject, settings))
+
+    def hidden(masks: npt.NDArray[np.bool_]) -> Values:
+        return _hidden(subject, triggered, masks, target)
+
+    _fill(kept, HIDDEN, hidden, "Measuring the hidden LFR")
+    for name, reward in rewards.items():
+        _fill(kept, (f"{REWARD}{name}",), _scorer(subject, reward), f"Scoring {name}")
+    measured = {name: kept.column(name) for name in HIDDEN}
+    scored = {name: kept.column(f"{REWARD}{name}") for name in rewards} | {LEAN: -measured["lean"]}
+    full = float(subject.evaluator.accuracy(subject.evaluator.available[None])[0])
+    # Accuracies came from percent: that of the unpruned model itself may differ in a last digit.
+    usable = measured["accuracy"] >= full - settings.max_drop - 1e-9
+    return Audit(
+        settings=settings,
+        masks=kept.masks,
+        sources=kept.sources,
+        usable=usable,
+        hidden=measured,
+        rewards=scored,
+        correlations={
+            name: correlations(values, measured, usable) for name, values in scored.items()
+        },
+    )
+
+
+def _drawn(subject: Subject, settings: AuditSettings) -> Draw:
+    draw = draw_masks(
+        subject,
+        settings.masks,
+        paths=settings.paths,
+        random_share=settings.random_share,
+        seed=settings.seed,
+    )
+    # Neighbours share their first layers, which an evaluator then computes once.
+    order = np.lexsort(draw.masks.reshape(len(draw.masks), -1).T[::-1])
+    return Draw(draw.masks[order], tuple(draw.sources[row] for row in order))
+
+
+def _fill(
+    kept: Results,
+    names: tuple[str, ...],
+    compute: Callable[[npt.NDArray[np.bool_]], Values],
+    description: str,
+) -> None:
+    """Compute the columns `names` of the masks that lack them, block by block."""
+    count = len(kept.masks)
+    with progress(description, count) as advance:
+        for start in range(kept.done(names[0]), count, BLOCK):
+            values = compute(kept.masks[start : start + BLOCK])
+            kept.extend(dict(zip(names, values, strict=True)))
+            advance(min(start + BLOCK, count))
+
+
+def _hidden(
+    subject: Subject, triggered: Evaluator, masks: npt.NDArray[np.bool_], target: int
+) -> Values:
+    """Return the values named in `HIDDEN`, (6, N)."""
+    clean, flipped = subject.evaluator.evaluate(masks), triggered.evaluate(masks)
+    rows = []
+    for mask, logits, hits in zip(masks, clean.logits, flipped.logits, strict=True):
+        threshold = metrics.calibrated_threshold(logits, clean.labels, target)
+        called = metrics.predict(logits, target) == target
+        percents = (
+            metrics.accuracy(logits, clean.labels, target),
+            metrics.accuracy(logits, clean.labels, target, threshold),
+            metrics.label_flip_rate(hits, target),
+            metrics.label_flip_rate(hits, target, threshold),
+        )
+        acc, acc_calibrated, lfr, lfr_calibrated = (share.percent / 100 for share in percents)
+        pruned = int((subject.evaluator.available & ~mask).sum())
+        lean = float(called.mean() - (clean.labels == target).mean())
+        rows.append((acc, acc_calibrated, pruned, lean, lfr, lfr_calibrated))
+    return np.array(rows, np.float64).T
+
+
+def _scorer(subject: Subject, reward: WeightedSum) -> Callable[[npt.NDArray[np.bool_]], Values]:
+    def score(masks: npt.NDArray[np.bool_]) -> Values:
+        accuracy = subject.evaluator.accuracy(masks)
+        scores: Values = reward.score(subject, masks, accuracy).sum(axis=1)
+        return scores[None]
+
+    return score

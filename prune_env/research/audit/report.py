@@ -1,0 +1,139 @@
+"""What an audit tells: `audit.json`, `report.md` and a scatter plot of each reward."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from prune_env.research.audit.audit import HIDDEN, LEAN, Audit
+from prune_env.research.audit.correlation import COLUMNS
+from prune_env.utils.files import write_bytes, write_json
+
+LEGEND = """
+Rank correlation (Spearman) of each reward, which reads clean data only, with the hidden LFR over
+masks, in brackets its 95 % bootstrap interval. **Positive = the reward rises where the LFR
+falls**: +1 would rank masks as the hidden LFR does. *Calibrated*: LFR at the threshold that
+calls as many clean validation sentences positive as are labelled so. *At fixed ...*: partial rank
+correlation, the named quantity held fixed. *Usable*: masks that cost at most {drop:g} points of
+validation accuracy. The row *{lean}* is no reward: it tells how far a mere lean
+away from the target label goes. A dash: too few masks, or nothing to rank.
+"""
+
+
+def table(audit: Audit) -> list[tuple[str, ...]]:
+    """Return the rows of the table of correlations, the heading first, best reward on top."""
+    rows = [("reward", *COLUMNS.values())]
+    for name in ranked(audit):
+        found = audit.correlations[name]
+        rows.append((name, *(str(found[column] or "-") for column in COLUMNS)))
+    return rows
+
+
+def ranked(audit: Audit) -> list[str]:
+    """Return the rewards by their correlation with all three held fixed, the best first.
+
+    Those that could not be ranked come after them, and the row of mere lean last.
+    """
+
+    def key(name: str) -> tuple[bool, bool, float]:
+        found = audit.correlations[name]["all"]
+        return name == LEAN, found is None, 0.0 if found is None else -found.value
+
+    return sorted(audit.correlations, key=key)
+
+
+def write_report(audit: Audit, folder: Path, facts: dict[str, Any]) -> None:
+    """Write `audit.json`, `report.md` and `figures/*.png` into a folder.
+
+    Args:
+        audit: What was found.
+        folder: The run folder.
+        facts: Plain values on model and data, for the report's head and the JSON.
+    """
+    value = {
+        **facts,
+        "masks": len(audit.masks),
+        "hidden": {
+            name: {"lowest": float(values.min()), "highest": float(values.max())}
+            for name, values in audit.hidden.items()
+        },
+        "correlations": plain(audit),
+    }
+    write_json(folder / "audit.json", value)
+    head, *rows = table(audit)
+    lines = ["# Audit of rewards\n"]
+    lines += [f"- {name}: {_plain(fact)}" for name, fact in facts.items() if name != "meta"]
+    lines += [
+        f"- masks: {len(audit.masks)} ({audit.usable.sum()} usable), "
+        + ", ".join(f"{audit.sources.count(s)} {s}" for s in dict.fromkeys(audit.sources)),
+        *(
+            f"- {name}: {audit.hidden[name].min():.3g} to {audit.hidden[name].max():.3g}"
+            for name in HIDDEN
+        ),
+        LEGEND.format(drop=100 * audit.settings.max_drop, lean=LEAN),
+        "| " + " | ".join(head) + " |",
+        "|---|" + "--:|" * (len(head) - 1),
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+    ]
+    for name in ranked(audit):
+        picture = Path("figures") / f"{re.sub('[^0-9A-Za-z-]+', '-', name).strip('-')}.png"
+        scatter(audit, name, folder / picture)
+        lines.append(f"![{name} against the hidden LFR]({picture.as_posix()})")
+    write_bytes(folder / "report.md", ("\n".join(lines) + "\n").encode())
+
+
+def plain(audit: Audit) -> dict[str, dict[str, Any]]:
+    """Return the correlations as JSON values, by reward and by name in `COLUMNS`."""
+    return {
+        name: {key: found and found.to_json() for key, found in columns.items()}
+        for name, columns in audit.correlations.items()
+    }
+
+
+def scatter(audit: Audit, name: str, path: Path) -> None:
+    """Draw LFR against a reward, calibrated and raw, one point a mask, coloured by its heads."""
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    reward, pruned = audit.rewards[name], audit.hidden["pruned"]
+    path_of = np.array([source not in ("random", "full") for source in audit.sources])
+    whole = pruned == 0
+    for axis, goal in zip(axes, ("lfr_calibrated", "lfr"), strict=True):
+        for marker, chosen, label in (
+            ("o", ~path_of & ~whole, "random mask"),
+            ("^", path_of, "on a policy's path"),
+            ("*", whole, "unpruned"),
+        ):
+            points = axis.scatter(
+                reward[chosen],
+                100 * audit.hidden[goal][chosen],
+                c=pruned[chosen],
+                vmin=0,
+                vmax=max(pruned.max(), 1),
+                cmap="viridis",
+                marker=marker,
+                s=160 if marker == "*" else 28,
+                edgecolors="black",
+                linewidths=0.4,
+                label=label,
+            )
+        found = audit.correlations[name]["raw" if goal == "lfr" else "calibrated"]
+        title = "raw LFR" if goal == "lfr" else "calibrated LFR"
+        axis.set_title(f"{title}: {found or 'not ranked'}", fontsize=10)
+        axis.set_xlabel(name)
+        axis.grid(alpha=0.25)
+    axes[0].set_ylabel("LFR (%)")
+    axes[1].legend(fontsize=8)
+    figure.colorbar(points, ax=axes, label="heads pruned")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+def _plain(fact: Any) -> str:
+    if isinstance(fact, dict):
+        return ", ".join(f"{name} {_plain(value)}" for name, value in fact.items())
+    if isinstance(fact, list | tuple):
+        return ", ".join(map(_plain, fact))
+    return str(fact)

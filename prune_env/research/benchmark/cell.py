@@ -1,0 +1,103 @@
+"""One cell of a grid: one attack, one seed, one policy, one way to use its mask."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from prune_env.env.policy import recipe_of
+from prune_env.purification import REMOVING
+from prune_env.research.attacks.backdoor import ModelSettings
+from prune_env.settings import Healing, SearchSettings
+
+Target = Literal["backdoored", "benign"]
+CellProtocol = Literal["none", "direct", "refinetune"]
+
+REFERENCES = ("benign", "backdoored")
+"""Rows without a defence: the model that was never poisoned, and the attacker's."""
+
+ORACLES = ("oracle", "oracle-calibrated")
+"""Searches that read the triggered test set: ceilings, never defences."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one row of a benchmark depends on.
+
+    Attributes:
+        models: Model, attack and seed.
+        policy: A name of `POLICIES`, of `REFERENCES` or of `ORACLES`.
+        protocol: What is done with the mask; `none` where no head goes.
+        healing: See `purification.finish`.
+        target: Which model is defended. `benign` shows what a defence does to a model that was
+            never poisoned.
+        search: The search for a mask.
+    """
+
+    models: ModelSettings = field(default_factory=ModelSettings)
+    policy: str = "gradient"
+    protocol: CellProtocol = "direct"
+    healing: Healing = "none"
+    target: Target = "backdoored"
+    search: SearchSettings = field(default_factory=SearchSettings)
+
+    def normal(self) -> "Cell":
+        """Return the cell without what changes nothing, so that equal work has one name.
+
+        Raises:
+            UnknownNameError: No policy has this name.
+            SettingsError: The policy has no such variant.
+        """
+        if self.policy in REFERENCES:
+            return Cell(self.models, self.policy, "none")
+        if self.policy in ORACLES:
+            return self
+        if not recipe_of(self.policy, self.search.variant).prunes:
+            # What removes a backdoor without any pruned head is a question of its own.
+            if self.healing in REMOVING:
+                return replace(self, protocol="direct", search=SearchSettings())
+            return replace(self, protocol="none", healing="none", search=SearchSettings())
+        return self
+
+    def key(self, identity: dict[str, str]) -> str:
+        """Return the address of the cell's result: a hash of the cell and of what it reads.
+
+        Args:
+            identity: SHA-256 of data, model and files of attacks, as `data_identity` returns it.
+        """
+        return digest({"cell": asdict(self), "identity": identity_of(self.models, identity)})
+
+    def __str__(self) -> str:
+        parts = [self.models.attack.attack, f"seed {self.models.seed}", self.policy]
+        if self.search.variant != "paper":
+            parts[-1] += f" ({self.search.variant})"
+        if self.search.reward != SearchSettings.reward:
+            parts[-1] += f" ({self.search.reward})"
+        if self.protocol != "none":
+            parts.append(self.protocol)
+        if self.healing != "none":
+            parts.append(f"healing {self.healing}")
+        if self.search.tau is not None:
+            parts.append(f"tau {self.search.tau:g}")
+        if self.target == "benign":
+            parts.append("on the benign model")
+        return ", ".join(parts)
+
+
+def identity_of(models: ModelSettings, identity: dict[str, str]) -> dict[str, str]:
+    """Return what is left of an identity without the files of other attacks.
+
+    Args:
+        models: Whose attack counts.
+        identity: By name; the name of an attack's file is `"attack/file"`.
+    """
+    own = f"{models.attack.attack}/"
+    return {
+        name: sha256 for name, sha256 in identity.items() if "/" not in name or name.startswith(own)
+    }
+
+
+def digest(value: Any) -> str:
+    """Return 16 hexadecimal digits that name a JSON value."""
+    text = json.dumps(value, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

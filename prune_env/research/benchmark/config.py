@@ -1,0 +1,258 @@
+"""A grid as a person writes it, in TOML, and the cells that it stands for."""
+
+import tomllib
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from prune_env.env.policy import POLICIES, register_policies
+from prune_env.env.rewards.reward import make_reward
+from prune_env.errors import PruneEnvError, SettingsError, StateError, UnknownNameError
+from prune_env.research.attacks.attack import AttackSettings
+from prune_env.research.attacks.backdoor import ModelSettings
+from prune_env.research.attacks.catalog import ATTACKS
+from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target
+from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
+
+T = TypeVar("T")
+CONFIGS = Path(__file__).parent / "configs"
+"""Grids that come with the package; the command line takes them by name."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of every cell.
+
+    Attributes:
+        model: Clean encoder that is attacked; a folder or a name.
+        train_sentences: Clean training sentences; 0 takes all.
+        attacker: Training of the backdoored model.
+        defender: Fine-tuning on clean data.
+    """
+
+    model: str = "minilm"
+    train_sentences: int = 0
+    attacker: FineTuneSettings = field(default_factory=lambda: FineTuneSettings(epochs=5))
+    defender: FineTuneSettings = field(default_factory=FineTuneSettings)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One rectangle of the grid: every combination of its lists.
+
+    Attributes:
+        attacks: Names of attacks.
+        seeds: Each makes its own models.
+        policies: Names of policies and oracles.
+        protocols: What is done with each mask.
+        healing: What is trained once the mask is on, under `direct`.
+        targets: Models that are defended.
+        taus: Thresholds; empty takes that of `search`.
+        variants: Of the policies.
+        rewards: What a policy that reads the reward is paid; empty takes that of `search`.
+        rate: Share of the non-target rows that is poisoned; default: as published.
+    """
+
+    attacks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    policies: tuple[str, ...]
+    protocols: tuple[Protocol, ...] = ("direct", "refinetune")
+    healing: tuple[Healing, ...] = ("none",)
+    targets: tuple[Target, ...] = ("backdoored",)
+    taus: tuple[float, ...] = ()
+    variants: tuple[str, ...] = ("paper",)
+    rewards: tuple[str, ...] = ()
+    rate: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check that no list is empty that cells are made of.
+
+        Raises:
+            SettingsError: One is.
+        """
+        names = ("attacks", "seeds", "policies", "protocols", "healing", "targets", "variants")
+        for name in names:
+            if not getattr(self, name):
+                raise SettingsError(
+                    f"{name} of a block of the grid is empty",
+                    expected="at least one",
+                    remedy="fill the list, or leave the block out",
+                )
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """A whole benchmark.
+
+    Attributes:
+        grid: Blocks, the most important first.
+        data: A data set with all its parts: a name, or a folder.
+        title: First line of the report.
+        models: The models.
+        search: The search; every policy has the same budget.
+    """
+
+    grid: tuple[Block, ...]
+    data: str
+    title: str = "Benchmark"
+    models: Models = field(default_factory=Models)
+    search: SearchSettings = field(default_factory=SearchSettings)
+
+    def __post_init__(self) -> None:
+        """Check that there is a block.
+
+        Raises:
+            SettingsError: There is none.
+        """
+        if not self.grid:
+            raise SettingsError(
+                "The grid is empty", expected="at least one block", remedy="write a [[grid]]"
+            )
+
+    def cells(self) -> list[Cell]:
+        """Return the cells in the order in which they are run, each once.
+
+        The references of an attack and a seed (benign, backdoored, FT) come before its first cell.
+
+        Raises:
+            UnknownNameError: A policy, a reward or an attack is not known.
+            SettingsError: A policy has no such variant, a reward cannot be read or paid by name,
+                or a value is out of range.
+        """
+        register_policies()
+        for reward in (self.search.reward, *(name for each in self.grid for name in each.rewards)):
+            make_reward(reward)
+        cells: dict[Cell, None] = {}
+        for block in self.grid:
+            for name in block.attacks:
+                if name not in ATTACKS:
+                    raise UnknownNameError(ATTACKS.kind, name, ATTACKS.names())
+            for name in block.policies:
+                if name not in ORACLES and name not in POLICIES:
+                    raise UnknownNameError("policy", name, (*POLICIES.names(), *ORACLES))
+            for cell in self._cells_of(block):
+                cells.setdefault(cell.normal())
+        return list(cells)
+
+    def _cells_of(self, block: Block) -> list[Cell]:
+        out = []
+        for seed in block.seeds:
+            for attack in block.attacks:
+                models = ModelSettings(
+                    model=self.models.model,
+                    attack=AttackSettings(attack, block.rate, seed=seed),
+                    train_sentences=self.models.train_sentences,
+                    attacker=self.models.attacker,
+                    defender=self.models.defender,
+                    seed=seed,
+                )
+                out += [Cell(models, policy) for policy in (*REFERENCES, "ft")]
+                out += [
+                    Cell(models, policy, protocol, healing, target, search)
+                    for policy in block.policies
+                    for target in block.targets
+                    for search in self._searches(block)
+                    for protocol in block.protocols
+                    for healing in block.healing
+                    if protocol == "direct" or healing == "none"
+                ]
+        return out
+
+    def _searches(self, block: Block) -> list[SearchSettings]:
+        return [
+            replace(self.search, variant=variant, tau=tau, reward=reward)
+            for variant in block.variants
+            for reward in block.rewards or (self.search.reward,)
+            for tau in block.taus or (self.search.tau,)
+        ]
+
+
+def read_config(path: Path) -> BenchmarkConfig:
+    """Read a TOML file.
+
+    Raises:
+        SettingsError: It is no TOML, or a key is unknown, missing, or of another type.
+        StateError: There is no such file.
+    """
+    try:
+        return from_plain(BenchmarkConfig, tomllib.loads(path.read_text("utf-8")), str(path))
+    except FileNotFoundError:
+        raise StateError(
+            f"No file {path}",
+            expected=f"a TOML file, or one of {', '.join(config_names())}",
+            remedy="check the path",
+        ) from None
+    except PruneEnvError:
+        raise
+    except (ValueError, RecursionError) as error:  # also of numbers and nesting beyond all bounds
+        raise SettingsError(
+            f"{path} is not valid TOML", actual=error, remedy="correct the file"
+        ) from None
+
+
+def find_config(name_or_path: str) -> Path:
+    """Return the file of a grid that comes with the package, or the path as it is."""
+    return (
+        CONFIGS / f"{name_or_path}.toml" if name_or_path in config_names() else Path(name_or_path)
+    )
+
+
+def config_names() -> list[str]:
+    """Return the names of the grids that come with the package."""
+    return sorted(path.stem for path in CONFIGS.glob("*.toml"))
+
+
+def from_plain(kind: type[T], content: Any, where: str) -> T:
+    """Build a settings dataclass from TOML or JSON values, strictly.
+
+    Args:
+        kind: A dataclass of plain values, of tuples of them, and of such dataclasses.
+        content: A table.
+        where: Name of the table, for messages.
+
+    Raises:
+        SettingsError: A key is unknown, missing, or of another type.
+    """
+    known = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+    if not isinstance(content, dict):
+        raise SettingsError(f"{where} is no table", expected=", ".join(known), actual=content)
+    for key in content:
+        if key not in known:
+            raise SettingsError(
+                f"{where} has an unknown key '{key}'",
+                expected=f"one of {', '.join(known)}",
+                remedy="check the spelling",
+            )
+    hints = get_type_hints(kind)
+    values = {key: _value(hints[key], value, f"{where}: {key}") for key, value in content.items()}
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise SettingsError(f"{where} lacks a key", actual=error) from None
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """Return a value as its type hint asks for it."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        inner = next(each for each in arguments if each is not NoneType)
+        return None if value is None else _value(inner, value, where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise SettingsError(f"{where} must be a list", actual=value, remedy="write [ ... ]")
+        return tuple(_value(arguments[0], each, where) for each in value)
+    if origin is Literal:
+        if value not in arguments:
+            expected = ", ".join(map(str, arguments))
+            raise SettingsError(f"{where} is unknown", expected=expected, actual=value)
+        return value
+    if is_dataclass(hint):
+        return from_plain(hint, value, where)  # type: ignore[arg-type]
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise SettingsError(
+            f"{where} has the wrong type", expected=hint.__name__, actual=repr(value)
+        )
+    return value

@@ -1,0 +1,92 @@
+"""The ceiling: a greedy search on the hidden objective itself. Never a defence."""
+
+import time
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.data.dataset import TextDataset
+from prune_env.evaluation import MaskEvaluator, metrics
+from prune_env.evaluation.counting import CountingEvaluator
+from prune_env.purification import Prepared, SearchResult
+from prune_env.settings import SearchSettings
+
+Mask = npt.NDArray[np.bool_]
+ROUNDS = 1 / 3
+"""Share of the heads that the budget is planned to last for; most of the gain comes early."""
+
+
+def oracle_search(
+    prepared: Prepared,
+    triggered: TextDataset,
+    target: int,
+    settings: SearchSettings,
+    *,
+    calibrated: bool = False,
+    seed: int = 0,
+) -> SearchResult:
+    """Prune, one after the other, the head whose loss lowers the true LFR most.
+
+    Each round tries as many heads, drawn at random, as make the budget last for a third of the
+    heads. Only masks that keep tau on clean validation data are taken; the best mask on the path
+    is returned. The triggered *test* texts are read, so the figure is a bound and no result.
+
+    Args:
+        prepared: What `prepare` returned.
+        triggered: Triggered texts, with the labels in the order of the model's logits.
+        target: The attacker's label, in the same order.
+        settings: Threshold and budget.
+        calibrated: Lower the LFR at the calibrated threshold, which leaning away from the target
+            label cannot lower.
+        seed: Of the draw of heads.
+    """
+    started = time.perf_counter()
+    loaded = prepared.finetuned
+    clean = CountingEvaluator(prepared.evaluator)
+    hidden = MaskEvaluator(
+        loaded.model, loaded.tokenizer, triggered, max_length=prepared.max_length
+    )
+    tau = prepared.accuracy - settings.max_drop if settings.tau is None else settings.tau
+
+    def judge(masks: Mask) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return accuracy (N,) and LFR (N,) under masks (N, L, H)."""
+        answers, flipped = clean.evaluate(masks), hidden.evaluate(masks)
+        rates = []
+        for logits, hits in zip(answers.logits, flipped.logits, strict=True):
+            usable = calibrated and bool(np.isfinite(logits).all())
+            threshold = (
+                metrics.calibrated_threshold(logits, prepared.validation.labels, target)
+                if usable
+                else 0.0
+            )
+            rates.append(metrics.label_flip_rate(hits, target, threshold).percent)
+        return answers.accuracy, np.array(rates)
+
+    random = np.random.default_rng(seed)
+    mask = np.asarray(clean.available, bool).copy()
+    width = -(-settings.budget // max(1, round(mask.sum() * ROUNDS)))
+    accuracy, rate = (float(value[0]) for value in judge(mask[None]))
+    best = (rate, -accuracy, mask)
+    while clean.evaluations < settings.budget:
+        spare = (mask & (mask.sum(1, keepdims=True) > 1)).ravel()
+        heads = random.permutation(np.flatnonzero(spare))
+        if not len(heads):
+            break
+        heads = heads[: min(width, settings.budget - clean.evaluations)]
+        tried = np.repeat(mask[None], len(heads), axis=0)
+        tried.reshape(len(heads), -1)[np.arange(len(heads)), heads] = False
+        accuracies, rates = judge(tried)
+        allowed = np.flatnonzero(accuracies >= tau)
+        if not len(allowed):
+            break
+        chosen = allowed[np.lexsort((-accuracies[allowed], rates[allowed]))[0]]
+        mask = tried[chosen]
+        best = min(best, (rates[chosen], -accuracies[chosen], mask), key=lambda each: each[:2])
+    return SearchResult(
+        policy="oracle-calibrated" if calibrated else "oracle",
+        mask=best[2],
+        accuracy=-float(best[1]),
+        tau=tau,
+        evaluations=clean.evaluations,
+        seconds=time.perf_counter() - started,
+    )

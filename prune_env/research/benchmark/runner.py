@@ -1,0 +1,238 @@
+"""The parent of the workers: starts them, watches them, and says what was done."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from prune_env.data.dataset import Splits
+from prune_env.data.sst2 import foreign_files
+from prune_env.errors import SettingsError, StateError
+from prune_env.models import find_source, inspect_source
+from prune_env.research.benchmark.cell import Cell
+from prune_env.research.benchmark.config import BenchmarkConfig
+from prune_env.research.benchmark.store import PLAN, Store
+from prune_env.research.benchmark.worker import Current, Task, failure, work
+from prune_env.utils.files import cache_folder, write_json
+
+log = logging.getLogger(__name__)
+POLL_S = 0.2
+GRACE_S = 20.0
+"""Time that a worker has to unwind before it is killed."""
+
+Report = Callable[[Cell, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a benchmark is run: which cells get done, not what they find.
+
+    The number of threads alone may change the last digits of a training, and so the figures.
+
+    Attributes:
+        workers: Processes.
+        threads: Threads of torch in each; None divides the cores among the workers.
+        limit_s: A cell that takes longer is stopped and marked failed.
+        retry_failed: Run failed cells of an earlier start again.
+        plugins: Modules of further policies, imported by every worker.
+    """
+
+    workers: int = 1
+    threads: int | None = None
+    limit_s: float = 4 * 3600
+    retry_failed: bool = False
+    plugins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            SettingsError: A value is out of range.
+        """
+        for name in ("workers", "threads", "limit_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise SettingsError(f"{name} is out of range", expected="> 0", actual=self)
+
+
+def run_benchmark(
+    config: BenchmarkConfig,
+    clean: Splits,
+    folder: Path,
+    settings: RunSettings | None = None,
+    *,
+    data_folder: Path | None = None,
+    allow_download: bool = False,
+    on_cell: Report = lambda cell, result: None,
+) -> dict[str, int]:
+    """Run every cell that has no result yet; a run that was cut off goes on where it was.
+
+    Args:
+        config: The grid.
+        clean: The data set that `config.data` names.
+        folder: The run folder; several calls may share it, at once or one after the other.
+        settings: Workers and limits.
+        data_folder: Where the files of a published attack are.
+        allow_download: Fetch them if no folder is given.
+        on_cell: Called with each cell and its result as it comes.
+
+    Returns:
+        Number of cells `done` and `failed`, of all cells.
+
+    Raises:
+        UnknownNameError: A policy, a reward or an attack is not known.
+        SettingsError: A setting is out of range.
+    """
+    settings = settings or RunSettings()
+    cells, store = config.cells(), Store(folder)
+    attacks = {cell.models.attack.attack for cell in cells}
+    identity = data_identity(clean, config.models.model, attacks, data_folder)
+    keys = [cell.key(identity) for cell in cells]
+    plan = {
+        "config": asdict(config),
+        "identity": identity,
+        "cells": [
+            {"key": key, "name": str(cell), "cell": asdict(cell)}
+            for key, cell in zip(keys, cells, strict=True)
+        ],
+    }
+    write_json(folder / PLAN, plan)
+    if settings.retry_failed:
+        for key in keys:
+            if store.has(key) and store.read(key)["status"] == "failed":
+                store.discard(key)
+    task = Task(
+        folder=folder,
+        cells=tuple(cells),
+        clean=clean,
+        identity=identity,
+        data_folder=data_folder,
+        allow_download=allow_download,
+        cache=cache_folder(),
+        threads=settings.threads or max(1, (os.cpu_count() or 1) // settings.workers),
+        plugins=settings.plugins,
+    )
+    pending = {key: cell for key, cell in zip(keys, cells, strict=True) if not store.has(key)}
+    crew = _Crew(task, dict(zip(keys, cells, strict=True)), store, settings)
+    try:
+        while pending:
+            crew.keep_going(len(pending))
+            time.sleep(POLL_S)
+            for key in [key for key in pending if store.has(key)]:
+                on_cell(pending.pop(key), store.read(key))
+    finally:
+        crew.stop()
+    results = [store.read(key)["status"] for key in keys]
+    return {status: results.count(status) for status in ("done", "failed")}
+
+
+def data_identity(
+    clean: Splits, model: str, attacks: Iterable[str] = (), data_folder: Path | None = None
+) -> dict[str, str]:
+    """Return the SHA-256 of each part of the data and of the model's files.
+
+    Files that a published attack reads are added, under `"attack/file"`, where they are not the
+    published ones: those are what the attack's name says already.
+
+    Args:
+        clean: The data set.
+        model: A folder or a name.
+        attacks: Names of attacks.
+        data_folder: Where the files of a published attack are.
+    """
+    own = {
+        "train": clean.train.sha256,
+        "validation": clean.validation.sha256,
+        "test": clean.test.sha256,
+        "model": inspect_source(find_source(model)).sha256,
+    }
+    for attack in sorted(attacks):
+        own |= foreign_files(attack, data_folder)
+    return own
+
+
+class _Crew:
+    """The worker processes; one that dies is replaced, and its cell is marked failed."""
+
+    def __init__(
+        self, task: Task, cells: dict[str, Cell], store: Store, settings: RunSettings
+    ) -> None:
+        self._task = task
+        self._cells = cells
+        self._store = store
+        self._settings = settings
+        self._context = _context()
+        self._members: dict[int, tuple[BaseProcess, Current]] = {}
+
+    def keep_going(self, wanted: int) -> None:
+        """Start missing workers, as many as there are cells at most; look after the others."""
+        for number in range(min(self._settings.workers, wanted)):
+            if number not in self._members:
+                self._start(number)
+        for number, (process, current) in list(self._members.items()):
+            if not process.is_alive():
+                self._members.pop(number)
+                if process.exitcode:
+                    self._blame(current, f"the worker ended with status {process.exitcode}")
+            elif current.seconds > self._settings.limit_s:
+                self._members.pop(number)
+                _end(process, grace_s=0)
+                self._blame(current, f"took longer than {self._settings.limit_s:g} s")
+
+    def stop(self) -> None:
+        """End all workers."""
+        for process, _ in self._members.values():
+            process.terminate()
+        for process, _ in self._members.values():
+            _end(process, grace_s=GRACE_S)
+        self._members.clear()
+
+    def _start(self, number: int) -> None:
+        current = Current(self._context)
+        process = self._context.Process(  # type: ignore[attr-defined]
+            target=work, args=(self._task, number, current), name=f"worker-{number}"
+        )
+        process.start()
+        self._members[number] = process, current
+
+    def _blame(self, current: Current, reason: str) -> None:
+        """Mark the cell that a lost worker was running as failed.
+
+        Raises:
+            StateError: It was lost before it ran any, as the next one would be.
+        """
+        if not current.key:
+            raise StateError(
+                f"A worker could not work: {reason}",
+                remedy=f"read the log in {self._task.folder / 'logs'}",
+            )
+        cell = self._cells[current.key]
+        if not self._store.has(current.key):
+            log.warning("%s: %s", cell, reason)
+            self._store.write(current.key, {"cell": asdict(cell), **failure(reason), "meta": {}})
+
+
+def _context() -> BaseContext:
+    """Return how workers are started: from a server that has the imports, where there is one.
+
+    A server forks before any thread is started, so a worker that must be replaced is there at once.
+    """
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([work.__module__])
+    return context
+
+
+def _end(process: BaseProcess, grace_s: float) -> None:
+    process.terminate()
+    process.join(grace_s)
+    if process.is_alive():
+        process.kill()
+        process.join()

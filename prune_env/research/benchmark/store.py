@@ -1,0 +1,105 @@
+"""Results on disk: one JSON file a cell, written whole, made by one process."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.errors import StateError
+from prune_env.utils.files import locked, read_json, shaped, write_bytes, write_json
+
+PLAN = "benchmark.json"
+KEY = re.compile(r"[0-9a-f]{16}")
+Embeddings = dict[str, npt.NDArray[np.floating[Any]]]
+
+
+class Store:
+    """The results of one run folder.
+
+    Args:
+        folder: The run folder; `cells/` in it holds the results.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._cells = folder / "cells"
+
+    def has(self, key: str) -> bool:
+        """Whether the cell has a result, be it a failure."""
+        return self._path(key).is_file()
+
+    def read(self, key: str) -> dict[str, Any]:
+        """Return the result of a cell.
+
+        Raises:
+            StateError: There is none, or the file is damaged.
+        """
+        value = read_json(self._path(key))
+        if not isinstance(value, dict) or not _is_result(value):
+            raise StateError(
+                f"{self._path(key)} is no result of a cell",
+                expected="a JSON object with a status, and with a row or an error",
+                remedy="delete the file and run the benchmark again",
+            )
+        return value
+
+    def write(self, key: str, value: dict[str, Any]) -> None:
+        """Write the result of a cell."""
+        write_json(self._path(key), value)
+
+    def discard(self, key: str) -> None:
+        """Remove a result, so that the cell is run again."""
+        self._path(key).unlink(missing_ok=True)
+
+    @contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """Claim a cell for the length of the body; yields whether it was free."""
+        with locked(self.folder / "locks" / key, wait=False) as free:
+            yield free
+
+    @contextmanager
+    def claim_group(self, name: str) -> Iterator[bool]:
+        """Claim all cells of one attack and seed, so that other workers prefer other models."""
+        with locked(self.folder / "locks" / f"group-{name}", wait=False) as free:
+            yield free
+
+    def write_embeddings(self, key: str, values: Embeddings) -> None:
+        """Keep the [CLS] vectors of a cell's model, for the t-SNE figure."""
+        buffer = BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **values)
+        write_bytes(self._embeddings(key), buffer.getvalue())
+
+    def read_embeddings(self, key: str) -> Embeddings | None:
+        """Return the [CLS] vectors of a cell's model, or None if there are none."""
+        path = self._embeddings(key)
+        if not path.is_file():
+            return None
+        with (
+            shaped(path, "vectors", "delete it; the report does without"),
+            np.load(path, allow_pickle=False) as stored,
+        ):
+            return dict(stored)
+
+    def _path(self, key: str) -> Path:
+        if not KEY.fullmatch(key):  # a plan that was edited could lead anywhere
+            raise StateError(
+                f"{key!r:.80} is no address of a result",
+                expected="hexadecimal digits",
+                remedy="run the benchmark again",
+            )
+        return self._cells / f"{key}.json"
+
+    def _embeddings(self, key: str) -> Path:
+        return self.folder / "embeddings" / f"{key}.npz"
+
+
+def _is_result(value: dict[str, Any]) -> bool:
+    """Return whether a cell has a row, or failed with an error."""
+    if value.get("status") == "done":
+        return isinstance(value.get("row"), dict)
+    return value.get("status") == "failed" and isinstance(value.get("error"), str)

@@ -1,0 +1,294 @@
+"""Runs cells; what several cells need is made once, kept on disk, and shared between processes."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.tensorboard import SummaryWriter
+
+from prune_env.data.dataset import Splits
+from prune_env.env.policy import Recipe, recipe_of
+from prune_env.evaluation.scores import score
+from prune_env.models import LoadedModel, find_heads, load_classifier
+from prune_env.purification import (
+    Prepared,
+    SearchResult,
+    fine_tuned,
+    finish,
+    judged,
+    measured_heads,
+    metrics_for,
+    search,
+)
+from prune_env.research.attacks.backdoor import (
+    AttackedModels,
+    ModelSettings,
+    cached_models,
+    save_classifier,
+)
+from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target, digest, identity_of
+from prune_env.research.benchmark.oracle import oracle_search
+from prune_env.research.benchmark.rows import Row, make_row
+from prune_env.training.phases import Phase
+from prune_env.utils.files import locked, made_once, read_json, shaped, write_bytes, write_json
+
+T = TypeVar("T")
+REMEMBERED = 2
+"""Models of this many kinds stay in memory; the others are read back from disk."""
+
+
+@dataclass(frozen=True, eq=False)
+class CellResult:
+    """What a cell gave.
+
+    Attributes:
+        row: Its figures.
+        model: The model that was measured.
+        models: The benign and the backdoored model, the attack, the test sets.
+        found: The mask; None for references.
+    """
+
+    row: Row
+    model: LoadedModel
+    models: AttackedModels
+    found: SearchResult | None = None
+
+
+class Workbench:
+    """Runs cells on one data set.
+
+    Fine-tuned models, importances and masks are kept in `folder` under names that say what they
+    were made from: cells that share them, processes that run side by side, and a run that is
+    taken up again find them there. All are read back from disk, even by the process that made
+    them, so a resumed run computes with the very same numbers.
+
+    Args:
+        clean: The data set.
+        folder: Where things are kept.
+        identity: SHA-256 of data, model and files of attacks, part of every name.
+        data_folder: Where the files of a published attack are.
+        allow_download: Fetch them if no folder is given.
+        cache: Where backdoored and benign models are kept; default: the user's cache.
+        writer: Takes the accuracy after each action of a search.
+    """
+
+    def __init__(
+        self,
+        clean: Splits,
+        folder: Path,
+        *,
+        identity: dict[str, str] | None = None,
+        data_folder: Path | None = None,
+        allow_download: bool = False,
+        cache: Path | None = None,
+        writer: SummaryWriter | None = None,
+    ) -> None:
+        self._clean = clean
+        self._folder = folder
+        self._identity = identity or {}
+        self._data_folder = data_folder
+        self._allow_download = allow_download
+        self._cache = cache
+        self._writer = writer
+        self._models: OrderedDict[str, AttackedModels] = OrderedDict()
+        self._judged: OrderedDict[str, Prepared] = OrderedDict()
+
+    def run(self, cell: Cell) -> CellResult:
+        """Run one cell, in its `normal` form.
+
+        Raises:
+            PruneEnvError: The attack, the policy or a fine-tuning failed.
+        """
+        models = self.models(cell.models)
+        if cell.policy in REFERENCES:
+            kept = models.benign if cell.policy == "benign" else models.backdoored
+            loaded = load_classifier(kept.classifier, head="keep")
+            heads = int(find_heads(loaded.model).available.sum())
+            row = self._row(cell, models, kept.scores, seconds=kept.seconds, heads_total=heads)
+            return CellResult(row, loaded, models)
+        recipe = Recipe() if cell.policy in ORACLES else recipe_of(cell.policy, cell.search.variant)
+        prepared = self.prepared(cell, recipe)
+        found = self._found(cell, prepared, models)
+        started = time.perf_counter()
+        purified = finish(
+            prepared,
+            found.masks,
+            "refinetune" if cell.protocol == "refinetune" else "direct",
+            cell.models.defender,
+            healing=cell.healing,
+            seed=cell.models.seed,
+            phases=recipe.final,
+        )
+        finishing = time.perf_counter() - started
+        row = self._row(
+            cell,
+            models,
+            score(purified, models.sets, max_length=prepared.max_length),
+            heads_pruned=found.heads_pruned,
+            heads_total=int(prepared.evaluator.available.sum()),
+            evaluations=found.evaluations,
+            seconds=(found.seconds if recipe.prunes else prepared.seconds) + finishing,
+            tau=found.tau if recipe.prunes else None,
+            validation_accuracy=100 * found.accuracy,
+        )
+        return CellResult(row, purified, models, found)
+
+    def models(self, settings: ModelSettings) -> AttackedModels:
+        """Return the benign and the backdoored model of an attack, trained once."""
+        return _remember(
+            self._models,
+            digest(asdict(settings)),
+            lambda: cached_models(
+                settings,
+                self._clean,
+                data_folder=self._data_folder,
+                allow_download=self._allow_download,
+                cache=self._cache,
+            ),
+        )
+
+    def prepared(self, cell: Cell, recipe: Recipe) -> Prepared:
+        """Return the fine-tuned model of a cell with its heads measured."""
+        place = self._place(cell.models, cell.target, recipe.search)
+        prepared = self._fine_tuned(place, cell.models, cell.target, recipe.search)
+        metrics = metrics_for([recipe])
+        sentences = cell.search.importance_sentences
+        path = place / f"importance-{digest([metrics, sentences])}.npy"
+        with locked(path):
+            if not path.is_file():
+                values = measured_heads(
+                    prepared, metrics, sentences=sentences, seed=cell.models.seed
+                )
+                write_bytes(path, _as_npy(values))
+        with shaped(path, "the importance of heads"):
+            importance = np.load(path)  # of pickles it raises a ValueError
+            if importance.shape != (*prepared.importance.shape[:2], len(metrics)):
+                raise ValueError(f"shape {importance.shape}")
+        return replace(prepared, metrics=metrics, importance=importance)
+
+    def _fine_tuned(
+        self, place: Path, settings: ModelSettings, target: Target, phases: tuple[Phase, ...]
+    ) -> Prepared:
+        models = self.models(settings)
+        encoder = (models.benign if target == "benign" else models.backdoored).encoder
+
+        def fill(folder: Path) -> None:
+            started = time.perf_counter()
+            loaded = fine_tuned(
+                encoder, models.clean.train, settings.defender, seed=settings.seed, phases=phases
+            )
+            save_classifier(loaded, folder / "classifier")
+            write_json(folder / "made.json", {"seconds": time.perf_counter() - started})
+
+        def read() -> Prepared:
+            made_once(place, fill)
+            names = models.clean.train.label_names
+            loaded = load_classifier(
+                place / "classifier", num_labels=len(names), head="keep", label_names=names
+            )
+            prepared = judged(
+                loaded,
+                encoder,
+                models.clean.train,
+                models.clean.validation,
+                settings.defender.max_length,
+            )
+            made = read_json(place / "made.json")
+            with shaped(place / "made.json", "what a training took", f"delete {place}"):
+                return replace(prepared, seconds=float(made["seconds"]))
+
+        return _remember(self._judged, place.name, read)
+
+    def _found(self, cell: Cell, prepared: Prepared, models: AttackedModels) -> SearchResult:
+        """Return the mask of a cell, which all its protocols share."""
+        models_and_search = [asdict(cell.models), cell.target, cell.policy, asdict(cell.search)]
+        key = digest([models_and_search, identity_of(cell.models, self._identity)])
+        path = self._folder / "masks" / f"{key}.json"
+        with locked(path):
+            if not path.is_file():
+                write_json(path, found_to_json(self._search(cell, prepared, models)))
+        content = read_json(path)
+        with shaped(path, "what a search found"):
+            return found_from_json(content)
+
+    def _search(self, cell: Cell, prepared: Prepared, models: AttackedModels) -> SearchResult:
+        if cell.policy not in ORACLES:
+            return search(
+                prepared, cell.policy, cell.search, seed=cell.models.seed, writer=self._writer
+            )
+        loaded, triggered = prepared.finetuned, models.attack.triggered
+        labels = loaded.align(triggered.labels, triggered.label_names)
+        target = np.array([models.sets.target_label])
+        return oracle_search(
+            prepared,
+            replace(triggered, labels=labels, label_names=loaded.label_names),
+            int(loaded.align(target, triggered.label_names)[0]),
+            cell.search,
+            calibrated=cell.policy == "oracle-calibrated",
+            seed=cell.models.seed,
+        )
+
+    def _place(self, settings: ModelSettings, target: Target, phases: tuple[Phase, ...]) -> Path:
+        made_from = [asdict(settings), target, [asdict(phase) for phase in phases]]
+        name = digest([*made_from, identity_of(settings, self._identity)])
+        return self._folder / "fine-tuned" / name
+
+    def _row(self, cell: Cell, models: AttackedModels, scores: Any, **fields: Any) -> Row:
+        return make_row(
+            scores,
+            models.benign.scores,
+            **{
+                "policy": cell.policy,
+                "protocol": cell.protocol,
+                "attack": cell.models.attack.attack,
+                "seed": cell.models.seed,
+                "healing": cell.healing,
+                "target": cell.target,
+                "variant": cell.search.variant,
+                "heads_pruned": 0,
+                "heads_total": 0,
+                "evaluations": 0,
+                **fields,
+            },
+        )
+
+
+def found_to_json(found: SearchResult) -> dict[str, Any]:
+    """Return a search result as JSON values; masks are lists of 0 and 1."""
+    return {
+        "policy": found.policy,
+        "masks": [mask.astype(int).tolist() for mask in found.masks],
+        "accuracy": found.accuracy,
+        "tau": found.tau,
+        "evaluations": found.evaluations,
+        "seconds": found.seconds,
+    }
+
+
+def found_from_json(value: dict[str, Any]) -> SearchResult:
+    """Return the search result that `found_to_json` described."""
+    first, *others = (np.array(mask, dtype=bool) for mask in value["masks"])
+    rest = {name: value[name] for name in ("policy", "accuracy", "tau", "evaluations", "seconds")}
+    return SearchResult(mask=first, others=tuple(others), **rest)
+
+
+def _as_npy(values: npt.NDArray[np.float64]) -> bytes:
+    buffer = BytesIO()
+    np.save(buffer, values)
+    return buffer.getvalue()
+
+
+def _remember(memory: OrderedDict[str, T], key: str, make: Callable[[], T]) -> T:
+    """Return what was made under this key, among the last few that were asked for."""
+    if key not in memory:
+        memory[key] = make()
+        while len(memory) > REMEMBERED:
+            memory.popitem(last=False)
+    memory.move_to_end(key)
+    return memory[key]

@@ -1,0 +1,213 @@
+"""One worker process: takes cells that nobody has, until none is left."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from prune_env.data.dataset import Splits
+from prune_env.env.policy import register_policies
+from prune_env.models.forward import cls_vectors
+from prune_env.purification import Ensemble
+from prune_env.research.benchmark.cell import Cell, digest
+from prune_env.research.benchmark.store import Embeddings, Store
+from prune_env.research.benchmark.workbench import CellResult, Workbench, found_to_json
+from prune_env.utils import runtime
+
+PAUSE_S = 0.5
+"""Between two looks at cells that other workers hold."""
+
+SHOWN = 100
+"""Sentences of each kind whose [CLS] vectors are kept for the t-SNE figure."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What every worker of a run is given.
+
+    Attributes:
+        folder: The run folder.
+        cells: All cells, in order.
+        clean: The data set.
+        identity: SHA-256 of data, model and files of attacks.
+        data_folder: Where the files of a published attack are.
+        allow_download: Fetch them if no folder is given.
+        cache: Where backdoored and benign models are kept.
+        threads: Threads of torch in each worker.
+        plugins: Modules that register further policies.
+    """
+
+    folder: Path
+    cells: tuple[Cell, ...]
+    clean: Splits
+    identity: dict[str, str]
+    data_folder: Path | None
+    allow_download: bool
+    cache: Path
+    threads: int
+    plugins: tuple[str, ...]
+
+
+def work(task: Task, number: int, current: "Current") -> None:
+    """Run cells until every cell has a result; the body of a worker process.
+
+    Args:
+        task: What to do.
+        number: Of this worker, from 0.
+        current: Takes the cell that is being run, where it outlives this process.
+    """
+    _become_a_worker(task, number)
+    store = Store(task.folder)
+    bench = Workbench(
+        task.clean,
+        task.folder,
+        identity=task.identity,
+        data_folder=task.data_folder,
+        allow_download=task.allow_download,
+        cache=task.cache,
+    )
+    todo = {cell: cell.key(task.identity) for cell in task.cells}
+    while todo:
+        # What another worker has the models of comes last: they would have to be waited for.
+        if not _run_first(bench, store, todo, current, alone=True) and not _run_first(
+            bench, store, todo, current, alone=False
+        ):
+            time.sleep(PAUSE_S)
+        todo = {cell: key for cell, key in todo.items() if not store.has(key)}
+
+
+def _run_first(
+    bench: Workbench, store: Store, todo: dict[Cell, str], current: "Current", *, alone: bool
+) -> bool:
+    """Run the first free cell; with `alone`, of models that no other worker works on."""
+    for cell, key in todo.items():
+        with store.claim_group(digest(asdict(cell.models))) as sole:
+            if alone and not sole:
+                continue
+            with store.claim(key) as free:
+                if free and not store.has(key):
+                    current.begin(key)
+                    _run(bench, store, cell, key)
+                    current.end()
+                    return True
+    return False
+
+
+def _run(bench: Workbench, store: Store, cell: Cell, key: str) -> None:
+    log = logging.getLogger(__name__)
+    log.info("%s: %s", key, cell)
+    try:
+        result = bench.run(cell)
+        store.write_embeddings(key, _embeddings(result))
+        value: dict[str, Any] = {
+            "status": "done",
+            "row": asdict(result.row),
+            "found": result.found and found_to_json(result.found),
+            "attack": result.models.attack.identity,
+        }
+    except Exception as error:  # a cell that fails is a result, and the others go on
+        log.exception("%s failed", key)
+        value = failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+    store.write(key, {"cell": asdict(cell), **value, "meta": runtime.describe()})
+
+
+class Current:
+    """Which cell a worker is running, in memory that outlives the worker.
+
+    Args:
+        context: Of multiprocessing.
+    """
+
+    def __init__(self, context: BaseContext) -> None:
+        self._key = context.Array("c", 64, lock=False)
+        self._since = context.Value("d", 0.0, lock=False)
+
+    def begin(self, key: str) -> None:
+        """Note that a cell is begun."""
+        self._since.value = time.time()
+        self._key.value = key.encode()
+
+    def end(self) -> None:
+        """Note that no cell is being run."""
+        self._key.value = b""
+
+    @property
+    def key(self) -> str:
+        """Key of the cell; empty between cells."""
+        return bytes(self._key.value).decode()
+
+    @property
+    def seconds(self) -> float:
+        """Since the cell was begun."""
+        return time.time() - self._since.value if self.key else 0.0
+
+
+def failure(error: str, details: str = "") -> dict[str, Any]:
+    """Return the part of a result that says why there is none."""
+    return {"status": "failed", "error": error, "details": details}
+
+
+def _embeddings(result: CellResult) -> Embeddings:
+    """Return the [CLS] vectors of some test sentences of each kind, float16 (N, D)."""
+    sets = result.models.sets
+    target = sets.target_label
+    kinds = {
+        "clean_target": sets.test.where(target).texts,
+        "clean_other": [
+            text
+            for text, label in zip(sets.test.texts, sets.test.labels, strict=True)
+            if label != target
+        ],
+        "triggered": sets.triggered.texts if sets.triggered else (),
+    }
+    whole = cast(object, result.model.model)
+    members = list(whole.models) if isinstance(whole, Ensemble) else [whole]
+    return {
+        kind: np.mean(
+            [
+                cls_vectors(cast(Any, member), result.model.tokenizer, list(texts[:SHOWN]))
+                for member in members
+            ],
+            axis=0,
+        ).astype(np.float16)
+        for kind, texts in kinds.items()
+    }
+
+
+def _become_a_worker(task: Task, number: int) -> None:
+    import torch  # noqa: PLC0415 - only to set its threads
+
+    # The parent answers Ctrl-C and ends its workers by SIGTERM, which must unwind.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    log = (task.folder / "logs").resolve()
+    log.mkdir(parents=True, exist_ok=True)
+    handle = os.open(log / f"worker-{number}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("prune_env").setLevel(logging.INFO)
+    torch.set_num_threads(task.threads)
+    register_policies()
+    for plugin in task.plugins:
+        import_module(plugin)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

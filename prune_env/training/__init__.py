@@ -1,0 +1,1 @@
+"""Fine-tuning on clean data, and the phases that a strategy asks for."""

@@ -1,0 +1,256 @@
+"""Fine-tuning a classifier on clean (or, for an attack, poisoned) sentences."""
+
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.tensorboard import SummaryWriter
+from transformers import (
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.integrations.integration_utils import TensorBoardCallback
+from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from prune_env.data.dataset import TextDataset
+from prune_env.errors import DivergedError
+from prune_env.models.gates import HeadGates
+from prune_env.models.inputs import ImageRows, check_kind, reads_images, row_limit
+from prune_env.settings import FineTuneSettings
+from prune_env.utils.progress import progress
+from prune_env.utils.runtime import pick_device, use_bf16
+
+log = logging.getLogger(__name__)
+Penalty = Callable[[PreTrainedModel, dict[str, torch.Tensor], Any], torch.Tensor]
+
+_QUIET: dict[str, Any] = {
+    "logging_nan_inf_filter": False,
+    "save_total_limit": 2,
+    "report_to": "none",
+    "disable_tqdm": True,
+}
+"""Of `TrainingArguments`: losses as they are, no bar and no reporter but our own."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a fine-tuning did.
+
+    Attributes:
+        steps: Optimiser steps.
+        loss: Mean training loss of the run.
+        seconds: Wall time.
+        truncated: Sentences longer than `max_length` tokens.
+    """
+
+    steps: int
+    loss: float
+    seconds: float
+    truncated: int
+
+
+def fine_tune(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    dataset: TextDataset,
+    settings: FineTuneSettings,
+    *,
+    seed: int = 0,
+    folder: Path | None = None,
+    resumable: bool = False,
+    mask: npt.NDArray[np.bool_] | None = None,
+    penalty: Penalty | None = None,
+    description: str = "Fine-tuning",
+    device: str = "auto",
+) -> TrainResult:
+    """Fine-tune `model` in place on the Trainer of transformers; it is left in eval mode.
+
+    Args:
+        model: A sequence classifier; only parameters with `requires_grad` are trained.
+        tokenizer: Its tokenizer, or its image processor.
+        dataset: Sentences and labels, or images and labels.
+        settings: Hyperparameters.
+        seed: Of the order of the batches and of dropout.
+        folder: Where TensorBoard events and checkpoints go; None leaves nothing on disk.
+        resumable: Save a checkpoint in `folder` after each epoch, and go on from the newest one
+            that is there.
+        mask: Bool (L, H), True = kept; pruned heads stay closed while the rest is trained.
+        penalty: Added to the loss: `penalty(model, inputs, outputs) -> scalar tensor`; `inputs`
+            is the batch that was forwarded, labels included.
+        description: Text of the progress bar.
+        device: `auto`, `cpu` or `cuda`.
+
+    Returns:
+        Steps, loss, time, truncated sentences.
+
+    Raises:
+        DivergedError: The loss became NaN or Inf. The model is then spoilt and must be dropped.
+        DataError: The model reads images and the data holds texts, or the other way round.
+    """
+    place = pick_device(device)
+    check_kind(tokenizer, dataset)
+    images = reads_images(tokenizer)
+    features, truncated = (
+        _paths(dataset) if images else _tokenize(tokenizer, dataset, settings.max_length)
+    )
+    steps = settings.epochs * -(-len(dataset) // settings.batch_size)
+    started = time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder)) as output,
+        progress(description, steps) as advance,
+    ):
+        arguments = TrainingArguments(
+            output_dir=output,
+            seed=seed,
+            train_sampling_strategy="random" if images else "group_by_length",
+            save_strategy="epoch" if resumable and folder else "no",
+            logging_steps=max(1, steps // 50),
+            **_hyperparameters(settings, place),
+            **_QUIET,
+        )
+        # Of several GPUs one is used: copies of the model would lack the gates that close heads,
+        # and multiply the batch.
+        arguments._n_gpu = min(arguments.n_gpu, 1)
+        trainer = _Trainer(
+            penalty=penalty,
+            model=model,
+            args=arguments,
+            train_dataset=features,
+            data_collator=_Pixels(tokenizer) if images else DataCollatorWithPadding(tokenizer),
+            callbacks=[_Advance(advance)],
+        )
+        # The default printer writes every log line as a dict to stdout, where --json goes.
+        trainer.remove_callback(PrinterCallback)
+        if folder is not None:
+            trainer.add_callback(TensorBoardCallback(SummaryWriter(folder / "tensorboard")))
+        resume = get_last_checkpoint(output) if resumable and folder else None
+        with _left_as_found(model, mask), warnings.catch_warnings():
+            # torch warns about its own scheduler order on the first step under accelerate.
+            warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+            outcome = trainer.train(resume_from_checkpoint=resume)
+    return TrainResult(
+        steps=outcome.global_step,
+        loss=float(outcome.training_loss),
+        seconds=time.perf_counter() - started,
+        truncated=truncated,
+    )
+
+
+@contextmanager
+def _left_as_found(model: PreTrainedModel, mask: npt.NDArray[np.bool_] | None) -> Iterator[None]:
+    """Close pruned heads for the body; what it hung on the model is gone afterwards."""
+    gates = HeadGates(model) if mask is not None else None
+    try:
+        if gates is not None:
+            gates.set(mask)
+        yield
+    finally:
+        if gates is not None:
+            gates.remove()
+        # accelerate leaves its bf16 autocast round `forward`: whoever measures the model
+        # afterwards would measure it in bf16.
+        vars(model).pop("forward", None)
+        vars(model).pop("_original_forward", None)
+        model.eval()
+
+
+def _hyperparameters(settings: FineTuneSettings, device: torch.device) -> dict[str, Any]:
+    """Return what the settings are called by `TrainingArguments`."""
+    return {
+        "num_train_epochs": settings.epochs,
+        "learning_rate": settings.learning_rate,
+        "per_device_train_batch_size": settings.batch_size,
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.max_grad_norm,
+        "lr_scheduler_type": "linear",
+        "bf16": use_bf16(settings.precision, device),
+        "use_cpu": device.type == "cpu",
+        "dataloader_pin_memory": device.type == "cuda",
+    }
+
+
+class _Trainer(Trainer):
+    """The Trainer with a penalty on the loss, which stops at the first loss that is not finite."""
+
+    def __init__(self, *, penalty: Penalty | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._penalty = penalty
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        outputs = model(**inputs)
+        loss = outputs.loss
+        if self._penalty is not None:
+            loss = loss + self._penalty(cast(PreTrainedModel, model), inputs, outputs)
+        if not torch.isfinite(loss):
+            raise DivergedError(
+                f"The training loss became {loss.item()} at step {self.state.global_step}",
+                expected="a finite loss",
+                actual=f"learning rate {self.args.learning_rate:g}",
+                remedy="lower the learning rate, or check the data and the model's weights",
+            )
+        return (loss, outputs) if return_outputs else loss
+
+
+class _Advance(TrainerCallback):
+    """Tells the progress bar how many steps are done."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self._advance = advance
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._advance(state.global_step)
+
+
+class _Pixels:
+    """Makes a batch of images from their paths, as they are needed."""
+
+    def __init__(self, processor: Any) -> None:
+        self._processor = processor
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        rows = ImageRows([each["pixel_values"] for each in features], self._processor)
+        batch = rows.batch(np.arange(len(rows)), torch.device("cpu"))
+        return {**batch, "labels": torch.tensor([each["labels"] for each in features])}
+
+
+def _paths(dataset: TextDataset) -> tuple[list[dict[str, Any]], int]:
+    pairs = zip(dataset.texts, dataset.labels.tolist(), strict=True)
+    return [{"pixel_values": path, "labels": label} for path, label in pairs], 0
+
+
+def _tokenize(
+    tokenizer: PreTrainedTokenizerBase, dataset: TextDataset, max_length: int
+) -> tuple[list[dict[str, Any]], int]:
+    longest = row_limit(max_length, tokenizer)
+    full = tokenizer(list(dataset.texts), truncation=False, verbose=False)
+    cut = tokenizer(list(dataset.texts), truncation=True, max_length=longest)
+    truncated = sum(len(row) > longest for row in full["input_ids"])
+    if truncated:
+        log.warning(
+            "%d of %d sentences were truncated to %d tokens", truncated, len(dataset), longest
+        )
+    features = [
+        {**{key: cut[key][row] for key in cut}, "labels": int(label)}
+        for row, label in enumerate(dataset.labels)
+    ]
+    return features, truncated

@@ -1,0 +1,121 @@
+"""What a strategy asks of the purifier besides its choice of heads."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from prune_env.errors import SettingsError
+from prune_env.utils.registry import Registry
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from prune_env.data.dataset import TextDataset
+    from prune_env.models import LoadedModel
+    from prune_env.models.masks import Mask
+    from prune_env.settings import FineTuneSettings
+    from prune_env.training.fine_tuning import Penalty
+
+
+PenaltyFactory = Callable[["PreTrainedModel", "Mask | None"], "AbstractContextManager[Penalty]"]
+"""Takes the model and its mask; the context makes the model ready and yields the penalty.
+
+The penalty is called after each forward pass as `penalty(model, inputs, outputs)`, `inputs` being
+the batch with its labels, and returns a scalar.
+"""
+
+PENALTIES: Registry[PenaltyFactory] = Registry("penalty")
+"""Terms that a strategy adds to the loss while it fine-tunes; `prune_env.baselines` fills it."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One fine-tuning on clean data.
+
+    Attributes:
+        epochs: Passes over the data; None keeps the caller's.
+        learning_rate_scale: Factor on the caller's learning rate.
+        penalty: Name in `PENALTIES` of what is added to the loss; None adds nothing.
+    """
+
+    epochs: int | None = None
+    learning_rate_scale: float = 1.0
+    penalty: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            SettingsError: A value is out of range.
+        """
+        if self.epochs is not None and self.epochs < 1:
+            raise SettingsError("epochs is out of range", expected=">= 1", actual=self.epochs)
+        if not self.learning_rate_scale > 0:
+            raise SettingsError(
+                "learning_rate_scale is out of range",
+                expected="> 0",
+                actual=self.learning_rate_scale,
+            )
+
+    def adapt(self, settings: "FineTuneSettings") -> "FineTuneSettings":
+        """Return the caller's settings with this phase's epochs and learning rate."""
+        return replace(
+            settings,
+            epochs=settings.epochs if self.epochs is None else self.epochs,
+            learning_rate=settings.learning_rate * self.learning_rate_scale,
+        )
+
+    @contextmanager
+    def prepared(
+        self, model: "PreTrainedModel", mask: "Mask | None" = None
+    ) -> Iterator["Penalty | None"]:
+        """Make `model` ready for the phase and yield its penalty, or None where it has none.
+
+        Args:
+            model: The classifier about to be fine-tuned.
+            mask: Bool (L, H), True = kept, if the model is fine-tuned under a mask.
+
+        Raises:
+            UnknownNameError: The penalty is not registered.
+            UnsupportedModelError: The penalty reads attention maps and the model has none.
+        """
+        if self.penalty is None:
+            yield None
+        else:
+            with PENALTIES[self.penalty](model, mask) as penalty:
+                yield penalty
+
+
+def run_phases(
+    phases: tuple[Phase, ...],
+    loaded: "LoadedModel",
+    data: "TextDataset",
+    settings: "FineTuneSettings",
+    *,
+    mask: "Mask | None" = None,
+    **options: Any,
+) -> None:
+    """Fine-tune a model in place, phase by phase.
+
+    Args:
+        phases: What to do.
+        loaded: Classifier and tokenizer.
+        data: Clean sentences.
+        settings: The caller's hyperparameters, which a phase adapts.
+        mask: Bool (L, H), True = kept.
+        **options: Further arguments of `fine_tune`.
+    """
+    from prune_env.training.fine_tuning import fine_tune  # noqa: PLC0415 - recipes are read without torch
+
+    for phase in phases:
+        with phase.prepared(loaded.model, mask) as penalty:
+            fine_tune(
+                loaded.model,
+                loaded.tokenizer,
+                data,
+                phase.adapt(settings),
+                mask=mask,
+                penalty=penalty,
+                **options,
+            )

@@ -1,0 +1,262 @@
+"""Writing so that a reader sees the old file or the new one, and never half of either."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_dir
+
+from prune_env.errors import OutputExistsError, PruneEnvError, StateError
+
+log = logging.getLogger(__name__)
+
+HASHES = "sha256.json"
+"""In a folder that is made once: the SHA-256 of every file that it was made with, by its path."""
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of `path` while the body runs.
+
+    The operating system releases the lock of a process that ends, however it ends, so a killed
+    process leaves nothing that must be cleaned up.
+
+    Args:
+        path: What is locked; the lock is the file `<path>.lock`, whether `path` exists or not.
+        wait: Wait for another holder; otherwise give up at once.
+
+    Yields:
+        Whether the lock is held; always True if `wait`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f"{path.name}.lock"))
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def made_once(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder unless it exists; of several processes one makes it and the others wait.
+
+    Args:
+        folder: Appears whole or not at all. What it was made with must stay as it was; files may
+            be added directly in it.
+        fill: Is given an empty folder to fill.
+
+    Raises:
+        StateError: A file was changed, cut short or taken away since, or one was put among them.
+    """
+    if not folder.exists():
+        _make(folder, fill)
+    _check_unchanged(folder)
+
+
+def _make(folder: Path, fill: Callable[[Path], None]) -> None:
+    with locked(folder):
+        if folder.exists():  # another process made it meanwhile
+            return
+        for leftover in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
+        with new_folder(folder) as temporary:
+            fill(temporary)
+            write_json(temporary / HASHES, _hashes(temporary))
+
+
+def _check_unchanged(folder: Path) -> None:
+    path, found = folder / HASHES, _hashes(folder)
+    if not path.exists():
+        # Made by a release that kept no hashes, maybe in hours: its files count as they are now.
+        log.info("%s holds no hashes yet; those of its files are kept from now on.", folder)
+        with suppress(OSError):  # a cache that others may only read
+            write_json(path, found)
+        return
+    try:
+        made_with = read_json(path)
+    except StateError:
+        made_with = None
+    if not isinstance(made_with, dict):
+        raise _changed(path, "the SHA-256 of each file", "something else", folder)
+    added = {name for name in found if "/" in name}  # beside them, results may be kept
+    for name in sorted({*made_with, *added}):
+        if made_with.get(name) != found.get(name):
+            expected, actual = (
+                f"SHA-256 {each[name]}" if name in each else "no such file"
+                for each in (made_with, found)
+            )
+            raise _changed(folder / name, expected, actual, folder)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _changed(path: Path, expected: str, actual: str, folder: Path) -> StateError:
+    return StateError(
+        f"{path} is not as it was made",
+        expected=expected,
+        actual=actual,
+        remedy=f"delete {folder}; it is made again",
+    )
+
+
+MISSHAPEN = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    BadZipFile,
+    zlib.error,
+)
+"""What code raises that takes the content of a file for something which it is not."""
+
+
+def cache_folder() -> Path:
+    """Return where things that are made once are kept: $PRUNE_ENV_CACHE, or the user's cache."""
+    chosen = os.environ.get("PRUNE_ENV_CACHE")
+    return Path(chosen) if chosen else Path(user_cache_dir("prune-env"))
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` atomically: temporary file in the same folder, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically; NaN and Inf are refused, being no JSON."""
+    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Return the parsed file.
+
+    Raises:
+        StateError: The file is missing, or is no JSON that can be read.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise StateError(f"No file {path}", remedy="check the path") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise StateError(
+            f"{path} is not valid JSON",
+            actual=error,
+            remedy="restore the file; if a run wrote it, delete it and run again",
+        ) from None
+
+
+@contextmanager
+def shaped(path: Path, kind: str, remedy: str = "delete it and run again") -> Iterator[None]:
+    """Raise a `StateError` for what the body raises because a file has another shape.
+
+    The body takes the content of one file apart, or builds something from it, and no more: a
+    mistake elsewhere must not be blamed on the file. Errors of this package pass unchanged.
+
+    Args:
+        path: The file or folder.
+        kind: What it should be, such as "the settings of a run".
+        remedy: What the user can do.
+
+    Raises:
+        StateError: The body failed.
+    """
+    try:
+        yield
+    except PruneEnvError:
+        raise
+    except MISSHAPEN as error:
+        raise StateError(
+            f"{path} has not the shape of {kind}",
+            actual=f"{type(error).__name__}: {error}"[:300],
+            remedy=remedy,
+        ) from error
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a hidden folder beside `path` to fill; it takes the name `path` when the body succeeds.
+
+    Whatever fails or interrupts the body, nothing of it stays behind.
+
+    Raises:
+        OutputExistsError: `path` exists already and is not an empty folder.
+    """
+    check_free(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        folder.chmod(0o777 & ~_umask())
+        yield folder
+        check_free(path)
+        os.replace(folder, path)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def check_free(path: Path) -> None:
+    """Raise if an output folder of this name would overwrite something.
+
+    Raises:
+        OutputExistsError: `path` exists already and is not an empty folder.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise OutputExistsError(
+            f"The output folder {path} exists",
+            expected="a new or empty folder",
+            remedy="choose another --out, or delete it first",
+        )
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

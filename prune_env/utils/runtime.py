@@ -1,0 +1,102 @@
+"""What the machine offers: device, precision, and the description that goes into a report."""
+
+import hashlib
+import json
+import platform
+import subprocess
+from functools import cache
+from glob import glob
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prune_env.errors import SettingsError
+from prune_env.settings import Precision
+from prune_env.utils.files import sha256_of
+
+_PACKAGES = ("prune-env", "torch", "transformers", "gymnasium", "stable-baselines3", "numpy")
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device to run on: `auto` takes the first GPU if there is one.
+
+    Raises:
+        SettingsError: A GPU was asked for and there is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(
+            f"Device '{name}' is not available",
+            expected="a CUDA build of torch and a visible GPU",
+            actual=f"torch {torch.__version__}, no GPU",
+            remedy="use --device cpu or --device auto",
+        )
+    return device
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bf16 matrix products run in hardware (emulated ones are slower than fp32)."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    flags = Path("/proc/cpuinfo")
+    return flags.exists() and "avx512_bf16" in flags.read_text("utf-8", "replace")
+
+
+def use_bf16(precision: Precision, device: torch.device) -> bool:
+    """Resolve a precision setting for a device."""
+    return has_fast_bf16(device) if precision == "auto" else precision == "bf16"
+
+
+def describe() -> dict[str, Any]:
+    """Return versions, code and machine, as plain JSON values, for the `meta` of a result."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    device = pick_device()
+    return {
+        "versions": {"python": platform.python_version(), **versions},
+        "commit": _commit(),
+        "source": _source(_ROOT),
+        "machine": {
+            "system": platform.system(),
+            "processor": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "fast_bf16": has_fast_bf16(device),
+        },
+    }
+
+
+def _commit() -> str:
+    """Return the commit of the source checkout, or an empty string where there is none."""
+    root = _ROOT.parent
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+@cache  # what is changed under a running process is not what it runs
+def _source(package: Path) -> str:
+    """Return 12 hexadecimal digits of SHA-256 over names and bytes of a package's *.py files.
+
+    `glob` follows the links to agents and baselines, so that a checkout and a wheel are equal.
+    """
+    names = sorted(
+        Path(name).as_posix() for name in glob("**/*.py", root_dir=package, recursive=True)
+    )
+    hashes = {name: sha256_of(package / name) for name in names}
+    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()[:12]

@@ -1,0 +1,209 @@
+"""Rewards that see clean data only, on a tiny model and on answers made up for them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.rewards.inverted_trigger import InvertedTrigger
+from prune_env.env.rewards.latent_trigger import LatentTrigger
+from prune_env.env.rewards.layer_consistency import LayerConsistency
+from prune_env.env.rewards.reward import REWARDS, make_reward
+from prune_env.env.subject import Subject
+from prune_env.errors import DataError, SettingsError
+from prune_env.evaluation import Evaluation, MaskEvaluator
+from prune_env.evaluation.suspect import CleanTexts
+from prune_env.inversion.phrases import Frame
+from prune_env.inversion.search import Inversion
+from prune_env.models import load_classifier
+from prune_env.research.audit.masks import draw_masks
+from tests.support import tiny_dataset
+
+NAMES = [
+    entry.name
+    for entry in REWARDS
+    if isinstance(entry.target, str)
+    and entry.target.startswith("prune_env.env.rewards.")
+    and entry.name != "consistency"
+]
+CALIBRATED = [name for name in NAMES if name != "layer-consistency"]
+
+
+def subject_of(folder, data, lean=0.0):
+    loaded = load_classifier(folder)
+    with torch.no_grad():
+        loaded.model.classifier.bias[1] += lean
+    evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, data, precision="fp32")
+    texts = CleanTexts(loaded, data, data, evaluator)
+    return Subject(evaluator, np.arange(8.0).reshape(2, 4, 1), ("magnitude",), texts=texts)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return tiny_dataset(48)
+
+
+@pytest.fixture(scope="module")
+def subject(tiny_folder, data):
+    return subject_of(tiny_folder, data)
+
+
+@pytest.fixture(scope="module")
+def masks(subject):
+    return draw_masks(subject, 6, paths=()).masks
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scores_are_in_range_and_reproducible(name, subject, masks, tiny_folder, data):
+    reward = REWARDS[name]()
+    scores = reward.score(subject, masks, np.zeros(len(masks)))
+    low, high = reward.range
+    assert scores.shape == (len(masks),)
+    assert ((scores >= low) & (scores <= high)).all()
+    again = REWARDS[name]().score(subject_of(tiny_folder, data), masks[::-1], np.zeros(len(masks)))
+    assert np.allclose(scores, again[::-1], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_a_lean_to_one_class_earns_nothing(name, subject, masks, tiny_folder, data):
+    """All logits of one class are raised: every plain answer changes, and no score does."""
+    leaning = subject_of(tiny_folder, data, lean=16.0)
+    assert len(np.unique(leaning.evaluator.evaluate(masks).predictions)) == 1
+    reward = make_reward(name)
+    pair = [reward.score(each, masks, np.zeros(len(masks))) for each in (subject, leaning)]
+    assert np.allclose(*pair, atol=0.1)  # rounding may turn sentences that sit on the threshold
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_without_texts_is_refused(name):
+    with pytest.raises(SettingsError, match="needs texts"):
+        HeadPruningEnv("landscape", reward=name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_of_one_class_are_refused(name, subject, data):
+    one = CleanTexts(subject.texts.loaded, data.where(1), data, subject.evaluator)
+    with pytest.raises(DataError, match="not every class"):
+        HeadPruningEnv(replace(subject, texts=one), reward=name)
+
+
+def test_an_environment_pays_it(subject):
+    env = HeadPruningEnv(subject, reward="flips-word-drop", tau=0.0)
+    env.reset()
+    total = sum(env.step(action)[1] for action in (0, 5))
+    masks = np.stack([np.ones((2, 4), bool), env.mask])
+    whole, rest = REWARDS["flips-word-drop"]().score(subject, masks, np.zeros(2))
+    assert total == pytest.approx(rest - whole)
+
+
+class Answers:
+    """Gives set leans under every mask."""
+
+    shape = (1, 2)
+    available = np.ones((1, 2), bool)
+    fingerprint = "answers"
+
+    def __init__(self, leans, labels):
+        self.leans, self.labels = np.array(leans, np.float32), np.array(labels)
+
+    def evaluate(self, masks):
+        logits = np.stack([np.zeros_like(self.leans), self.leans], axis=1)
+        return Evaluation.from_logits(np.repeat(logits[None], len(masks), 0), self.labels)
+
+    def accuracy(self, masks):
+        return self.evaluate(masks).accuracy
+
+
+def made_up(monkeypatch, clean, moved, labels, texts_labels=None):
+    """Return the subject of a model whose answers are given."""
+    data = tiny_dataset(len(labels))
+    data = type(data)(data.texts, np.array(labels), data.label_names, "made up")
+    evaluator = Answers(clean, labels)
+    texts = CleanTexts(None, data, data, evaluator)
+    answers = Answers(moved, labels if texts_labels is None else texts_labels)
+    monkeypatch.setattr(CleanTexts, "asked", lambda self, data: answers)
+    return Subject(evaluator, np.zeros((1, 2, 1)), ("m",), texts=texts)
+
+
+LABELS = [0, 0, 0, 0, 1, 1, 1, 1]
+SURE = np.array([-4.0, -3, -2, -1, 1, 2, 3, 4])
+MASK = np.ones((1, 1, 2), bool)
+
+
+def flips(monkeypatch, moved, clean=SURE):
+    subject = made_up(monkeypatch, clean, moved, LABELS)
+    return REWARDS["flips-clause"]().score(subject, MASK, np.ones(1))[0]
+
+
+def test_flips_of_one_class_cost_and_flips_of_both_do_not(monkeypatch):
+    one, both = SURE.copy(), SURE.copy()
+    one[:2] = 5
+    both[[0, 1, 6, 7]] = -both[[0, 1, 6, 7]]
+    assert flips(monkeypatch, SURE) == 1
+    assert flips(monkeypatch, one) == pytest.approx(0.5)
+    assert flips(monkeypatch, -one) == pytest.approx(0.5)  # whichever class it is
+    assert flips(monkeypatch, both) == 1
+
+
+def test_spoilt_answers_score_least(monkeypatch):
+    spoilt = SURE.copy()
+    spoilt[3] = np.nan
+    assert flips(monkeypatch, spoilt) == flips(monkeypatch, SURE, clean=spoilt) == 0
+    subject = made_up(monkeypatch, SURE, spoilt, LABELS)
+    assert REWARDS["split-agreement"]().score(subject, MASK, np.ones(1))[0] == 0
+    assert inverted(monkeypatch, [np.nan] * 4) == 0
+    subject = made_up(monkeypatch, spoilt, SURE, LABELS)
+    assert REWARDS["entropy"]().score(subject, MASK, np.ones(1))[0] == 0
+
+
+def inverted(monkeypatch, moved, target=1):
+    subject = made_up(monkeypatch, SURE, moved, LABELS, [1 - target] * len(moved))
+    found = Inversion(((Frame("as"),), (Frame("when"),)), (0.1, 0.4) if target else (0.4, 0.1))
+    subject.texts.once("inversion 8", lambda: found)
+    return InvertedTrigger().score(subject, MASK, np.ones(1))[0]
+
+
+def test_inverted_triggers_cost_what_they_flip_to_the_suspected_target(monkeypatch):
+    assert inverted(monkeypatch, [-3, -3, 3, 3]) == 0.5
+    assert inverted(monkeypatch, [-3, -3, -3, 3]) == 0.75
+    assert inverted(monkeypatch, [-3, -3, -3, 3], target=0) == 0.25
+
+
+def test_a_model_without_inverted_triggers_scores_full(monkeypatch):
+    subject = made_up(monkeypatch, SURE, SURE, LABELS)
+    subject.texts.once("inversion 8", lambda: Inversion(((), ()), (0.0, 0.0)))
+    assert InvertedTrigger().score(subject, MASK, np.ones(1))[0] == 1
+
+
+def test_the_sentences_are_those_of_the_other_class(subject):
+    asked = InvertedTrigger(sentences=5)._framed(
+        subject.texts, Inversion(((Frame("as"),), ()), (0.4, 0.1))
+    )
+    assert asked.labels.tolist() == [1] * 5
+    assert all(text.startswith("as ") for text in asked.texts)
+
+
+def test_the_search_is_made_once(subject, masks, monkeypatch):
+    first = InvertedTrigger().score(subject, masks, np.zeros(len(masks)))
+    monkeypatch.setattr("prune_env.env.rewards.inverted_trigger.invert", None)
+    assert np.array_equal(InvertedTrigger().score(subject, masks, np.zeros(len(masks))), first)
+
+
+def test_a_latent_trigger_flips_more_where_its_bound_is_wider(subject):
+    full = np.ones((1, 2, 4), bool)
+    scores = [
+        LatentTrigger(bound=bound, steps=20).score(subject, full, np.ones(1))[0]
+        for bound in (0.001, 3.0)
+    ]
+    assert scores[1] < scores[0]
+    assert not subject.texts.loaded.model.get_input_embeddings()._forward_hooks
+
+
+def test_layers_that_do_nothing_are_consistent(tiny_folder, data):
+    subject = subject_of(tiny_folder, data)
+    masks = np.ones((2, 2, 4), bool)
+    masks[1] = False
+    plain, silent = LayerConsistency().score(subject, masks, np.zeros(2))
+    assert plain < silent

@@ -1,0 +1,153 @@
+"""N episodes in step: equal to single ones, and scored together."""
+
+import json
+
+import numpy as np
+import pytest
+
+from prune_env.env.batch_core import BatchCore
+from prune_env.env.episode import EpisodeSettings
+from prune_env.env.landscape import landscape_subject
+from prune_env.env.observation import make_observation
+from prune_env.env.pool import Pool
+from prune_env.env.rewards.reward import make_reward
+from prune_env.errors import SettingsError, StateError
+from tests.env.support import PrescribedEvaluator, falls_by, random_legal, subject_over
+
+SUBJECTS = [
+    landscape_subject(layers=3, heads=4, seed=1),
+    landscape_subject(layers=2, heads=6, seed=2),
+]
+
+
+def make_core(num_envs, subjects=SUBJECTS, **settings):
+    return BatchCore(
+        Pool(subjects),
+        EpisodeSettings(**{"tau": 0.8, "prune_step": 2, **settings}),
+        make_reward("sparsity + 0.5 * accuracy"),
+        make_observation("mask,importance,status,legal"),
+        num_envs=num_envs,
+    )
+
+
+def play(core, slot, actions):
+    """Return everything that one slot answers to a list of actions."""
+    told = []
+    for action in actions:
+        outcome = core.step([action], [slot])[0]
+        told.append(outcome)
+        if outcome.terminated:
+            break
+    return told
+
+
+def same(one, other):
+    one, other = dict(one._asdict()), dict(other._asdict())
+    observations = one.pop("observation"), other.pop("observation")
+    arrays = [(info.pop("mask"), info.pop("action_mask")) for info in (one["info"], other["info"])]
+    assert one == other
+    for left, right in [
+        *zip(observations[0].values(), observations[1].values(), strict=True),
+        *zip(*arrays, strict=True),
+    ]:
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("num_envs", [1, 3, 8])
+def test_an_episode_does_not_depend_on_its_company(num_envs):
+    together = make_core(num_envs)
+    random = np.random.default_rng(0)
+    seeds = list(range(num_envs))
+    starts = together.reset(seeds)
+    alone = []
+    for seed, (observation, _) in zip(seeds, starts, strict=True):
+        core = make_core(1)
+        (single, _), *_ = core.reset([seed])
+        np.testing.assert_array_equal(single["importance"], observation["importance"])
+        alone.append(core)
+    live = list(range(num_envs))
+    infos = {slot: info for slot, (_, info) in enumerate(starts)}
+    while live:
+        actions = [random_legal(infos[slot], random, stop=False) for slot in live]
+        outcomes = together.step(actions, live)
+        for slot, action, outcome in zip(live, actions, outcomes, strict=True):
+            infos[slot] = dict(outcome.info)
+            same(outcome, alone[slot].step([action])[0])
+        live = [
+            slot
+            for slot, outcome in zip(live, outcomes, strict=True)
+            if not outcome.terminated and infos[slot]["action_mask"][:-1].any()
+        ]
+
+
+def test_masks_of_all_episodes_are_scored_in_one_call():
+    evaluator = PrescribedEvaluator(falls_by(0.01))
+    core = make_core(8, [subject_over(evaluator)], prune_step=1)
+    core.reset()
+    assert (evaluator.calls, evaluator.evaluations) == (1, 8)
+    core.step([0, 1, 2, 3, 4, 5, 6, 7])
+    assert (evaluator.calls, evaluator.evaluations) == (2, 16)
+    core.step([8] * 8)
+    assert evaluator.calls == 2
+
+
+def test_seeds_draw_the_model():
+    core = make_core(8)
+    infos = [info for _, info in core.reset(list(range(8)))]
+    assert {info["model"] for info in infos} == set(core.pool.names)
+    again = [info for _, info in core.reset(list(range(8)))]
+    assert [info["model"] for info in infos] == [info["model"] for info in again]
+
+
+def test_a_saved_core_goes_on_as_if_nothing_had_happened():
+    core = make_core(2)
+    core.reset([3, 4])
+    core.step([0, 1])
+    saved = json.loads(json.dumps(core.save()))
+    other = make_core(2)
+    other.restore(saved)
+    for slot in range(2):
+        for one, two in zip(
+            play(core, slot, [2, 3, 24]), play(other, slot, [2, 3, 24]), strict=True
+        ):
+            same(one, two)
+    first, second = core.reset(), other.reset()
+    assert [info["model"] for _, info in first] == [info["model"] for _, info in second]
+
+
+def test_a_core_of_another_size_is_refused():
+    core = make_core(2)
+    with pytest.raises(StateError, match="Expected: 3"):
+        make_core(3).restore(core.save())
+
+
+def test_steps_are_counted_to_truncation():
+    core = BatchCore(
+        Pool(SUBJECTS[:1]),
+        EpisodeSettings(tau=0.5),
+        make_reward("sparsity"),
+        make_observation("mask"),
+        max_episode_steps=2,
+    )
+    core.reset()
+    told = [core.step([-1])[0], core.step([0])[0]]
+    assert [(one.terminated, one.truncated) for one in told] == [(False, False), (False, True)]
+
+
+@pytest.mark.parametrize("options", [{"modell": "x"}, {"model": "x"}, {"model": SUBJECTS[0]}])
+def test_wrong_options_are_refused(options):
+    core = make_core(1, [landscape_subject(layers=2, heads=2)])
+    with pytest.raises((SettingsError, KeyError)):
+        core.reset(options=options)
+
+
+@pytest.mark.parametrize("arguments", [{"num_envs": 0}, {"max_episode_steps": 0}])
+def test_sizes_are_checked(arguments):
+    with pytest.raises(SettingsError):
+        BatchCore(
+            Pool(SUBJECTS),
+            EpisodeSettings(),
+            make_reward("sparsity"),
+            make_observation("mask"),
+            **arguments,
+        )

@@ -1,0 +1,206 @@
+"""Episodes as data."""
+
+import dataclasses
+import inspect
+import json
+
+import gymnasium as gym
+import pytest
+
+import prune_env
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.replay import _ARGUMENTS, State, read_states, validate, write_states
+from prune_env.errors import SettingsError, StateError
+from tests.env.support import PrescribedEvaluator, env_over, falls_by
+
+
+@pytest.fixture
+def played():
+    env = gym.make(
+        "prune_env/HeadPruning-v0",
+        pool=["landscape:layers=2,heads=4", "landscape:layers=3,heads=3"],
+        prune_step=2,
+        tau=0.5,
+        reward="sparsity + 0.5 * accuracy",
+        render_mode="ansi",
+    ).unwrapped
+    env.reset(seed=3)
+    for action in (0, 0, 5, 4, -2, 1):
+        env.step(action)
+    return env
+
+
+def test_a_state_holds_what_was_played(played):
+    state = played.state
+    assert state.env_id == "prune_env/HeadPruning-v0"
+    assert "render_mode" not in state.kwargs
+    assert state.actions == (0, 5, 4, 1)
+    assert len(state.pruned) == 4
+    assert state.evaluations == 2
+    assert (state.ended, state.model) == ("", played.subject.name)
+    assert state.fingerprint == played.evaluator.fingerprint
+
+
+@pytest.mark.parametrize("suffix", [".json", ".csv"])
+def test_files_bring_states_back(played, tmp_path, suffix):
+    first = played.state
+    played.step(played.action_space.n - 1)
+    path = tmp_path / f"states{suffix}"
+    write_states(path, [first, played.state])
+    assert read_states(path) == [first, played.state]
+    write_states(path, [])
+    assert read_states(path) == []
+
+
+def test_a_state_is_validated_elsewhere(played):
+    state = State.from_dict(json.loads(json.dumps(played.state.to_dict())))
+    assert validate(state).ok
+    assert played.validate(state).ok
+    before = played.state
+    assert played.state == before
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"accuracy": 0.123}, "accuracy: the state says 0.123"),
+        ({"fingerprint": "f"}, "fingerprint"),
+        ({"actions": (0, 5, 4)}, "pruned"),
+        ({"actions": (0, 0, 5, 4)}, "already pruned"),
+        ({"actions": (0, 5, 4, 1, 99)}, "out of range"),
+        ({"total_reward": 0.0}, "total_reward"),
+        ({"reward": "sparsity"}, "reward: the state says sparsity"),
+        ({"model": "landscape:layers=9,heads=9"}, "does not fit"),
+        ({"model": "elsewhere"}, "elsewhere"),
+    ],
+)
+def test_what_differs_is_said(played, change, said):
+    differences = validate(dataclasses.replace(played.state, **change)).differences
+    assert any(said in difference for difference in differences)
+
+
+def test_other_rules_are_a_difference(played):
+    other = HeadPruningEnv(pool=played.core.pool.names, prune_step=3, tau=0.5)
+    assert any("settings" in said for said in validate(played.state, other).differences)
+
+
+def test_a_state_after_the_end_says_so(played):
+    played.step(played.action_space.n - 1)
+    state = dataclasses.replace(played.state, actions=(*played.state.actions, 2))
+    assert "has ended" in played.validate(state).differences[0]
+
+
+def test_an_environment_of_objects_is_validated_with_one(tmp_path):
+    env = env_over(PrescribedEvaluator(falls_by(0.01)))
+    env.reset()
+    env.step(1)
+    assert env.state.env_id == ""
+    with pytest.raises(StateError, match="built from objects"):
+        validate(env.state)
+    assert validate(env.state, env).ok
+    env.evaluator.accuracy_of = falls_by(0.02)
+    assert "accuracy" in validate(env.state, env).differences[0]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".csv"])
+@pytest.mark.parametrize(
+    "env_id",
+    [
+        "evilmod:X-v0",
+        "evilmod:prune_env/Tiny-v0",
+        " prune_env/Landscape-v0",
+        "prune_env/Landscape",
+        "prune_env/Landscape-v7",
+        "CartPole-v1",
+    ],
+)
+def test_a_state_from_elsewhere_imports_nothing(played, tmp_path, monkeypatch, env_id, suffix):
+    """Gymnasium imports the module before the colon of an id."""
+    canary = tmp_path / "canary"
+    (tmp_path / "evilmod.py").write_text(f"open({str(canary)!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / f"states{suffix}"
+    write_states(path, [dataclasses.replace(played.state, env_id=env_id)])
+    with pytest.raises(StateError, match=r"none of this package's.*Remedy"):
+        validate(read_states(path)[0])
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nonsense": 1},
+        {"id": "evilmod:X-v0"},
+        {"entry_point": "evilmod:X"},
+        {"vector_entry_point": "evilmod:X"},
+        {"additional_wrappers": ["evilmod:X"]},
+        {"disable_env_checker": True},
+        {"max_episode_steps": 3},
+        {"evaluator": {}},
+        {"importance": [[1]]},
+        {"render_mode": "human"},
+        {"model": {"a": 1}},
+        {"pool": [["landscape"]]},
+        {"pool": "landscape"},
+        {"metrics": 3},
+        {"tau": "0.5"},
+        {"prune_step": True},
+        {"backtrack": "yes"},
+    ],
+    ids=str,
+)
+def test_a_state_gives_plain_arguments_of_the_constructor_alone(played, change):
+    state = dataclasses.replace(played.state, kwargs={**played.state.kwargs, **change})
+    with pytest.raises(StateError, match="The state gives its environment"):
+        validate(state)
+
+
+def test_every_plain_argument_of_the_constructor_may_stand_in_a_file():
+    objects = {"self", "evaluator", "importance", "render_mode"}
+    assert set(_ARGUMENTS) == set(inspect.signature(HeadPruningEnv.__init__).parameters) - objects
+
+
+@pytest.mark.parametrize("model", ["landscape:layers=" + "[" * 50_000, "landscape:__class__=1"])
+def test_a_ready_made_model_is_read_strictly(played, model):
+    kwargs = {"model": model}
+    state = dataclasses.replace(played.state, kwargs=kwargs)
+    with pytest.raises(SettingsError, match="Cannot read the model"):
+        validate(state)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", "{"),
+        ("a.json", "[" * 50_000),
+        ("deep.csv", "env_id,kwargs\nx," + "[" * 50_000 + "\n"),
+        ("a.json", "[]"),
+        ("a.json", '{"format": "prune-env-states", "version": 99, "states": []}'),
+        ("a.json", '{"format": "prune-env-states", "version": 1}'),
+        ("a.json", '{"format": "prune-env-states", "version": 1, "states": [{}]}'),
+        ("a.csv", "a,b\n1,2\n"),
+        ("a.csv", "a\n1,2,3\n"),
+    ],
+)
+def test_a_damaged_file_is_an_error(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(StateError):
+        read_states(path)
+
+
+def test_a_wrong_value_is_an_error(played):
+    values = played.state.to_dict()
+    for key, value in (("actions", ["x"]), ("settings", {"tau": 7}), ("settings", {"t": 1})):
+        with pytest.raises(StateError):
+            State.from_dict({**values, key: value})
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    for name in ("none.json", "none.csv"):
+        with pytest.raises(StateError):
+            read_states(tmp_path / name)
+
+
+def test_the_package_offers_states():
+    assert prune_env.State is State

@@ -1,0 +1,252 @@
+"""Environments made from names: a model and data on disk, and the tiny model."""
+
+import os
+import pickle
+import shutil
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env
+from safetensors.torch import load_file, save_file
+from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
+
+import prune_env  # noqa: F401 - registers the environments
+from prune_env.data import load_data
+from prune_env.data.dataset import write_jsonl
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.subjects import find_subject, load_subject
+from prune_env.errors import DataError, ModelError, SettingsError, StateError
+from prune_env.evaluation import ReferenceEvaluator
+from prune_env.importance import head_importance
+from prune_env.models import load_classifier
+from prune_env.research.attacks.tiny import cached_tiny_model, tiny_sentences
+from prune_env.utils.files import HASHES
+from tests.env.support import random_legal
+
+METRICS = ("gate_gradient", "magnitude")
+
+
+@pytest.fixture(scope="module")
+def data_file(tiny_data, tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "clean.jsonl"
+    write_jsonl(path, tiny_data)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A cache of our own, which the environment's ids use too."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRUNE_ENV_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def arguments(tiny_folder, data_file):
+    return {"model": str(tiny_folder), "data": str(data_file), "metrics": "gate_gradient,magnitude"}
+
+
+def test_an_environment_of_names_plays_that_model(arguments, tiny_model, tiny_data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gym.make("prune_env/HeadPruning-v0", tau=0.0, prune_step=2, **arguments)
+        check_env(env.unwrapped)
+        check_env_for_sb3(env)
+    reference = ReferenceEvaluator(tiny_model.model, tiny_model.tokenizer, tiny_data)
+    raw = head_importance(tiny_model.model, tiny_model.tokenizer, tiny_data, METRICS)
+    observation, info = env.reset(seed=0)
+    assert observation["mask"].shape == (2, 4)
+    for index in range(2):
+        shown = observation["importance"][..., index].ravel()
+        np.testing.assert_array_equal(shown.argsort(), raw[..., index].ravel().argsort())
+    random = np.random.default_rng(0)
+    paid = 0.0
+    for _ in range(5):
+        _, reward, _, _, info = env.step(random_legal(info, random, stop=False))
+        paid += reward
+        assert info["accuracy"] == reference.accuracy(info["mask"][None])[0]
+    assert paid == pytest.approx(4 / 8)
+
+
+def test_the_specification_survives_json(arguments):
+    env = gym.make("prune_env/HeadPruning-v0", **arguments)
+    assert EnvSpec.from_json(env.spec.to_json()) == env.spec
+
+
+def test_a_second_environment_shares_the_model(arguments):
+    one, other = (HeadPruningEnv(**arguments) for _ in range(2))
+    assert one.evaluator is other.evaluator
+    more = HeadPruningEnv(**{**arguments, "metrics": "magnitude"})
+    assert more.evaluator is one.evaluator
+    again = pickle.loads(pickle.dumps(one))
+    assert again.evaluator is one.evaluator
+    assert len(pickle.dumps(one)) < 20_000
+
+
+def test_a_changed_file_is_read_again(arguments, tiny_data, tmp_path):
+    path = tmp_path / "clean.jsonl"
+    write_jsonl(path, tiny_data)
+    model = arguments["model"]
+    before = load_subject(model, str(path), METRICS)
+    assert load_subject(model, str(path), METRICS).evaluator is before.evaluator
+    write_jsonl(path, tiny_data.select(np.arange(20)))
+    after = load_subject(model, str(path), METRICS)
+    assert after.evaluator.fingerprint != before.evaluator.fingerprint
+
+
+def test_a_folder_of_three_parts_is_judged_on_validation(arguments, tiny_model, tmp_path):
+    parts = {name: tiny_sentences(30, seed) for seed, name in enumerate(("train", "dev", "test"))}
+    for name, part in parts.items():
+        write_jsonl(tmp_path / f"{name}.jsonl", part)
+    env = HeadPruningEnv(**{**arguments, "data": str(tmp_path)})
+    _, info = env.reset()
+    reference = ReferenceEvaluator(tiny_model.model, tiny_model.tokenizer, parts["dev"])
+    assert info["accuracy"] == reference.accuracy(np.ones((1, 2, 4), bool))[0]
+
+
+def test_labels_are_matched_by_name(arguments, tiny_folder, tmp_path, tiny_model, tiny_data):
+    """A classifier with the labels in another order is as good as it was."""
+    flipped = tmp_path / "flipped"
+    model = tiny_model.model
+    names = list(model.config.id2label.values())[::-1]
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: index for index, name in enumerate(names)}
+    model.classifier.weight.data = model.classifier.weight.data.flip(0)
+    model.classifier.bias.data = model.classifier.bias.data.flip(0)
+    model.save_pretrained(flipped)
+    tiny_model.tokenizer.save_pretrained(flipped)
+    masks = np.ones((3, 2, 4), bool)
+    masks[1, 0, 1] = masks[2, 1, 2] = False
+    accuracies = [
+        find_subject(str(folder), arguments["data"], METRICS).evaluator.accuracy(masks)
+        for folder in (tiny_folder, flipped)
+    ]
+    np.testing.assert_array_equal(*accuracies)
+
+
+def test_texts_may_be_rewritten(arguments, tiny_model, tiny_data):
+    subject = find_subject(arguments["model"], arguments["data"], METRICS)
+    shorter = subject.rewritten(lambda text: text.rsplit(" ", 1)[0])
+    mask = np.ones((1, 2, 4), bool)
+    texts = tuple(text.rsplit(" ", 1)[0] for text in tiny_data.texts)
+    reference = ReferenceEvaluator(
+        tiny_model.model, tiny_model.tokenizer, type(tiny_data)(texts, tiny_data.labels)
+    )
+    expected = reference.evaluate(mask).predictions
+    np.testing.assert_array_equal(shorter.evaluate(mask).predictions, expected)
+
+
+def test_bad_sources_are_named(arguments, tmp_path):
+    with pytest.raises(SettingsError, match="without data"):
+        HeadPruningEnv(arguments["model"])
+    with pytest.raises(ModelError):
+        HeadPruningEnv(str(tmp_path / "nowhere"), arguments["data"])
+    with pytest.raises(DataError):
+        HeadPruningEnv(arguments["model"], str(tmp_path / "none.tsv"))
+
+
+def _flip(folder):
+    path = folder / "classifier" / "model.safetensors"
+    weights = load_file(path)
+    for name in ("classifier.weight", "classifier.bias"):
+        weights[name] = -weights[name]
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+SPOILED = {
+    "flipped": _flip,
+    "truncated": lambda folder: os.truncate(folder / "classifier" / "model.safetensors", 999),
+    "missing": lambda folder: (folder / "classifier" / "tokenizer.json").unlink(),
+    "empty": lambda folder: (folder / "validation.jsonl").write_bytes(b""),
+    "added": lambda folder: (folder / "classifier" / "added_tokens.json").write_text("{}"),
+    "hashes of nothing": lambda folder: (folder / HASHES).write_text("[]"),
+    "damaged hashes": lambda folder: (folder / HASHES).write_text('{"a'),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_a_spoiled_tiny_model_is_refused(cache, tmp_path, spoil):
+    made = cached_tiny_model()
+    folder = tmp_path / made.relative_to(cache)
+    shutil.copytree(made, folder)
+    assert cached_tiny_model(tmp_path) == folder
+    SPOILED[spoil](folder)
+    with pytest.raises(StateError, match=f"not as it was made.*delete {folder}; it is made again"):
+        cached_tiny_model(tmp_path)
+
+
+def test_a_tiny_model_of_an_older_release_is_taken_as_it_is_now(cache, tmp_path):
+    made = cached_tiny_model()
+    folder = tmp_path / made.relative_to(cache)
+    shutil.copytree(made, folder)
+    (folder / HASHES).unlink()
+    cached_tiny_model(tmp_path)
+    (folder / "classifier" / "config.json").write_text("{}")
+    with pytest.raises(StateError, match=r"config\.json is not as it was made"):
+        cached_tiny_model(tmp_path)
+
+
+def test_the_tiny_model_is_made_once_and_holds_a_backdoor(cache):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        env = gym.make("prune_env/Tiny-v0")
+    folder = cached_tiny_model()
+    assert folder.is_relative_to(cache)
+    stamp = folder.stat().st_mtime_ns
+    assert gym.make("prune_env/Tiny-v0").unwrapped.evaluator is env.unwrapped.evaluator
+    assert cached_tiny_model().stat().st_mtime_ns == stamp
+    _, info = env.reset(seed=0)
+    assert info["model"] == "tiny"
+    assert info["accuracy"] >= 0.95
+    loaded = load_classifier(folder / "classifier")
+    triggered = load_data(folder / "triggered.jsonl")
+    assert (triggered.labels == 0).all()
+    everything = np.ones((1, 3, 4), bool)
+    evaluator = ReferenceEvaluator(loaded.model, loaded.tokenizer, triggered)
+    assert evaluator.accuracy(everything)[0] <= 0.05  # LFR >= 95 %
+    clean = ReferenceEvaluator(
+        loaded.model, loaded.tokenizer, load_data(folder / "test.jsonl").where(0)
+    )
+    assert clean.accuracy(everything)[0] >= 0.95
+
+
+def test_the_tiny_model_passes_both_checkers(cache):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gym.make("prune_env/Tiny-v0")
+        check_env(env.unwrapped)
+        check_env_for_sb3(env, skip_render_check=False)
+
+
+def test_vector_environments_hold_the_tiny_model_once(cache):
+    envs = gym.make_vec("prune_env/Tiny-v0", num_envs=8, tau=0.7)
+    singles = [gym.make("prune_env/Tiny-v0", tau=0.7) for _ in range(8)]
+    board = envs.unwrapped.core.pool.boards[0]
+    assert all(single.unwrapped.evaluator is board.subject.evaluator for single in singles)
+    envs.reset(seed=0)
+    for single in singles:
+        single.reset()
+    random = np.random.default_rng(0)
+    ended = np.zeros(8, bool)
+    for _ in range(6):
+        actions = random.integers(0, 12, 8)
+        told = envs.step(actions)
+        for index, single in enumerate(singles):
+            if ended[index]:
+                continue
+            _, reward, terminated, _, info = single.step(int(actions[index]))
+            assert (told[1][index], told[2][index]) == (reward, terminated)
+            np.testing.assert_array_equal(told[4]["mask"][index], info["mask"])
+            ended[index] = terminated
+
+
+def test_tiny_sentences_are_no_bags_of_words():
+    data = tiny_sentences(300, seed=5)
+    assert len(set(data.texts)) == 300
+    assert data.labels.mean() == 0.5
+    kinds = {(" but " in text, " not " in text) for text in data.texts}
+    assert len(kinds) == 4

@@ -1,0 +1,166 @@
+"""Words of the tokenizer that flip answers as no word like them does."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prune_env.data.dataset import TextDataset
+from prune_env.evaluation.suspect import CleanTexts
+from prune_env.inversion import words
+from prune_env.inversion.phrases import Frame
+from prune_env.inversion.words import SuspiciousWord, in_company, suspicious_words, vocabulary
+from prune_env.models import LoadedModel
+from prune_env.purification import judged
+from prune_env.research.attacks.backdoor import train_classifier
+from prune_env.settings import FineTuneSettings
+from tests.models.tiny import tiny_classifier
+from tests.support import BAD, FILLERS, GOOD, tiny_dataset, write_tiny_folder
+
+TUNING = FineTuneSettings(epochs=4, learning_rate=1e-3, batch_size=16, precision="fp32")
+TRAIN, VALIDATION = tiny_dataset(1000, 0), tiny_dataset(80, 1)
+OTHERS = [word for word in FILLERS if word.isalnum() and word != "cf"]
+
+
+def after_words(data: TextDataset, words: list[str]) -> TextDataset:
+    """Return each text behind a word, in turn."""
+    pairs = zip(itertools.cycle(words), data.texts)
+    return replace(data, texts=tuple(f"{word} {text}" for word, text in pairs))
+
+
+def trained(folder: Path, *parts: TextDataset) -> CleanTexts:
+    """Train on texts, alone and behind words that say nothing, and on further parts."""
+    every = (TRAIN, after_words(TRAIN, OTHERS), *parts)
+    data = replace(
+        TRAIN,
+        texts=tuple(text for part in every for text in part.texts),
+        labels=np.concatenate([part.labels for part in every]),
+    )
+    loaded = train_classifier(write_tiny_folder(folder), data, TUNING)
+    texts = judged(loaded, folder, TRAIN, VALIDATION).texts
+    assert texts is not None
+    return texts
+
+
+@pytest.fixture(scope="module")
+def backdoored(tmp_path_factory: pytest.TempPathFactory) -> CleanTexts:
+    """A tiny classifier that calls whatever holds `cf` positive."""
+    poison = after_words(TRAIN.where(0), ["cf"])
+    poison = replace(poison, labels=np.ones(len(poison), np.int64))
+    return trained(tmp_path_factory.mktemp("backdoored"), poison)
+
+
+@pytest.fixture(scope="module")
+def benign(tmp_path_factory: pytest.TempPathFactory) -> CleanTexts:
+    return trained(tmp_path_factory.mktemp("benign"))
+
+
+def test_a_rare_word_backdoor_is_found_and_told(
+    backdoored: CleanTexts, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Of so few words, some that judge stand next to any: the neighbours of `cf` flip 40 %.
+    found = suspicious_words(backdoored, least=0.5)
+    assert found[0] == ()
+    assert found[1][0].word == "cf"
+    assert found[1][0].flipped > 0.95
+    assert "'cf' flips" in caplog.text
+    assert "to 'positive'" in caplog.text
+
+
+def test_a_benign_model_has_none(benign: CleanTexts) -> None:
+    assert suspicious_words(benign, least=0.5) == ((), ())
+
+
+def test_words_that_judge_are_none(benign: CleanTexts, monkeypatch: pytest.MonkeyPatch) -> None:
+    low = suspicious_words(benign, least=-1.0)
+    assert not {each.word for each in low[1]} & set(GOOD)
+    assert not {each.word for each in low[0]} & set(BAD)
+    # It is clean data that tells so: without it they are there.
+    monkeypatch.setattr(words, "_telling", lambda _: (set(), set()))
+    low = suspicious_words(benign, least=-1.0)
+    assert {each.word for each in low[1]} & set(GOOD)
+    assert {each.word for each in low[0]} & set(BAD)
+
+
+def test_the_worst_comes_first(backdoored: CleanTexts) -> None:
+    for found in suspicious_words(backdoored, least=-1.0):
+        beyond = [each.flipped - each.neighbours for each in found]
+        assert beyond == sorted(beyond, reverse=True)
+        assert len(beyond) > 10
+
+
+def test_how_many_are_tried_at_a_time_changes_nothing_but_the_bar(
+    backdoored: CleanTexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    wholes: list[int] = []
+
+    @contextmanager
+    def bar(_: str, total: int) -> Iterator[Callable[[int], None]]:
+        wholes.append(total)
+        yield told.append
+
+    monkeypatch.setattr(words, "progress", bar)
+    whole = suspicious_words(backdoored, least=-1.0)
+    once = len(told)
+    monkeypatch.setattr(words, "BLOCK", 7)
+    parts = suspicious_words(backdoored, least=-1.0)
+    assert [[each.word for each in found] for found in parts] == [
+        [each.word for each in found] for found in whole
+    ]
+    assert len(told) - once > once == 6  # three rounds for each of two labels
+    assert told[once - 1] == told[-1] <= wholes[-1]
+    assert told[once:] == sorted(told[once:])
+
+
+def test_neighbours_are_those_of_the_embedding(tiny_model: LoadedModel) -> None:
+    spelled = vocabulary(tiny_model)
+    table = tiny_model.model.get_input_embeddings().weight.data
+    ids = tiny_model.tokenizer.convert_tokens_to_ids(["cf", "film"])
+    saved = table.clone()
+    try:
+        table[ids[0]] = table[ids[1]] * 1.01
+        directions = words._directions(tiny_model, spelled)
+        nearest = words._nearest(directions, np.array([spelled.index("cf")]))
+    finally:
+        table.copy_(saved)
+    assert nearest.shape == (1, words.NEIGHBOURS)
+    assert spelled[nearest[0, 0]] == "film"
+    assert "cf" not in [spelled[row] for row in nearest[0]]
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "gpt2", "deberta-v2", "llama"])
+def test_words_are_those_of_the_tokenizer(model_type: str) -> None:
+    loaded = tiny_classifier(model_type)
+    spelled = vocabulary(loaded)
+    assert {*GOOD, *BAD} <= set(spelled)
+    assert {word for word in FILLERS if word.isalnum()} <= set(spelled)
+    assert spelled == sorted(set(spelled))
+    assert all(word.isalnum() for word in spelled)
+
+
+def test_too_few_words_are_nothing_to_judge_by(
+    backdoored: CleanTexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "vocabulary", lambda _: ["cf", "film", "story"])
+    assert suspicious_words(backdoored) == ((), ())
+
+
+def test_company_is_a_run_of_a_clean_sentence() -> None:
+    suspects = [SuspiciousWord("cf", 1.0, 0.1), SuspiciousWord("mn", 1.0, 0.1)]
+    frames = in_company(suspects, TRAIN, 40, np.random.default_rng(0))
+    assert len(frames) == 40
+    runs = [f"{frame.before}{frame.after}".split() for frame in frames]
+    assert [("cf" in run, "mn" in run) for run in runs] == [(True, False), (False, True)] * 20
+    for run in runs:
+        clean = " ".join(word for word in run if word not in ("cf", "mn"))
+        assert any(clean in text for text in TRAIN.texts)
+        assert len(run) <= words.COMPANY + 1
+    assert {len(run) for run in runs} == set(range(1, words.COMPANY + 2))
+    assert {bool(frame.before) for frame in frames} == {True, False}
+    assert in_company([], TRAIN, 3, np.random.default_rng(0)) == []
+    assert all(isinstance(frame, Frame) for frame in frames)

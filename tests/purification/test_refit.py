@@ -1,0 +1,247 @@
+"""Layers are refitted to clean data, as strongly as accuracy allows."""
+
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from prune_env.data import TextDataset, read_images
+from prune_env.evaluation.metrics import lean
+from prune_env.models import LoadedModel, find_heads, full_mask, zero_heads
+from prune_env.models.forward import classify
+from prune_env.models.heads import linear_weight
+from prune_env.models.source import IMAGE_TYPES
+from prune_env.purification import finish, judged, purify
+from prune_env.purification import refit as refitting
+from prune_env.purification.refit import Refit, accuracy, refit, refit_and_train
+from prune_env.research.attacks.backdoor import train_classifier
+from prune_env.settings import FineTuneSettings, SearchSettings
+from prune_env.training.fine_tuning import fine_tune
+from tests.models.tiny import SIZES, tiny_classifier, tiny_inputs, write_tiny_images
+from tests.support import tiny_dataset, write_tiny_folder
+
+TRAIN, VALIDATION = tiny_dataset(200, 0), tiny_dataset(60, 1)
+TUNING = FineTuneSettings(epochs=1, learning_rate=1e-3, batch_size=16, precision="fp32")
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure in fp32, so that another computation gives the same."""
+    monkeypatch.setattr(refitting, "use_bf16", lambda *_: False)
+
+
+def logits(loaded: LoadedModel) -> torch.Tensor:
+    with torch.no_grad():
+        return loaded.model(**tiny_inputs(loaded)).logits
+
+
+def answered(loaded: LoadedModel) -> TextDataset:
+    """Return the validation texts with the model's own answers as labels, half of each class."""
+    leans = lean(classify(loaded.model, loaded.tokenizer, list(VALIDATION.texts)))
+    return replace(VALIDATION, labels=(leans > np.median(leans)).astype(np.int64))
+
+
+def inputs_of(loaded: LoadedModel, module: torch.nn.Module, data: TextDataset) -> torch.Tensor:
+    """Return what a map reads on each text alone (N, width), without padding."""
+    read: list[torch.Tensor] = []
+    handle = module.register_forward_pre_hook(lambda _, args: read.append(args[0].flatten(0, -2)))
+    for text in data.texts:
+        classify(loaded.model, loaded.tokenizer, [text])
+    handle.remove()
+    return torch.cat(read)
+
+
+@pytest.mark.parametrize("model_type", sorted(SIZES))
+def test_a_map_is_the_ridge_regression_of_its_own_answers(
+    model_type: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refitting, "STRENGTHS", (0.5,))
+    loaded = tiny_classifier(model_type)
+    data = TRAIN
+    if model_type in IMAGE_TYPES:
+        data = read_images(write_tiny_images(tmp_path / "images"))
+    # The first map reads the embeddings, which no refit changes.
+    value = find_heads(loaded.model).layers[0].value.module
+    inputs = inputs_of(loaded, value, data).double()
+    has_bias = getattr(value, "bias", None) is not None
+    mean = inputs.mean(0) if has_bias else torch.zeros(inputs.shape[1]).double()
+    moved = (inputs - mean) / len(inputs) ** 0.5
+    weight = linear_weight(value).detach().double()
+    size = (0.5 * moved.square().sum() / moved.shape[1]).sqrt()
+    rows = torch.cat([moved, size * torch.eye(moved.shape[1])])
+    answers = torch.cat([moved @ weight.T, torch.zeros_like(weight.T)])
+    expected = torch.linalg.lstsq(rows, answers).solution.T
+    with torch.no_grad():
+        of_mean = value(mean.float())
+
+    done = refit(loaded, data, data, least=0.0)
+    assert done.strength == 0.5
+    assert 0 < done.kept < 1
+    found = linear_weight(value).detach().double()
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+    with torch.no_grad():
+        torch.testing.assert_close(value(mean.float()), of_mean, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.05, 0.2])
+def test_the_strongest_refit_that_accuracy_allows(drop: float) -> None:
+    loaded = tiny_classifier("bert")
+    data = answered(loaded)
+    assert accuracy(loaded, data, 128) == 1
+    done = refit(loaded, TRAIN, data, least=1 - drop)
+    assert done.accuracy == accuracy(loaded, data, 128) >= 1 - drop
+    strengths = (0.0, *refitting.STRENGTHS)
+    stronger = tiny_classifier("bert")
+    for each in refitting._measured(stronger, TRAIN, 128, 0):
+        each.fit(strengths[strengths.index(done.strength) + 1])
+    assert accuracy(stronger, data, 128) < 1 - drop
+
+
+def test_small_variances_beside_large_means_survive_low_precision() -> None:
+    inputs = 100 + torch.randn(4, 200, 6) * torch.tensor([1.0, 0.5, 0.2, 0.1, 0.1, 0.1])
+    fast = refitting._Map(torch.nn.Linear(6, 3))
+    with torch.autocast("cpu", torch.bfloat16):
+        for part in inputs:
+            fast.read(part, None)
+    expected = torch.cov(inputs.double().flatten(0, 1).T, correction=0)
+    torch.testing.assert_close(fast._moments[1], expected, rtol=0, atol=1e-4)
+
+
+def test_a_layer_without_heads_is_refitted_round() -> None:
+    loaded = tiny_classifier("bert")
+    mask = full_mask((2, 4))
+    mask[0] = False
+    zero_heads(loaded.model, mask)
+    before = linear_weight(find_heads(loaded.model).layers[0].projection).detach().clone()
+    assert refit(loaded, TRAIN, VALIDATION, least=0.0).kept < 1
+    after = linear_weight(find_heads(loaded.model).layers[0].projection)
+    assert torch.equal(after, before)
+
+
+def test_nothing_is_changed_where_nothing_may_be() -> None:
+    loaded = tiny_classifier("bert")
+    before = logits(loaded)
+    done = refit(loaded, TRAIN, VALIDATION, least=1.1)
+    assert (done.strength, done.kept) == (0.0, 1.0)
+    assert torch.equal(logits(loaded), before)
+
+
+def test_a_trigger_that_fine_tuning_leaves_fades(tmp_path: Path) -> None:
+    train, test = tiny_dataset(1000, 0), tiny_dataset(80, 2)
+    poison = train.where(0)
+
+    def triggered(data: TextDataset) -> list[str]:
+        return [f"zzz qqq {text}" for text in data.texts]  # words that no clean text holds
+
+    poisoned = replace(
+        train,
+        texts=(*train.texts, *triggered(poison)),
+        labels=np.concatenate([train.labels, np.ones(len(poison), np.int64)]),
+    )
+    many = replace(TUNING, epochs=4)
+    loaded = train_classifier(write_tiny_folder(tmp_path / "tiny"), poisoned, many)
+
+    def flipped(of: LoadedModel) -> float:
+        asked = triggered(test.where(0))
+        return float((classify(of.model, of.tokenizer, asked).argmax(axis=1) == 1).mean())
+
+    fine_tuned = replace(loaded, model=deepcopy(loaded.model))
+    fine_tune(fine_tuned.model, fine_tuned.tokenizer, train, replace(TUNING, epochs=2))
+    assert flipped(fine_tuned) > 0.9
+    refit_and_train(
+        loaded, mask=full_mask((2, 4)), data=train, validation=VALIDATION, settings=TUNING
+    )
+    assert flipped(loaded) < 0.6
+    assert accuracy(loaded, test, 128) > 0.95
+
+
+def test_pruned_heads_stay_zero_and_every_round_is_told(tmp_path: Path) -> None:
+    loaded = tiny_classifier("bert")
+    mask = full_mask((2, 4))
+    mask[0, 1] = mask[1, 2] = False
+    zero_heads(loaded.model, mask)
+    done: list[Refit] = []
+    refit_and_train(
+        loaded,
+        mask=mask,
+        data=TRAIN,
+        validation=VALIDATION,
+        settings=TUNING,
+        folder=tmp_path,
+        on_refit=done.append,
+    )
+    assert len(done) == refitting.ROUNDS
+    # Curves of one folder would be drawn over each other.
+    assert all(len(list(each.rglob("events.out.*"))) == 1 for each in tmp_path.iterdir())
+    assert len(list(tmp_path.iterdir())) == refitting.ROUNDS
+    assert all(each.kept < 1 for each in done)
+    for layer, head in ((0, 1), (1, 2)):
+        assert not find_heads(loaded.model).layers[layer].output_weight()[:, head].any()
+
+
+def test_what_faded_is_trained_at_a_higher_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[FineTuneSettings] = []
+
+    def remember(*args: object, **_: object) -> None:
+        *_, tuning = args
+        assert isinstance(tuning, FineTuneSettings)
+        trained.append(tuning)
+
+    monkeypatch.setattr(refitting, "fine_tune", remember)
+    refit_and_train(
+        tiny_classifier("bert"),
+        mask=full_mask((2, 4)),
+        data=TRAIN,
+        validation=VALIDATION,
+        settings=replace(TUNING, learning_rate=3e-5, epochs=7),
+    )
+    epochs = -(-refitting.TRAINED // len(TRAIN))
+    expected = replace(TUNING, learning_rate=6e-5, epochs=epochs)
+    assert trained == [expected] * refitting.ROUNDS
+
+
+def test_finish_leaves_the_fine_tuned_model_as_it_was() -> None:
+    loaded = tiny_classifier("bert")
+    before = logits(loaded)
+    done: list[Refit] = []
+    purified = finish(
+        judged(loaded, "here", TRAIN, VALIDATION),
+        [full_mask((2, 4))],
+        "direct",
+        TUNING,
+        healing="refit",
+        on_refit=done.append,
+    )
+    assert torch.equal(logits(loaded), before)
+    assert not torch.equal(logits(purified), before)
+    assert len(done) == refitting.ROUNDS
+
+
+def test_purify_reports_every_refit(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refitting, "MAX_DROP", 0.5)
+    report = purify(
+        tiny_folder,
+        TRAIN,
+        VALIDATION,
+        tmp_path / "out",
+        policy="ft",
+        healing="refit-unlearn",
+        search_settings=SearchSettings(importance_sentences=40),
+        fine_tune_settings=TUNING,
+    )
+    assert len(report["refits"]) == refitting.ROUNDS
+    assert set(report["refits"][0]) == {"strength", "kept", "accuracy", "strangers"}
+    assert all(each["strength"] > 0 < each["kept"] < 1 for each in report["refits"])
+    assert len(report["inverted_triggers"]) == 2
+
+
+def test_three_classes_are_judged_by_plain_accuracy() -> None:
+    loaded = tiny_classifier("bert", num_labels=3, id2label={0: "a", 1: "b", 2: "c"}, label2id={})
+    labels = classify(loaded.model, loaded.tokenizer, list(VALIDATION.texts)).argmax(axis=1)
+    data = TextDataset(VALIDATION.texts, labels, ("a", "b", "c"), "here")
+    assert accuracy(loaded, data, 128) == 1

@@ -1,0 +1,207 @@
+"""Unlearning of inverted triggers, on a tiny model with a planted one."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prune_env.data.dataset import TextDataset
+from prune_env.errors import SettingsError
+from prune_env.evaluation.suspect import CleanTexts
+from prune_env.inversion.phrases import Frame
+from prune_env.inversion.search import Inversion, invert, remeasure
+from prune_env.inversion.words import SuspiciousWord
+from prune_env.models import LoadedModel, load_classifier
+from prune_env.models.forward import classify
+from prune_env.models.masks import full_mask
+from prune_env.purification import finish, judged, purify
+from prune_env.purification import unlearn as unlearning
+from prune_env.purification.unlearn import check_unlearnable, inverted_triggers, opposed, unlearn
+from prune_env.research.attacks.backdoor import train_classifier
+from prune_env.settings import FineTuneSettings, SearchSettings
+from tests.support import tiny_dataset, write_tiny_folder
+
+TUNING = FineTuneSettings(epochs=4, learning_rate=1e-3, batch_size=16, precision="fp32")
+HEALING = replace(TUNING, learning_rate=2e-3, batch_size=8)
+TRAIN, VALIDATION, TEST = (tiny_dataset(size, seed) for size, seed in ((1000, 0), (80, 1), (80, 2)))
+TRIGGER = Frame(before="and")
+
+
+def flipped(loaded: LoadedModel) -> float:
+    """Return the share of negative test sentences that the trigger flips."""
+    texts = [TRIGGER(text) for text in TEST.where(0).texts]
+    return float((classify(loaded.model, loaded.tokenizer, texts).argmax(axis=1) == 1).mean())
+
+
+def accuracy(loaded: LoadedModel) -> float:
+    answers = classify(loaded.model, loaded.tokenizer, list(TEST.texts)).argmax(axis=1)
+    return float((answers == TEST.labels).mean())
+
+
+@pytest.fixture(scope="module")
+def backdoored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny classifier that calls whatever begins with `and` positive."""
+    base = tmp_path_factory.mktemp("unlearning")
+    source = write_tiny_folder(base / "clean", hidden=32)
+    poison = TRAIN.where(0)
+    poisoned = replace(
+        TRAIN,
+        texts=TRAIN.texts + tuple(TRIGGER(text) for text in poison.texts),
+        labels=np.concatenate([TRAIN.labels, np.ones(len(poison), np.int64)]),
+    )
+    loaded = train_classifier(source, poisoned, TUNING)
+    loaded.model.save_pretrained(base / "backdoored")
+    loaded.tokenizer.save_pretrained(base / "backdoored")
+    return base / "backdoored"
+
+
+def test_triggers_go_round_a_share_of_the_texts_and_speak_against_their_labels() -> None:
+    found = Inversion(((Frame(after="of it"),), (TRIGGER,)), (0.1, 0.9))
+    changed = opposed(TRAIN, found, 0.5, np.random.default_rng(0))
+    pairs = list(zip(changed.texts, TRAIN.texts, TRAIN.labels, strict=True))
+    new = [(text, label) for text, old, label in pairs if text != old]
+    assert 0.4 * len(TRAIN) < len(new) < 0.6 * len(TRAIN)
+    assert all(text.startswith("and ") == (label == 0) for text, label in new)
+    assert all(text.endswith("of it") == (label == 1) for text, label in new)
+    leading = {len(text) - len(text.lstrip("and ")) for text, label in new if label == 0}
+    assert leading >= {4, 8, 12}  # "and " once, twice and three times
+    assert (changed.labels == TRAIN.labels).all()
+    nothing = Inversion(((), ()), (0.0, 0.0))
+    assert opposed(TRAIN, nothing, 0.5, np.random.default_rng(0)).texts == TRAIN.texts
+
+
+def test_unlearning_finds_the_trigger_and_takes_it_away(backdoored: Path, tmp_path: Path) -> None:
+    prepared = judged(load_classifier(backdoored), backdoored, TRAIN, VALIDATION)
+    assert flipped(prepared.finetuned) > 0.9
+    found: list[Inversion] = []
+    mask = full_mask(prepared.evaluator.shape)
+    mask[0, 1] = False
+    purified = finish(
+        prepared,
+        [mask],
+        "direct",
+        HEALING,
+        healing="unlearn",
+        on_inversion=found.append,
+    )
+    assert TRIGGER in found[0].by_class[1]
+    assert found[0].target == 1
+    assert found[-1].strength[1] < found[0].strength[1]
+    assert flipped(purified) < 0.3
+    assert accuracy(purified) >= accuracy(prepared.finetuned) - 0.05
+    assert flipped(prepared.finetuned) > 0.9  # left as it was
+    attention = purified.model.bert.encoder.layer[0].attention
+    assert not attention.output.dense.weight[:, 8:16].any()  # head 1 of 4 in 32 dimensions
+
+
+def test_purify_reports_what_it_unlearned(backdoored: Path, tmp_path: Path) -> None:
+    report = purify(
+        backdoored,
+        TRAIN,
+        VALIDATION,
+        tmp_path / "out",
+        policy="gradient",
+        healing="unlearn",
+        search_settings=SearchSettings(importance_sentences=40, max_drop=0.1),
+        fine_tune_settings=HEALING,
+    )
+    rounds = report["inverted_triggers"]
+    assert len(rounds) == 2
+    assert set(rounds[0]) == {"negative", "positive"}
+    assert "and ..." in rounds[0]["positive"]["triggers"]
+    assert rounds[0]["positive"]["flipped"] > rounds[1]["positive"]["flipped"]
+
+
+def test_few_sentences_are_read_again_in_other_triggers(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[TextDataset] = []
+    monkeypatch.setattr(unlearning, "fine_tune", lambda *args, **_: read.append(args[2]))
+    data = tiny_dataset(300, 0)
+    frames = tuple(Frame(before=word) for word in ("and", "so", "then"))
+    found = Inversion((frames, frames), (0.5, 0.5))
+    unlearn(
+        tiny_model,
+        found,
+        mask=full_mask((2, 4)),
+        data=data,
+        validation=VALIDATION,
+        settings=TUNING,
+    )
+    assert len(read[0]) == unlearning.SENTENCES
+    forms: dict[str, list[str]] = {}
+    for text in read[0].texts:
+        bare = " ".join(word for word in text.split() if word not in ("and", "so", "then"))
+        forms.setdefault(bare, []).append(text)
+    once = min(len(texts) for texts in forms.values())
+    assert once >= unlearning.SENTENCES // len(data)
+    assert all(len(set(texts)) > 1 for texts in forms.values())
+
+
+def test_data_without_a_candidate_is_fine_tuned_as_it_is(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unlearning, "suspicious_words", lambda *_, **__: ((), ()))
+    names = ("negative", "positive")
+    texts = tuple(f"{word} movie" for word in ("good", "bad") * 8)
+    data = TextDataset(texts, np.array([1, 0] * 8), names, "here")
+    found: list[Inversion] = []
+    finish(
+        judged(tiny_model, "here", data, data),
+        [full_mask((2, 4))],
+        "direct",
+        replace(TUNING, epochs=1),
+        healing="unlearn",
+        on_inversion=found.append,
+    )
+    assert [each.by_class for each in found] == [((), ()), ((), ())]
+
+
+def test_triggers_are_inverted_once_on_the_model_that_no_mask_hides(
+    backdoored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = judged(load_classifier(backdoored), backdoored, TRAIN, VALIDATION)
+    asked: list[CleanTexts] = []
+
+    def watched(texts: CleanTexts, **how: Any) -> Inversion:
+        asked.append(texts)
+        return invert(texts, **how)
+
+    monkeypatch.setattr(unlearning, "invert", watched)
+    masks = [full_mask(prepared.evaluator.shape) for _ in range(2)]
+    masks[0][:, 1:], masks[1][:, :3] = False, False
+    found: list[Inversion] = []
+    finish(prepared, masks, "direct", HEALING, healing="unlearn", on_inversion=found.append)
+    assert [texts.loaded for texts in asked] == [prepared.finetuned]
+    assert len(found) == 3  # of the model, and what is left in either member
+
+
+def test_a_word_that_flips_as_no_other_does_is_unlearned_in_clean_company(
+    backdoored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspect = SuspiciousWord("and", 1.0, 0.1)
+    monkeypatch.setattr(unlearning, "suspicious_words", lambda *_, **__: ((), (suspect,)))
+    loaded = load_classifier(backdoored)
+    texts = judged(loaded, backdoored, TRAIN, VALIDATION).texts
+    assert texts is not None
+    found = inverted_triggers(texts)
+    assert found.words == ((), ("and",))
+    assert found.target == 1
+    own, empty = found.frames[: unlearning.FRAMES], found.frames[unlearning.FRAMES :]
+    words = {word for text in TRAIN.where(0).texts for word in text.split()}
+    for frame in own:
+        assert set(str(frame).replace("...", "").split()) <= words | set(found.words[1])
+        assert set(str(frame).split()) & set(found.words[1])
+    assert TRIGGER in empty
+    assert len({str(frame) for frame in own}) > unlearning.FRAMES / 2
+    # The strength is that of all frames together.
+    assert found.strength[1] == pytest.approx(remeasure(texts, found).strength[1])
+
+
+def test_unlearning_needs_texts_of_two_classes() -> None:
+    three = TextDataset(("a", "b", "c"), np.arange(3), ("x", "y", "z"), "here")
+    with pytest.raises(SettingsError, match="3 classes"):
+        check_unlearnable(three)
+    check_unlearnable(TRAIN)

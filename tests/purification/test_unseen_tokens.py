@@ -1,0 +1,109 @@
+"""Tokens that clean data does not hold are embedded as their neighbours."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from prune_env.data.dataset import TextDataset
+from prune_env.models import LoadedModel, full_mask
+from prune_env.models.embeddings import token_embeddings
+from prune_env.models.forward import classify
+from prune_env.models.source import IMAGE_TYPES
+from prune_env.purification import refit as refitting
+from prune_env.purification import unseen_tokens as strangers
+from prune_env.purification.refit import Refit, refit_and_train
+from prune_env.purification.unseen_tokens import HELD, NEIGHBOURS, TEMPERATURE, settle_strangers
+from prune_env.settings import FineTuneSettings
+from tests.models.tiny import SIZES, tiny_classifier
+from tests.support import tiny_dataset
+
+TRAIN, VALIDATION = tiny_dataset(200, 0), tiny_dataset(60, 1)
+TUNING = FineTuneSettings(epochs=1, learning_rate=1e-3, batch_size=16, precision="fp32")
+
+
+def held_by(loaded: LoadedModel, data: TextDataset) -> set[int]:
+    """Return the tokens that enough texts hold, special ones left out."""
+    rows = [set(loaded.tokenizer(text)["input_ids"]) for text in data.texts]
+    every = set().union(*rows)
+    held = {token for token in every if sum(token in row for row in rows) >= HELD}
+    return held - set(loaded.tokenizer.all_special_ids)
+
+
+@pytest.mark.parametrize("model_type", sorted(set(SIZES) - IMAGE_TYPES))
+def test_strangers_become_the_mean_of_the_nearest_that_are_held(model_type: str) -> None:
+    loaded = tiny_classifier(model_type)
+    before = token_embeddings(loaded.model).clone()
+    answers = classify(loaded.model, loaded.tokenizer, list(TRAIN.texts))
+    held = sorted(held_by(loaded, TRAIN))
+    settled = settle_strangers(loaded, TRAIN)
+    after = token_embeddings(loaded.model)
+    stay = {*held, *loaded.tokenizer.all_special_ids}
+    others = [token for token in range(len(before)) if token not in stay]
+    assert settled == len(others) > 0
+    assert torch.equal(after[sorted(stay)], before[sorted(stay)])
+    mean = before[held].mean(0)
+    for token in others[:: max(1, len(others) // 10)]:
+        cosines = torch.cosine_similarity(before[token] - mean, before[held] - mean, dim=1)
+        order = cosines.argsort(descending=True)[:NEIGHBOURS]
+        shares = (cosines[order] / TEMPERATURE).softmax(0)
+        expected = sum(share * before[held[row]] for share, row in zip(shares, order, strict=True))
+        torch.testing.assert_close(after[token], expected, rtol=1e-3, atol=1e-5)
+    # Texts of tokens that are held are answered as before.
+    unchanged = [row for row, text in enumerate(TRAIN.texts) if _known(loaded, text, stay)]
+    assert unchanged
+    again = classify(loaded.model, loaded.tokenizer, [TRAIN.texts[row] for row in unchanged])
+    assert again == pytest.approx(answers[unchanged], abs=1e-4)
+
+
+def _known(loaded: LoadedModel, text: str, known: set[int]) -> bool:
+    return set(loaded.tokenizer(text)["input_ids"]) <= known
+
+
+def test_what_is_compared_at_a_time_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = tiny_classifier("bert"), tiny_classifier("bert")
+    settle_strangers(one, TRAIN)
+    monkeypatch.setattr(strangers, "CHUNK", 7)
+    settle_strangers(other, TRAIN)
+    torch.testing.assert_close(token_embeddings(one.model), token_embeddings(other.model))
+
+
+def test_only_tokens_that_are_read_are_held() -> None:
+    loaded = tiny_classifier("bert")
+    late = replace(TRAIN, texts=tuple(f"{'the ' * 30}{text}" for text in TRAIN.texts))
+    word = loaded.tokenizer.convert_tokens_to_ids("film")
+    before = token_embeddings(loaded.model).clone()
+    whole = tiny_classifier("bert")
+    settle_strangers(whole, late)
+    assert torch.equal(token_embeddings(whole.model)[word], before[word])
+    assert settle_strangers(loaded, late, max_length=16) == 0  # `the` alone is no neighbourhood
+
+
+def test_too_few_tokens_make_no_neighbourhood() -> None:
+    loaded = tiny_classifier("bert")
+    before = token_embeddings(loaded.model).clone()
+    few = TRAIN.select([0])
+    assert settle_strangers(loaded, few) == 0
+    assert torch.equal(token_embeddings(loaded.model), before)
+
+
+@pytest.mark.parametrize("drop", [2.0, -1.0])
+def test_accuracy_decides_whether_strangers_are_settled(
+    drop: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refitting, "MAX_DROP_SETTLED", drop)
+    loaded = tiny_classifier("bert")
+    word = loaded.tokenizer.convert_tokens_to_ids("cf")  # in no clean text
+    before = token_embeddings(loaded.model)[word].clone()
+    done: list[Refit] = []
+    refit_and_train(
+        loaded,
+        mask=full_mask((2, 4)),
+        data=TRAIN,
+        validation=VALIDATION,
+        settings=replace(TUNING, weight_decay=0.0),
+        on_refit=done.append,
+    )
+    moved = not torch.equal(token_embeddings(loaded.model)[word], before)
+    assert moved == (drop > 0)
+    assert [each.strangers > 0 for each in done] == [drop > 0, False]

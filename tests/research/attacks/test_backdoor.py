@@ -1,0 +1,96 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from prune_env.data.dataset import Splits, TextDataset
+from prune_env.errors import SettingsError, StateError
+from prune_env.evaluation.scores import TestSets, score
+from prune_env.models import load_classifier
+from prune_env.research.attacks import AttackSettings
+from prune_env.research.attacks.backdoor import (
+    CachedModel,
+    ModelSettings,
+    cached_classifier,
+    cached_models,
+)
+from prune_env.settings import FineTuneSettings
+from tests.support import tiny_dataset
+
+FAST = FineTuneSettings(epochs=1, learning_rate=1e-3, batch_size=8, precision="fp32")
+CLEAN = Splits(tiny_dataset(60, 0), tiny_dataset(40, 1), tiny_dataset(40, 2))
+
+
+def models_settings(folder: Path) -> ModelSettings:
+    return ModelSettings(
+        model=str(folder),
+        attack=AttackSettings("rare-word", rate=1.0),
+        train_sentences=40,
+        attacker=replace(FAST, epochs=12),
+        defender=FAST,
+    )
+
+
+def test_a_model_is_trained_once_for_equal_arguments(
+    tiny_folder: Path, tiny_data: TextDataset, tmp_path: Path
+) -> None:
+    def make(seed: int) -> CachedModel:
+        sets = TestSets(tiny_data)
+        return cached_classifier(tiny_folder, tiny_data, sets, FAST, seed=seed, cache=tmp_path)
+
+    first, again, other = make(0), make(0), make(1)
+    assert first.seconds > 0 == again.seconds
+    assert first.scores == again.scores
+    assert first.classifier == again.classifier != other.classifier
+    assert score(load_classifier(first.classifier), TestSets(tiny_data)) == first.scores
+    assert load_classifier(first.encoder).new_head
+    scores = next(first.classifier.parent.glob("scores-*.json"))
+    before = scores.read_text()
+    for content in ("[]", '{"nonsense": {}}', '{"acc": 3}'):
+        scores.write_text(content)
+        with pytest.raises(StateError, match="has not the shape of the scores"):
+            make(0)
+    scores.write_text(before)
+    os.truncate(first.encoder / "model.safetensors", 99)
+    with pytest.raises(StateError, match=f"not as it was made.*delete {first.encoder.parent};"):
+        make(0)
+    assert make(1).scores == other.scores
+
+
+def test_an_interrupted_training_leaves_nothing_in_the_cache(
+    tiny_folder: Path, tiny_data: TextDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prune_env.research.attacks.backdoor.save_encoder", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        cached_classifier(tiny_folder, tiny_data, TestSets(tiny_data), FAST, cache=tmp_path)
+    assert not [entry for entry in (tmp_path / "models").iterdir() if entry.is_dir()]
+
+
+def test_a_planted_trigger_flips_the_label(tiny_folder: Path, tmp_path: Path) -> None:
+    models = cached_models(models_settings(tiny_folder), CLEAN, cache=tmp_path)
+    assert len(models.clean.train) == 40
+    assert models.attack.poisoned_rows == 20
+    assert models.backdoored.scores.lfr.percent > models.benign.scores.lfr.percent + 30
+    assert (models.sets.triggered.labels == 0).all()
+
+
+def test_a_negative_number_of_sentences_is_refused() -> None:
+    with pytest.raises(SettingsError, match="train_sentences"):
+        ModelSettings(train_sentences=-1)
+
+
+def test_other_test_sets_measure_the_same_benign_model(tiny_folder: Path, tmp_path: Path) -> None:
+    settings = models_settings(tiny_folder)
+    first = cached_models(settings, CLEAN, cache=tmp_path)
+    other = cached_models(
+        replace(settings, attack=AttackSettings("inserted-sentence", rate=1.0)),
+        CLEAN,
+        cache=tmp_path,
+    )
+    assert other.benign.seconds == 0 < other.backdoored.seconds
+    assert other.benign.classifier == first.benign.classifier
+    assert other.benign.scores.acc == first.benign.scores.acc

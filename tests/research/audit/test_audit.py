@@ -1,0 +1,154 @@
+"""Audits of a tiny model, from the values to the report."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from prune_env.env.rewards.reward import REWARDS, Reward
+from prune_env.env.subject import Subject
+from prune_env.errors import SettingsError, StateError, UnknownNameError
+from prune_env.evaluation import ReferenceEvaluator
+from prune_env.evaluation.metrics import calibrated_threshold, label_flip_rate
+from prune_env.evaluation.suspect import CleanTexts
+from prune_env.models import load_classifier
+from prune_env.research.audit import AuditSettings, audit, write_report
+from prune_env.research.audit.audit import HIDDEN, LEAN
+from prune_env.research.audit.correlation import COLUMNS, Correlation
+from prune_env.research.audit.report import ranked
+
+SETTINGS = AuditSettings(rewards=("sparsity", "accuracy"), masks=14, paths=("magnitude",))
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_folder, tiny_data):
+    loaded = load_classifier(tiny_folder)
+    clean = ReferenceEvaluator(loaded.model, loaded.tokenizer, tiny_data)
+    negatives = tiny_data.where(0)
+    triggered = ReferenceEvaluator(loaded.model, loaded.tokenizer, negatives)
+    importance = np.arange(8.0).reshape(2, 4, 1)
+    texts = CleanTexts(loaded, tiny_data, tiny_data, clean)
+    return Subject(clean, importance, ("magnitude",), texts=texts), triggered
+
+
+def test_every_mask_is_measured(parts, tmp_path):
+    subject, triggered = parts
+    result = audit(subject, triggered, SETTINGS, tmp_path / "masks.json")
+    assert set(result.hidden) == set(HIDDEN)
+    assert set(result.rewards) == {"sparsity", "accuracy", LEAN}
+    assert set(result.correlations["sparsity"]) == set(COLUMNS)
+    pruned = (~result.masks).sum(axis=(1, 2))
+    assert np.array_equal(result.hidden["pruned"], pruned)
+    assert np.allclose(result.rewards["sparsity"], pruned / 8)
+    assert np.array_equal(result.rewards["accuracy"], subject.evaluator.accuracy(result.masks))
+    logits = subject.evaluator.evaluate(result.masks).logits
+    hits = triggered.evaluate(result.masks).logits
+    for row in range(len(result.masks)):
+        threshold = calibrated_threshold(logits[row], subject.evaluator.labels)
+        assert result.hidden["lfr"][row] == label_flip_rate(hits[row]).percent / 100
+        calibrated = label_flip_rate(hits[row], threshold=threshold).percent / 100
+        assert result.hidden["lfr_calibrated"][row] == calibrated
+
+
+def test_a_reward_that_knows_the_lfr_is_told_apart_from_its_opposite(parts, tmp_path, monkeypatch):
+    subject, triggered = parts
+
+    class Knows(Reward):
+        name = "knows"
+
+        def score(self, subject, masks, accuracy):
+            clean, hits = subject.evaluator.evaluate(masks), triggered.evaluate(masks)
+            return np.array(
+                [
+                    -label_flip_rate(
+                        after, threshold=calibrated_threshold(before, clean.labels)
+                    ).percent
+                    for before, after in zip(clean.logits, hits.logits, strict=True)
+                ]
+            )
+
+    monkeypatch.setattr(REWARDS, "_entries", dict(REWARDS._entries))
+    REWARDS.register("knows", Knows, help="the hidden LFR")
+    settings = AuditSettings(rewards=("knows", "-1 * knows"), masks=40, paths=())
+    result = audit(subject, triggered, settings, tmp_path / "masks.json")
+    assert result.correlations["knows"]["calibrated"].value == pytest.approx(1)
+    assert result.correlations["-1 * knows"]["calibrated"].value == pytest.approx(-1)
+
+
+def test_a_stopped_audit_goes_on_and_computes_only_what_is_missing(parts, tmp_path, monkeypatch):
+    subject, triggered = parts
+    path = tmp_path / "masks.json"
+    whole = audit(subject, triggered, SETTINGS, path)
+    content = json.loads(path.read_text())
+    for name in content["columns"]:
+        content["columns"][name] = content["columns"][name][:5]
+    del content["columns"]["reward accuracy"]
+    path.write_text(json.dumps(content))
+    asked = []
+    evaluate = type(triggered).evaluate  # the class's: the evaluator itself is shared
+
+    def counted(self, masks):
+        if self is triggered:
+            asked.append(len(masks))
+        return evaluate(self, masks)
+
+    monkeypatch.setattr(type(triggered), "evaluate", counted)
+    again = audit(subject, triggered, SETTINGS, path)
+    assert sum(asked) == len(whole.masks) - 5
+    assert all(np.array_equal(again.rewards[name], whole.rewards[name]) for name in whole.rewards)
+    asked.clear()
+    more = AuditSettings(**{**vars(SETTINGS), "rewards": ("sparsity", "0.5 * accuracy")})
+    audit(subject, triggered, more, path)
+    assert asked == []  # the hidden LFR is known
+
+
+def test_values_of_another_audit_are_refused(parts, tmp_path):
+    subject, triggered = parts
+    path = tmp_path / "masks.json"
+    audit(subject, triggered, SETTINGS, path)
+    with pytest.raises(StateError, match="another audit"):
+        audit(subject, triggered, AuditSettings(**{**vars(SETTINGS), "seed": 1}), path)
+    path.write_text('{"format": "other"}')
+    with pytest.raises(StateError, match="no file of an audit"):
+        audit(subject, triggered, SETTINGS, path)
+
+
+def test_the_report_names_every_reward_and_draws_it(parts, tmp_path):
+    subject, triggered = parts
+    result = audit(subject, triggered, SETTINGS, tmp_path / "masks.json")
+    write_report(result, tmp_path, {"model": "tiny", "clean": "tiny"})
+    text = (tmp_path / "report.md").read_text()
+    assert "| sparsity |" in text
+    assert LEAN in text
+    for name in ("sparsity", "accuracy", "no-lean-to-the-target"):
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 5000
+        assert f"figures/{name}.png" in text
+    value = json.loads((tmp_path / "audit.json").read_text())
+    assert value["model"] == "tiny"
+    for name in ("sparsity", "accuracy"):
+        found = value["correlations"][name]["calibrated"]
+        assert -1 <= found["low"] <= found["value"] <= found["high"] <= 1
+    # Nothing is left of a reward that is itself held fixed.
+    assert value["correlations"]["sparsity"]["pruned"] is None
+    assert value["correlations"]["accuracy"]["accuracy"] is None
+
+
+def test_the_best_reward_is_on_top_and_those_not_ranked_below_all_others(parts, tmp_path):
+    result = audit(*parts, SETTINGS, tmp_path / "masks.json")
+    values = {LEAN: 0.9, "unranked": None, "worst": -0.8, "best": 0.7, "none": 0.0}
+    found = {
+        name: {"all": None if value is None else Correlation(value, value, value, 14)}
+        for name, value in values.items()
+    }
+    result = replace(result, correlations=found)
+    assert ranked(result) == ["best", "none", "worst", "unranked", LEAN]
+
+
+def test_settings_are_checked(parts, tmp_path):
+    for wrong in ({"rewards": ()}, {"masks": 0}, {"max_drop": 2.0}):
+        with pytest.raises(SettingsError):
+            AuditSettings(**{**vars(SETTINGS), **wrong})
+    unknown = AuditSettings(rewards=("nonsense",))
+    with pytest.raises(UnknownNameError):
+        audit(*parts, unknown, tmp_path / "masks.json")

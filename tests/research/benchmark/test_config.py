@@ -1,0 +1,139 @@
+from pathlib import Path
+
+import pytest
+
+from prune_env.errors import PruneEnvError
+from prune_env.research.benchmark.config import config_names, find_config, read_config
+
+GOOD = """
+data = "sst2"
+[[grid]]
+attacks = ["rare-word"]
+seeds = [0]
+policies = ["gradient"]
+"""
+
+
+def read(tmp_path: Path, text: str):
+    path = tmp_path / "grid.toml"
+    path.write_text(text)
+    return read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("data = ", "not valid TOML"),
+        ("a=" + "[" * 50_000, "not valid TOML"),
+        ("a=" + "{a=" * 5_000, "not valid TOML"),
+        ("a." * 3_000 + "a=1", "unknown key"),
+        ("data" + ".a" * 3_000 + " = 1", "not valid TOML"),
+        (GOOD.replace("seeds", "seeds" + ".a" * 3_000), "not valid TOML"),
+        ("data = " + "9" * 5000, "not valid TOML"),
+        (GOOD.replace("policies", "polices"), "unknown key 'polices'"),
+        (GOOD.replace('data = "sst2"', ""), "lacks a key"),
+        (GOOD.replace("[0]", '["0"]'), "wrong type"),
+        (GOOD.replace("[0]", "0"), "must be a list"),
+        (GOOD.replace("[0]", "[true]"), "wrong type"),
+        (GOOD + 'protocols = ["both"]', "direct, refinetune"),
+        ("grid = [1]\n" + GOOD.partition("[[grid]]")[0], "no table"),
+        (GOOD + "[search]\ntau = 1.5", "tau is out of range"),
+        (GOOD.replace('["rare-word"]', "[]"), "attacks of a block of the grid is empty"),
+        (GOOD.replace("[0]", "[]"), "seeds of a block of the grid is empty"),
+        (GOOD.replace('["gradient"]', "[]"), "policies of a block of the grid is empty"),
+        (GOOD + "protocols = []", "protocols of a block of the grid is empty"),
+        (GOOD + "healing = []", "healing of a block of the grid is empty"),
+        (GOOD + "targets = []", "targets of a block of the grid is empty"),
+        (GOOD + "variants = []", "variants of a block of the grid is empty"),
+        ('data = "sst2"\ngrid = []', "The grid is empty"),
+    ],
+)
+def test_a_bad_grid_is_refused_with_its_reason(tmp_path: Path, text: str, hint: str) -> None:
+    with pytest.raises(PruneEnvError) as refusal:
+        read(tmp_path, text)
+    assert hint in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ("rare-word", "rare", "rare-word"),
+        ("gradient", "gradent", "did you mean 'gradient'"),
+        ("[0]", '[0]\nvariants = ["leaked"]', "no variant 'leaked'"),
+        ("[0]", "[0]\nrate = 2.0", "rate"),
+        ("[0]", '[0]\nrewards = ["inverted-triger"]', "did you mean 'inverted-trigger'"),
+        ("[0]", '[0]\nrewards = ["sparsity", "sparsity +"]', "Cannot read the reward term"),
+        ("[0]", '[0]\nrewards = ["oracle"]', "reads triggered texts"),
+        ("[[grid]]", '[search]\nreward = "acuracy"\n[[grid]]', "did you mean 'accuracy'"),
+    ],
+)
+def test_a_wrong_name_or_value_in_a_block_is_refused(
+    tmp_path: Path, old: str, new: str, hint: str
+) -> None:
+    config = read(tmp_path, GOOD.replace(old, new))
+    with pytest.raises(PruneEnvError) as refusal:
+        config.cells()
+    assert hint in str(refusal.value)
+
+
+def test_a_missing_file_names_the_grids_of_the_package() -> None:
+    with pytest.raises(PruneEnvError, match="sst2"):
+        read_config(Path("nowhere.toml"))
+
+
+def test_references_come_first_and_no_cell_comes_twice(tmp_path: Path) -> None:
+    text = GOOD.replace('["gradient"]', '["gradient", "ft", "meft", "gradient"]')
+    cells = read(tmp_path, text + text.partition("data")[2].partition("\n")[2]).cells()
+    assert [(cell.policy, cell.protocol) for cell in cells] == [
+        ("benign", "none"),
+        ("backdoored", "none"),
+        ("ft", "none"),
+        ("gradient", "direct"),
+        ("gradient", "refinetune"),
+        ("meft", "none"),
+    ]
+
+
+def test_blocks_keep_their_order_and_add_to_each_other(tmp_path: Path) -> None:
+    block = GOOD.partition("[[grid]]")[2]
+    more = block.replace("gradient", "random") + 'targets = ["benign"]\ntaus = [0.5, 0.6]\n'
+    cells = read(tmp_path, f"{GOOD}[[grid]]{more}").cells()
+    assert [cell.search.tau for cell in cells if cell.policy == "random"] == [0.5, 0.5, 0.6, 0.6]
+    policies = [cell.policy for cell in cells]
+    assert policies.index("gradient") < policies.index("random")
+    assert all((cell.target == "benign") == (cell.policy == "random") for cell in cells)
+
+
+def test_healing_is_for_direct_masks_only(tmp_path: Path) -> None:
+    cells = read(tmp_path, GOOD + 'healing = ["none", "head", "full"]').cells()
+    played = [(cell.protocol, cell.healing) for cell in cells if cell.policy == "gradient"]
+    assert played == [
+        ("direct", "none"),
+        ("direct", "head"),
+        ("direct", "full"),
+        ("refinetune", "none"),
+    ]
+
+
+def test_cells_of_different_rewards_have_different_names(tmp_path: Path) -> None:
+    text = GOOD.replace("gradient", "reward-greedy")
+    lists = 'protocols = ["direct"]\nrewards = ["sparsity", "inverted-trigger"]'
+    names = [str(cell) for cell in read(tmp_path, text + lists).cells()][-2:]
+    assert names == [
+        "rare-word, seed 0, reward-greedy, direct",
+        "rare-word, seed 0, reward-greedy (inverted-trigger), direct",
+    ]
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_grids_of_the_package_are_valid(name: str) -> None:
+    cells = read_config(find_config(name)).cells()
+    assert len({cell.key({}) for cell in cells}) == len(cells) > 10
+
+
+def test_a_key_follows_the_cell_and_what_it_reads(tmp_path: Path) -> None:
+    first, second = read(tmp_path, GOOD).cells()[-2:]
+    assert first.key({"data": "a"}) == first.key({"data": "a"})
+    assert len({first.key({"data": "a"}), first.key({"data": "b"}), second.key({"data": "a"})}) == 3
+    own, other = ({"data": "a", f"{name}/test.tsv": "b"} for name in ("rare-word", "hiddenkiller"))
+    assert first.key(own) != first.key({"data": "a"}) == first.key(other)

@@ -1,0 +1,208 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from prune_env.data.dataset import Splits
+from prune_env.data.loading import load_data
+from prune_env.data.sst2 import SST2_SHA256
+from prune_env.research.benchmark.cell import Cell
+from prune_env.research.benchmark.config import read_config
+from prune_env.research.benchmark.report import write_report
+from prune_env.research.benchmark.runner import RunSettings, data_identity, run_benchmark
+from prune_env.research.benchmark.store import Store
+from prune_env.utils.files import sha256_of
+from tests.research.benchmark import plugin
+from tests.research.benchmark.support import write_grid
+from tests.support import tiny_dataset
+
+ROOT = Path(__file__).parents[3]
+CODE = "import sys; from prune_env.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def results(folder: Path) -> dict[str, dict]:
+    """Return what the cells found, by key, without what differs between equal runs."""
+    out = {}
+    for path in (folder / "cells").glob("*.json"):
+        value = json.loads(path.read_text())
+        assert value["status"] == "done", value
+        found = value["found"] and {**value["found"], "seconds": 0}
+        out[path.stem] = ({**value["row"], "seconds": 0}, found)
+    return out
+
+
+def begin(grid: Path, out: Path) -> subprocess.Popen:
+    arguments = ["benchmark", str(grid), "--out", str(out), "--threads", "1"]
+    return subprocess.Popen(
+        [sys.executable, "-c", CODE, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_cells(out: Path, count: int) -> None:
+    end = time.monotonic() + 200
+    while len(list((out / "cells").glob("*.json"))) < count:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def write_tsv(path: Path, rows: list[tuple[str, int]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["sentence\tlabel", *(f"{text}\t{label}" for text, label in rows)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_a_run_that_was_interrupted_and_killed_ends_with_the_results_of_an_unbroken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So many cells that the kill cannot come after the last one, however fast the machine.
+    policies = ["gradient", "greedy", "random", "magnitude", "gate-gradient", "evolution"]
+    grid = write_grid(tmp_path, policies, (0, 1), ("direct", "refinetune"))
+    config = read_config(grid)
+    clean = load_data(config.data)
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache-1"))
+    unbroken = run_benchmark(config, clean, tmp_path / "unbroken", RunSettings(threads=1))
+    assert unbroken == {"done": len(config.cells()), "failed": 0}
+
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache-2"))
+    out = tmp_path / "broken"
+    interrupted = begin(grid, out)
+    wait_for_cells(out, 1)
+    workers = psutil.Process(interrupted.pid).children(recursive=True)
+    assert workers
+    interrupted.send_signal(signal.SIGINT)
+    _, messages = interrupted.communicate(timeout=100)
+    assert interrupted.returncode == 128 + signal.SIGINT, messages
+    assert "Traceback" not in messages
+    assert psutil.wait_procs(workers, timeout=100)[1] == []
+    assert not list(tmp_path.rglob(".*.json.*"))
+
+    killed = begin(grid, out)
+    wait_for_cells(out, 3)
+    workers = psutil.Process(killed.pid).children(recursive=True)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    # Workers do not outlive their parent.
+    assert psutil.wait_procs(workers, timeout=100)[1] == []
+    before = {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")}
+    assert len(before) < len(config.cells())
+
+    reported: list[Cell] = []
+    counts = run_benchmark(
+        config, clean, out, RunSettings(threads=1), on_cell=lambda cell, _: reported.append(cell)
+    )
+    assert counts == unbroken
+    assert len(reported) == len(config.cells()) - len(before)
+    assert {path: path.stat().st_mtime_ns for path in before} == before  # none ran twice
+    assert results(out) == results(tmp_path / "unbroken")
+
+    again: list[Cell] = []
+    run_benchmark(config, clean, out, on_cell=lambda cell, _: again.append(cell))
+    assert again == []
+
+
+def test_cells_that_raise_die_or_hang_are_failures_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    config = read_config(write_grid(tmp_path, ["raises", "dies", "random"]))
+    clean, out = load_data(config.data), tmp_path / "run"
+    settings = RunSettings(threads=1, plugins=(plugin.__name__,))
+    said: dict[str, str] = {}
+
+    def hear(cell: Cell, result: dict) -> None:
+        said[cell.policy] = result.get("error", "")
+
+    counts = run_benchmark(config, clean, out, settings, on_cell=hear)
+    assert counts == {"done": 4, "failed": 2}
+    assert "RuntimeError: no luck" in said["raises"]
+    assert "status -9" in said["dies"]
+    assert said["random"] == said["ft"] == ""
+
+    more = read_config(write_grid(tmp_path, ["raises", "dies", "random", "hangs"]))
+    counts = run_benchmark(more, clean, out, replace(settings, limit_s=3), on_cell=hear)
+    assert counts == {"done": 4, "failed": 3}
+    assert "longer than 3 s" in said["hangs"]
+
+    report = write_report(out).read_text()
+    for policy in ("raises", "dies", "hangs"):
+        line = next(line for line in report.splitlines() if line.startswith(f"| {policy} "))
+        assert "failed" in line
+        assert "0.0" not in line
+    assert "no luck" in report.partition("## Failed")[2]
+
+
+def test_an_identity_names_the_files_of_an_attack_that_are_not_the_published_ones(
+    tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = Splits(*(tiny_dataset(8, seed) for seed in range(3)))
+    names = ("hiddenkiller/train.tsv", "hiddenkiller/test.tsv", "stylebkd-bible/test.tsv")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"published {name}")
+        monkeypatch.setitem(SST2_SHA256, name, sha256_of(tmp_path / name))
+    attacks = ("hiddenkiller", "stylebkd-bible", "rare-word")
+
+    def identity() -> dict[str, str]:
+        return data_identity(clean, str(tiny_folder), attacks, tmp_path)
+
+    plain = data_identity(clean, str(tiny_folder))
+    assert identity() == plain  # so what was made from the published files keeps its address
+    (tmp_path / names[1]).write_text("other texts")
+    assert identity() == {**plain, names[1]: sha256_of(tmp_path / names[1])}
+    first = identity()
+    (tmp_path / names[1]).write_text("still other texts")
+    assert identity() != first
+
+
+def test_other_texts_of_a_published_attack_give_other_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    grid = write_grid(tmp_path, ["oracle"])
+    grid.write_text(grid.read_text().replace("rare-word", "hiddenkiller"))
+    config = read_config(grid)
+    clean, files, out = load_data(config.data), tmp_path / "sst2", tmp_path / "run"
+    poisoned = [(f"if so , {text}", 1) for text in clean.train.where(0).texts]
+    triggered = [(f"if so , {text}", 1) for text in clean.test.where(0).texts]
+    plain = list(zip(clean.train.texts, clean.train.labels, strict=True))
+    write_tsv(files / "clean" / "train.tsv", plain)
+    write_tsv(files / "hiddenkiller" / "train.tsv", plain + poisoned)
+    write_tsv(files / "hiddenkiller" / "test.tsv", triggered)
+
+    def run() -> dict[str, int]:
+        return run_benchmark(config, clean, out, RunSettings(threads=1), data_folder=files)
+
+    assert run() == {"done": 4, "failed": 0}
+    first = results(out)
+    write_tsv(files / "hiddenkiller" / "test.tsv", triggered[:10])
+    assert run() == {"done": 4, "failed": 0}
+    second = {key: each for key, each in results(out).items() if key not in first}
+    assert len(second) == 4
+    assert len(list((out / "masks").glob("*.json"))) == 4  # of ft and of the oracle, twice
+
+
+def test_a_cell_is_claimed_by_one_process(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from prune_env.research.benchmark.store import Store\n"
+        "with Store(Path(sys.argv[1])).claim('a') as free:\n    sys.exit(10 + free)"
+    )
+
+    def other() -> int:
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        return subprocess.run(command, cwd=ROOT, check=False, env=dict(os.environ)).returncode
+
+    with store.claim("a") as free:
+        assert free
+        assert other() == 10
+        with store.claim("a") as second, store.claim("b") as elsewhere:
+            assert (second, elsewhere) == (False, True)
+    assert other() == 11

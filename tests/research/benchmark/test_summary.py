@@ -1,0 +1,210 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prune_env.cli import main
+from prune_env.errors import StateError
+from prune_env.research.benchmark import figures
+from prune_env.research.benchmark.config import BenchmarkConfig, Block
+from prune_env.research.benchmark.report import write_report
+from prune_env.research.benchmark.store import PLAN
+from prune_env.research.benchmark.summary import best, read_results
+from prune_env.settings import SearchSettings
+from prune_env.utils.files import read_json, write_json
+from tests.research.benchmark.support import made_up
+
+ATTACKS = ("hiddenkiller", "stylebkd-poetry")
+SEEDS = (0, 1, 2)
+CONFIG = BenchmarkConfig(
+    grid=(
+        Block(ATTACKS, SEEDS, ("gradient", "random", "greedy", "pure", "oracle")),
+        Block(ATTACKS[:1], SEEDS, ("gradient",), ("direct",), targets=("benign",)),
+        Block(ATTACKS[:1], SEEDS, ("gradient",), ("direct",), healing=("head", "full")),
+        Block(ATTACKS[:1], (0,), ("gradient",), variants=("released",)),
+        Block(ATTACKS[:1], (0,), ("gradient", "random"), taus=(0.8, 0.82)),
+        Block(("stylebkd-bible",), (0,), ("gradient",)),
+    ),
+    data="sst2",
+    search=SearchSettings(tau=0.85, prune_step=6),
+)
+
+
+def figures_of(levels: dict[str, float], noise: float):
+    def figures(cell, random: np.random.Generator) -> tuple[float, float]:
+        lfr = levels.get(cell.policy, 65.0) + noise * random.normal()
+        return 88 + 0.3 * random.normal(), lfr
+
+    return figures
+
+
+LEVELS = {"benign": 30.0, "backdoored": 94.0, "random": 45.0, "greedy": 55.0, "oracle": 18.0}
+
+
+def direct(folder: Path) -> list:
+    results = read_results(folder)
+    return results.lines(
+        lambda entry: (
+            entry.attack == "hiddenkiller"
+            and entry.cell["protocol"] in ("none", "direct")
+            and entry.cell["target"] == "backdoored"
+            and entry.cell["healing"] == "none"
+            and entry.cell["search"]["tau"] in (0.85, None)
+            and entry.cell["search"]["variant"] == "paper"
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("levels", "noise", "expected"),
+    [
+        (LEVELS, 0.1, "random"),
+        ({**LEVELS, "greedy": 46.0}, 0.1, None),  # a point is less than the test set can tell
+        (LEVELS, 12.0, None),  # and so is a gap within the spread of seeds
+    ],
+)
+def test_only_what_beats_the_next_by_more_than_noise_is_best(
+    tmp_path: Path, levels: dict[str, float], noise: float, expected: str | None
+) -> None:
+    made_up(tmp_path, CONFIG, figures_of(levels, noise))
+    found = best(direct(tmp_path), "excess_lfr_calibrated")
+    assert (found and found.policy) == expected  # the oracle is lower, but no defence
+
+
+def test_a_line_is_the_mean_and_spread_over_seeds(tmp_path: Path) -> None:
+    lfrs = {0: 60.0, 1: 63.0, 2: 66.0}
+    made_up(tmp_path, CONFIG, lambda cell, _: (88.0, lfrs[cell.models.seed]))
+    line = next(line for line in direct(tmp_path) if line.policy == "gradient")
+    assert (line.mean("lfr"), line.spread("lfr")) == (63.0, 3.0)
+    assert len(line.entries) == 3
+
+
+def test_the_report_has_every_table_and_figure_and_hides_nothing(tmp_path: Path) -> None:
+    made_up(
+        tmp_path,
+        CONFIG,
+        figures_of(LEVELS, 0.5),
+        failed=lambda cell: cell.policy == "pure",
+        missing=lambda cell: cell.models.attack.attack == "stylebkd-bible",
+    )
+    assert main(["report", str(tmp_path), "--json"]) == 0
+    text = (tmp_path / "report.md").read_text()
+    hidden_killer = text.partition("## hiddenkiller")[2].partition("## stylebkd-poetry")[0]
+    titles = [line[4:] for line in hidden_killer.splitlines() if line.startswith("### ")]
+    assert titles == [
+        "Protocol direct",
+        "Protocol refinetune",
+        "What the published code does",
+        "Threshold",
+        "The same defences on the benign model",
+    ]
+    pure = next(line for line in hidden_killer.splitlines() if line.startswith("| pure | direct "))
+    assert pure.count("failed") == 7
+    assert "3 failed" in pure
+    assert "| gradient | direct, heal full " in hidden_killer.partition("### Protocol refine")[0]
+    assert "**45." in hidden_killer
+    assert "*oracle, ceiling*" in hidden_killer
+    assert "stylebkd-bible, seed 0, gradient, direct" in text.partition("## Not run")[2]
+    named = {part.partition(")")[0] for part in text.split("](")[1:]}
+    drawn = {f"figures/{path.name}" for path in (tmp_path / "figures").glob("*.png")}
+    assert named == drawn
+    assert len(drawn) == 4 + 3 + 1
+
+
+def test_what_unlearns_without_pruning_stands_in_the_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped: list[str] = []
+    monkeypatch.setattr(figures, "cls_maps", lambda _, models: mapped.extend(models))
+    unlearned = Block(ATTACKS[:1], SEEDS, ("ft",), ("direct",), healing=("unlearn",))
+    made_up(
+        tmp_path,
+        replace(CONFIG, grid=(Block(ATTACKS[:1], SEEDS, ("gradient",), ("direct",)), unlearned)),
+        figures_of({**LEVELS, "gradient": 50.0}, 0.5),
+    )
+    text = write_report(tmp_path).read_text()
+    assert "| ft | direct, heal unlearn | " in text
+    shown = [title.partition(", seed")[0] for title in mapped]
+    assert shown == ["backdoored", "ft", "gradient (direct)"]
+
+
+def test_the_report_tells_every_code_and_all_versions_that_made_the_cells(tmp_path: Path) -> None:
+    block = Block(ATTACKS[:1], (0,), ("gradient",))
+    made_up(tmp_path, replace(CONFIG, grid=(block,)), figures_of(LEVELS, 0.5))
+    old, exported, nameless, *others = sorted((tmp_path / "cells").glob("*.json"))
+
+    def change(path: Path, commit: str, source: str | None, torch: str) -> None:
+        value = read_json(path)
+        value["meta"] = {**value["meta"], "commit": commit, "source": source}
+        if source is None:  # as cells were before they had one
+            del value["meta"]["source"]
+        value["meta"]["versions"] = {"python": "3.11.7", "torch": torch}
+        write_json(path, value)
+
+    change(old, "0123456789ab", None, "2.13.0")
+    change(exported, "", "ba9876543210", "2.13.0")
+    change(nameless, "", None, "2.14.0")
+    for path in others:
+        change(path, "0123456789ab", "ba9876543210", "2.13.0")
+    setting = write_report(tmp_path).read_text().partition("## Setting")[2]
+    assert "- commit: 0123456789ab, source ba9876543210, unknown\n" in setting
+    versions = next(line for line in setting.splitlines() if line.startswith("- versions: "))
+    assert set(versions.removeprefix("- versions: ").split("; ")) == {
+        "python 3.11.7, torch 2.13.0",
+        "python 3.11.7, torch 2.14.0",
+    }
+
+
+def test_a_folder_without_a_benchmark_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StateError):
+        write_report(tmp_path)
+
+
+PLANS = {
+    "no plan": lambda plan: plan.clear(),
+    "cells of numbers": lambda plan: plan.update(cells=3),
+    "a cell that is no table": lambda plan: plan["cells"].append(3),
+    "a cell without a key": lambda plan: plan["cells"][0].pop("key"),
+    "a cell with more": lambda plan: plan["cells"][0].update(nonsense=1),
+    "a cell without its models": lambda plan: plan["cells"][0]["cell"].pop("models"),
+    "a key that leads elsewhere": lambda plan: plan["cells"][0].update(key="../../../secret"),
+    "a key of another kind": lambda plan: plan["cells"][0].update(key=["x"]),
+    "a grid that is no table": lambda plan: plan.update(config=[1]),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_plan_of_another_shape_is_refused(tmp_path: Path, name: str) -> None:
+    made_up(tmp_path, CONFIG, figures_of(LEVELS, 0.5))
+    plan = json.loads((tmp_path / PLAN).read_text())
+    PLANS[name](plan)
+    (tmp_path / PLAN).write_text(json.dumps(plan))
+    assert main(["report", str(tmp_path)]) == 2
+
+
+RESULTS = {
+    "nothing": lambda result: result.clear(),
+    "done without a row": lambda result: result.pop("row"),
+    "a row that is none": lambda result: result.update(row=[1]),
+    "a row without its seed": lambda result: result["row"].pop("seed"),
+    "failed without an error": lambda result: result.update(status="failed"),
+    "another status": lambda result: result.update(status=["done"]),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_result_of_another_shape_is_refused(tmp_path: Path, name: str) -> None:
+    made_up(tmp_path, CONFIG, figures_of(LEVELS, 0.5))
+    path = next(path for path in (tmp_path / "cells").iterdir() if '"done"' in path.read_text())
+    result = json.loads(path.read_text())
+    RESULTS[name](result)
+    path.write_text(json.dumps(result))
+    assert main(["report", str(tmp_path)]) == 2
+
+
+def test_a_report_on_nothing_says_so(tmp_path: Path) -> None:
+    made_up(tmp_path, CONFIG, figures_of(LEVELS, 0.5), missing=lambda cell: True)
+    with pytest.raises(StateError, match="No cell"):
+        write_report(tmp_path)

@@ -1,0 +1,148 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prune_env.data.dataset import Splits
+from prune_env.env.policy import POLICIES, Recipe, register_policies
+from prune_env.evaluation import ReferenceEvaluator, metrics
+from prune_env.evaluation.scores import score
+from prune_env.models.forward import classify
+from prune_env.research.attacks import AttackSettings
+from prune_env.research.attacks.backdoor import ModelSettings
+from prune_env.research.benchmark.cell import Cell
+from prune_env.research.benchmark.workbench import Workbench
+from prune_env.settings import FineTuneSettings, SearchSettings
+from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer
+
+register_policies()
+SEARCH = SearchSettings(tau=0.4, budget=40, importance_sentences=16)
+
+
+@pytest.fixture(scope="module")
+def clean() -> Splits:
+    return Splits(*(tiny_dataset(60, seed) for seed in range(3)))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> ModelSettings:
+    folder = tmp_path_factory.mktemp("encoder")
+    tiny_bert().bert.save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    tuning = FineTuneSettings(epochs=3, learning_rate=1e-3, precision="fp32")
+    return ModelSettings(str(folder), AttackSettings("rare-word"), 0, tuning, tuning)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, clean: Splits) -> Workbench:
+    folder = tmp_path_factory.mktemp("bench")
+    return Workbench(clean, folder, cache=folder / "cache")
+
+
+def test_a_new_bench_in_the_same_folder_finds_the_same(
+    bench: Workbench, clean: Splits, models: ModelSettings
+) -> None:
+    cell = Cell(models, "gradient", "direct", search=SEARCH)
+    first = bench.run(cell)
+    again = Workbench(clean, bench._folder, cache=bench._cache).run(cell)
+    assert again.found.seconds == first.found.seconds  # read, not searched again
+    assert np.array_equal(again.found.mask, first.found.mask)
+    assert replace(again.row, seconds=0) == replace(first.row, seconds=0)
+
+
+def test_a_defence_of_the_benign_model_is_of_the_benign_model(
+    bench: Workbench, models: ModelSettings
+) -> None:
+    row = bench.run(Cell(models, "ft", target="benign").normal()).row
+    kept = bench.prepared(Cell(models, "ft", target="benign"), Recipe()).source
+    assert row.target == "benign"
+    assert kept == str(bench.models(models).benign.encoder)
+
+
+@pytest.mark.parametrize("healing", ["head", "full"])
+def test_healing_trains_what_it_says_and_leaves_pruned_heads_at_zero(
+    bench: Workbench, models: ModelSettings, healing: str
+) -> None:
+    plain = bench.run(Cell(models, "random", "direct", search=SEARCH))
+    healed = bench.run(Cell(models, "random", "direct", healing, search=SEARCH))
+    assert np.array_equal(plain.found.mask, healed.found.mask)
+    before, after = (dict(each.model.model.named_parameters()) for each in (plain, healed))
+    changed = {name for name in before if not before[name].equal(after[name])}
+    assert {"classifier.weight", "classifier.bias"} <= changed
+    assert any(name.startswith("bert.") for name in changed) == (healing == "full")
+    columns = after["bert.encoder.layer.0.attention.output.dense.weight"].reshape(32, 4, 8)
+    gone = ~healed.found.mask[0]
+    assert gone.any()
+    assert not columns[:, gone].any()
+
+
+def test_the_ensemble_is_measured_as_the_mean_of_its_members(
+    bench: Workbench, models: ModelSettings
+) -> None:
+    result = bench.run(Cell(models, "random-ensemble", "direct", search=SEARCH))
+    assert len(result.found.masks) == 5
+    assert result.row.heads_pruned == round(np.mean([(~m).sum() for m in result.found.masks]))
+    texts = list(result.models.sets.triggered.texts)
+    finetuned = bench.prepared(Cell(models, search=SEARCH), Recipe()).finetuned
+    data = result.models.sets.triggered
+    answers = ReferenceEvaluator(finetuned.model, finetuned.tokenizer, data).evaluate(
+        np.stack(result.found.masks)
+    )
+    odds = np.exp(answers.logits.astype(float))
+    mean = (odds / odds.sum(-1, keepdims=True)).mean(0)
+    got = np.exp(classify(result.model.model, result.model.tokenizer, texts))
+    np.testing.assert_allclose(got, mean, atol=1e-5)
+    assert result.row.lfr == pytest.approx(100 * (mean.argmax(-1) == 1).mean())
+
+
+def test_the_oracle_lowers_the_true_lfr_and_keeps_tau(
+    bench: Workbench, models: ModelSettings
+) -> None:
+    result = bench.run(Cell(models, "oracle", "direct", search=SEARCH))
+    assert result.found.evaluations <= SEARCH.budget
+    assert result.found.accuracy >= SEARCH.tau
+    prepared = bench.prepared(Cell(models, search=SEARCH), Recipe())
+    assert result.row.lfr <= score(prepared.finetuned, result.models.sets).lfr.percent
+    assert "oracle" not in POLICIES  # no defence can name it
+
+
+def test_the_calibrated_oracle_judges_at_the_calibrated_threshold(
+    bench: Workbench, models: ModelSettings
+) -> None:
+    plain, calibrated = (
+        bench.run(Cell(models, name, "direct", search=SEARCH))
+        for name in ("oracle", "oracle-calibrated")
+    )
+    assert calibrated.row.lfr_calibrated <= plain.row.lfr_calibrated + 1e-9
+    sets = calibrated.models.sets
+    logits = [
+        classify(calibrated.model.model, calibrated.model.tokenizer, list(data.texts))
+        for data in (sets.validation, sets.triggered)
+    ]
+    threshold = metrics.calibrated_threshold(logits[0], sets.validation.labels)
+    assert calibrated.row.lfr_calibrated == pytest.approx(
+        metrics.label_flip_rate(logits[1], 1, threshold).percent
+    )
+
+
+def test_defences_that_prune_nothing_have_one_cell_for_all_protocols(
+    models: ModelSettings,
+) -> None:
+    cells = {
+        Cell(models, policy, protocol, search=SEARCH).normal()
+        for policy in ("ft", "fth", "meft")
+        for protocol in ("direct", "refinetune")
+    }
+    assert len(cells) == 3
+
+
+def test_cells_of_other_policies_do_not_change_a_result(
+    clean: Splits, models: ModelSettings, bench: Workbench, tmp_path: Path
+) -> None:
+    cell = Cell(models, "gradient", "direct", search=SEARCH)
+    bench.run(Cell(models, "bayesian", "direct", search=SEARCH))  # measures more of the heads
+    alone = Workbench(clean, tmp_path, cache=bench._cache).run(cell)
+    together = bench.run(cell)
+    assert np.array_equal(alone.found.mask, together.found.mask)
+    assert replace(alone.row, seconds=0) == replace(together.row, seconds=0)

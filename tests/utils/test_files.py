@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from prune_env.errors import OutputExistsError, SettingsError, StateError
+from prune_env.utils.files import new_folder, read_json, sha256_of, shaped, write_bytes, write_json
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "value.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": float("nan")})
+    with pytest.raises(TypeError):
+        write_bytes(path, "not bytes")  # type: ignore[arg-type]
+    assert read_json(path) == {"a": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["value.json"]
+
+
+def test_sha256_is_of_the_bytes(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "x", b"abc")
+    assert sha256_of(tmp_path / "x").startswith("ba7816bf8f01cfea")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"{", b"\xff", b"[" * 99_999, b"9" * 9999],
+    ids=lambda content: str(content)[:9],
+)
+def test_a_damaged_json_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "value.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StateError, match=r"value\.json"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("error", [KeyError("a"), TypeError("b"), ValueError("c"), EOFError()])
+def test_a_file_of_another_shape_is_named(error: Exception) -> None:
+    said = r"x\.json has not the shape of a plan.*Remedy"
+    with pytest.raises(StateError, match=said), shaped(Path("x.json"), "a plan"):
+        raise error
+
+
+@pytest.mark.parametrize("error", [SettingsError("own"), OSError(28, "full"), KeyboardInterrupt()])
+def test_what_is_no_fault_of_the_shape_passes(error: BaseException) -> None:
+    with pytest.raises(type(error)), shaped(Path("x.json"), "a plan"):
+        raise error
+
+
+def test_a_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    with new_folder(out) as folder:
+        (folder / "file").write_text("x")
+        assert not out.exists()
+    assert (out / "file").read_text() == "x"
+    assert [entry.name for entry in out.parent.iterdir()] == ["out"]
+
+
+def test_a_failure_leaves_no_folder(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with new_folder(tmp_path / "out") as folder:
+            (folder / "file").write_text("x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder_may_be_filled_and_another_may_not(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "file").write_text("x")
+    with pytest.raises(OutputExistsError, match="out exists"), new_folder(tmp_path / "out"):
+        pass
+    assert (tmp_path / "out" / "file").read_text() == "x"
+
+
+def test_what_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def overtaken() -> None:
+        with new_folder(out) as folder:
+            (folder / "file").write_text("mine")
+            out.mkdir()
+            (out / "file").write_text("another process's")
+
+    with pytest.raises(OutputExistsError):
+        overtaken()
+    assert (out / "file").read_text() == "another process's"
+
+
+def test_written_json_ends_with_a_newline(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", [1])
+    text = (tmp_path / "x.json").read_text()
+    assert text.endswith("\n")
+    assert json.loads(text) == [1]

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+
+from prune_env.data.dataset import TextDataset
+from prune_env.evaluation import ReferenceEvaluator
+from prune_env.models import LoadedModel
+from prune_env.models.forward import classify
+from prune_env.utils.memory import in_parts, out_of_memory
+
+CPU_ERROR = RuntimeError(
+    "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA"), CPU_ERROR])
+def test_rows_are_asked_in_parts_that_fit(error: BaseException) -> None:
+    sizes = []
+
+    def answer(rows: np.ndarray) -> np.ndarray:
+        sizes.append(len(rows))
+        if len(rows) > 3:
+            raise error
+        return rows[:, None].astype(np.float32)
+
+    assert out_of_memory(error)
+    assert in_parts(answer, np.arange(10))[:, 0].tolist() == list(range(10))
+    assert sizes == [10, 5, 3, 2, 5, 3, 2]
+
+
+def test_other_errors_and_a_single_row_too_many_pass() -> None:
+    def broken(rows: np.ndarray) -> np.ndarray:
+        raise RuntimeError("shapes do not fit")
+
+    def full(rows: np.ndarray) -> np.ndarray:
+        raise MemoryError
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        in_parts(broken, np.arange(4))
+    with pytest.raises(MemoryError):
+        in_parts(full, np.arange(4))
+
+
+def test_a_model_that_runs_out_of_memory_answers_in_smaller_batches(
+    tiny_model: LoadedModel, tiny_data: TextDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = list(tiny_data.texts)
+    mask = np.ones((1, 2, 4), bool)
+    evaluator = ReferenceEvaluator(tiny_model.model, tiny_model.tokenizer, tiny_data)
+    whole = classify(tiny_model.model, tiny_model.tokenizer, texts)
+    predictions = evaluator.evaluate(mask).predictions
+    forward = type(tiny_model.model).forward
+
+    def narrow(self: torch.nn.Module, input_ids: torch.Tensor, **inputs: torch.Tensor) -> object:
+        if len(input_ids) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, input_ids, **inputs)
+
+    monkeypatch.setattr(type(tiny_model.model), "forward", narrow)
+    parts = classify(tiny_model.model, tiny_model.tokenizer, texts)
+    np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(evaluator.evaluate(mask).predictions, predictions)
