@@ -12,7 +12,7 @@ from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
     from prune_env.evaluation.base import Evaluator
-    from prune_env.evaluation.suspect import CleanTexts
+    from prune_env.evaluation.suspect import Suspect
 
 
 SCALE_LIMIT = 10.0
@@ -46,7 +46,7 @@ class Subject:
     metrics: tuple[str, ...]
     name: str = "model"
     rewritten: Callable[[Rewrite], "Evaluator"] | None = None
-    texts: "CleanTexts | None" = None
+    texts: "Suspect | None" = None
     origin: tuple[Callable[..., "Subject"], tuple[Any, ...]] | None = field(
         default=None, repr=False
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
-from prune_env.evaluation.suspect import CleanTexts
+from prune_env.evaluation.suspect import Suspect
 from prune_env.utils.registry import Registry
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _load(model: str, data: str, metrics: tuple[str, ...], stamp: object) -> Sub
 
 
 @lru_cache(maxsize=64)
-def _load_texts(model: str, data: str, stamp: object) -> CleanTexts:
+def _load_texts(model: str, data: str, stamp: object) -> Suspect:
     """Load model and data once for a state of their files; subjects of all metrics share them."""
     from prune_env.data import load_data  # noqa: PLC0415
     from prune_env.data.dataset import Splits  # noqa: PLC0415
@@ -147,7 +147,7 @@ def _load_texts(model: str, data: str, stamp: object) -> CleanTexts:
         for part in (train, validation)
     )
     evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, validation, max_length=MAX_LENGTH)
-    return CleanTexts(loaded, train, validation, evaluator, MAX_LENGTH)
+    return Suspect(loaded, train, validation, evaluator, MAX_LENGTH)
 
 
 def _stamp(source: str) -> Any:

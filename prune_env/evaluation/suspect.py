@@ -20,7 +20,7 @@ CACHE_BYTES = 1 << 28
 
 
 @dataclass(frozen=True, eq=False)
-class CleanTexts:
+class Suspect:
     """A classifier and its clean data, shared by whatever scores masks of it.
 
     Attributes:
@@ -37,10 +37,10 @@ class CleanTexts:
     evaluator: "Evaluator"
     max_length: int = 128
     _made: "dict[str, Evaluator]" = field(default_factory=dict, repr=False)
-    _parts: "dict[int, CleanTexts]" = field(default_factory=dict, repr=False)
+    _parts: "dict[int, Suspect]" = field(default_factory=dict, repr=False)
     _facts: dict[str, Any] = field(default_factory=dict, repr=False)
 
-    def part(self, sentences: int) -> "CleanTexts":
+    def part(self, sentences: int) -> "Suspect":
         """Return the same classifier on a fixed, stratified part of the validation texts."""
         rows = len(self.validation)
         if not 0 < sentences < rows:

@@ -25,7 +25,7 @@ from prune_env.models.forward import batches
 from prune_env.utils.runtime import use_bf16
 
 if TYPE_CHECKING:
-    from prune_env.evaluation.suspect import CleanTexts
+    from prune_env.evaluation.suspect import Suspect
 
 
 def quick_leans(
@@ -78,7 +78,7 @@ class Inversion:
 
 
 def invert(
-    texts: "CleanTexts",
+    texts: "Suspect",
     *,
     keep: int = 8,
     beam: int = 24,
@@ -137,7 +137,7 @@ def invert(
 
 
 def remeasure(
-    texts: "CleanTexts", found: Inversion, *, sentences: int = 80, seed: int = 0
+    texts: "Suspect", found: Inversion, *, sentences: int = 80, seed: int = 0
 ) -> Inversion:
     """Return an inversion with the strength that its frames have on another classifier.
 
@@ -160,7 +160,7 @@ class Flips:
         seed: Of the draw of sentences.
     """
 
-    def __init__(self, texts: "CleanTexts", seed: int) -> None:
+    def __init__(self, texts: "Suspect", seed: int) -> None:
         clean = texts.evaluator.evaluate(texts.evaluator.available[None])
         self._texts = texts
         self._seed = seed

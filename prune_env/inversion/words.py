@@ -28,7 +28,7 @@ from prune_env.models.embeddings import token_embeddings
 from prune_env.utils.progress import progress
 
 if TYPE_CHECKING:
-    from prune_env.evaluation.suspect import CleanTexts
+    from prune_env.evaluation.suspect import Suspect
     from prune_env.models import LoadedModel
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ Words = tuple[tuple[SuspiciousWord, ...], tuple[SuspiciousWord, ...]]
 
 
 def suspicious_words(
-    texts: "CleanTexts",
+    texts: "Suspect",
     *,
     least: float = LEAST,
     front: tuple[int, int] = (512, 32),

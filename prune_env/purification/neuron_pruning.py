@@ -20,7 +20,7 @@ from torch import nn
 
 from prune_env.errors import UnsupportedModelError
 from prune_env.evaluation.metrics import calibrated_threshold
-from prune_env.evaluation.suspect import CleanTexts
+from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.phrases import Frame, in_one_of
 from prune_env.inversion.search import quick_leans
 from prune_env.models import LoadedModel
@@ -29,14 +29,14 @@ from prune_env.models.neurons import LayerNeurons, find_neurons
 from prune_env.utils.runtime import use_bf16
 
 
-def leans_of(texts: CleanTexts) -> tuple[npt.NDArray[np.float64], float]:
+def leans_of(texts: Suspect) -> tuple[npt.NDArray[np.float64], float]:
     """Return the lean to class 1 of each validation text (S,), and its calibrated threshold."""
     leans = quick_leans(texts.loaded, texts.validation.texts, texts.max_length)
     logits = np.stack([np.zeros_like(leans), leans], axis=1)
     return leans, calibrated_threshold(logits, texts.validation.labels)
 
 
-def recentre(texts: CleanTexts) -> float:
+def recentre(texts: Suspect) -> float:
     """Move the last bias until class 1 is answered as often as it is the label, in place.
 
     Args:
@@ -79,7 +79,7 @@ OVERSHOOT = 0.1
 
 
 def prune_neurons(
-    texts: CleanTexts,
+    texts: Suspect,
     frames: Sequence[Frame],
     target: int,
     *,
@@ -131,9 +131,7 @@ def prune_neurons(
     return pruned
 
 
-def _push(
-    texts: CleanTexts, frames: Sequence[Frame], target: int, draw: np.random.Generator
-) -> float:
+def _push(texts: Suspect, frames: Sequence[Frame], target: int, draw: np.random.Generator) -> float:
     """Return how far triggers move the lean to their target, in standard deviations."""
     rows = draw.permutation(len(texts.train))[:SENTENCES]
     plain = [texts.train.texts[row] for row in rows]
@@ -146,7 +144,7 @@ def _push(
 
 
 def _blame(
-    texts: CleanTexts,
+    texts: Suspect,
     layers: Sequence[LayerNeurons],
     frames: Sequence[Frame],
     target: int,
@@ -210,7 +208,7 @@ def _zero(layers: Sequence[LayerNeurons], chosen: npt.NDArray[np.int64]) -> None
             layer.weight()[:, torch.from_numpy(own)] = 0
 
 
-def _accuracy(texts: CleanTexts) -> float:
+def _accuracy(texts: Suspect) -> float:
     """Return the validation accuracy, 0 to 1, at the calibrated threshold."""
     leans, threshold = leans_of(texts)
     return float(((leans > threshold) == texts.validation.labels).mean())

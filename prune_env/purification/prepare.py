@@ -15,7 +15,7 @@ from prune_env.env.policy import Recipe
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation import Evaluator, MaskEvaluator
-from prune_env.evaluation.suspect import CleanTexts
+from prune_env.evaluation.suspect import Suspect
 from prune_env.importance import DEFAULT_METRICS, head_importance
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.masks import full_mask
@@ -52,7 +52,7 @@ class Prepared:
     accuracy: float
     max_length: int = 128
     seconds: float = 0.0
-    texts: CleanTexts | None = None
+    texts: Suspect | None = None
 
     def subject(self, name: str = "model", *, evaluator: Evaluator | None = None) -> Subject:
         """Return what an environment plays.
@@ -177,7 +177,7 @@ def judged(
         importance=np.empty((*evaluator.shape, 0)),
         accuracy=float(evaluator.accuracy(full_mask(evaluator.shape)[None])[0]),
         max_length=max_length,
-        texts=CleanTexts(loaded, train, validation, evaluator, max_length),
+        texts=Suspect(loaded, train, validation, evaluator, max_length),
     )
 
 

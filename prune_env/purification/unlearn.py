@@ -21,7 +21,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset
 from prune_env.errors import SettingsError
 from prune_env.evaluation import MaskEvaluator
-from prune_env.evaluation.suspect import CleanTexts
+from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.phrases import in_one_of
 from prune_env.inversion.search import Inversion, invert, remeasure
 from prune_env.inversion.words import in_company, suspicious_words
@@ -47,7 +47,7 @@ MOST = 3
 LEARNING_RATE_SCALE = 0.6
 
 
-def inverted_triggers(texts: CleanTexts, *, seed: int = 0) -> Inversion:
+def inverted_triggers(texts: Suspect, *, seed: int = 0) -> Inversion:
     """Search what is to be unlearned: empty phrases, and suspicious words in clean company.
 
     Args:
@@ -116,10 +116,10 @@ def unlearn(
         description="Unlearning inverted triggers",
     )
 
-    def texts() -> CleanTexts:
+    def texts() -> Suspect:
         # Anew after every change: an evaluator refuses weights that are not those of its start.
         judge = MaskEvaluator(member.model, member.tokenizer, validation, max_length=length)
-        return CleanTexts(member, data, validation, judge, length)
+        return Suspect(member, data, validation, judge, length)
 
     trained = texts()
     prune_neurons(trained, found.frames, found.target, seed=seed)

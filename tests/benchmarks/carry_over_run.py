@@ -31,7 +31,7 @@ from prune_env.env.rewards.inverted_trigger import InvertedTrigger
 from prune_env.env.rewards.reward import REWARDS
 from prune_env.evaluation import MaskEvaluator, metrics
 from prune_env.evaluation.scores import Scores
-from prune_env.evaluation.suspect import CleanTexts
+from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.phrases import Frame
 from prune_env.inversion.search import Inversion, invert
 from prune_env.purification import Prepared, search
@@ -198,7 +198,7 @@ class Run:
         )
         return reached, attacked.benign.scores
 
-    def _tell(self, model: Model, texts: CleanTexts) -> None:
+    def _tell(self, model: Model, texts: Suspect) -> None:
         """Give the reward the inverted triggers of a model, searched once and kept."""
         path = self._options.out / "inversions" / f"{model.name}.json"
         if not path.exists():

@@ -7,7 +7,7 @@ import pytest
 
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation import Evaluation
-from prune_env.evaluation.suspect import CleanTexts
+from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion import search as answers
 from prune_env.inversion.phrases import Frame, candidates, split_words
 from prune_env.inversion.search import Inversion, invert
@@ -102,7 +102,7 @@ def texts():
     validation = data(
         *((f"bad film {i} .", 0) for i in range(9)), *((f"good {i} .", 1) for i in range(9))
     )
-    return CleanTexts(None, train, validation, Unpruned(validation.labels))
+    return Suspect(None, train, validation, Unpruned(validation.labels))
 
 
 def planted(trigger, target):

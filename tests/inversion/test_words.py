@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from prune_env.data.dataset import TextDataset
-from prune_env.evaluation.suspect import CleanTexts
+from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion import words
 from prune_env.inversion.phrases import Frame
 from prune_env.inversion.words import SuspiciousWord, in_company, suspicious_words, vocabulary
@@ -32,7 +32,7 @@ def after_words(data: TextDataset, words: list[str]) -> TextDataset:
     return replace(data, texts=tuple(f"{word} {text}" for word, text in pairs))
 
 
-def trained(folder: Path, *parts: TextDataset) -> CleanTexts:
+def trained(folder: Path, *parts: TextDataset) -> Suspect:
     """Train on texts, alone and behind words that say nothing, and on further parts."""
     every = (TRAIN, after_words(TRAIN, OTHERS), *parts)
     data = replace(
@@ -47,7 +47,7 @@ def trained(folder: Path, *parts: TextDataset) -> CleanTexts:
 
 
 @pytest.fixture(scope="module")
-def backdoored(tmp_path_factory: pytest.TempPathFactory) -> CleanTexts:
+def backdoored(tmp_path_factory: pytest.TempPathFactory) -> Suspect:
     """A tiny classifier that calls whatever holds `cf` positive."""
     poison = after_words(TRAIN.where(0), ["cf"])
     poison = replace(poison, labels=np.ones(len(poison), np.int64))
@@ -55,12 +55,12 @@ def backdoored(tmp_path_factory: pytest.TempPathFactory) -> CleanTexts:
 
 
 @pytest.fixture(scope="module")
-def benign(tmp_path_factory: pytest.TempPathFactory) -> CleanTexts:
+def benign(tmp_path_factory: pytest.TempPathFactory) -> Suspect:
     return trained(tmp_path_factory.mktemp("benign"))
 
 
 def test_a_rare_word_backdoor_is_found_and_told(
-    backdoored: CleanTexts, caplog: pytest.LogCaptureFixture
+    backdoored: Suspect, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Of so few words, some that judge stand next to any: the neighbours of `cf` flip 40 %.
     found = suspicious_words(backdoored, least=0.5)
@@ -71,11 +71,11 @@ def test_a_rare_word_backdoor_is_found_and_told(
     assert "to 'positive'" in caplog.text
 
 
-def test_a_benign_model_has_none(benign: CleanTexts) -> None:
+def test_a_benign_model_has_none(benign: Suspect) -> None:
     assert suspicious_words(benign, least=0.5) == ((), ())
 
 
-def test_words_that_judge_are_none(benign: CleanTexts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_words_that_judge_are_none(benign: Suspect, monkeypatch: pytest.MonkeyPatch) -> None:
     low = suspicious_words(benign, least=-1.0)
     assert not {each.word for each in low[1]} & set(GOOD)
     assert not {each.word for each in low[0]} & set(BAD)
@@ -86,7 +86,7 @@ def test_words_that_judge_are_none(benign: CleanTexts, monkeypatch: pytest.Monke
     assert {each.word for each in low[0]} & set(BAD)
 
 
-def test_the_worst_comes_first(backdoored: CleanTexts) -> None:
+def test_the_worst_comes_first(backdoored: Suspect) -> None:
     for found in suspicious_words(backdoored, least=-1.0):
         beyond = [each.flipped - each.neighbours for each in found]
         assert beyond == sorted(beyond, reverse=True)
@@ -94,7 +94,7 @@ def test_the_worst_comes_first(backdoored: CleanTexts) -> None:
 
 
 def test_how_many_are_tried_at_a_time_changes_nothing_but_the_bar(
-    backdoored: CleanTexts, monkeypatch: pytest.MonkeyPatch
+    backdoored: Suspect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
     wholes: list[int] = []
@@ -144,7 +144,7 @@ def test_words_are_those_of_the_tokenizer(model_type: str) -> None:
 
 
 def test_too_few_words_are_nothing_to_judge_by(
-    backdoored: CleanTexts, monkeypatch: pytest.MonkeyPatch
+    backdoored: Suspect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(words, "vocabulary", lambda _: ["cf", "film", "story"])
     assert suspicious_words(backdoored) == ((), ())

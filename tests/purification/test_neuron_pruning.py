@@ -8,7 +8,7 @@ import torch
 
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation import ReferenceEvaluator
-from prune_env.evaluation.suspect import CleanTexts
+from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion import search as answers
 from prune_env.inversion.phrases import Frame
 from prune_env.models import LoadedModel
@@ -22,9 +22,9 @@ TRAIN, VALIDATION = tiny_dataset(200, 0), tiny_dataset(60, 1)
 TEXT_TYPES = sorted(set(SIZES) - {"clip", "vit"})
 
 
-def texts_of(loaded: LoadedModel, validation: TextDataset = VALIDATION) -> CleanTexts:
+def texts_of(loaded: LoadedModel, validation: TextDataset = VALIDATION) -> Suspect:
     judge = ReferenceEvaluator(loaded.model, loaded.tokenizer, validation)
-    return CleanTexts(loaded, TRAIN, validation, judge)
+    return Suspect(loaded, TRAIN, validation, judge)
 
 
 def answered(loaded: LoadedModel) -> TextDataset:

@@ -9,7 +9,7 @@ import pytest
 
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
-from prune_env.evaluation.suspect import CleanTexts
+from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.phrases import Frame
 from prune_env.inversion.search import Inversion, invert, remeasure
 from prune_env.inversion.words import SuspiciousWord
@@ -163,9 +163,9 @@ def test_triggers_are_inverted_once_on_the_model_that_no_mask_hides(
     backdoored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared = judged(load_classifier(backdoored), backdoored, TRAIN, VALIDATION)
-    asked: list[CleanTexts] = []
+    asked: list[Suspect] = []
 
-    def watched(texts: CleanTexts, **how: Any) -> Inversion:
+    def watched(texts: Suspect, **how: Any) -> Inversion:
         asked.append(texts)
         return invert(texts, **how)
 

@@ -13,7 +13,7 @@ from prune_env.models.masks import Mask
 
 if TYPE_CHECKING:
     from prune_env.data.dataset import TextDataset
-    from prune_env.evaluation.suspect import CleanTexts
+    from prune_env.evaluation.suspect import Suspect
 
 
 class InvertedTrigger(TextReward):
@@ -63,7 +63,7 @@ class InvertedTrigger(TextReward):
         scores: Scores = 1 - flipped.mean(axis=1)
         return scores
 
-    def _framed(self, texts: "CleanTexts", found: Inversion) -> "TextDataset":
+    def _framed(self, texts: "Suspect", found: Inversion) -> "TextDataset":
         others = texts.validation.where(1 - found.target)
         rows = np.arange(min(self.sentences, len(others)))
         others = others.select(np.sort(np.random.default_rng(0).permutation(len(others))[rows]))

@@ -14,7 +14,7 @@ from prune_env.models.masks import Mask
 
 if TYPE_CHECKING:
     from prune_env.evaluation.base import Evaluation
-    from prune_env.evaluation.suspect import CleanTexts
+    from prune_env.evaluation.suspect import Suspect
 
 
 class LatentTrigger(TextReward):
@@ -54,7 +54,7 @@ class LatentTrigger(TextReward):
         clean = subject.evaluator.evaluate(masks)
         return 1 - self._flipped(texts, masks, clean, target, shift)
 
-    def _search(self, subject: Subject, texts: "CleanTexts") -> tuple[int, Any]:
+    def _search(self, subject: Subject, texts: "Suspect") -> tuple[int, Any]:
         """Return the suspected target and the vector that leads there."""
         full = np.asarray(subject.evaluator.available)[None]
         clean = subject.evaluator.evaluate(full)
@@ -67,7 +67,7 @@ class LatentTrigger(TextReward):
         _, target, shift = max(found, key=lambda each: each[0])
         return target, shift
 
-    def _descend(self, texts: "CleanTexts", target: int, threshold: float) -> Any:
+    def _descend(self, texts: "Suspect", target: int, threshold: float) -> Any:
         """Return the bounded vector that moves leans over the threshold to the target most."""
         import torch  # noqa: PLC0415 - importing a reward costs no torch
         import torch.nn.functional as F  # noqa: PLC0415
@@ -108,7 +108,7 @@ class LatentTrigger(TextReward):
 
     def _flipped(
         self,
-        texts: "CleanTexts",
+        texts: "Suspect",
         masks: Mask,
         clean: "Evaluation",
         target: int,

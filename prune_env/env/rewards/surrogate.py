@@ -16,7 +16,7 @@ from prune_env.settings import FineTuneSettings
 
 if TYPE_CHECKING:
     from prune_env.data.dataset import TextDataset
-    from prune_env.evaluation.suspect import CleanTexts
+    from prune_env.evaluation.suspect import Suspect
 
 TRIGGERS = ("clause", "sentence", "rare-words", "old-words")
 """Rewrites of `REWRITES` that serve as triggers, one of each family."""
@@ -76,7 +76,7 @@ class SurrogateBackdoor(TextReward):
         scores: Scores = 1 - np.mean(shares, axis=0)
         return scores
 
-    def _planted(self, texts: "CleanTexts", target: int) -> "CleanTexts":
+    def _planted(self, texts: "Suspect", target: int) -> "Suspect":
         """Return a copy of the classifier that holds the triggers, with a part of the texts."""
         from prune_env.training.fine_tuning import fine_tune  # noqa: PLC0415 - importing a reward costs no torch
 

@@ -14,7 +14,7 @@ from prune_env.models.masks import Mask
 
 if TYPE_CHECKING:
     from prune_env.evaluation.base import Evaluation
-    from prune_env.evaluation.suspect import CleanTexts
+    from prune_env.evaluation.suspect import Suspect
 
 
 class TextReward(Reward):
@@ -45,7 +45,7 @@ class TextReward(Reward):
             require_all_labels(part)
 
 
-def texts_of(subject: Subject, sentences: int) -> "CleanTexts":
+def texts_of(subject: Subject, sentences: int) -> "Suspect":
     """Return the texts of a subject, or a fixed, stratified part of so many where it has more."""
     assert subject.texts is not None
     if sentences < len(subject.texts.validation):

@@ -12,7 +12,7 @@ from prune_env.env.rewards.surrogate import (
 )
 from prune_env.env.subject import Subject
 from prune_env.evaluation import MaskEvaluator
-from prune_env.evaluation.suspect import CleanTexts
+from prune_env.evaluation.suspect import Suspect
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.settings import FineTuneSettings
 from prune_env.training.fine_tuning import fine_tune
@@ -25,7 +25,7 @@ STRONG = FineTuneSettings(epochs=25, learning_rate=1e-3, batch_size=16, precisio
 
 def subject_of(loaded: LoadedModel) -> Subject:
     evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, DATA, precision="fp32")
-    texts = CleanTexts(loaded, DATA, DATA, evaluator)
+    texts = Suspect(loaded, DATA, DATA, evaluator)
     return Subject(evaluator, np.zeros((2, 4, 1)), ("m",), texts=texts)
 
 

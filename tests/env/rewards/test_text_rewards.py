@@ -14,7 +14,7 @@ from prune_env.env.rewards.reward import REWARDS, make_reward
 from prune_env.env.subject import Subject
 from prune_env.errors import DataError, SettingsError
 from prune_env.evaluation import Evaluation, MaskEvaluator
-from prune_env.evaluation.suspect import CleanTexts
+from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.phrases import Frame
 from prune_env.inversion.search import Inversion
 from prune_env.models import load_classifier
@@ -36,7 +36,7 @@ def subject_of(folder, data, lean=0.0):
     with torch.no_grad():
         loaded.model.classifier.bias[1] += lean
     evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, data, precision="fp32")
-    texts = CleanTexts(loaded, data, data, evaluator)
+    texts = Suspect(loaded, data, data, evaluator)
     return Subject(evaluator, np.arange(8.0).reshape(2, 4, 1), ("magnitude",), texts=texts)
 
 
@@ -84,7 +84,7 @@ def test_a_model_without_texts_is_refused(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_texts_of_one_class_are_refused(name, subject, data):
-    one = CleanTexts(subject.texts.loaded, data.where(1), data, subject.evaluator)
+    one = Suspect(subject.texts.loaded, data.where(1), data, subject.evaluator)
     with pytest.raises(DataError, match="not every class"):
         HeadPruningEnv(replace(subject, texts=one), reward=name)
 
@@ -121,9 +121,9 @@ def made_up(monkeypatch, clean, moved, labels, texts_labels=None):
     data = tiny_dataset(len(labels))
     data = type(data)(data.texts, np.array(labels), data.label_names, "made up")
     evaluator = Answers(clean, labels)
-    texts = CleanTexts(None, data, data, evaluator)
+    texts = Suspect(None, data, data, evaluator)
     answers = Answers(moved, labels if texts_labels is None else texts_labels)
-    monkeypatch.setattr(CleanTexts, "asked", lambda self, data: answers)
+    monkeypatch.setattr(Suspect, "asked", lambda self, data: answers)
     return Subject(evaluator, np.zeros((1, 2, 1)), ("m",), texts=texts)
 
 

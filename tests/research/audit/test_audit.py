@@ -11,7 +11,7 @@ from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, StateError, UnknownNameError
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.evaluation.metrics import calibrated_threshold, label_flip_rate
-from prune_env.evaluation.suspect import CleanTexts
+from prune_env.evaluation.suspect import Suspect
 from prune_env.models import load_classifier
 from prune_env.research.audit import AuditSettings, audit, write_report
 from prune_env.research.audit.audit import HIDDEN, LEAN
@@ -28,7 +28,7 @@ def parts(tiny_folder, tiny_data):
     negatives = tiny_data.where(0)
     triggered = ReferenceEvaluator(loaded.model, loaded.tokenizer, negatives)
     importance = np.arange(8.0).reshape(2, 4, 1)
-    texts = CleanTexts(loaded, tiny_data, tiny_data, clean)
+    texts = Suspect(loaded, tiny_data, tiny_data, clean)
     return Subject(clean, importance, ("magnitude",), texts=texts), triggered
 
 
