@@ -17,6 +17,21 @@ Export = Literal["zeroed", "sliced"]
 """How pruned heads are written."""
 
 
+def least_accuracy(accuracy: float, tau: float | None, max_drop: float) -> float:
+    """Return the accuracy, 0 to 1, that must stay; what all who speak of tau compute.
+
+    Args:
+        accuracy: Of the unpruned model, 0 to 1.
+        tau: What the caller insists on; None takes `accuracy` minus `max_drop`.
+        max_drop: Accuracy (0 to 1) that may be lost where `tau` is None.
+
+    Example:
+        >>> least_accuracy(0.5, tau=None, max_drop=0.75)
+        0.0
+    """
+    return max(0.0, accuracy - max_drop) if tau is None else tau
+
+
 @dataclass(frozen=True)
 class FineTuneSettings:
     """How a classifier is fine-tuned; the defaults are those that the results were measured with.
@@ -101,3 +116,7 @@ class SearchSettings:
                 raise SettingsError(
                     f"{name} is out of range", expected=">= 1", actual=getattr(self, name)
                 )
+
+    def threshold(self, accuracy: float) -> float:
+        """Return the validation accuracy to keep, for a model that has this one unpruned."""
+        return least_accuracy(accuracy, self.tau, self.max_drop)

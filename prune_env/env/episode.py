@@ -10,6 +10,7 @@ import numpy.typing as npt
 from prune_env.env.pool import Board
 from prune_env.errors import SettingsError, StateError
 from prune_env.models.masks import Mask
+from prune_env.settings import least_accuracy
 
 Scoring = Generator[Mask, float, None]
 """Yields a mask (L, H) to be scored, is sent its accuracy, and goes on."""
@@ -58,7 +59,7 @@ class EpisodeSettings:
 
     def threshold(self, accuracy: float) -> float:
         """Return the accuracy to keep, for a model that has this one unpruned."""
-        return max(0.0, accuracy - self.max_drop) if self.tau is None else self.tau
+        return least_accuracy(accuracy, self.tau, self.max_drop)
 
 
 class Episode:

@@ -82,7 +82,7 @@ def search(
     """
     started = time.perf_counter()
     maker, recipe = find_policy(policy), recipe_of(policy, settings.variant)
-    tau = threshold(prepared, settings) if recipe.tau is None else recipe.tau
+    tau = settings.threshold(prepared.accuracy) if recipe.tau is None else recipe.tau
     if prepared.accuracy < tau:
         log.warning(
             "The unpruned model's validation accuracy %.3f is below tau %.3f: nothing is pruned",
@@ -139,13 +139,6 @@ def search(
     )
 
 
-def threshold(prepared: Prepared, settings: SearchSettings) -> float:
-    """Return the validation accuracy, 0 to 1, that a mask must keep."""
-    if settings.tau is not None:
-        return settings.tau
-    return max(0.0, prepared.accuracy - settings.max_drop)
-
-
 def play(
     env: HeadPruningEnv,
     policy: Policy,
@@ -200,7 +193,7 @@ def given(prepared: Prepared, path: Path, settings: SearchSettings) -> SearchRes
     # Where layers differ in their number of heads, a file may name heads that do not exist.
     mask = load_mask(path, prepared.evaluator.shape) & prepared.evaluator.available
     accuracy = float(prepared.evaluator.accuracy(mask[None])[0])
-    tau = threshold(prepared, settings)
+    tau = settings.threshold(prepared.accuracy)
     if accuracy < tau:
         log.warning(
             "Under the mask of %s, validation accuracy is %.3f, below tau %.3f", path, accuracy, tau

@@ -46,7 +46,7 @@ def oracle_search(
     hidden = MaskEvaluator(
         loaded.model, loaded.tokenizer, triggered, max_length=prepared.max_length
     )
-    tau = prepared.accuracy - settings.max_drop if settings.tau is None else settings.tau
+    tau = settings.threshold(prepared.accuracy)
 
     def judge(masks: Mask) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return accuracy (N,) and LFR (N,) under masks (N, L, H)."""
