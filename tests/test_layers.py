@@ -1,70 +1,87 @@
-"""Imports run one way: nothing that defends can reach triggered texts."""
+"""What holds the house together, a rule a test; docs/architecture.md tells the reasons."""
 
-import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-import prune_env
+from tests.house import FACADE, ROOT, Graph, circles, edges, floors, modules, rooms, without
 
-ROOT = Path(prune_env.__file__).parent
-RESEARCH = ("prune_env.research",)
-"""What reads triggered texts."""
+READY_MADE = ("prune_env.env.subjects", "prune_env.research.attacks.ready_made")
+"""The one arrow up: an environment's ready-made models have backdoors that research plants."""
 
-FREE = ("research", "cli")
-"""What may import it: research itself and the command line."""
+LAYERS = (
+    {"errors"},
+    {"settings", "utils"},
+    {"data"},
+    {"models"},
+    {"evaluation", "training", "importance"},
+    {"inversion"},
+    {"env"},
+    {"agents", "baselines", "purification"},
+    {"research"},
+    {"cli"},
+)
+"""The written order, lowest first: a room may name rooms of its own layer and below."""
 
-
-def imported(path):
-    """Return every module that a file imports, wherever in the file."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return names
-
-
-def defence():
-    """Return the files of everything that defends; agents and baselines stand beside."""
-    own = [path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0] not in FREE]
-    linked = [path for name in ("agents", "baselines") for path in (ROOT / name).rglob("*.py")]
-    return sorted({*own, *linked})
+MODULES = modules()
+EVERY_ARROW = edges(MODULES)
+ARROWS = without(EVERY_ARROW, [READY_MADE])
+ROOMS = rooms(ARROWS, MODULES)
 
 
-@pytest.mark.parametrize("path", defence(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_defence_imports_nothing_that_reads_triggered_texts(path):
-    reached = {
-        name
-        for name in imported(path)
-        if f"{name}.".startswith(tuple(f"{package}." for package in RESEARCH))
+def test_the_graph_sees_imports_behind_links_and_in_strings() -> None:
+    """Every rule below stands on it, so it must not be empty-handed."""
+    assert READY_MADE[1] in EVERY_ARROW[READY_MADE[0]]  # a string
+    assert "prune_env.errors" in EVERY_ARROW["prune_env.agents.checkpoint"]  # behind a link
+    assert "prune_env.purification.purify" in EVERY_ARROW["prune_env.cli.purify"]  # in a function
+    assert "prune_env.models.loading" not in ARROWS["prune_env.errors"]
+
+
+def test_graphs_of_known_shape() -> None:
+    """The rules can fail: a circle is found, and floors are counted."""
+    line: Graph = {"a": frozenset("b"), "b": frozenset("c"), "c": frozenset()}
+    ring: Graph = {**line, "c": frozenset("a")}
+    assert circles(line) == []
+    assert circles(ring) == [["a", "b", "c"]]
+    assert floors(line) == [{"c"}, {"b"}, {"a"}]
+    with pytest.raises(ValueError, match="circle"):
+        floors(ring)
+    assert circles(without(ring, [("c", "a")])) == []
+
+
+def test_at_most_18_entries_at_the_top() -> None:
+    """`__main__.py` has its place among them; a watch page lives under cli/ or takes the last."""
+    entries = {path.name for path in ROOT.iterdir() if path.name != "__pycache__"}
+    assert len(entries) <= 18, sorted(entries)
+
+
+def test_every_room_has_its_layer() -> None:
+    assert set(ROOMS) - {"__main__"} == set().union(*LAYERS)
+
+
+def test_nothing_but_research_and_the_command_line_names_research() -> None:
+    """What may see a trigger lives there: no defence can read one, not even by mistake."""
+    guilty = {
+        (name, target)
+        for name, targets in ARROWS.items()
+        for target in targets
+        if MODULES[target].room == "research" and MODULES[name].room not in ("research", "cli")
     }
-    assert not reached
+    assert not guilty
 
 
-def test_the_test_sees_imports():
-    """It must be able to fail."""
-    assert "prune_env.research.attacks.catalog.make_attack" in imported(ROOT / "cli" / "audit.py")
-    names = {path.relative_to(ROOT).as_posix() for path in defence()}
-    assert {
-        "env/rewards/inverted_trigger.py",
-        "purification/purify.py",
-        "agents/features.py",
-        "baselines/greedy.py",
-        "env/head_pruning_env.py",
-    } <= names
-
-
-def test_purifying_loads_none_of_it():
-    """Not even through another module or a string of a registry."""
+def test_purifying_loads_nothing_of_research() -> None:
+    """Not even through a name that is put together while the program runs."""
     code = (
         "import sys, prune_env.purification, prune_env.env.rewards.inverted_trigger\n"
         "from prune_env.env.rewards.reward import REWARDS\n"
         "[entry.load() for entry in REWARDS]\n"
-        f"sys.exit(any(name.startswith({RESEARCH}) for name in sys.modules))"
+        "sys.exit(any(name.startswith('prune_env.research') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_nothing_imports_from_the_facade() -> None:
+    """`import prune_env` inside the package would close a circle through every public name."""
+    assert not [name for name, targets in ARROWS.items() if FACADE in targets]
