@@ -26,7 +26,9 @@ def test_the_same_kinds_are_listed(listed: dict[str, dict[str, str]]) -> None:
 def test_the_same_names_are_listed_with_the_same_help(
     kind: str, listed: dict[str, dict[str, str]]
 ) -> None:
-    assert differences(LIST[kind], listed[kind]) == []
+    """New names may come: of the package, or of plugins that other tests register."""
+    old = {name: listed[kind].get(name) for name in LIST[kind]}
+    assert differences(LIST[kind], old) == []
 
 
 def test_environments_are_registered_as_before() -> None:
