@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from prune_env.data.dataset import Rewrite
 from prune_env.errors import SettingsError
+from prune_env.models.masks import full_mask
 
 if TYPE_CHECKING:
     from prune_env.evaluation.base import Evaluator
@@ -19,7 +21,7 @@ SCALE_LIMIT = 10.0
 """Standardised importance is clipped to [-SCALE_LIMIT, SCALE_LIMIT]."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Subject:
     """A suspicious model as the environment sees it: how well it does, and what its heads weigh.
 
@@ -32,10 +34,13 @@ class Subject:
         metrics: M names, in the order of the last axis of `importance`.
         name: How messages, pools and states call the model.
         rewritten: Makes an evaluator of the same model on the same texts, each passed through
-            a rewrite; None where the subject holds no texts. Filled in from `texts`.
-        texts: The classifier itself and its clean texts, for rewards that look into the model
-            and for training on a part of the texts; None where there are none.
+            a rewrite; None where the subject holds no texts. A suspect brings its own.
+        texts: The suspect, as the argument was first called.
         origin: Function and arguments that make this subject again in another process.
+        suspect: The classifier itself and its clean texts, for whatever looks into the model;
+            None where there are none.
+        source: Where the suspicious model was loaded from.
+        seconds: Wall time that it took to make the subject.
 
     Raises:
         SettingsError: The shapes disagree, or the importance of a head is not finite.
@@ -44,43 +49,51 @@ class Subject:
     evaluator: "Evaluator"
     importance: npt.NDArray[np.float64]
     metrics: tuple[str, ...]
-    name: str = "model"
-    rewritten: Callable[[Rewrite], "Evaluator"] | None = None
-    texts: "Suspect | None" = None
-    origin: tuple[Callable[..., "Subject"], tuple[Any, ...]] | None = field(
-        default=None, repr=False
-    )
+    name: str
+    rewritten: Callable[[Rewrite], "Evaluator"] | None
+    origin: tuple[Callable[..., "Subject"], tuple[Any, ...]] | None = field(repr=False)
+    suspect: "Suspect | None"
+    source: str
+    seconds: float
 
-    def __post_init__(self) -> None:
-        importance = np.array(self.importance, np.float64)
-        metrics = tuple(self.metrics)
-        layers, heads = self.evaluator.shape
-        if importance.shape != (layers, heads, len(metrics)):
-            raise SettingsError(
-                f"The importance of {self.name} does not fit its evaluator and metrics",
-                expected=f"shape (L, H, M) = ({layers}, {heads}, {len(metrics)})",
-                actual=f"shape {importance.shape}",
-                remedy="give one value per head and metric name",
-            )
-        if len(set(metrics)) != len(metrics):
-            raise SettingsError("A metric is named twice", actual=", ".join(metrics))
-        if not np.isfinite(importance[self.evaluator.available]).all():
-            bad = [
-                name
-                for index, name in enumerate(metrics)
-                if not np.isfinite(importance[..., index][self.evaluator.available]).all()
-            ]
-            raise SettingsError(
-                f"The importance of {self.name} is not finite",
-                expected="a finite number for every head",
-                actual=f"NaN or Inf in {', '.join(bad)}",
-                remedy="check the model's weights, or leave the metric out",
-            )
-        importance.flags.writeable = False
-        object.__setattr__(self, "importance", importance)
-        object.__setattr__(self, "metrics", metrics)
-        if self.texts is not None:
-            object.__setattr__(self, "rewritten", self.texts.rewritten)
+    def __init__(  # noqa: PLR0917 - its order is public
+        self,
+        evaluator: "Evaluator",
+        importance: npt.NDArray[np.float64],
+        metrics: Sequence[str],
+        name: str = "model",
+        rewritten: Callable[[Rewrite], "Evaluator"] | None = None,
+        texts: "Suspect | None" = None,
+        origin: tuple[Callable[..., "Subject"], tuple[Any, ...]] | None = None,
+        *,
+        suspect: "Suspect | None" = None,
+        source: str = "",
+        seconds: float = 0.0,
+    ) -> None:
+        suspect = suspect if texts is None else texts
+        values = {
+            "evaluator": evaluator,
+            "importance": _check_importance(name, evaluator, importance, tuple(metrics)),
+            "metrics": tuple(metrics),
+            "name": name,
+            "rewritten": rewritten if suspect is None else suspect.rewritten,
+            "origin": origin,
+            "suspect": suspect,
+            "source": source,
+            "seconds": seconds,
+        }
+        for key, value in values.items():
+            object.__setattr__(self, key, value)
+
+    @property
+    def texts(self) -> "Suspect | None":
+        """The suspect, as it was first called."""
+        return self.suspect
+
+    @cached_property
+    def accuracy(self) -> float:
+        """Validation accuracy of the unpruned model, 0 to 1."""
+        return float(self.evaluator.accuracy(full_mask(self.shape)[None])[0])
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -95,13 +108,21 @@ class Subject:
         Raises:
             SettingsError: The subject holds no texts, or not more than that.
         """
-        if self.texts is None:
+        suspect = self.require_suspect().part(sentences)
+        return replace(self, evaluator=suspect.evaluator, suspect=suspect, origin=None)
+
+    def require_suspect(self) -> "Suspect":
+        """Return the classifier with its clean texts.
+
+        Raises:
+            SettingsError: The subject holds none.
+        """
+        if self.suspect is None:
             raise SettingsError(
-                f"{self.name} holds no texts of which a part could be taken",
-                remedy="train on all of it",
+                f"{self.name} holds no texts",
+                expected="a model with data, or a Subject with `suspect`",
             )
-        texts = self.texts.part(sentences)
-        return replace(self, evaluator=texts.evaluator, texts=texts, origin=None)
+        return self.suspect
 
     def scaled_importance(self) -> npt.NDArray[np.float32]:
         """Return the importance as observations show it, float32 (L, H, M).
@@ -130,14 +151,36 @@ class Subject:
     def __reduce__(self) -> tuple[Callable[..., "Subject"], tuple[Any, ...]]:
         if self.origin is not None:
             return self.origin
-        return Subject, (
-            self.evaluator,
-            self.importance,
-            self.metrics,
-            self.name,
-            self.rewritten,
-            self.texts,
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return partial(Subject, **fields), ()
+
+
+def _check_importance(
+    name: str, evaluator: "Evaluator", importance: npt.ArrayLike, metrics: tuple[str, ...]
+) -> npt.NDArray[np.float64]:
+    """Return the importance as an array of its own that nobody can change."""
+    values = np.array(importance, np.float64)
+    layers, heads = evaluator.shape
+    if values.shape != (layers, heads, len(metrics)):
+        raise SettingsError(
+            f"The importance of {name} does not fit its evaluator and metrics",
+            expected=f"shape (L, H, M) = ({layers}, {heads}, {len(metrics)})",
+            actual=f"shape {values.shape}",
+            remedy="give one value per head and metric name",
         )
+    if len(set(metrics)) != len(metrics):
+        raise SettingsError("A metric is named twice", actual=", ".join(metrics))
+    spoilt = ~np.isfinite(values[evaluator.available])
+    if spoilt.any():
+        bad = [metric for index, metric in enumerate(metrics) if spoilt[:, index].any()]
+        raise SettingsError(
+            f"The importance of {name} is not finite",
+            expected="a finite number for every head",
+            actual=f"NaN or Inf in {', '.join(bad)}",
+            remedy="check the model's weights, or leave the metric out",
+        )
+    values.flags.writeable = False
+    return values
 
 
 def split_names(names: str | Sequence[str]) -> tuple[str, ...]:

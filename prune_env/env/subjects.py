@@ -6,15 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation.suspect import Suspect
 from prune_env.utils.registry import Registry
-
-if TYPE_CHECKING:
-    pass
 
 SUBJECTS: Registry[Callable[..., Subject]] = Registry("ready-made model")
 """Functions that make a subject from metric names, and from numbers written after its name."""
@@ -112,26 +109,27 @@ def _ready_made(model: str, name: str, numbers: str, metrics: tuple[str, ...]) -
 def _load(model: str, data: str, metrics: tuple[str, ...], stamp: object) -> Subject:
     from prune_env.importance import head_importance  # noqa: PLC0415 - imports torch
 
-    texts = _load_texts(model, data, stamp)
+    suspect = _load_suspect(model, data, stamp)
     importance = head_importance(
-        texts.loaded.model,
-        texts.loaded.tokenizer,
-        texts.train,
+        suspect.loaded.model,
+        suspect.loaded.tokenizer,
+        suspect.train,
         metrics,
         max_length=MAX_LENGTH,
         max_sentences=IMPORTANCE_SENTENCES,
     )
     return Subject(
-        evaluator=texts.evaluator,
+        evaluator=suspect.evaluator,
         importance=importance,
         metrics=metrics,
-        texts=texts,
+        suspect=suspect,
+        source=model,
         origin=(find_subject, (model, data, metrics)),
     )
 
 
 @lru_cache(maxsize=64)
-def _load_texts(model: str, data: str, stamp: object) -> Suspect:
+def _load_suspect(model: str, data: str, stamp: object) -> Suspect:
     """Load model and data once for a state of their files; subjects of all metrics share them."""
     from prune_env.data import load_data  # noqa: PLC0415
     from prune_env.data.dataset import Splits  # noqa: PLC0415

@@ -23,6 +23,8 @@ CACHE_BYTES = 1 << 28
 class Suspect:
     """A classifier and its clean data, shared by whatever scores masks of it.
 
+    What is found out about it is remembered; a copy made with `replace` remembers nothing.
+
     Attributes:
         loaded: The classifier.
         train: Clean sentences that it was trained on, labels in the order of its logits.
@@ -36,9 +38,9 @@ class Suspect:
     validation: "TextDataset"
     evaluator: "Evaluator"
     max_length: int = 128
-    _made: "dict[str, Evaluator]" = field(default_factory=dict, repr=False)
-    _parts: "dict[int, Suspect]" = field(default_factory=dict, repr=False)
-    _facts: dict[str, Any] = field(default_factory=dict, repr=False)
+    _made: "dict[str, Evaluator]" = field(default_factory=dict, init=False, repr=False)
+    _parts: "dict[int, Suspect]" = field(default_factory=dict, init=False, repr=False)
+    _facts: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def part(self, sentences: int) -> "Suspect":
         """Return the same classifier on a fixed, stratified part of the validation texts."""
@@ -51,10 +53,12 @@ class Suspect:
             )
         if sentences not in self._parts:
             _, part = self.validation.split(sentences / rows, seed=0)
-            self._parts[sentences] = replace(
-                self, validation=part, evaluator=self.asked(part), _made={}, _parts={}, _facts={}
-            )
+            self._parts[sentences] = replace(self, validation=part, evaluator=self.asked(part))
         return self._parts[sentences]
+
+    def with_model(self, loaded: "LoadedModel") -> "Suspect":
+        """Return another classifier, such as a changed copy, with the same clean data."""
+        return replace(self, loaded=loaded, evaluator=self._evaluator(loaded, self.validation))
 
     def rewritten(self, rewrite: Rewrite) -> "Evaluator":
         """Return an evaluator on the validation texts, each passed through `rewrite`."""
@@ -63,20 +67,23 @@ class Suspect:
 
     def asked(self, data: "TextDataset") -> "Evaluator":
         """Return an evaluator of the classifier on other texts; the last few are remembered."""
-        from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
-
         key = data.sha256
         if key not in self._made:
             while len(self._made) >= REMEMBERED:
                 self._made.pop(next(iter(self._made)))
-            self._made[key] = MaskEvaluator(
-                self.loaded.model,
-                self.loaded.tokenizer,
-                data,
-                max_length=self.max_length,
-                max_cache_bytes=CACHE_BYTES,
-            )
+            self._made[key] = self._evaluator(self.loaded, data)
         return self._made[key]
+
+    def _evaluator(self, loaded: "LoadedModel", data: "TextDataset") -> "Evaluator":
+        from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
+
+        return MaskEvaluator(
+            loaded.model,
+            loaded.tokenizer,
+            data,
+            max_length=self.max_length,
+            max_cache_bytes=CACHE_BYTES,
+        )
 
     def once(self, name: str, find: Callable[[], T]) -> T:
         """Return what `find` learns about the classifier, found at the first call of this name."""

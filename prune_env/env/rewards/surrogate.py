@@ -92,10 +92,8 @@ class SurrogateBackdoor(TextReward):
             seed=self.seed,
             description="Planting a surrogate backdoor",
         )
-        copy = replace(texts, loaded=loaded, _made={}, _parts={}, _facts={})
-        if self.asked < len(texts.validation):
-            return copy.part(self.asked)
-        return replace(copy, evaluator=copy.asked(texts.validation))
+        part = texts.part(self.asked) if self.asked < len(texts.validation) else texts
+        return part.with_model(loaded)
 
     def _poisoned(
         self, data: "TextDataset", target: int, draw: np.random.Generator
