@@ -2,12 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fuzz clean
+.PHONY: help demo test check links bench fuzz clean
 
 help:
 	@echo "make demo    set up, backdoor a MiniLM, purify it with several policies, print the table"
 	@echo "make test    set up, run every check and test"
-	@echo "make check   ruff and mypy only"
+	@echo "make check   style, types, spelling and links only"
 	@echo "make bench   measure the evaluator and the exports (minutes; nothing is asserted)"
 	@echo "make fuzz    fuzz the parsers of hostile files, SECONDS each (60); uses atheris if installed"
 	@echo "make clean   remove the environment, caches and build output (never runs/)"
@@ -21,10 +21,18 @@ help:
 demo: .venv/.installed
 	$(BIN)/prune-env demo
 
-check: .venv/.installed
+check: .venv/.installed links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
+
+# A checkout without symbolic links has text files in their place, and no import works.
+links:
+	@test -L prune_env/agents && test -L prune_env/baselines || { echo "prune_env/agents and \
+prune_env/baselines must be symbolic links: git config core.symlinks true, check out again"; exit 1; }
+	@! find . -path ./.venv -prune -o -path ./runs -prune -o -xtype l -print | grep . || \
+		{ echo "these links lead nowhere"; exit 1; }
 
 test: check
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from prune_env.env.registration import register_environments
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from prune_env.env.batch_core import BatchCore

@@ -4,6 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
+
+import prune_env
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "runs" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -30,3 +33,10 @@ def test_commands_are_those_of_the_program() -> None:
     verbs = {each.stem for each in (ROOT / "prune_env" / "cli").glob("*.py")}
     told = {verb for each in DOCUMENTS for verb in VERB.findall(each.read_text("utf-8"))}
     assert {"purify", "train", "audit"} <= told <= verbs
+
+
+def test_citation_and_changelog_know_the_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == prune_env.__version__
+    releases = re.findall(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert releases[0] == prune_env.__version__
