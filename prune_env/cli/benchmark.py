@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -10,6 +10,7 @@ from prune_env.cli.options import TableOptions, facts, show
 
 if TYPE_CHECKING:
     from prune_env.research.benchmark.cell import Cell
+    from prune_env.research.benchmark.record import CellRecord
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,14 @@ class Benchmark:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"{len(cells)} cells, results in {out}")
 
-        def on_cell(cell: "Cell", result: dict[str, Any]) -> None:
-            if result["status"] == "failed":
+        def on_cell(cell: "Cell", record: "CellRecord") -> None:
+            row = record.row
+            if row is None:
                 console.print(f"{cell}: [red]failed[/] ", end="")
-                console.print(result["error"], markup=False)
+                console.print(record.error, markup=False)
                 return
-            row = result["row"]
-            flipped = "" if row["lfr"] is None else f", LFR {row['lfr']:.1f}"
-            console.print(f"{cell}: ACC {row['acc']:.1f}{flipped}  [dim]{row['seconds']:.0f} s[/]")
+            flipped = "" if row.lfr is None else f", LFR {row.lfr:.1f}"
+            console.print(f"{cell}: ACC {row.acc:.1f}{flipped}  [dim]{row.seconds:.0f} s[/]")
 
         counts = run_benchmark(
             config,

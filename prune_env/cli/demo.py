@@ -62,7 +62,7 @@ class Demo:
         from prune_env.research.attacks import AttackSettings
         from prune_env.research.attacks.backdoor import ModelSettings
         from prune_env.research.benchmark.experiment import ExperimentSettings, run_experiment
-        from prune_env.research.benchmark.rows import Row, table, treatment
+        from prune_env.research.benchmark.rows import ResultRow, table, treatment
         from prune_env.utils.files import check_free
 
         register_policies()
@@ -86,9 +86,9 @@ class Demo:
         clean = self.tables.load_splits(self.data)
         out.mkdir(parents=True, exist_ok=True)
         console = Console(stderr=True)
-        rows: list[Row] = []
+        rows: list[ResultRow] = []
 
-        def on_row(row: Row) -> None:
+        def on_row(row: ResultRow) -> None:
             rows.append(row)
             done = treatment(row)
             name = f"{row.policy} ({done})" if done else row.policy

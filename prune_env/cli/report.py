@@ -27,12 +27,12 @@ class Report:
     def run(self) -> None:
         """Write the report."""
         from prune_env.research.benchmark.report import write_report
-        from prune_env.research.benchmark.summary import read_results
+        from prune_env.research.benchmark.results import read_results
 
         path = write_report(self.run_folder)
         results = read_results(self.run_folder)
         counts = {
-            "cells": len(results.entries),
+            "cells": len(results.cells),
             "failed": len(results.failed),
             "not run": len(results.waiting),
         }

@@ -37,8 +37,7 @@ from prune_env.inversion.search import Inversion, invert
 from prune_env.purification import Prepared, search
 from prune_env.research.attacks.backdoor import ModelSettings
 from prune_env.research.benchmark.cell import Cell
-from prune_env.research.benchmark.config import from_plain
-from prune_env.research.benchmark.store import PLAN, Store
+from prune_env.research.benchmark.results import read_results
 from prune_env.research.benchmark.workbench import Workbench
 from prune_env.settings import SearchSettings
 from prune_env.utils.files import new_folder, read_json, write_json
@@ -119,26 +118,21 @@ class Run:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        plan, store = read_json(options.run / PLAN), Store(options.run)
+        run = read_results(options.run)
         self.models: dict[tuple[str, int], Model] = {}
-        for entry in plan["cells"]:
-            cell, key = entry["cell"], entry["key"]
-            plain = cell["policy"] == "ft" and cell["protocol"] == "none"
-            if not plain or cell["target"] != "backdoored" or not store.has(key):
-                continue
-            result = store.read(key)
-            if result["status"] == "done":
-                settings = from_plain(ModelSettings, cell["models"], "models")
-                attack, seed = settings.attack.attack, settings.seed
-                family = result["attack"]["family"]
-                self.models[attack, seed] = Model(f"{attack}-{seed}", family, settings)
+        for each in run.done:
+            cell, record = each.cell, each.record
+            plain = cell.policy == "ft" and cell.protocol == "none"
+            if plain and cell.target == "backdoored" and record is not None:
+                name = f"{each.attack}-{each.seed}"
+                self.models[each.attack, each.seed] = Model(name, record.family, cell.models)
         for made in (options.run / "fine-tuned").iterdir():
             if (made / "made.json").exists() and not made.name.startswith("."):
                 _copied(made, options.out / "fine-tuned" / made.name)
         self._bench = Workbench(
             load_named("sst2", options.data_folder),
             options.out,
-            identity=plan["identity"],
+            identity=run.plan.identity,
             data_folder=options.data_folder,
             cache=options.cache,
         )

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from prune_env.env.policy import recipe_of
 from prune_env.purification import REMOVING
 from prune_env.research.attacks.backdoor import ModelSettings
 from prune_env.settings import Healing, SearchSettings
+from prune_env.utils.plain import to_plain
 
 Target = Literal["backdoored", "benign"]
 CellProtocol = Literal["none", "direct", "refinetune"]
@@ -34,7 +35,7 @@ class Cell:
         search: The search for a mask.
     """
 
-    models: ModelSettings = field(default_factory=ModelSettings)
+    models: ModelSettings
     policy: str = "gradient"
     protocol: CellProtocol = "direct"
     healing: Healing = "none"
@@ -65,7 +66,7 @@ class Cell:
         Args:
             identity: SHA-256 of data, model and files of attacks, as `data_identity` returns it.
         """
-        return digest({"cell": asdict(self), "identity": identity_of(self.models, identity)})
+        return digest({"cell": to_plain(self), "identity": identity_of(self.models, identity)})
 
     def __str__(self) -> str:
         parts = [self.models.attack.attack, f"seed {self.models.seed}", self.policy]

@@ -1,10 +1,8 @@
 """A grid as a person writes it, in TOML, and the cells that it stands for."""
 
 import tomllib
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from prune_env.env.policy import POLICIES, register_policies
 from prune_env.env.rewards.reward import make_reward
@@ -14,8 +12,8 @@ from prune_env.research.attacks.backdoor import ModelSettings
 from prune_env.research.attacks.catalog import ATTACKS
 from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target
 from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
+from prune_env.utils.plain import from_plain
 
-T = TypeVar("T")
 CONFIGS = Path(__file__).parent / "configs"
 """Grids that come with the package; the command line takes them by name."""
 
@@ -201,58 +199,3 @@ def find_config(name_or_path: str) -> Path:
 def config_names() -> list[str]:
     """Return the names of the grids that come with the package."""
     return sorted(path.stem for path in CONFIGS.glob("*.toml"))
-
-
-def from_plain(kind: type[T], content: Any, where: str) -> T:
-    """Build a settings dataclass from TOML or JSON values, strictly.
-
-    Args:
-        kind: A dataclass of plain values, of tuples of them, and of such dataclasses.
-        content: A table.
-        where: Name of the table, for messages.
-
-    Raises:
-        SettingsError: A key is unknown, missing, or of another type.
-    """
-    known = [each.name for each in fields(kind)]  # type: ignore[arg-type]
-    if not isinstance(content, dict):
-        raise SettingsError(f"{where} is no table", expected=", ".join(known), actual=content)
-    for key in content:
-        if key not in known:
-            raise SettingsError(
-                f"{where} has an unknown key '{key}'",
-                expected=f"one of {', '.join(known)}",
-                remedy="check the spelling",
-            )
-    hints = get_type_hints(kind)
-    values = {key: _value(hints[key], value, f"{where}: {key}") for key, value in content.items()}
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise SettingsError(f"{where} lacks a key", actual=error) from None
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    """Return a value as its type hint asks for it."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        inner = next(each for each in arguments if each is not NoneType)
-        return None if value is None else _value(inner, value, where)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise SettingsError(f"{where} must be a list", actual=value, remedy="write [ ... ]")
-        return tuple(_value(arguments[0], each, where) for each in value)
-    if origin is Literal:
-        if value not in arguments:
-            expected = ", ".join(map(str, arguments))
-            raise SettingsError(f"{where} is unknown", expected=expected, actual=value)
-        return value
-    if is_dataclass(hint):
-        return from_plain(hint, value, where)  # type: ignore[arg-type]
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint:
-        raise SettingsError(
-            f"{where} has the wrong type", expected=hint.__name__, actual=repr(value)
-        )
-    return value

@@ -17,7 +17,7 @@ from prune_env.data.dataset import Splits
 from prune_env.research.attacks.attack import Attack
 from prune_env.research.attacks.backdoor import ModelSettings
 from prune_env.research.benchmark.cell import REFERENCES, Cell
-from prune_env.research.benchmark.rows import Row, write_result
+from prune_env.research.benchmark.rows import ResultRow, write_result
 from prune_env.research.benchmark.workbench import CellResult, Workbench
 from prune_env.settings import Healing, Protocol, SearchSettings
 
@@ -50,7 +50,7 @@ def run_experiment(
     *,
     data_folder: Path | None = None,
     cache: Path | None = None,
-    on_row: Callable[[Row], None] = lambda row: None,
+    on_row: Callable[[ResultRow], None] = lambda row: None,
 ) -> dict[str, Any]:
     """Run an experiment and write `out/result.json` and `out/tensorboard`.
 
@@ -103,9 +103,9 @@ class _Record:
         attack: Attack,
         out: Path,
         writer: SummaryWriter,
-        on_row: Callable[[Row], None],
+        on_row: Callable[[ResultRow], None],
     ) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[ResultRow] = []
         self.result: dict[str, Any] = {}
         self._out = out
         self._writer = writer

@@ -15,7 +15,7 @@ from prune_env.utils.files import write_json
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """One model of a run. Every figure is in percent (points), None where it is undefined.
 
     Attributes:
@@ -67,31 +67,72 @@ class Row:
     validation_accuracy: float | None = None
 
 
-def make_row(scores: Scores, floor: Scores | None, **fields: Any) -> Row:
+def make_row(
+    scores: Scores,
+    floor: Scores | None,
+    *,
+    policy: str,
+    protocol: str,
+    attack: str,
+    seed: int,
+    heads_pruned: int,
+    heads_total: int,
+    evaluations: int,
+    seconds: float,
+    target: str = "backdoored",
+    healing: str = "none",
+    variant: str = "paper",
+    tau: float | None = None,
+    validation_accuracy: float | None = None,
+) -> ResultRow:
     """Return the row of a model with these scores.
 
     Args:
         scores: Of the model.
         floor: Of the benign model; None where there is none.
-        **fields: The fields of `Row` that no score holds.
+        policy: See `ResultRow`, as for all that follow.
+        protocol: What was done with the mask.
+        attack: Name.
+        seed: Of the run.
+        heads_pruned: By the mask.
+        heads_total: Of the model.
+        evaluations: Masks that were judged.
+        seconds: Wall time.
+        target: Which model was defended.
+        healing: What was trained once the mask was on.
+        variant: Of the policy.
+        tau: That the search kept.
+        validation_accuracy: Under the mask, in percent.
     """
     floor_lfr = _percent(floor.lfr if floor else None)
     floor_calibrated = _percent(floor.lfr_calibrated if floor else None)
-    return Row(
+    return ResultRow(
+        policy=policy,
+        protocol=protocol,
+        attack=attack,
+        seed=seed,
         acc=scores.acc.percent,
         lfr=_percent(scores.lfr),
         floor=floor_lfr,
-        excess_lfr=_minus(_percent(scores.lfr), floor_lfr),
+        excess_lfr=minus(_percent(scores.lfr), floor_lfr),
         acc_calibrated=_percent(scores.acc_calibrated),
         lfr_calibrated=_percent(scores.lfr_calibrated),
-        excess_lfr_calibrated=_minus(_percent(scores.lfr_calibrated), floor_calibrated),
+        excess_lfr_calibrated=minus(_percent(scores.lfr_calibrated), floor_calibrated),
+        heads_pruned=heads_pruned,
+        heads_total=heads_total,
+        evaluations=evaluations,
+        seconds=seconds,
         acc_interval=(scores.acc.low, scores.acc.high),
         lfr_interval=(scores.lfr.low, scores.lfr.high) if scores.lfr else None,
-        **fields,
+        target=target,
+        healing=healing,
+        variant=variant,
+        tau=tau,
+        validation_accuracy=validation_accuracy,
     )
 
 
-def write_result(path: Path, settings: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+def write_result(path: Path, settings: dict[str, Any], rows: Sequence[ResultRow]) -> dict[str, Any]:
     """Write `{"run", "rows", "meta"}` atomically and return it."""
     result = {
         "run": settings,
@@ -112,7 +153,7 @@ _COLUMNS = {
 }
 
 
-def table(rows: Sequence[Row], title: str) -> Table:
+def table(rows: Sequence[ResultRow], title: str) -> Table:
     """Return the rows as a table for a terminal of 100 columns."""
     out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     out.add_column("policy", no_wrap=True)
@@ -125,7 +166,7 @@ def table(rows: Sequence[Row], title: str) -> Table:
     return out
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[ResultRow]) -> str:
     """Return the rows as a Markdown table."""
     head = ("policy", "protocol", *_COLUMNS, "pruned", "evals", "time")
     rule = ("---", "---", *["--:"] * (len(head) - 2))
@@ -133,7 +174,7 @@ def markdown(rows: Sequence[Row]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: ResultRow) -> list[str]:
     figures = [getattr(row, field) for field in _COLUMNS.values()]
     return [
         row.policy,
@@ -145,7 +186,7 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def treatment(row: Row) -> str:
+def treatment(row: ResultRow) -> str:
     """Return what was done with the mask, in words: the protocol and its healing."""
     return " + ".join(part for part in (row.protocol, row.healing) if part != "none")
 
@@ -154,5 +195,6 @@ def _percent(value: Share | None) -> float | None:
     return None if value is None else value.percent
 
 
-def _minus(left: float | None, right: float | None) -> float | None:
+def minus(left: float | None, right: float | None) -> float | None:
+    """Return a difference, None where a side is undefined."""
     return None if left is None or right is None else left - right

@@ -4,12 +4,11 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from prune_env.data.dataset import Splits
 from prune_env.data.sst2 import foreign_files
@@ -17,16 +16,19 @@ from prune_env.errors import SettingsError, StateError
 from prune_env.models import find_source, inspect_source
 from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.config import BenchmarkConfig
-from prune_env.research.benchmark.store import PLAN, Store
+from prune_env.research.benchmark.plan import PLAN, Plan, PlannedCell
+from prune_env.research.benchmark.record import CellRecord
+from prune_env.research.benchmark.store import Store
 from prune_env.research.benchmark.worker import Current, Task, failure, work
 from prune_env.utils.files import cache_folder, write_json
+from prune_env.utils.plain import to_plain
 
 log = logging.getLogger(__name__)
 POLL_S = 0.2
 GRACE_S = 20.0
 """Time that a worker has to unwind before it is killed."""
 
-Report = Callable[[Cell, dict[str, Any]], None]
+Report = Callable[[Cell, CellRecord], None]
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def run_benchmark(
     *,
     data_folder: Path | None = None,
     allow_download: bool = False,
-    on_cell: Report = lambda cell, result: None,
+    on_cell: Report = lambda cell, record: None,
 ) -> dict[str, int]:
     """Run every cell that has no result yet; a run that was cut off goes on where it was.
 
@@ -94,18 +96,11 @@ def run_benchmark(
     attacks = {cell.models.attack.attack for cell in cells}
     identity = data_identity(clean, config.models.model, attacks, data_folder)
     keys = [cell.key(identity) for cell in cells]
-    plan = {
-        "config": asdict(config),
-        "identity": identity,
-        "cells": [
-            {"key": key, "name": str(cell), "cell": asdict(cell)}
-            for key, cell in zip(keys, cells, strict=True)
-        ],
-    }
-    write_json(folder / PLAN, plan)
+    planned = (PlannedCell(key, str(cell), cell) for key, cell in zip(keys, cells, strict=True))
+    write_json(folder / PLAN, to_plain(Plan(config, identity, tuple(planned))))
     if settings.retry_failed:
         for key in keys:
-            if store.has(key) and store.read(key)["status"] == "failed":
+            if store.has(key) and store.read(key).status == "failed":
                 store.discard(key)
     task = Task(
         folder=folder,
@@ -128,7 +123,7 @@ def run_benchmark(
                 on_cell(pending.pop(key), store.read(key))
     finally:
         crew.stop()
-    results = [store.read(key)["status"] for key in keys]
+    results = [store.read(key).status for key in keys]
     return {status: results.count(status) for status in ("done", "failed")}
 
 
@@ -215,7 +210,7 @@ class _Crew:
         cell = self._cells[current.key]
         if not self._store.has(current.key):
             log.warning("%s: %s", cell, reason)
-            self._store.write(current.key, {"cell": asdict(cell), **failure(reason), "meta": {}})
+            self._store.write(current.key, {"cell": to_plain(cell), **failure(reason), "meta": {}})
 
 
 def _context() -> BaseContext:

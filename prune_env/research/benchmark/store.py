@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.errors import StateError
+from prune_env.research.benchmark.record import CellRecord
 from prune_env.utils.files import locked, read_json, shaped, write_bytes, write_json
 
-PLAN = "benchmark.json"
 KEY = re.compile(r"[0-9a-f]{16}")
 Embeddings = dict[str, npt.NDArray[np.floating[Any]]]
 
@@ -33,20 +33,17 @@ class Store:
         """Whether the cell has a result, be it a failure."""
         return self._path(key).is_file()
 
-    def read(self, key: str) -> dict[str, Any]:
+    def read(self, key: str) -> CellRecord:
         """Return the result of a cell.
 
         Raises:
             StateError: There is none, or the file is damaged.
+            SettingsError: Its row has another shape.
         """
-        value = read_json(self._path(key))
-        if not isinstance(value, dict) or not _is_result(value):
-            raise StateError(
-                f"{self._path(key)} is no result of a cell",
-                expected="a JSON object with a status, and with a row or an error",
-                remedy="delete the file and run the benchmark again",
-            )
-        return value
+        path = self._path(key)
+        value = read_json(path)
+        with shaped(path, "the result of a cell", "delete it and run the benchmark again"):
+            return CellRecord.from_json(value, str(path))
 
     def write(self, key: str, value: dict[str, Any]) -> None:
         """Write the result of a cell."""
@@ -96,10 +93,3 @@ class Store:
 
     def _embeddings(self, key: str) -> Path:
         return self.folder / "embeddings" / f"{key}.npz"
-
-
-def _is_result(value: dict[str, Any]) -> bool:
-    """Return whether a cell has a row, or failed with an error."""
-    if value.get("status") == "done":
-        return isinstance(value.get("row"), dict)
-    return value.get("status") == "failed" and isinstance(value.get("error"), str)

@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.data.dataset import Splits
 from prune_env.env.policy import Recipe, recipe_of
-from prune_env.evaluation.scores import score
+from prune_env.evaluation.scores import Scores, score
 from prune_env.models import LoadedModel, find_heads, load_classifier
 from prune_env.purification import (
     Prepared,
@@ -34,7 +34,7 @@ from prune_env.research.attacks.backdoor import (
 )
 from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target, digest, identity_of
 from prune_env.research.benchmark.oracle import oracle_search
-from prune_env.research.benchmark.rows import Row, make_row
+from prune_env.research.benchmark.rows import ResultRow, make_row
 from prune_env.training.phases import Phase
 from prune_env.utils.files import locked, made_once, read_json, shaped, write_bytes, write_json
 
@@ -54,7 +54,7 @@ class CellResult:
         found: The mask; None for references.
     """
 
-    row: Row
+    row: ResultRow
     model: LoadedModel
     models: AttackedModels
     found: SearchResult | None = None
@@ -239,23 +239,35 @@ class Workbench:
         name = digest([*made_from, identity_of(settings, self._identity)])
         return self._folder / "fine-tuned" / name
 
-    def _row(self, cell: Cell, models: AttackedModels, scores: Any, **fields: Any) -> Row:
+    def _row(
+        self,
+        cell: Cell,
+        models: AttackedModels,
+        scores: Scores,
+        *,
+        seconds: float,
+        heads_total: int,
+        heads_pruned: int = 0,
+        evaluations: int = 0,
+        tau: float | None = None,
+        validation_accuracy: float | None = None,
+    ) -> ResultRow:
         return make_row(
             scores,
             models.benign.scores,
-            **{
-                "policy": cell.policy,
-                "protocol": cell.protocol,
-                "attack": cell.models.attack.attack,
-                "seed": cell.models.seed,
-                "healing": cell.healing,
-                "target": cell.target,
-                "variant": cell.search.variant,
-                "heads_pruned": 0,
-                "heads_total": 0,
-                "evaluations": 0,
-                **fields,
-            },
+            policy=cell.policy,
+            protocol=cell.protocol,
+            attack=cell.models.attack.attack,
+            seed=cell.models.seed,
+            heads_pruned=heads_pruned,
+            heads_total=heads_total,
+            evaluations=evaluations,
+            seconds=seconds,
+            target=cell.target,
+            healing=cell.healing,
+            variant=cell.search.variant,
+            tau=tau,
+            validation_accuracy=validation_accuracy,
         )
 
 

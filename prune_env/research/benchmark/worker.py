@@ -25,6 +25,7 @@ from prune_env.research.benchmark.cell import Cell, digest
 from prune_env.research.benchmark.store import Embeddings, Store
 from prune_env.research.benchmark.workbench import CellResult, Workbench, found_to_json
 from prune_env.utils import runtime
+from prune_env.utils.plain import to_plain
 
 PAUSE_S = 0.5
 """Between two looks at cells that other workers hold."""
@@ -120,7 +121,7 @@ def _run(bench: Workbench, store: Store, cell: Cell, key: str) -> None:
     except Exception as error:  # a cell that fails is a result, and the others go on
         log.exception("%s failed", key)
         value = failure(f"{type(error).__name__}: {error}", traceback.format_exc())
-    store.write(key, {"cell": asdict(cell), **value, "meta": runtime.describe()})
+    store.write(key, {"cell": to_plain(cell), **value, "meta": runtime.describe()})
 
 
 class Current:

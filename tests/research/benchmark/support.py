@@ -10,10 +10,12 @@ import numpy as np
 from prune_env.data.dataset import write_jsonl
 from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell
 from prune_env.research.benchmark.config import BenchmarkConfig
-from prune_env.research.benchmark.rows import Row
-from prune_env.research.benchmark.store import PLAN, Store
+from prune_env.research.benchmark.plan import PLAN, Plan, PlannedCell
+from prune_env.research.benchmark.rows import ResultRow
+from prune_env.research.benchmark.store import Store
 from prune_env.utils import runtime
 from prune_env.utils.files import write_json
+from prune_env.utils.plain import to_plain
 from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer
 
 GRID = """
@@ -79,10 +81,10 @@ def made_up(
     store, planned, meta = Store(folder), [], runtime.describe()
     for cell in config.cells():
         key = cell.key({})
-        planned.append({"key": key, "name": str(cell), "cell": asdict(cell)})
+        planned.append(PlannedCell(key, str(cell), cell))
         if missing(cell):
             continue
-        plain = {"cell": asdict(cell), "meta": meta}
+        plain = {"cell": to_plain(cell), "meta": meta}
         if failed(cell):
             store.write(key, {**plain, "status": "failed", "error": "Broken: no luck"})
             continue
@@ -100,7 +102,7 @@ def made_up(
                 "triggered": random.normal(4 * shift - 2, 1, (40, 16)),
             }
             store.write_embeddings(key, {k: v.astype(np.float16) for k, v in vectors.items()})
-    write_json(folder / PLAN, {"config": asdict(config), "identity": {}, "cells": planned})
+    write_json(folder / PLAN, to_plain(Plan(config, {}, tuple(planned))))
 
 
 def _row(cell: Cell, figures: Figures, random: np.random.Generator) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def _row(cell: Cell, figures: Figures, random: np.random.Generator) -> dict[str,
     floor = 30.0
     pruned = 0 if cell.protocol == "none" else int(random.integers(15, 45))
     return asdict(
-        Row(
+        ResultRow(
             policy=cell.policy,
             protocol=cell.protocol,
             attack=cell.models.attack.attack,

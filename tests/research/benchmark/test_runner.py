@@ -15,6 +15,7 @@ from prune_env.data.loading import load_data
 from prune_env.data.sst2 import SST2_SHA256
 from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.config import read_config
+from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.report import write_report
 from prune_env.research.benchmark.runner import RunSettings, data_identity, run_benchmark
 from prune_env.research.benchmark.store import Store
@@ -116,8 +117,8 @@ def test_cells_that_raise_die_or_hang_are_failures_and_the_others_go_on(
     settings = RunSettings(threads=1, plugins=(plugin.__name__,))
     said: dict[str, str] = {}
 
-    def hear(cell: Cell, result: dict) -> None:
-        said[cell.policy] = result.get("error", "")
+    def hear(cell: Cell, record: CellRecord) -> None:
+        said[cell.policy] = record.error
 
     counts = run_benchmark(config, clean, out, settings, on_cell=hear)
     assert counts == {"done": 4, "failed": 2}

@@ -9,9 +9,10 @@ from prune_env.cli import main
 from prune_env.errors import StateError
 from prune_env.research.benchmark import figures
 from prune_env.research.benchmark.config import BenchmarkConfig, Block
+from prune_env.research.benchmark.plan import PLAN
 from prune_env.research.benchmark.report import write_report
-from prune_env.research.benchmark.store import PLAN
-from prune_env.research.benchmark.summary import best, read_results
+from prune_env.research.benchmark.results import read_results
+from prune_env.research.benchmark.summary import best
 from prune_env.settings import SearchSettings
 from prune_env.utils.files import read_json, write_json
 from tests.research.benchmark.support import made_up
@@ -46,13 +47,13 @@ LEVELS = {"benign": 30.0, "backdoored": 94.0, "random": 45.0, "greedy": 55.0, "o
 def direct(folder: Path) -> list:
     results = read_results(folder)
     return results.lines(
-        lambda entry: (
-            entry.attack == "hiddenkiller"
-            and entry.cell["protocol"] in ("none", "direct")
-            and entry.cell["target"] == "backdoored"
-            and entry.cell["healing"] == "none"
-            and entry.cell["search"]["tau"] in (0.85, None)
-            and entry.cell["search"]["variant"] == "paper"
+        lambda each: (
+            each.attack == "hiddenkiller"
+            and each.cell.protocol in ("none", "direct")
+            and each.cell.target == "backdoored"
+            and each.cell.healing == "none"
+            and each.cell.search.tau in (0.85, None)
+            and each.cell.search.variant == "paper"
         )
     )
 
@@ -78,7 +79,7 @@ def test_a_line_is_the_mean_and_spread_over_seeds(tmp_path: Path) -> None:
     made_up(tmp_path, CONFIG, lambda cell, _: (88.0, lfrs[cell.models.seed]))
     line = next(line for line in direct(tmp_path) if line.policy == "gradient")
     assert (line.mean("lfr"), line.spread("lfr")) == (63.0, 3.0)
-    assert len(line.entries) == 3
+    assert len(line.cells) == 3
 
 
 def test_the_report_has_every_table_and_figure_and_hides_nothing(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_the_report_has_every_table_and_figure_and_hides_nothing(tmp_path: Path)
         "The same defences on the benign model",
     ]
     pure = next(line for line in hidden_killer.splitlines() if line.startswith("| pure | direct "))
-    assert pure.count("failed") == 7
+    assert pure.count("failed") == 8
     assert "3 failed" in pure
     assert "| gradient | direct, heal full " in hidden_killer.partition("### Protocol refine")[0]
     assert "**45." in hidden_killer
@@ -155,6 +156,30 @@ def test_the_report_tells_every_code_and_all_versions_that_made_the_cells(tmp_pa
         "python 3.11.7, torch 2.13.0",
         "python 3.11.7, torch 2.14.0",
     }
+
+
+def test_excess_is_told_against_the_benign_model_under_the_same_defence(tmp_path: Path) -> None:
+    lfrs = {"backdoored": 50.0, "benign": 33.0}
+
+    def lfr(cell, _) -> tuple[float, float]:
+        return 88.0, {"benign": 30.0, "backdoored": 94.0}.get(
+            cell.policy, lfrs[cell.target] + cell.models.seed
+        )
+
+    made_up(tmp_path, CONFIG, lfr, missing=lambda cell: cell.models.seed == 2)
+    lines = {line.policy: line for line in direct(tmp_path)}
+    name = "excess_over_treated_benign"
+    assert lines["gradient"].values(name) == {0: 17.0, 1: 17.0}
+    assert lines["backdoored"].mean(name) == 64.0  # without a defence, the floor as it is
+    assert lines["random"].values(name) == {}  # was not tried on the benign model
+    text = write_report(tmp_path).read_text()
+    with_it, without = text.partition("## stylebkd-poetry")[::2]
+    row = next(row for row in with_it.splitlines() if row.startswith("| gradient | direct | "))
+    assert "| 17.0 ± 0.0 |" in row
+    assert "| excess cal, treated |" in with_it
+    assert "| excess cal, treated |" not in without
+    benign = text.partition("on the benign model\n")[2].partition("## stylebkd")[0]
+    assert "| excess cal, treated |" not in benign
 
 
 def test_a_folder_without_a_benchmark_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,155 @@
+"""Sections of a report that hold a figure: each draws it and returns its Markdown."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.research.benchmark import figures
+from prune_env.research.benchmark.cell import REFERENCES
+from prune_env.research.benchmark.results import RunResults
+from prune_env.research.benchmark.store import Embeddings, Store
+from prune_env.research.benchmark.summary import Line
+from prune_env.research.benchmark.table import table
+
+Palette = dict[str, Any]
+"""Colour of each policy."""
+
+
+def is_paper(line: Line) -> bool:
+    """Whether a line is of a policy as the paper defines it."""
+    return line.cell.search.variant == "paper"
+
+
+def acc_lfr(results: RunResults, attack: str, lines: Sequence[Line], palette: Palette) -> str:
+    """Draw ACC against LFR of the lines of an attack."""
+    points = [line for line in lines if line.rows and line.cell.policy not in REFERENCES]
+    if not any(line.values("lfr") for line in points):
+        return ""
+    figures.acc_against_lfr(_png(results, "acc-lfr", attack), points, floors(lines), palette)
+    return _image("ACC against LFR; the dashed line is the floor", "acc-lfr", attack)
+
+
+def floors(lines: Sequence[Line]) -> tuple[float, float]:
+    """Return the mean LFR of the benign models, plain and calibrated; NaN if it is unknown."""
+    benign = [line for line in lines if line.cell.policy == "benign"]
+    plain, calibrated = (
+        benign[0].mean(name) if benign else float("nan") for name in ("lfr", "lfr_calibrated")
+    )
+    return plain, calibrated
+
+
+def taus(results: RunResults, attack: str, floor: float, palette: Palette) -> str:
+    """Draw LFR and ACC against tau, and tabulate the thresholds that are not the usual one.
+
+    Args:
+        results: The run.
+        attack: Name of the attack.
+        floor: Mean calibrated LFR of the benign models.
+        palette: Colours.
+    """
+    lines = results.lines(
+        lambda each: (
+            each.attack == attack
+            and each.cell.target == "backdoored"
+            and each.cell.search.tau is not None
+            and each.cell.search.variant == "paper"
+            and each.cell.healing == "none"
+        )
+    )
+    series: dict[tuple[str, str], dict[float, Line]] = {}
+    for line in lines:
+        if line.rows and line.cell.search.tau is not None:
+            by_tau = series.setdefault((line.policy, line.protocol), {})
+            by_tau[line.cell.search.tau] = line
+    series = {name: _same_seeds(by_tau) for name, by_tau in series.items() if len(by_tau) > 1}
+    if not series:
+        return ""
+    figures.lfr_against_tau(_png(results, "lfr-tau", attack), series, floor, palette)
+    parts = [
+        "### Threshold\n",
+        _image("LFR and ACC against tau, on the seeds that all have", "lfr-tau", attack),
+    ]
+    usual = {results.config.search.tau}
+    for tau in sorted({tau for by_tau in series.values() for tau in by_tau} - usual):
+        own = [line for line in lines if line.cell.search.tau == tau]
+        parts.append(f"tau {tau:g}\n\n{table(own)}")
+    return "\n".join(parts)
+
+
+def _same_seeds(by_tau: dict[float, Line]) -> dict[float, Line]:
+    """Return the lines with the seeds only that every tau has: others would bend the curve."""
+    shared = set.intersection(*({row.seed for row in line.rows} for line in by_tau.values()))
+    return {
+        tau: Line(tuple(each for each in line.cells if each.seed in shared))
+        for tau, line in by_tau.items()
+        if shared
+    }
+
+
+def cls_maps(results: RunResults, attack: str, lines: Sequence[Line]) -> str:
+    """Draw the backdoored model, FT, and the defence with the lowest calibrated excess LFR."""
+    store = Store(results.folder)
+    defences = [line for line in lines if line.contends and line.protocol and line.rows]
+    defences = [line for line in defences if line.values("lfr_calibrated")]
+    plain = [line for line in lines if not line.protocol]
+    chosen = [line for line in plain if line.cell.policy in ("backdoored", "ft")]
+    chosen += sorted(defences, key=lambda line: line.mean("excess_lfr_calibrated"))[:1]
+    models: dict[str, Embeddings] = {}
+    for line in chosen:
+        done = next((each for each in line.cells if each.row), None)
+        vectors = done and store.read_embeddings(done.key)
+        if done and done.row and vectors:
+            lfr = done.row.lfr
+            flipped = "" if lfr is None else f", LFR\N{NO-BREAK SPACE}{lfr:.0f}"
+            protocol = f" ({line.protocol})" if line.protocol else ""
+            models[f"{line.policy}{protocol}, seed {done.seed}{flipped}"] = vectors
+    if not models:
+        return ""
+    try:
+        figures.cls_maps(_png(results, "cls", attack), models)
+    except ImportError:
+        return "The map of [CLS] needs scikit-learn: `pip install 'prune-env[report]'`.\n"
+    return _image("t-SNE of [CLS] before and after", "cls", attack)
+
+
+def pruned_heads(results: RunResults, attack: str, lines: Sequence[Line]) -> str:
+    """Draw which heads each policy prunes."""
+    masks: dict[str, list[npt.NDArray[np.bool_]]] = {}
+    taken: set[tuple[str, int]] = set()
+    for line in lines:
+        for each in line.cells:
+            found = None if each.record is None else each.record.masks
+            if found is not None and line.protocol and (line.policy, each.seed) not in taken:
+                taken.add((line.policy, each.seed))
+                masks.setdefault(line.policy, []).extend(found)
+    shares = {policy: 1 - np.mean(np.array(held), axis=0) for policy, held in masks.items()}
+    shares = {policy: share for policy, share in shares.items() if share.any()}
+    if not shares:
+        return ""
+    figures.pruned_heads(_png(results, "heads", attack), shares)
+    return _image("Heads pruned by each policy (mean number in brackets)", "heads", attack)
+
+
+def cost(results: RunResults) -> str:
+    """Draw what each policy costs, over all attacks."""
+    lines = [
+        line
+        for line in results.lines()
+        if line.protocol and line.rows and line.cell.healing == "none" and is_paper(line)
+    ]
+    if not lines:
+        return ""
+    path = results.folder / "figures" / "cost.png"
+    figures.cost(path, lines)
+    return f"## Cost\n\n![Masks evaluated and seconds](figures/{path.name})\n"
+
+
+def _png(results: RunResults, kind: str, attack: str) -> Path:
+    return results.folder / "figures" / f"{kind}-{attack}.png"
+
+
+def _image(text: str, kind: str, attack: str) -> str:
+    return f"![{text}](figures/{kind}-{attack}.png)\n"

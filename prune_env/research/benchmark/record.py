@@ -1,0 +1,84 @@
+"""The result of a cell as its file tells it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from prune_env.models.masks import Mask
+from prune_env.research.benchmark.rows import ResultRow
+from prune_env.utils.plain import from_plain
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made a result, in words.
+
+    Attributes:
+        versions: Of Python and of the libraries.
+        code: The commit, or else a hash of the source.
+        machine: Device and threads.
+    """
+
+    versions: str
+    code: str
+    machine: str
+
+    @classmethod
+    def from_meta(cls, meta: dict[str, Any]) -> "Provenance":
+        """Return what `utils.runtime.describe` wrote; early releases wrote no `source`."""
+        source = f"source {meta['source']}" if meta.get("source") else "unknown"
+        return cls(
+            versions=", ".join(f"{name} {each}" for name, each in meta["versions"].items()),
+            code=str(meta["commit"] or source),
+            machine=f"{meta['machine']['device']}, {meta['machine']['threads']} threads",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class CellRecord:
+    """What a cell came to: a row, or the error that there is instead.
+
+    Attributes:
+        row: The figures; None if the cell failed.
+        error: Why it failed; empty if it did not.
+        masks: Bool (N, L, H), the members of what was found; None for references.
+        family: Of the attack's trigger; empty where it is not told.
+        made_by: Code and machine; None if the cell failed.
+    """
+
+    row: ResultRow | None
+    error: str = ""
+    masks: Mask | None = None
+    family: str = ""
+    made_by: Provenance | None = None
+
+    @property
+    def status(self) -> str:
+        """`done` or `failed`."""
+        return "failed" if self.row is None else "done"
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], where: str) -> "CellRecord":
+        """Return what a result file holds.
+
+        Args:
+            value: Its content.
+            where: Its name, for messages.
+
+        Raises:
+            SettingsError: The row has another shape.
+            ValueError: There is neither a row nor an error, or a part has another shape; also the
+                other errors of `utils.files.MISSHAPEN`.
+        """
+        if value["status"] == "failed" and isinstance(value["error"], str):
+            return cls(None, value["error"])
+        if value["status"] != "done":
+            raise ValueError(f"status {value['status']!r:.80}")
+        found = value.get("found")
+        return cls(
+            row=from_plain(ResultRow, value["row"], f"{where}: row"),
+            masks=None if found is None else np.array(found["masks"], bool),
+            family=str((value.get("attack") or {}).get("family", "")),
+            made_by=Provenance.from_meta(value["meta"]),
+        )

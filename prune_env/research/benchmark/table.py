@@ -1,0 +1,65 @@
+"""Lines of one attack as a Markdown table."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from prune_env.research.benchmark.cell import ORACLES, REFERENCES
+from prune_env.research.benchmark.summary import Line, best
+
+COLUMNS = {
+    "ACC": "acc",
+    "LFR": "lfr",
+    "excess": "excess_lfr",
+    "ACC cal": "acc_calibrated",
+    "LFR cal": "lfr_calibrated",
+    "excess cal": "excess_lfr_calibrated",
+}
+TREATED = {"excess cal, treated": "excess_over_treated_benign"}
+"""Shown where a defence of the table was tried on the benign model too."""
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Return the lines of one attack as a Markdown table."""
+    columns = dict(COLUMNS)
+    if any(line.contends and line.values(name) for line in lines for name in TREATED.values()):
+        columns |= TREATED
+    bold = {name: best(lines, name) for name in columns.values()}
+    head = ("policy", "protocol", *columns, "pruned", "evals", "time", "seeds")
+    rule = ("---", "---", *["--:"] * (len(head) - 2))
+    rows = [head, rule, *(_cells(line, bold) for line in sorted(lines, key=_section))]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _section(line: Line) -> int:
+    """References first, oracles last, else the order of the grid."""
+    policy = line.cell.policy
+    return -1 if policy in REFERENCES else int(policy in ORACLES)
+
+
+def _cells(line: Line, bold: dict[str, Line | None]) -> list[str]:
+    name = line.policy
+    if line.cell.policy in ORACLES:
+        name += ", ceiling"
+    name = name if line.contends else f"*{name}*"
+    seeds = str(len(line.rows))
+    if line.failed:
+        seeds += f", {len(line.failed)} failed"
+    if not line.rows:
+        return [name, line.protocol, *["failed"] * len(bold), "-", "-", "-", seeds]
+    figures = [
+        f"**{_figure(line, column)}**" if leader is line else _figure(line, column)
+        for column, leader in bold.items()
+    ]
+    total = line.rows[0].heads_total
+    pruned = f"{line.mean('heads_pruned'):.0f}/{total}" if line.protocol else "-"
+    evaluations = f"{line.mean('evaluations'):.0f}" if line.protocol else "-"
+    seconds = f"{line.mean('seconds'):.0f} s"
+    return [name, line.protocol, *figures, pruned, evaluations, seconds, seeds]
+
+
+def _figure(line: Line, column: str) -> str:
+    mean, spread = line.mean(column), line.spread(column)
+    if np.isnan(mean):
+        return "-"
+    return f"{mean:.1f}" if np.isnan(spread) else f"{mean:.1f} ± {spread:.1f}"
