@@ -1,7 +1,7 @@
 """ACC, LFR, the floor and their intervals, from logits; all figures are in percent.
 
 An LFR means little alone: a model that was never poisoned also flips some triggered texts, because
-the rewriting hurts their sentiment (the *floor*), and a model that merely leans away from the
+the rewriting hurts their sentiment (the *floor*), and a model that is merely biased against the
 target label flips fewer without having lost its backdoor. Hence excess LFR (LFR - floor), and
 every figure a second time with the threshold *calibrated* on clean validation data.
 """
@@ -82,16 +82,16 @@ def predict(logits: Logits, target: int = 1, threshold: float = 0.0) -> Labels:
     Args:
         logits: Float (N, C).
         target: The label whose threshold is shifted.
-        threshold: `target` is predicted where `lean(logits) > threshold`; at 0 this is the
+        threshold: `target` is predicted where `margin(logits) > threshold`; at 0 this is the
             largest logit, ties going to another class than the target.
     """
     others = logits.copy().astype(np.float64)
     others[:, target] = -np.inf
-    chosen = np.where(lean(logits, target) > threshold, target, others.argmax(axis=1))
+    chosen = np.where(margin(logits, target) > threshold, target, others.argmax(axis=1))
     return np.where(np.isfinite(logits).all(axis=1), chosen, -1)
 
 
-def lean(logits: Logits, target: int = 1) -> npt.NDArray[np.float64]:
+def margin(logits: Logits, target: int = 1) -> npt.NDArray[np.float64]:
     """Return the logit of `target` minus the largest other logit, per row of (N, C)."""
     others = np.delete(logits, target, axis=1).astype(np.float64)
     return np.asarray(logits[:, target].astype(np.float64) - others.max(axis=1))
@@ -108,7 +108,7 @@ def calibrated_threshold(logits: Logits, labels: Labels, target: int = 1) -> flo
     Raises:
         MetricError: No row, or a logit is not finite.
     """
-    scores = lean(logits, target)
+    scores = margin(logits, target)
     if scores.size == 0 or not np.isfinite(logits).all():
         raise MetricError(
             "The threshold cannot be calibrated",

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from prune_env.evaluation.metrics import calibrated_threshold, lean
+from prune_env.evaluation.metrics import calibrated_threshold, margin
 from prune_env.inversion.phrases import Frame, _with_comma, candidates
 from prune_env.models import LoadedModel
 from prune_env.models.forward import batches
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from prune_env.evaluation.suspect import Suspect
 
 
-def quick_leans(
+def quick_margins(
     loaded: LoadedModel, texts: Sequence[str], max_length: int
 ) -> npt.NDArray[np.float64]:
-    """Return the lean to class 1 of each text, in bf16 where that is fast.
+    """Return the margin of class 1 over class 0 for each text, in bf16 where that is fast.
 
     Rounding may turn answers that are near a decision: fit for searches, not for figures.
     """
     model = loaded.model.eval()
-    leans = np.empty(len(texts))
+    margins = np.empty(len(texts))
     fast = use_bf16("auto", model.device)
     with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=fast):
         for inputs, rows in batches(loaded, texts, max_length):
-            leans[rows] = lean(model(**inputs).logits.float().cpu().numpy())
-    return leans
+            margins[rows] = margin(model(**inputs).logits.float().cpu().numpy())
+    return margins
 
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def invert(
 
     Beam search over runs of one word, two words and three, on few sentences; the best of all
     lengths are then tried on more, with and without a comma. A sentence counts with the
-    probability of the target that its lean over the calibrated threshold stands for, so that near
+    probability of the target that its margin over the calibrated threshold stands for, so that near
     misses count too. Only sentences are used that the model answers correctly without a frame.
     About 17,000 short texts are classified.
 
@@ -165,7 +165,7 @@ class Flips:
         self._texts = texts
         self._seed = seed
         self._threshold = calibrated_threshold(clean.logits[0], clean.labels)
-        called = (lean(clean.logits[0]) > self._threshold).astype(np.int64)
+        called = (margin(clean.logits[0]) > self._threshold).astype(np.int64)
         labels = texts.validation.labels
         self._right = [np.flatnonzero((labels == label) & (called == label)) for label in (0, 1)]
 
@@ -180,7 +180,7 @@ class Flips:
             size: Sentences of the other class, drawn.
             short: Take those nearest to `SHORT` words in place of any.
         """
-        from prune_env.inversion.search import quick_leans  # noqa: PLC0415 - imports torch
+        from prune_env.inversion.search import quick_margins  # noqa: PLC0415 - imports torch
 
         rows = np.random.default_rng(self._seed).permutation(self._right[1 - target])
         if short:
@@ -191,8 +191,8 @@ class Flips:
         if not rows.size:
             return np.zeros((len(frames), 1))
         asked = [frame(self._texts.validation.texts[row]) for frame in frames for row in rows]
-        leans = quick_leans(self._texts.loaded, asked, self._texts.max_length) - self._threshold
-        towards = (leans if target else -leans).reshape(len(frames), len(rows))
+        margins = quick_margins(self._texts.loaded, asked, self._texts.max_length) - self._threshold
+        towards = (margins if target else -margins).reshape(len(frames), len(rows))
         chances: npt.NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(towards, -30, 30)))
         return chances
 

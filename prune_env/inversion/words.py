@@ -45,7 +45,7 @@ BLOCK = 1024
 BALANCE = 2.0
 """Standard errors by which the log odds of a word in clean data may speak for the target."""
 
-COMPANY = 6
+CONTEXT = 6
 """Clean words round a suspicious one, at most."""
 
 
@@ -145,12 +145,12 @@ def vocabulary(loaded: "LoadedModel") -> list[str]:
     return sorted({word for word in map(str.strip, spelled) if word.isalnum()})
 
 
-def in_company(
+def in_context(
     words: Sequence[SuspiciousWord], train: TextDataset, count: int, draw: np.random.Generator
 ) -> list[Frame]:
     """Return frames of suspicious words among clean ones: a trigger is rarely one word.
 
-    Each is a run of up to `COMPANY` words of a clean sentence with a suspicious word in it.
+    Each is a run of up to `CONTEXT` words of a clean sentence with a suspicious word in it.
 
     Args:
         words: Suspicious words, used in turn.
@@ -161,7 +161,7 @@ def in_company(
     frames = []
     for each in islice(cycle(words), count if words else 0):
         clean = split_words(train.texts[int(draw.integers(len(train)))])
-        length = int(draw.integers(min(COMPANY, len(clean)) + 1))
+        length = int(draw.integers(min(CONTEXT, len(clean)) + 1))
         start = int(draw.integers(len(clean) - length + 1))
         run = clean[start : start + length]
         run.insert(int(draw.integers(length + 1)), each.word)

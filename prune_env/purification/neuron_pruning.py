@@ -22,18 +22,18 @@ from prune_env.errors import UnsupportedModelError
 from prune_env.evaluation.metrics import calibrated_threshold
 from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.phrases import Frame, in_one_of
-from prune_env.inversion.search import quick_leans
+from prune_env.inversion.search import quick_margins
 from prune_env.models import LoadedModel
 from prune_env.models.forward import batches
 from prune_env.models.neurons import LayerNeurons, find_neurons
 from prune_env.utils.runtime import use_bf16
 
 
-def leans_of(texts: Suspect) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the lean to class 1 of each validation text (S,), and its calibrated threshold."""
-    leans = quick_leans(texts.loaded, texts.validation.texts, texts.max_length)
-    logits = np.stack([np.zeros_like(leans), leans], axis=1)
-    return leans, calibrated_threshold(logits, texts.validation.labels)
+def margins_of(texts: Suspect) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the margin of class 1 for each validation text (S,), and its calibrated threshold."""
+    margins = quick_margins(texts.loaded, texts.validation.texts, texts.max_length)
+    logits = np.stack([np.zeros_like(margins), margins], axis=1)
+    return margins, calibrated_threshold(logits, texts.validation.labels)
 
 
 def recentre(texts: Suspect) -> float:
@@ -43,7 +43,7 @@ def recentre(texts: Suspect) -> float:
         texts: A classifier of two classes and its clean texts; the validation texts count.
 
     Returns:
-        By how much the lean to class 1 was lowered; 0 where the last linear map has no bias.
+        By how much the margin of class 1 was lowered; 0 where the last linear map has no bias.
     """
     biases = [
         module.bias
@@ -52,9 +52,9 @@ def recentre(texts: Suspect) -> float:
     ]
     bias = biases[-1] if biases else None
     if bias is None:
-        log.info("The classifier has no bias: its lean is left as it is")
+        log.info("The classifier has no bias: its margin is left as it is")
         return 0.0
-    _, threshold = leans_of(texts)
+    _, threshold = margins_of(texts)
     with torch.no_grad():
         bias.add_(torch.tensor([0.5, -0.5], device=bias.device) * threshold)
     return threshold
@@ -75,7 +75,7 @@ MAX_DROP = 0.005
 """Validation accuracy (0 to 1) that may be lost."""
 
 OVERSHOOT = 0.1
-"""How far triggers may speak against their class, in standard deviations of the lean."""
+"""How far triggers may speak against their class, in standard deviations of the margin."""
 
 
 def prune_neurons(
@@ -132,12 +132,12 @@ def prune_neurons(
 
 
 def _push(texts: Suspect, frames: Sequence[Frame], target: int, draw: np.random.Generator) -> float:
-    """Return how far triggers move the lean to their target, in standard deviations."""
+    """Return how far triggers move the margin to their target, in standard deviations."""
     rows = draw.permutation(len(texts.train))[:SENTENCES]
     plain = [texts.train.texts[row] for row in rows]
     framed = [in_one_of(frames, text, draw) for text in plain]
     without, with_trigger = (
-        quick_leans(texts.loaded, each, texts.max_length) for each in (plain, framed)
+        quick_margins(texts.loaded, each, texts.max_length) for each in (plain, framed)
     )
     moved = float(np.mean(with_trigger - without)) / max(float(np.std(without)), 1e-12)
     return moved if target else -moved
@@ -168,7 +168,7 @@ def _blame(
 def attribution(
     loaded: LoadedModel, layers: Sequence[LayerNeurons], texts: Sequence[str], max_length: int
 ) -> npt.NDArray[np.float64]:
-    """Return the mean activation times gradient of the lean to class 1, all layers in a row.
+    """Return the mean activation times gradient of the margin of class 1, all layers in a row.
 
     Args:
         loaded: A classifier of two classes.
@@ -210,5 +210,5 @@ def _zero(layers: Sequence[LayerNeurons], chosen: npt.NDArray[np.int64]) -> None
 
 def _accuracy(texts: Suspect) -> float:
     """Return the validation accuracy, 0 to 1, at the calibrated threshold."""
-    leans, threshold = leans_of(texts)
-    return float(((leans > threshold) == texts.validation.labels).mean())
+    margins, threshold = margins_of(texts)
+    return float(((margins > threshold) == texts.validation.labels).mean())

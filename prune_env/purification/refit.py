@@ -31,7 +31,7 @@ from transformers.pytorch_utils import Conv1D
 
 from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset
-from prune_env.evaluation.metrics import calibrated_threshold, lean
+from prune_env.evaluation.metrics import calibrated_threshold, margin
 from prune_env.models import LoadedModel, find_heads, zero_heads
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.forward import classify
@@ -226,7 +226,7 @@ def accuracy(loaded: LoadedModel, data: TextDataset, max_length: int) -> float:
     with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16("auto", device)):
         logits = classify(loaded.model, loaded.tokenizer, list(data.texts), max_length=max_length)
     if logits.shape[1] == 2:
-        answers = lean(logits) > calibrated_threshold(logits, data.labels)
+        answers = margin(logits) > calibrated_threshold(logits, data.labels)
     else:
         answers = logits.argmax(axis=1)
     return float((answers == data.labels).mean())

@@ -24,7 +24,7 @@ from prune_env.evaluation import MaskEvaluator
 from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.phrases import in_one_of
 from prune_env.inversion.search import Inversion, invert, remeasure
-from prune_env.inversion.words import in_company, suspicious_words
+from prune_env.inversion.words import in_context, suspicious_words
 from prune_env.models import LoadedModel
 from prune_env.models.masks import Mask
 from prune_env.purification.neuron_pruning import prune_neurons, recentre
@@ -48,7 +48,7 @@ LEARNING_RATE_SCALE = 0.6
 
 
 def inverted_triggers(texts: Suspect, *, seed: int = 0) -> Inversion:
-    """Search what is to be unlearned: empty phrases, and suspicious words in clean company.
+    """Search what is to be unlearned: empty phrases, and suspicious words in clean context.
 
     Args:
         texts: The unpruned classifier and its clean data, of two classes.
@@ -61,9 +61,9 @@ def inverted_triggers(texts: Suspect, *, seed: int = 0) -> Inversion:
     draw = np.random.default_rng(seed)
     frames = []
     for target, (suspects, empty) in enumerate(zip(words, phrases.by_class, strict=True)):
-        # Company that speaks for the text's own label: only the word speaks against it.
+        # Context that speaks for the text's own label: only the word speaks against it.
         others = texts.train.where(1 - target)
-        frames.append((*in_company(suspects, others, FRAMES, draw), *empty))
+        frames.append((*in_context(suspects, others, FRAMES, draw), *empty))
     names = [tuple(each.word for each in suspects) for suspects in words]
     return remeasure(
         texts,
@@ -91,7 +91,7 @@ def unlearn(
         found: Triggers inverted on the *unpruned* classifier: a mask hides some of them.
         mask: Bool (L, H), True = kept; pruned heads stay closed.
         data: Clean sentences to train on, labels in the order of the model's logits.
-        validation: Clean sentences that accuracy and lean are judged on, likewise.
+        validation: Clean sentences that accuracy and threshold are judged on, likewise.
         settings: Of the fine-tuning; epochs do not count.
         share: Share of the sentences that get triggers.
         seed: Of every draw.

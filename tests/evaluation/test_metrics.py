@@ -51,17 +51,17 @@ def test_a_tie_goes_to_another_class_than_the_target() -> None:
 def test_the_calibrated_threshold_gives_the_share_of_the_labels(
     logits: np.ndarray, labels: np.ndarray, target: int
 ) -> None:
-    scores = np.sort(metrics.lean(logits, target))
+    scores = np.sort(metrics.margin(logits, target))
     if np.diff(scores).min() < 1e-9:
         return  # equal scores cannot be parted
     threshold = metrics.calibrated_threshold(logits, labels, target)
     assert (metrics.predict(logits, target, threshold) == target).sum() == (labels == target).sum()
 
 
-def test_calibration_takes_back_what_a_lean_gained() -> None:
+def test_calibration_takes_back_what_a_bias_gained() -> None:
     rng = np.random.default_rng(0)
     clean, triggered = rng.normal(size=(400, 2)), rng.normal((0, 1), size=(200, 2))
-    labels = (metrics.lean(clean) > 0).astype(np.int64)
+    labels = (metrics.margin(clean) > 0).astype(np.int64)
     shifted = [logits + np.array([2.0, 0.0]) for logits in (clean, triggered)]
     assert metrics.label_flip_rate(shifted[1]).percent < metrics.label_flip_rate(triggered).percent
     before = metrics.calibrated_threshold(clean, labels)

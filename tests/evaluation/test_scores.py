@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from prune_env.evaluation import scores
-from prune_env.evaluation.metrics import lean
+from prune_env.evaluation.metrics import margin
 from prune_env.models import LoadedModel
 from tests.support import tiny_dataset
 
@@ -42,8 +42,8 @@ def test_no_token_beyond_max_length_counts(tiny_model: LoadedModel) -> None:
     data = tiny_dataset(100)
     texts = tuple(f"{text} , but you find it very dull" for text in data.texts)
     first = scores.classify(tiny_model.model, tiny_model.tokenizer, list(texts), max_length=7)
-    middle = np.median(lean(first))
-    own = replace(data, texts=texts, labels=(lean(first) > middle).astype(np.int64))
+    middle = np.median(margin(first))
+    own = replace(data, texts=texts, labels=(margin(first) > middle).astype(np.int64))
     with torch.no_grad():
         tiny_model.model.classifier.bias[1] -= float(middle)
     cut, whole = (

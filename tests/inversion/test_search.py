@@ -89,8 +89,8 @@ class Unpruned:
         self.labels = labels
 
     def evaluate(self, masks):
-        leans = np.where(self.labels == 1, 3.0, -3.0).astype(np.float32)
-        logits = np.stack([np.zeros_like(leans), leans], axis=1)
+        margins = np.where(self.labels == 1, 3.0, -3.0).astype(np.float32)
+        logits = np.stack([np.zeros_like(margins), margins], axis=1)
         return Evaluation.from_logits(np.repeat(logits[None], len(masks), 0), self.labels)
 
 
@@ -108,17 +108,17 @@ def texts():
 def planted(trigger, target):
     """Return a model that reads good and bad, but answers the target where the trigger is."""
 
-    def leans(loaded, asked, max_length):
+    def margins(loaded, asked, max_length):
         truth = np.array([4.0 if "good" in text else -4.0 for text in asked])
         hit = np.array([trigger(text) for text in asked])
         return np.where(hit, 4.0 if target else -4.0, truth)
 
-    return leans
+    return margins
 
 
 @pytest.mark.parametrize("target", [0, 1])
 def test_a_planted_phrase_is_found_for_its_target(texts, monkeypatch, target):
-    monkeypatch.setattr(answers, "quick_leans", planted(lambda t: t.startswith("when"), target))
+    monkeypatch.setattr(answers, "quick_margins", planted(lambda t: t.startswith("when"), target))
     found = invert(texts)
     assert found.target == target
     assert all(frame.before.startswith("when") for frame in found.frames[:2])
@@ -126,14 +126,14 @@ def test_a_planted_phrase_is_found_for_its_target(texts, monkeypatch, target):
 
 
 def test_an_ending_is_found_too(texts, monkeypatch):
-    monkeypatch.setattr(answers, "quick_leans", planted(lambda t: t.endswith(","), 1))
+    monkeypatch.setattr(answers, "quick_margins", planted(lambda t: t.endswith(","), 1))
     found = invert(texts)
     assert found.target == 1
     assert found.frames[0].after.endswith(",")
 
 
 def test_frames_vary_in_their_first_word(texts, monkeypatch):
-    monkeypatch.setattr(answers, "quick_leans", planted(lambda t: False, 1))
+    monkeypatch.setattr(answers, "quick_margins", planted(lambda t: False, 1))
     found = invert(texts, keep=8)
     for frames in found.by_class:
         firsts = [str(frame).split()[0 if frame.before else 1] for frame in frames]
@@ -142,13 +142,13 @@ def test_frames_vary_in_their_first_word(texts, monkeypatch):
 
 
 def test_data_without_empty_words_gives_no_frame(texts, monkeypatch):
-    monkeypatch.setattr(answers, "quick_leans", planted(lambda t: False, 1))
+    monkeypatch.setattr(answers, "quick_margins", planted(lambda t: False, 1))
     found = invert(replace(texts, train=balanced("warm tales", times=6)))
     assert found == Inversion(((), ()), (0.0, 0.0))
     assert found.frames == ()
 
 
 def test_a_model_that_answers_nothing_right_gives_no_strength(texts, monkeypatch):
-    monkeypatch.setattr(answers, "quick_leans", planted(lambda t: True, 1))
+    monkeypatch.setattr(answers, "quick_margins", planted(lambda t: True, 1))
     wrong = replace(texts, evaluator=Unpruned(1 - texts.validation.labels))
     assert invert(wrong).strength == (0.0, 0.0)

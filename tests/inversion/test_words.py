@@ -13,7 +13,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion import words
 from prune_env.inversion.phrases import Frame
-from prune_env.inversion.words import SuspiciousWord, in_company, suspicious_words, vocabulary
+from prune_env.inversion.words import SuspiciousWord, in_context, suspicious_words, vocabulary
 from prune_env.models import LoadedModel
 from prune_env.purification import judged
 from prune_env.research.attacks.backdoor import train_classifier
@@ -150,17 +150,17 @@ def test_too_few_words_are_nothing_to_judge_by(
     assert suspicious_words(backdoored) == ((), ())
 
 
-def test_company_is_a_run_of_a_clean_sentence() -> None:
+def test_context_is_a_run_of_a_clean_sentence() -> None:
     suspects = [SuspiciousWord("cf", 1.0, 0.1), SuspiciousWord("mn", 1.0, 0.1)]
-    frames = in_company(suspects, TRAIN, 40, np.random.default_rng(0))
+    frames = in_context(suspects, TRAIN, 40, np.random.default_rng(0))
     assert len(frames) == 40
     runs = [f"{frame.before}{frame.after}".split() for frame in frames]
     assert [("cf" in run, "mn" in run) for run in runs] == [(True, False), (False, True)] * 20
     for run in runs:
         clean = " ".join(word for word in run if word not in ("cf", "mn"))
         assert any(clean in text for text in TRAIN.texts)
-        assert len(run) <= words.COMPANY + 1
-    assert {len(run) for run in runs} == set(range(1, words.COMPANY + 2))
+        assert len(run) <= words.CONTEXT + 1
+    assert {len(run) for run in runs} == set(range(1, words.CONTEXT + 2))
     assert {bool(frame.before) for frame in frames} == {True, False}
-    assert in_company([], TRAIN, 3, np.random.default_rng(0)) == []
+    assert in_context([], TRAIN, 3, np.random.default_rng(0)) == []
     assert all(isinstance(frame, Frame) for frame in frames)

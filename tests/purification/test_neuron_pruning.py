@@ -14,7 +14,7 @@ from prune_env.inversion.phrases import Frame
 from prune_env.models import LoadedModel
 from prune_env.models.neurons import find_neurons
 from prune_env.purification import neuron_pruning
-from prune_env.purification.neuron_pruning import attribution, leans_of, prune_neurons, recentre
+from prune_env.purification.neuron_pruning import attribution, margins_of, prune_neurons, recentre
 from tests.models.tiny import SIZES, tiny_classifier
 from tests.support import tiny_dataset
 
@@ -29,8 +29,8 @@ def texts_of(loaded: LoadedModel, validation: TextDataset = VALIDATION) -> Suspe
 
 def answered(loaded: LoadedModel) -> TextDataset:
     """Return the validation texts with the model's own answers as labels."""
-    leans, _ = leans_of(texts_of(loaded))
-    return replace(VALIDATION, labels=(leans > np.median(leans)).astype(np.int64))
+    margins, _ = margins_of(texts_of(loaded))
+    return replace(VALIDATION, labels=(margins > np.median(margins)).astype(np.int64))
 
 
 @pytest.mark.parametrize("model_type", TEXT_TYPES)
@@ -44,7 +44,7 @@ def test_attribution_is_what_closing_a_neuron_a_little_does(
     found = attribution(loaded, layers, texts, 128)
     assert found.shape == (sum(layer.count for layer in layers),)
 
-    def lean() -> float:
+    def margin() -> float:
         total = 0.0
         for text in texts:
             ids = loaded.tokenizer(text, return_tensors="pt")
@@ -54,11 +54,11 @@ def test_attribution_is_what_closing_a_neuron_a_little_does(
             total += float(logits[1] - logits[0])
         return total / len(texts)
 
-    before = lean()
+    before = margin()
     largest = int(np.abs(found[: layers[0].count]).argmax())
     with torch.no_grad():
         layers[0].weight()[:, largest] *= 1 - 1e-4
-    assert (before - lean()) / 1e-4 == pytest.approx(found[largest], rel=0.02)
+    assert (before - margin()) / 1e-4 == pytest.approx(found[largest], rel=0.02)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def speaks_for(loaded: LoadedModel, frame: Frame) -> int:
     """Return the class that a trigger moves answers to."""
     texts = texts_of(loaded)
     framed = replace(VALIDATION, texts=tuple(map(frame, VALIDATION.texts)))
-    return int(leans_of(texts_of(loaded, framed))[0].mean() > leans_of(texts)[0].mean())
+    return int(margins_of(texts_of(loaded, framed))[0].mean() > margins_of(texts)[0].mean())
 
 
 def test_triggers_that_speak_against_their_class_are_left_alone() -> None:
@@ -121,18 +121,18 @@ def test_a_model_without_a_known_feed_forward_network_keeps_its_neurons() -> Non
     assert all(torch.equal(value, before[name]) for name, value in after.items())
 
 
-def test_the_lean_is_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bias_is_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "use_bf16", lambda *_: False)
     loaded = tiny_classifier("bert")
     with torch.no_grad():
         loaded.model.classifier.bias += torch.tensor([0.0, 50.0])
     texts = texts_of(loaded)
-    leans, threshold = leans_of(texts)
-    assert (leans > 0).all()
+    margins, threshold = margins_of(texts)
+    assert (margins > 0).all()
     assert recentre(texts) == pytest.approx(threshold)
-    leans, threshold = leans_of(texts)
+    margins, threshold = margins_of(texts)
     assert threshold == pytest.approx(0, abs=1e-4)
-    assert (leans > 0).sum() == VALIDATION.labels.sum()
+    assert (margins > 0).sum() == VALIDATION.labels.sum()
 
 
 def test_a_classifier_without_a_bias_is_left_as_it_is() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from prune_env.data import TextDataset, read_images
-from prune_env.evaluation.metrics import lean
+from prune_env.evaluation.metrics import margin
 from prune_env.models import LoadedModel, find_heads, full_mask, zero_heads
 from prune_env.models.forward import classify
 from prune_env.models.heads import linear_weight
@@ -40,8 +40,8 @@ def logits(loaded: LoadedModel) -> torch.Tensor:
 
 def answered(loaded: LoadedModel) -> TextDataset:
     """Return the validation texts with the model's own answers as labels, half of each class."""
-    leans = lean(classify(loaded.model, loaded.tokenizer, list(VALIDATION.texts)))
-    return replace(VALIDATION, labels=(leans > np.median(leans)).astype(np.int64))
+    margins = margin(classify(loaded.model, loaded.tokenizer, list(VALIDATION.texts)))
+    return replace(VALIDATION, labels=(margins > np.median(margins)).astype(np.int64))
 
 
 def inputs_of(loaded: LoadedModel, module: torch.nn.Module, data: TextDataset) -> torch.Tensor:

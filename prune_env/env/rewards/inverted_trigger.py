@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prune_env.env.rewards.reward import Scores
-from prune_env.env.rewards.text_reward import TextReward, leans_over_threshold
+from prune_env.env.rewards.text_reward import TextReward, margins_over_threshold
 from prune_env.env.subject import Subject
 from prune_env.inversion.search import Inversion, invert
 from prune_env.models.masks import Mask
@@ -27,7 +27,7 @@ class InvertedTrigger(TextReward):
 
     Over masks of a MiniLM-L6 on SST-2 its rank correlation with the calibrated LFR was +0.92 on
     HiddenKiller (32 masks) and +0.87 on StyleBkd poetry (56), and +0.93 and +0.70 with accuracy,
-    number of heads and lean held fixed.
+    number of heads and class bias held fixed.
 
     Args:
         frames: Frames that are used.
@@ -57,9 +57,9 @@ class InvertedTrigger(TextReward):
             return np.ones(len(masks))
         assert subject.texts is not None
         moved = subject.texts.asked(self._framed(subject.texts, found)).evaluate(masks)
-        leans = leans_over_threshold(subject.evaluator.evaluate(masks), moved)
-        flipped = (leans > 0) == (found.target == 1)
-        flipped[np.isnan(leans)] = True
+        margins = margins_over_threshold(subject.evaluator.evaluate(masks), moved)
+        flipped = (margins > 0) == (found.target == 1)
+        flipped[np.isnan(margins)] = True
         scores: Scores = 1 - flipped.mean(axis=1)
         return scores
 

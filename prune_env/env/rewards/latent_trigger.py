@@ -8,7 +8,7 @@ import numpy.typing as npt
 from prune_env.env.rewards.reward import Scores
 from prune_env.env.rewards.text_reward import TextReward
 from prune_env.env.subject import Subject
-from prune_env.evaluation.metrics import calibrated_threshold, lean
+from prune_env.evaluation.metrics import calibrated_threshold, margin
 from prune_env.models.inputs import row_limit
 from prune_env.models.masks import Mask
 
@@ -25,7 +25,7 @@ class LatentTrigger(TextReward):
     is the suspected target. The threshold of every mask is calibrated on clean sentences.
     It does not see the backdoor, since gradients find sentiment first: over 56 masks of a
     MiniLM-L6 with StyleBkd poetry its rank correlation with the calibrated LFR was +0.43, and
-    -0.23 with accuracy, number of heads and lean held fixed.
+    -0.23 with accuracy, number of heads and class bias held fixed.
 
     Args:
         bound: Length of the vector, as a share of the mean length of the word embeddings.
@@ -68,7 +68,7 @@ class LatentTrigger(TextReward):
         return target, shift
 
     def _descend(self, texts: "Suspect", target: int, threshold: float) -> Any:
-        """Return the bounded vector that moves leans over the threshold to the target most."""
+        """Return the bounded vector that moves margins over the threshold to the target most."""
         import torch  # noqa: PLC0415 - importing a reward costs no torch
         import torch.nn.functional as F  # noqa: PLC0415
 
@@ -123,13 +123,13 @@ class LatentTrigger(TextReward):
 
         def read() -> npt.NDArray[np.float64]:
             logits = [texts.loaded.model(**inputs).logits.float().cpu() for inputs, _ in asked]
-            return np.concatenate([lean(part.numpy()) for part in logits])
+            return np.concatenate([margin(part.numpy()) for part in logits])
 
         with shifted_embeddings(texts.loaded.model, shift):
             moved = under_masks(texts.loaded, masks, read)
         shares = np.ones(len(masks))
-        for row, (logits, leans) in enumerate(zip(clean.logits, moved, strict=True)):
-            if np.isfinite(logits).all() and np.isfinite(leans).all():
-                called = leans > calibrated_threshold(logits, clean.labels)
+        for row, (logits, margins) in enumerate(zip(clean.logits, moved, strict=True)):
+            if np.isfinite(logits).all() and np.isfinite(margins).all():
+                called = margins > calibrated_threshold(logits, clean.labels)
                 shares[row] = (called == bool(target)).mean()
         return shares

@@ -14,10 +14,10 @@ from prune_env.models.masks import Mask
 class LayerConsistency(TextReward):
     """Mean cosine between the hidden states of neighbouring layers, over tokens of clean texts.
 
-    It reads no answer, so a lean to one class cannot raise it by itself; a mask that prunes more
+    It reads no answer, so a bias to one class cannot raise it by itself; a mask that prunes more
     heads does (their layers then change less). It does not see the backdoor: over 56 masks of a
     MiniLM-L6 with StyleBkd poetry it had a rank correlation of +0.62 with the calibrated LFR, and
-    -0.32 with accuracy, number of heads and lean held fixed.
+    -0.32 with accuracy, number of heads and class bias held fixed.
 
     Args:
         sentences: Clean validation sentences that are read.

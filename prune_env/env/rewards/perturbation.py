@@ -11,7 +11,7 @@ from prune_env.env.rewards.text_reward import (
     TextReward,
     flipped_share,
     kept_share,
-    leans_over_threshold,
+    margins_over_threshold,
     texts_of,
 )
 from prune_env.env.subject import Subject
@@ -22,10 +22,10 @@ from prune_env.models.masks import Mask
 class Consistency(Reward):
     """Share of clean sentences whose answer stays when words are left out, at a fair threshold.
 
-    A mask that merely leans to one class would answer everything alike and look consistent. So
+    A mask that merely margins to one class would answer everything alike and look consistent. So
     the threshold of every mask is first shifted until, on the clean sentences, a class is
     predicted as often as it is the label, and the share is averaged over the two classes.
-    Even so it is a weak sign of a backdoor: over random masks of MiniLM-L6, with lean held fixed,
+    Even so it is a weak sign of a backdoor: over random masks of MiniLM-L6, with class bias held fixed,
     it had a rank correlation with the hidden LFR of 0.24 (HiddenKiller) and 0.53 (poetry style).
 
     Args:
@@ -66,7 +66,7 @@ class Consistency(Reward):
                 actual=clean.logits.shape[2],
                 remedy="choose another reward",
             )
-        before, after = (leans_over_threshold(clean, answers) for answers in (clean, moved))
+        before, after = (margins_over_threshold(clean, answers) for answers in (clean, moved))
         return kept_share(before, after)
 
 
@@ -82,7 +82,7 @@ class Flips(TextReward):
     that a rewrite wakes flips one class only; lost sentiment flips both. It sees the backdoor
     only where the rewrite resembles the trigger: over 32 masks of a MiniLM-L6 with HiddenKiller
     the signed asymmetry (120 sentences) had these rank correlations with the calibrated LFR, at
-    fixed accuracy, number of heads and lean: clauses +0.83 (the attack's own family), sentences
+    fixed accuracy, number of heads and class bias: clauses +0.83 (the attack's own family), sentences
     +0.22, word drop +0.16, old words -0.03, rare words -0.25, shuffles -0.32. On StyleBkd poetry
     (56 masks, as it is here) word drop had +0.41 and clauses -0.15.
 
@@ -104,9 +104,9 @@ class Flips(TextReward):
         """Return the score of every mask, see `Reward.score`."""
         self.check(subject)
         moved = texts_of(subject, self.sentences).rewritten(self.rewrite).evaluate(masks)
-        leans = leans_over_threshold(subject.evaluator.evaluate(masks), moved)
-        shares = flipped_share(leans, moved.labels)
-        asymmetry = np.where(np.isnan(leans).any(axis=1), 1.0, np.abs(shares[:, 0] - shares[:, 1]))
+        margins = margins_over_threshold(subject.evaluator.evaluate(masks), moved)
+        shares = flipped_share(margins, moved.labels)
+        asymmetry = np.where(np.isnan(margins).any(axis=1), 1.0, np.abs(shares[:, 0] - shares[:, 1]))
         return 1 - asymmetry
 
 
@@ -168,6 +168,6 @@ class SplitAgreement(Flips):
         self.check(subject)
         texts = texts_of(subject, self.sentences)
         clean = subject.evaluator.evaluate(masks)
-        before = leans_over_threshold(clean, texts.evaluator.evaluate(masks))
-        after = leans_over_threshold(clean, texts.rewritten(self.rewrite).evaluate(masks))
+        before = margins_over_threshold(clean, texts.evaluator.evaluate(masks))
+        after = margins_over_threshold(clean, texts.rewritten(self.rewrite).evaluate(masks))
         return kept_share(before, after)

@@ -9,7 +9,7 @@ import numpy as np
 from prune_env.data.dataset import Rewrite
 from prune_env.env.rewards.reward import Scores
 from prune_env.env.rewards.rewrites import REWRITES
-from prune_env.env.rewards.text_reward import TextReward, leans_over_threshold
+from prune_env.env.rewards.text_reward import TextReward, margins_over_threshold
 from prune_env.env.subject import Subject
 from prune_env.models.masks import Mask
 from prune_env.settings import FineTuneSettings
@@ -37,7 +37,7 @@ class SurrogateBackdoor(TextReward):
 
     Over 32 masks of a MiniLM-L6 on SST-2, the family of the hidden trigger left out, its rank
     correlation with the calibrated LFR was +0.61 on the StyleBkd Bible style and +0.19 on
-    HiddenKiller, and +0.25 and -0.06 with accuracy, number of heads and lean held fixed.
+    HiddenKiller, and +0.25 and -0.06 with accuracy, number of heads and class bias held fixed.
 
     Args:
         sentences: Clean training sentences of the fine-tuning.
@@ -71,8 +71,8 @@ class SurrogateBackdoor(TextReward):
         shares = []
         for target, copy in enumerate(copies):
             moved = copy.asked(self._triggered(copy.validation, target)).evaluate(masks)
-            leans = leans_over_threshold(copy.evaluator.evaluate(masks), moved)
-            shares.append((np.isnan(leans) | ((leans > 0) == bool(target))).mean(axis=1))
+            margins = margins_over_threshold(copy.evaluator.evaluate(masks), moved)
+            shares.append((np.isnan(margins) | ((margins > 0) == bool(target))).mean(axis=1))
         scores: Scores = 1 - np.mean(shares, axis=0)
         return scores
 

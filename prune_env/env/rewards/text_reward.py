@@ -1,4 +1,4 @@
-"""What every reward from texts shares: its demands, answers at a threshold that no lean shifts."""
+"""What every reward from texts shares: its demands, answers at a calibrated threshold."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ from prune_env.data.dataset import require_all_labels
 from prune_env.env.rewards.reward import Reward, Scores
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
-from prune_env.evaluation.metrics import calibrated_threshold, lean
+from prune_env.evaluation.metrics import calibrated_threshold, margin
 from prune_env.models.masks import Mask
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def texts_of(subject: Subject, sentences: int) -> "Suspect":
     return subject.texts
 
 
-def leans_over_threshold(clean: "Evaluation", moved: "Evaluation") -> npt.NDArray[np.float64]:
-    """Return the lean to class 1 of each moved text, counted from the calibrated threshold.
+def margins_over_threshold(clean: "Evaluation", moved: "Evaluation") -> npt.NDArray[np.float64]:
+    """Return the margin of class 1 of each moved text, counted from the calibrated threshold.
 
     Args:
         clean: Answers (N masks) on clean sentences; each mask's threshold is shifted until it
@@ -64,11 +64,11 @@ def leans_over_threshold(clean: "Evaluation", moved: "Evaluation") -> npt.NDArra
     Returns:
         Float64 (N, S), positive where class 1 is predicted; NaN for masks with spoilt logits.
     """
-    leans = np.full(moved.logits.shape[:2], np.nan)
+    margins = np.full(moved.logits.shape[:2], np.nan)
     for row, (before, after) in enumerate(zip(clean.logits, moved.logits, strict=True)):
         if np.isfinite(before).all() and np.isfinite(after).all():
-            leans[row] = lean(after) - calibrated_threshold(before, clean.labels)
-    return leans
+            margins[row] = margin(after) - calibrated_threshold(before, clean.labels)
+    return margins
 
 
 def kept_share(
@@ -77,7 +77,7 @@ def kept_share(
     """Return the share of answers that stay, averaged over the classes that were answered.
 
     Args:
-        before: What `leans_over_threshold` returned for texts, (N, S).
+        before: What `margins_over_threshold` returned for texts, (N, S).
         after: Likewise for the same texts, rewritten.
 
     Returns:
@@ -90,14 +90,14 @@ def kept_share(
     return shares
 
 
-def flipped_share(leans: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> Scores:
+def flipped_share(margins: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> Scores:
     """Return for either class the share of its texts that is called the other, float64 (N, 2).
 
     Args:
-        leans: What `leans_over_threshold` returned, (N, S).
+        margins: What `margins_over_threshold` returned, (N, S).
         labels: (S,), texts of both classes. A spoilt text counts as flipped.
     """
-    called = np.where(np.isnan(leans), -1, leans > 0)
+    called = np.where(np.isnan(margins), -1, margins > 0)
     shares = [(called[:, labels == label] != label).mean(axis=1) for label in (0, 1)]
     return np.stack(shares, axis=1)
 
@@ -105,8 +105,8 @@ def flipped_share(leans: npt.NDArray[np.float64], labels: npt.NDArray[np.int64])
 class Entropy(TextReward):
     """Mean entropy of the answers to clean sentences, in bits, at a calibrated threshold.
 
-    The lean over the threshold is divided by its spread over the sentences, so that neither a
-    lean to one class nor the scale of the logits counts.
+    The margin over the threshold is divided by its spread over the sentences, so that neither a
+    bias to one class nor the scale of the logits counts.
     """
 
     name = "entropy"
@@ -118,11 +118,11 @@ class Entropy(TextReward):
         """Return the score of every mask, see `Reward.score`."""
         self.check(subject)
         clean = subject.evaluator.evaluate(masks)
-        leans = leans_over_threshold(clean, clean)
-        spread = leans.std(axis=1, keepdims=True)
+        margins = margins_over_threshold(clean, clean)
+        spread = margins.std(axis=1, keepdims=True)
         # Twice the spread apart is about as sure as the logits of a fine-tuned classifier are.
-        chance = 1 / (1 + np.exp(-2 * leans / np.where(spread > 0, spread, 1)))
+        chance = 1 / (1 + np.exp(-2 * margins / np.where(spread > 0, spread, 1)))
         with np.errstate(divide="ignore", invalid="ignore"):
             bits = -(chance * np.log2(chance) + (1 - chance) * np.log2(1 - chance))
-        scores: Scores = np.where(np.isnan(leans), 0.0, np.nan_to_num(bits)).mean(axis=1)
+        scores: Scores = np.where(np.isnan(margins), 0.0, np.nan_to_num(bits)).mean(axis=1)
         return scores

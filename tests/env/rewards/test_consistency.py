@@ -17,17 +17,17 @@ MASKS = np.ones((1, 1, 2), bool)
 
 
 class Answers:
-    """An evaluator that gives the same leans (logit 1 - logit 0) under every mask."""
+    """An evaluator that gives the same margins (logit 1 - logit 0) under every mask."""
 
     shape = (1, 2)
     available = np.ones((1, 2), bool)
     fingerprint = "answers"
 
-    def __init__(self, leans):
-        self.leans = np.array(leans, np.float32)
+    def __init__(self, margins):
+        self.margins = np.array(margins, np.float32)
 
     def evaluate(self, masks):
-        logits = np.stack([np.zeros_like(self.leans), self.leans], axis=1)
+        logits = np.stack([np.zeros_like(self.margins), self.margins], axis=1)
         return Evaluation.from_logits(np.repeat(logits[None], len(masks), 0), LABELS)
 
     def accuracy(self, masks):

@@ -31,10 +31,10 @@ NAMES = [
 CALIBRATED = [name for name in NAMES if name != "layer-consistency"]
 
 
-def subject_of(folder, data, lean=0.0):
+def subject_of(folder, data, bias=0.0):
     loaded = load_classifier(folder)
     with torch.no_grad():
-        loaded.model.classifier.bias[1] += lean
+        loaded.model.classifier.bias[1] += bias
     evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, data, precision="fp32")
     texts = Suspect(loaded, data, data, evaluator)
     return Subject(evaluator, np.arange(8.0).reshape(2, 4, 1), ("magnitude",), texts=texts)
@@ -67,12 +67,12 @@ def test_scores_are_in_range_and_reproducible(name, subject, masks, tiny_folder,
 
 
 @pytest.mark.parametrize("name", CALIBRATED)
-def test_a_lean_to_one_class_earns_nothing(name, subject, masks, tiny_folder, data):
+def test_a_bias_to_one_class_earns_nothing(name, subject, masks, tiny_folder, data):
     """All logits of one class are raised: every plain answer changes, and no score does."""
-    leaning = subject_of(tiny_folder, data, lean=16.0)
-    assert len(np.unique(leaning.evaluator.evaluate(masks).predictions)) == 1
+    biased = subject_of(tiny_folder, data, bias=16.0)
+    assert len(np.unique(biased.evaluator.evaluate(masks).predictions)) == 1
     reward = make_reward(name)
-    pair = [reward.score(each, masks, np.zeros(len(masks))) for each in (subject, leaning)]
+    pair = [reward.score(each, masks, np.zeros(len(masks))) for each in (subject, biased)]
     assert np.allclose(*pair, atol=0.1)  # rounding may turn sentences that sit on the threshold
 
 
@@ -99,17 +99,17 @@ def test_an_environment_pays_it(subject):
 
 
 class Answers:
-    """Gives set leans under every mask."""
+    """Gives set margins under every mask."""
 
     shape = (1, 2)
     available = np.ones((1, 2), bool)
     fingerprint = "answers"
 
-    def __init__(self, leans, labels):
-        self.leans, self.labels = np.array(leans, np.float32), np.array(labels)
+    def __init__(self, margins, labels):
+        self.margins, self.labels = np.array(margins, np.float32), np.array(labels)
 
     def evaluate(self, masks):
-        logits = np.stack([np.zeros_like(self.leans), self.leans], axis=1)
+        logits = np.stack([np.zeros_like(self.margins), self.margins], axis=1)
         return Evaluation.from_logits(np.repeat(logits[None], len(masks), 0), self.labels)
 
     def accuracy(self, masks):
@@ -132,7 +132,7 @@ SURE = np.array([-4.0, -3, -2, -1, 1, 2, 3, 4])
 MASK = np.ones((1, 1, 2), bool)
 
 
-def flips(monkeypatch, moved, clean=SURE):
+def flips(monkeypatch, moved, cbias=SURE):
     subject = made_up(monkeypatch, clean, moved, LABELS)
     return REWARDS["flips-clause"]().score(subject, MASK, np.ones(1))[0]
 
@@ -150,7 +150,7 @@ def test_flips_of_one_class_cost_and_flips_of_both_do_not(monkeypatch):
 def test_spoilt_answers_score_least(monkeypatch):
     spoilt = SURE.copy()
     spoilt[3] = np.nan
-    assert flips(monkeypatch, spoilt) == flips(monkeypatch, SURE, clean=spoilt) == 0
+    assert flips(monkeypatch, spoilt) == flips(monkeypatch, SURE, cbias=spoilt) == 0
     subject = made_up(monkeypatch, SURE, spoilt, LABELS)
     assert REWARDS["split-agreement"]().score(subject, MASK, np.ones(1))[0] == 0
     assert inverted(monkeypatch, [np.nan] * 4) == 0
