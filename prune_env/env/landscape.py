@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
-from prune_env.evaluation.base import Evaluation, Masks, check_masks
+from prune_env.evaluation.base import Evaluation, check_masks
 from prune_env.importance import DEFAULT_METRICS
+from prune_env.models.masks import Mask
 
 # Chosen so that, of 72 heads at tau 0.85 and averaged over landscapes, random order prunes about
 # 16, an order by single costs 33 and a greedy search 49: there is something to learn.
@@ -95,16 +96,16 @@ class LandscapeEvaluator:
         return self._shape
 
     @property
-    def available(self) -> Masks:
+    def available(self) -> Mask:
         """Bool (L, H), all True."""
         return np.ones(self._shape, np.bool_)
 
-    def accuracy(self, masks: Masks) -> npt.NDArray[np.float64]:
+    def accuracy(self, masks: Mask) -> npt.NDArray[np.float64]:
         """Return the accuracy (N,) under masks (N, L, H)."""
         right: npt.NDArray[np.float64] = (self._margins(masks) > 0).mean(axis=1)
         return right
 
-    def evaluate(self, masks: Masks) -> Evaluation:
+    def evaluate(self, masks: Mask) -> Evaluation:
         """Return the answers under masks (N, L, H); the logits are the margin's two halves."""
         margins = self._margins(masks)
         sign = np.where(self._labels == 1, 0.5, -0.5).astype(np.float32)
@@ -132,7 +133,7 @@ class LandscapeEvaluator:
             )
         return np.stack(columns, axis=1).reshape(*self._shape, len(columns))
 
-    def _margins(self, masks: Masks) -> npt.NDArray[np.float32]:
+    def _margins(self, masks: Mask) -> npt.NDArray[np.float32]:
         masks = check_masks(masks, self.available)
         self.evaluations += len(masks)
         pruned = (~masks).reshape(len(masks), -1)

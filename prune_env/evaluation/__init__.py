@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prune_env.evaluation.base import NO_CLASS, Evaluation, Evaluator, Masks
+    from prune_env.evaluation.base import NO_CLASS, Evaluation, Evaluator
     from prune_env.evaluation.mask_evaluator import MaskEvaluator
     from prune_env.evaluation.model_evaluator import ReferenceEvaluator
 
@@ -16,11 +16,10 @@ _HOMES = {
     "Evaluation": "base",
     "Evaluator": "base",
     "MaskEvaluator": "mask_evaluator",
-    "Masks": "base",
     "ReferenceEvaluator": "model_evaluator",
 }
 
-__all__ = ["NO_CLASS", "Evaluation", "Evaluator", "MaskEvaluator", "Masks", "ReferenceEvaluator"]
+__all__ = ["NO_CLASS", "Evaluation", "Evaluator", "MaskEvaluator", "ReferenceEvaluator"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,10 +6,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.errors import DataError, SettingsError
-
-Masks = npt.NDArray[np.bool_]
-"""Bool (N, L, H), True = kept."""
+from prune_env.errors import SettingsError
+from prune_env.models.masks import Mask
 
 NO_CLASS = -1
 """The predicted class of a sample whose logits are not finite: it equals no label."""
@@ -70,17 +68,6 @@ class Evaluation:
         """Return the evaluation of some of the samples only."""
         return Evaluation.from_logits(self.logits[:, samples], self.labels[samples])
 
-    def relabel(self, labels: npt.NDArray[np.int64]) -> "Evaluation":
-        """Return the evaluation of the same answers against other labels (S,)."""
-        if labels.shape != self.labels.shape:
-            raise DataError(
-                "The labels do not fit the samples",
-                expected=f"shape {self.labels.shape}",
-                actual=f"shape {labels.shape}",
-                remedy="give one label for each sample",
-            )
-        return Evaluation.from_logits(self.logits, np.asarray(labels, np.int64))
-
 
 @runtime_checkable
 class Evaluator(Protocol):
@@ -92,7 +79,7 @@ class Evaluator(Protocol):
         ...
 
     @property
-    def available(self) -> Masks:
+    def available(self) -> Mask:
         """Bool (L, H), True where a head exists."""
         ...
 
@@ -106,11 +93,11 @@ class Evaluator(Protocol):
         """SHA-256 (hex) of the model's weights, the data and the settings of the evaluator."""
         ...
 
-    def evaluate(self, masks: Masks) -> Evaluation:
+    def evaluate(self, masks: Mask) -> Evaluation:
         """Return the answers under masks (N, L, H)."""
         ...
 
-    def accuracy(self, masks: Masks) -> npt.NDArray[np.float64]:
+    def accuracy(self, masks: Mask) -> npt.NDArray[np.float64]:
         """Return the accuracy (N,) under masks (N, L, H)."""
         ...
 
@@ -128,7 +115,7 @@ def top_two_gap(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.where(np.isfinite(logits).all(axis=-1), gap, np.float32(0))
 
 
-def check_masks(masks: npt.ArrayLike, available: Masks) -> Masks:
+def check_masks(masks: npt.ArrayLike, available: Mask) -> Mask:
     """Return masks as a new bool array (N, L, H); heads that do not exist count as pruned.
 
     Raises:

@@ -5,8 +5,7 @@ import numpy.typing as npt
 
 from prune_env.errors import BudgetError
 from prune_env.evaluation import Evaluation, Evaluator
-
-Masks = npt.NDArray[np.bool_]
+from prune_env.models.masks import Mask
 
 
 class CountingEvaluator:
@@ -32,7 +31,7 @@ class CountingEvaluator:
         return self._evaluator.shape
 
     @property
-    def available(self) -> Masks:
+    def available(self) -> Mask:
         """Bool (L, H), True where a head exists."""
         return self._evaluator.available
 
@@ -46,7 +45,7 @@ class CountingEvaluator:
         """That of the evaluator beneath."""
         return self._evaluator.fingerprint
 
-    def evaluate(self, masks: Masks) -> Evaluation:
+    def evaluate(self, masks: Mask) -> Evaluation:
         """Return the answers under masks (N, L, H).
 
         Raises:
@@ -55,7 +54,7 @@ class CountingEvaluator:
         self._count(masks)
         return self._evaluator.evaluate(masks)
 
-    def accuracy(self, masks: Masks) -> npt.NDArray[np.float64]:
+    def accuracy(self, masks: Mask) -> npt.NDArray[np.float64]:
         """Return the accuracy (N,) under masks (N, L, H).
 
         Raises:
@@ -74,7 +73,7 @@ class CountingEvaluator:
         masks = np.unpackbits(saved, axis=1, count=self.shape[0] * self.shape[1])
         self._asked = {mask.astype(np.bool_).tobytes() for mask in masks}
 
-    def _count(self, masks: Masks) -> None:
+    def _count(self, masks: Mask) -> None:
         new = {mask.tobytes() for mask in np.asarray(masks, np.bool_)} - self._asked
         wanted = len(self._asked) + len(new)
         if self._budget is not None and wanted > self._budget:

@@ -1,8 +1,7 @@
 """The fast evaluator: the classes of the reference, at the speed of the hardware."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,11 @@ from transformers import PreTrainedModel
 
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
-from prune_env.evaluation.base import Masks, predicted_classes
+from prune_env.evaluation.base import predicted_classes
 from prune_env.evaluation.fast.backend import Backend
 from prune_env.evaluation.fast.memo import Memo, mask_keys
 from prune_env.evaluation.model_evaluator import ModelEvaluator
+from prune_env.models.masks import Mask
 from prune_env.settings import Precision
 from prune_env.utils.runtime import use_bf16
 
@@ -37,32 +37,28 @@ class MaskEvaluator(ModelEvaluator):
         model: A sequence classifier with float32 weights, on the device to be used; held once,
             with one more copy of its blocks in bfloat16 if that is used.
         tokenizer: Its tokenizer, or its image processor.
-        dataset: The texts and labels, or several sets by name; see `ModelEvaluator`.
+        dataset: The texts and labels.
         batch_size: Rows of a reference batch.
         max_length: Longer texts are cut to so many tokens.
         max_cache_bytes: Memory for what earlier masks computed. What does not fit is computed
             again; the answers are the same.
         precision: "bf16" screens in bfloat16, "fp32" does not, "auto" screens where the hardware
             multiplies bfloat16.
-        memo_folder: Where the correct samples of every mask are kept for later processes, in a
-            file named after the fingerprint; None keeps them in memory only.
 
     Raises:
         SettingsError: A setting is out of range.
-        StateError: The memo file is damaged or of another model.
     """
 
     def __init__(
         self,
         model: PreTrainedModel,
         tokenizer: Any,
-        dataset: TextDataset | Mapping[str, TextDataset],
+        dataset: TextDataset,
         *,
         batch_size: int = 32,
         max_length: int = 128,
         max_cache_bytes: int = 3 << 28,
         precision: Precision = "auto",
-        memo_folder: Path | None = None,
     ) -> None:
         if max_cache_bytes < 1:
             raise SettingsError(
@@ -76,16 +72,7 @@ class MaskEvaluator(ModelEvaluator):
         logits_bytes = max_cache_bytes // _MEMO_SHARE
         self._states_bytes = max_cache_bytes - logits_bytes
         self._precision: Precision = precision
-        folder = memo_folder
-        self._memo = Memo(
-            self.shape,
-            len(self.tokens),
-            max_logits_bytes=logits_bytes,
-            path=None if folder is None else Path(folder) / f"{self.fingerprint}.memo",
-            fingerprint="" if folder is None else self.fingerprint,
-        )
-        primary = (1 << (self._primary.stop - self._primary.start)) - 1
-        self._primary_bits = primary << self._primary.start
+        self._memo = Memo(len(self.tokens), max_logits_bytes=logits_bytes)
         self._memo_hits = 0
 
     @cached_property
@@ -102,22 +89,20 @@ class MaskEvaluator(ModelEvaluator):
         """Masks that were answered from memory since creation."""
         return self._memo_hits
 
-    def accuracy(self, masks: Masks) -> npt.NDArray[np.float64]:
-        """Return the accuracy (N,) on the first set under masks (N, L, H)."""
+    def accuracy(self, masks: Mask) -> npt.NDArray[np.float64]:
+        """Return the accuracy (N,) under masks (N, L, H)."""
         bits = [self._memo.bits(key) for key in self._known(masks)]
-        right = [(word & self._primary_bits).bit_count() for word in bits if word is not None]
-        accuracy: npt.NDArray[np.float64]
-        accuracy = np.array(right, np.float64) / (self._primary.stop - self._primary.start)
+        right = [word.bit_count() for word in bits if word is not None]
+        accuracy: npt.NDArray[np.float64] = np.array(right, np.float64) / len(self.tokens)
         return accuracy
 
-    def correct(self, masks: Masks) -> npt.NDArray[np.bool_]:
-        """Return which samples (N, S) of the first set are right under masks (N, L, H)."""
+    def correct(self, masks: Mask) -> npt.NDArray[np.bool_]:
+        """Return which samples (N, S) are right under masks (N, L, H)."""
         keys = self._known(masks)
         shape = (len(keys), len(self.tokens))
-        bits = np.array([self._memo.correct(key) for key in keys], np.bool_).reshape(shape)
-        return bits[:, self._primary]
+        return np.array([self._memo.correct(key) for key in keys], np.bool_).reshape(shape)
 
-    def _known(self, masks: Masks) -> list[bytes]:
+    def _known(self, masks: Mask) -> list[bytes]:
         """Return the keys of masks whose correct samples are in memory once this returns."""
         checked = self._checked(masks)
         keys = mask_keys(checked)
@@ -125,7 +110,7 @@ class MaskEvaluator(ModelEvaluator):
             pass
         return keys
 
-    def _logits(self, masks: Masks) -> npt.NDArray[np.float32]:
+    def _logits(self, masks: Mask) -> npt.NDArray[np.float32]:
         keys = mask_keys(masks)
         held = {key: self._memo.logits(key) for key in keys}
         missing = [held[key] is None for key in keys]
@@ -134,7 +119,7 @@ class MaskEvaluator(ModelEvaluator):
         return np.array([held[key] for key in keys], np.float32).reshape(shape)
 
     def _compute(
-        self, masks: Masks, keys: list[bytes], missing: list[bool]
+        self, masks: Mask, keys: list[bytes], missing: list[bool]
     ) -> Iterator[tuple[bytes, npt.NDArray[np.float32]]]:
         """Compute and remember each missing mask once; yield its key and logits (S, C)."""
         first = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))

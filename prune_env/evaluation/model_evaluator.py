@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -12,36 +12,35 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DataError, ModelError, SettingsError, StateError
-from prune_env.evaluation.base import Evaluation, Masks, check_masks
+from prune_env.evaluation.base import Evaluation, check_masks
 from prune_env.models import HeadGates, HeadMap, find_heads
 from prune_env.models.inputs import Rows, check_kind, make_rows, token_limit
+from prune_env.models.masks import Mask
 from prune_env.utils.memory import in_parts
 
 logger = logging.getLogger(__name__)
 
 
 class ModelEvaluator(ABC):
-    """Base of the evaluators of a transformer on one or several sets of labelled texts.
+    """Base of the evaluators of a transformer on labelled texts.
 
     The weights of the model must not change while an evaluator holds it: it would refuse to answer.
 
     Args:
         model: A sequence classifier with float32 weights, on the device to be used.
         tokenizer: Its tokenizer, or its image processor.
-        dataset: The texts and labels; or several sets by name, of which the first is the one that
-            `evaluate` and `accuracy` answer for, and `evaluate_sets` answers for all.
+        dataset: The texts and labels.
         batch_size: Rows of a reference batch, in the order of the data, padded to the longest.
         max_length: Longer texts are cut to so many tokens.
 
     Raises:
         SettingsError: `batch_size` or `max_length` is out of range.
-        DataError: A set is empty, or a label does not fit the model, or the model reads images and
-            a set holds texts, or the other way round.
+        DataError: There is no text, or a label does not fit the model, or the model reads images
+            and the data holds texts, or the other way round.
         ModelError: A weight is not float32, or the model has fewer than two classes.
         UnsupportedModelError: The heads of the model cannot be gated.
     """
@@ -50,39 +49,32 @@ class ModelEvaluator(ABC):
         self,
         model: PreTrainedModel,
         tokenizer: Any,
-        dataset: TextDataset | Mapping[str, TextDataset],
+        dataset: TextDataset,
         *,
         batch_size: int = 32,
         max_length: int = 128,
     ) -> None:
         if batch_size < 1:
             raise SettingsError("batch_size must be positive", expected=">= 1", actual=batch_size)
-        sets = {"data": dataset} if isinstance(dataset, TextDataset) else dict(dataset)
         _check_model(model)
         self.num_classes = class_count(model)
-        _check_sets(sets, self.num_classes)
-        for part in sets.values():
-            check_kind(tokenizer, part)
+        _check_data(dataset, self.num_classes)
+        check_kind(tokenizer, dataset)
         self.model = model
         self.device = model.device
         self.heads: HeadMap = find_heads(model)
-        texts = [text for part in sets.values() for text in part.texts]
         limit = token_limit(max_length, tokenizer, model.config)
-        self.tokens: Rows = make_rows(texts, tokenizer, limit)
+        self.tokens: Rows = make_rows(dataset.texts, tokenizer, limit)
         if self.tokens.truncated:
             cut = self.tokens.truncated
-            logger.warning("%d of %d texts were cut to %d tokens", cut, len(texts), limit)
-        self.labels: npt.NDArray[np.int64] = np.concatenate([s.labels for s in sets.values()])
-        ends = np.cumsum([len(part) for part in sets.values()]).tolist()
-        self._parts = dict(zip(sets, map(slice, [0, *ends[:-1]], ends), strict=True))
-        self._primary = next(iter(self._parts.values()))
+            logger.warning("%d of %d texts were cut to %d tokens", cut, len(dataset), limit)
+        self.labels: npt.NDArray[np.int64] = dataset.labels
         self._evaluations = 0
         self._parameters = tuple(model.parameters())
         self._weights_version = self._version()
         self.batches = [
-            np.arange(start, min(start + batch_size, part.stop))
-            for part in self._parts.values()
-            for start in range(part.start, part.stop, batch_size)
+            np.arange(start, min(start + batch_size, len(dataset)))
+            for start in range(0, len(dataset), batch_size)
         ]
         self._batch_of = np.repeat(np.arange(len(self.batches)), list(map(len, self.batches)))
 
@@ -92,7 +84,7 @@ class ModelEvaluator(ABC):
         return self.heads.shape
 
     @property
-    def available(self) -> Masks:
+    def available(self) -> Mask:
         """Bool (L, H), True where a head exists."""
         return self.heads.available
 
@@ -116,45 +108,16 @@ class ModelEvaluator(ABC):
         digest.update(self.labels.astype("<i8").tobytes())
         return digest.hexdigest()
 
-    def evaluate(self, masks: Masks) -> Evaluation:
-        """Return the answers on the first set under masks (N, L, H)."""
-        logits = self._logits(self._checked(masks))
-        return Evaluation.from_logits(logits[:, self._primary], self.labels[self._primary])
+    def evaluate(self, masks: Mask) -> Evaluation:
+        """Return the answers under masks (N, L, H)."""
+        return Evaluation.from_logits(self._logits(self._checked(masks)), self.labels)
 
-    def evaluate_sets(self, masks: Masks) -> dict[str, Evaluation]:
-        """Return the answers on each set under masks (N, L, H), from the same forward passes."""
-        logits = self._logits(self._checked(masks))
-        return {
-            name: Evaluation.from_logits(logits[:, part], self.labels[part])
-            for name, part in self._parts.items()
-        }
-
-    def accuracy(self, masks: Masks) -> npt.NDArray[np.float64]:
-        """Return the accuracy (N,) on the first set under masks (N, L, H)."""
+    def accuracy(self, masks: Mask) -> npt.NDArray[np.float64]:
+        """Return the accuracy (N,) under masks (N, L, H)."""
         return self.evaluate(masks).accuracy
 
-    def gate_gradients(self, mask: Masks) -> npt.NDArray[np.float64]:
-        """Return dL/dgate (L, H) at a mask (L, H), L being the mean loss on the first set.
-
-        One forward and backward pass in float32. To first order, pruning a kept head changes the
-        loss by minus its gradient, and restoring a pruned one by its gradient (Michel et al.,
-        "Are Sixteen Heads Really Better than One?", 2019).
-        """
-        opened = torch.from_numpy(self._checked(mask[None])[0].astype(np.float32))
-        gate = opened.to(self.device).requires_grad_()
-        rows = np.arange(self._primary.start, self._primary.stop)
-        with evaluation_mode(self.model), HeadGates(self.model, self.heads) as gates:
-            gates.set(gate)
-            for batch in (self.batches[index] for index in np.unique(self._batch_of[rows])):
-                labels = torch.from_numpy(self.labels[batch]).to(self.device)
-                logits = self.model(**self.tokens.batch(batch, self.device)).logits
-                loss = F.cross_entropy(logits, labels, reduction="sum") / len(rows)
-                loss.backward(inputs=[gate])
-        assert gate.grad is not None
-        return gate.grad.cpu().numpy().astype(np.float64) * self.available
-
     def reference_logits(
-        self, mask: Masks, rows: npt.NDArray[np.int64]
+        self, mask: Mask, rows: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Run the reference batches that hold any of `rows`, under a mask (L, H).
 
@@ -171,7 +134,7 @@ class ModelEvaluator(ABC):
         logits: torch.Tensor = self.model(**self.tokens.batch(rows, self.device)).logits
         return logits.float().cpu().numpy()
 
-    def _checked(self, masks: Masks) -> Masks:
+    def _checked(self, masks: Mask) -> Mask:
         """Return checked masks (N, L, H), if the weights are still those of the start."""
         if self._version() != self._weights_version:
             raise StateError(
@@ -185,8 +148,8 @@ class ModelEvaluator(ABC):
         return sum(parameter._version for parameter in self._parameters)
 
     @abstractmethod
-    def _logits(self, masks: Masks) -> npt.NDArray[np.float32]:
-        """Return float32 (N, S, C) on the samples of all sets under checked masks."""
+    def _logits(self, masks: Mask) -> npt.NDArray[np.float32]:
+        """Return float32 (N, S, C) under checked masks."""
 
 
 @contextmanager
@@ -233,21 +196,21 @@ def _check_model(model: PreTrainedModel) -> None:
         )
 
 
-def _check_sets(sets: Mapping[str, TextDataset], classes: int) -> None:
-    if not sets:
-        raise DataError("There is no data to evaluate on", remedy="give at least one set of texts")
-    for name, part in sets.items():
-        if not len(part):
-            raise DataError(
-                f"The set '{name}' is empty", expected="at least one text", remedy="fill or omit it"
-            )
-        if part.labels.max() >= classes:
-            raise DataError(
-                f"A label of the set '{name}' does not fit the model",
-                expected=f"0 to {classes - 1}",
-                actual=int(part.labels.max()),
-                remedy="load the model with as many labels as the data has",
-            )
+def _check_data(data: TextDataset, classes: int) -> None:
+    if not len(data):
+        raise DataError(
+            f"There is no data to evaluate on in {data.source}",
+            expected="at least one text",
+            actual="none",
+            remedy="give data with rows",
+        )
+    if data.labels.max() >= classes:
+        raise DataError(
+            f"A label of {data.source} does not fit the model",
+            expected=f"0 to {classes - 1}",
+            actual=int(data.labels.max()),
+            remedy="load the model with as many labels as the data has",
+        )
 
 
 class ReferenceEvaluator(ModelEvaluator):
@@ -256,7 +219,7 @@ class ReferenceEvaluator(ModelEvaluator):
     Arguments and errors are those of `ModelEvaluator`.
     """
 
-    def _logits(self, masks: Masks) -> npt.NDArray[np.float32]:
+    def _logits(self, masks: Mask) -> npt.NDArray[np.float32]:
         everything = np.arange(len(self.tokens))
         shape = (len(masks), len(self.tokens), self.num_classes)
         self._evaluations += len(masks)

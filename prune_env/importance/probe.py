@@ -60,7 +60,6 @@ class Probe:
         max_length: int = 128,
         max_sentences: int | None = None,
         seed: int = 0,
-        reference_encoder: PreTrainedModel | None = None,
     ) -> None:
         for name, value in (
             ("batch_size", batch_size),
@@ -74,7 +73,6 @@ class Probe:
         self.model = model
         self.heads: HeadMap = find_heads(model)
         self.seed = seed
-        self.reference_encoder = reference_encoder
         self._passes: dict[Callable[[Probe], object], object] = {}
         rows = np.arange(len(dataset))
         if max_sentences is not None and max_sentences < len(dataset):

@@ -26,7 +26,6 @@ def head_importance(
     max_length: int = 128,
     max_sentences: int | None = None,
     seed: int = 0,
-    reference_encoder: "PreTrainedModel | None" = None,
 ) -> npt.NDArray[np.float64]:
     """Return raw importance metrics of every head of a fine-tuned classifier.
 
@@ -46,7 +45,6 @@ def head_importance(
         max_length: Tokens kept of a sentence.
         max_sentences: Measure on this many sentences, drawn at random; None takes all.
         seed: Of the draw of sentences and of dropout.
-        reference_encoder: The suspicious encoder before fine-tuning, for `distance`.
 
     Returns:
         Float64 (L, H, M), finite, in the order of `metrics`; 0 where a head does not exist.
@@ -54,7 +52,7 @@ def head_importance(
     Raises:
         UnknownNameError: A metric is not registered.
         UnsupportedModelError: The heads cannot be found, or the model gives no attention maps.
-        SettingsError: `distance` without `reference_encoder`, or a size below 1.
+        SettingsError: A size is below 1.
         DataError: There is no sentence, or a label is outside the model's range.
         MetricError: A metric is undefined on this model, or is not finite.
     """
@@ -70,7 +68,6 @@ def head_importance(
         max_length=max_length,
         max_sentences=max_sentences,
         seed=seed,
-        reference_encoder=reference_encoder,
     )
     result = np.zeros((*probe.heads.shape, len(metrics)))
     for column, name in enumerate(metrics):
@@ -143,9 +140,4 @@ METRICS.register(
     "magnitude",
     _ROOM + "weights:magnitude",
     help="norm of the head's value and output weights",
-)
-METRICS.register(
-    "distance",
-    _ROOM + "weights:distance",
-    help="how far fine-tuning moved the head's weights from the reference encoder",
 )

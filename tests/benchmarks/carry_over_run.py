@@ -137,7 +137,7 @@ class Run:
             cache=options.cache,
         )
         self._parts: dict[str, Prepared] = {}
-        self._sets: dict[str, MaskEvaluator] = {}
+        self._sets: dict[str, dict[str, MaskEvaluator]] = {}
 
     def part(self, model: Model) -> Prepared:
         """Return a model as a defender has it, judged on a part of the validation sentences."""
@@ -176,9 +176,17 @@ class Run:
                 if part is not None
             }
             # Of the last model only: hidden states of whole test sets are a gigabyte each.
-            self._sets = {model.name: MaskEvaluator(loaded.model, loaded.tokenizer, in_order)}
+            self._sets = {
+                model.name: {
+                    name: MaskEvaluator(loaded.model, loaded.tokenizer, part)
+                    for name, part in in_order.items()
+                }
+            }
         target = int(loaded.align(np.array([sets.target_label]), sets.test.label_names)[0])
-        answers = self._sets[model.name].evaluate_sets(mask[None])
+        answers = {
+            name: evaluator.evaluate(mask[None])
+            for name, evaluator in self._sets[model.name].items()
+        }
         test, triggered, validation = (
             (answers[name].logits[0], answers[name].labels)
             for name in ("test", "triggered", "validation")

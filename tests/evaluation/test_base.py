@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from prune_env.errors import DataError, SettingsError
+from prune_env.errors import SettingsError
 from prune_env.evaluation import NO_CLASS, Evaluation
 from prune_env.evaluation.base import check_masks, predicted_classes, top_two_gap
 
@@ -52,15 +52,12 @@ def test_numbers_agree_with_torch(logits: np.ndarray, labels: np.ndarray) -> Non
     np.testing.assert_allclose(top_two_gap(logits), np.diff(np.sort(logits), axis=-1)[..., -1])
 
 
-def test_selecting_and_relabelling_judge_the_same_answers() -> None:
+def test_selecting_keeps_the_answers() -> None:
     logits = logits_of([2, 0], [0, 1], [3, 4], [1, 0])
     result = Evaluation.from_logits(logits, np.array([0, 0, 1, 1]))
     assert result.accuracy.tolist() == [0.5]
     assert result.select(np.array([0, 2])).accuracy.tolist() == [1.0]
     assert result.select(slice(1, 2)).predictions.tolist() == [[1]]
-    assert result.relabel(np.array([0, 1, 1, 0])).accuracy.tolist() == [1.0]
-    with pytest.raises(DataError, match=r"shape \(4,\)"):
-        result.relabel(np.array([0, 1]))
 
 
 def test_masks_are_checked_and_copied() -> None:

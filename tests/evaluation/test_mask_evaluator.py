@@ -1,5 +1,4 @@
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from transformers.models.bert.modeling_bert import BertPooler
 
 from prune_env.data.dataset import TextDataset
-from prune_env.errors import SettingsError, StateError
+from prune_env.errors import SettingsError
 from prune_env.evaluation import NO_CLASS, Evaluator, MaskEvaluator, ReferenceEvaluator
 from prune_env.models import LoadedModel
 from prune_env.models.source import IMAGE_TYPES
@@ -119,18 +118,6 @@ def test_memory_stays_inside_its_bound(precision: str) -> None:
     assert wide.backend.engines[0]._cache.nbytes > size  # type: ignore[attr-defined]
 
 
-def test_several_sets(tiny_model: LoadedModel, tiny_data: TextDataset) -> None:
-    parts = {"clean": tiny_data.select(range(20)), "rewritten": tiny_data.select(range(10, 64))}
-    fast, reference = both(tiny_model, parts, precision="bf16")
-    masks = random_masks(fast, 3)
-    assert_same_answers(fast, reference, masks)
-    answers, expected = fast.evaluate_sets(masks), reference.evaluate_sets(masks)
-    for name in parts:
-        np.testing.assert_array_equal(answers[name].predictions, expected[name].predictions)
-    assert fast.evaluations == 3
-    assert fast.correct(masks).shape == (3, 20)
-
-
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_ties_and_nan_follow_the_rule(tiny_model: LoadedModel, precision: str) -> None:
     dead_classifier(tiny_model.model)
@@ -169,25 +156,6 @@ def test_a_model_that_pools_all_tokens_is_not_packed(
         assert_same_answers(fast, reference, random_masks(fast, 4))
     assert fast.backend.kind != "packed"
     assert "The packed evaluation is off: it differs by" in caplog.text
-
-
-def test_a_file_answers_in_the_next_process(tiny_model: LoadedModel, tmp_path: Path) -> None:
-    fast, reference = both(tiny_model, memo_folder=tmp_path)
-    masks = random_masks(fast, 4)
-    accuracy = fast.accuracy(masks)
-    again, _ = both(tiny_model, memo_folder=tmp_path)
-    np.testing.assert_array_equal(again.accuracy(masks), accuracy)
-    assert again.evaluations == 0
-    assert_same_answers(again, reference, masks)
-    with torch.no_grad():
-        tiny_model.model.classifier.weight.neg_()
-    changed, _ = both(tiny_model, memo_folder=tmp_path)
-    assert not np.allclose(changed.accuracy(masks), accuracy)
-    assert changed.evaluations == 4
-    for file in tmp_path.iterdir():
-        file.write_bytes(b"no memo")
-    with pytest.raises(StateError, match="not the memo"):
-        both(tiny_model, memo_folder=tmp_path)
 
 
 def test_one_sentence_and_long_sentences(tiny_model: LoadedModel) -> None:

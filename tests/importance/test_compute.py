@@ -17,13 +17,8 @@ from tests.importance.support import Classifier, classifier
 NAMES = METRICS.names()
 
 
-REFERENCE = classifier(seed=1).model
-
-
 def measure(subject: Classifier, data: TextDataset, **options: object) -> np.ndarray:
-    return head_importance(
-        subject.model, subject.tokenizer, data, NAMES, reference_encoder=REFERENCE, **options
-    )
+    return head_importance(subject.model, subject.tokenizer, data, NAMES, **options)
 
 
 def test_every_metric_at_once_equals_each_alone(tiny_data: TextDataset) -> None:
@@ -32,9 +27,7 @@ def test_every_metric_at_once_equals_each_alone(tiny_data: TextDataset) -> None:
     assert together.shape == (2, 4, len(NAMES))
     assert together.dtype == np.float64
     for column, name in enumerate(NAMES):
-        alone = head_importance(
-            subject.model, subject.tokenizer, tiny_data, [name], reference_encoder=REFERENCE
-        )
+        alone = head_importance(subject.model, subject.tokenizer, tiny_data, [name])
         assert np.array_equal(together[..., column], alone[..., 0]), name
     assert np.array_equal(together, measure(subject, tiny_data))
 
@@ -92,8 +85,7 @@ def test_layers_with_fewer_heads_are_padded_with_zeros(tiny_data: TextDataset) -
     attention = subject.model.bert.encoder.layer[1].attention.self
     attention.num_attention_heads, attention.attention_head_size = 2, 16
     attention.scaling = 16**-0.5
-    names = [name for name in NAMES if name != "distance"]
-    values = head_importance(subject.model, subject.tokenizer, tiny_data, names)
+    values = head_importance(subject.model, subject.tokenizer, tiny_data, NAMES)
     assert (values[1, 2:] == 0).all()
     assert (values[0] > 0).all()
     assert (values[1, :2] > 0).all()

@@ -25,8 +25,9 @@ class Consistency(Reward):
     A mask that merely margins to one class would answer everything alike and look consistent. So
     the threshold of every mask is first shifted until, on the clean sentences, a class is
     predicted as often as it is the label, and the share is averaged over the two classes.
-    Even so it is a weak sign of a backdoor: over random masks of MiniLM-L6, with class bias held fixed,
-    it had a rank correlation with the hidden LFR of 0.24 (HiddenKiller) and 0.53 (poetry style).
+    Even so it is a weak sign of a backdoor: over random masks of MiniLM-L6, with class bias held
+    fixed, it had a rank correlation with the hidden LFR of 0.24 (HiddenKiller) and 0.53 (poetry
+    style).
 
     Args:
         rewrite: What is done to the sentences; words are left out by default.
@@ -82,9 +83,9 @@ class Flips(TextReward):
     that a rewrite wakes flips one class only; lost sentiment flips both. It sees the backdoor
     only where the rewrite resembles the trigger: over 32 masks of a MiniLM-L6 with HiddenKiller
     the signed asymmetry (120 sentences) had these rank correlations with the calibrated LFR, at
-    fixed accuracy, number of heads and class bias: clauses +0.83 (the attack's own family), sentences
-    +0.22, word drop +0.16, old words -0.03, rare words -0.25, shuffles -0.32. On StyleBkd poetry
-    (56 masks, as it is here) word drop had +0.41 and clauses -0.15.
+    fixed accuracy, number of heads and class bias: clauses +0.83 (the attack's own family),
+    sentences +0.22, word drop +0.16, old words -0.03, rare words -0.25, shuffles -0.32. On StyleBkd
+    poetry (56 masks, as it is here) word drop had +0.41 and clauses -0.15.
 
     Args:
         rewrite: What is done to the sentences; default: the one in `REWRITES` of the reward's name.
@@ -106,7 +107,9 @@ class Flips(TextReward):
         moved = texts_of(subject, self.sentences).rewritten(self.rewrite).evaluate(masks)
         margins = margins_over_threshold(subject.evaluator.evaluate(masks), moved)
         shares = flipped_share(margins, moved.labels)
-        asymmetry = np.where(np.isnan(margins).any(axis=1), 1.0, np.abs(shares[:, 0] - shares[:, 1]))
+        asymmetry = np.where(
+            np.isnan(margins).any(axis=1), 1.0, np.abs(shares[:, 0] - shares[:, 1])
+        )
         return 1 - asymmetry
 
 

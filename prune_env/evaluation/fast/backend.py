@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from prune_env.evaluation.base import Masks, top_two_gap
+from prune_env.evaluation.base import top_two_gap
 from prune_env.evaluation.fast.engine import Engine
 from prune_env.evaluation.fast.exact_rows import ExactRows
 from prune_env.evaluation.fast.layerwise import LayerwiseEngine
@@ -22,6 +22,7 @@ from prune_env.evaluation.model_evaluator import ModelEvaluator
 from prune_env.evaluation.screen import measured_bound
 from prune_env.models import find_heads
 from prune_env.models.inputs import TokenRows
+from prune_env.models.masks import Mask
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class Backend:
         shards = self._shards(np.arange(len(truth.tokens)), 4 if screen is None else 2)
         self.engines = [factory(rows, max_cache_bytes) for rows in shards]
 
-    def run(self, masks: Masks) -> npt.NDArray[np.float32]:
+    def run(self, masks: Mask) -> npt.NDArray[np.float32]:
         """Return the logits (N, S, C) under masks (N, L, H)."""
         samples = len(self._truth.tokens)
         logits = np.empty((len(masks), samples, self._truth.num_classes), np.float32)
@@ -97,7 +98,7 @@ class Backend:
         self.computed += len(masks) * samples
         return logits
 
-    def _settle(self, mask: Masks, logits: npt.NDArray[np.float32]) -> None:
+    def _settle(self, mask: Mask, logits: npt.NDArray[np.float32]) -> None:
         """Replace, in place, the logits (S, C) of samples whose class is not sure."""
         checked = np.ones(len(logits), np.bool_)
         if self.screens:
@@ -110,7 +111,7 @@ class Backend:
             logits[rows[keep]] = truth[keep]
             self.referred += len(tied)
 
-    def _in_float32(self, mask: Masks, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def _in_float32(self, mask: Mask, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return the logits (R, C) of some rows."""
         few = self._truth.tokens.lengths[rows].sum() <= _SHARD_TOKENS
         if few and self._near is not None:
@@ -212,7 +213,7 @@ class _PackedFactory:
         return PackedEngine(self.packed, self.tokens, rows, size)
 
 
-def _proof_masks(available: Masks) -> Masks:
+def _proof_masks(available: Mask) -> Mask:
     """Return masks (N, L, H): all heads, random ones, and neighbours that differ in one layer."""
     random = np.random.default_rng(_PROOF_SEED)
     layers = len(available)
@@ -221,5 +222,5 @@ def _proof_masks(available: Masks) -> Masks:
     neighbours = [half.copy() for _ in range(2)]
     neighbours[0][layers // 2] = few[layers // 2]
     neighbours[1][-1] = ~half[-1]
-    masks: Masks = np.stack([available, half, few, *neighbours]) & available
+    masks: Mask = np.stack([available, half, few, *neighbours]) & available
     return masks

@@ -6,12 +6,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from prune_env.models.heads import HeadMap, LayerHeads
+from prune_env.models.masks import Mask
 
 # What oneDNN computes while the product is still in registers, by activation: name and variant.
 _FUSED_ACTIVATIONS = {"GELU": ("gelu", "none"), "GELUActivation": ("gelu", "none")}
@@ -84,9 +84,6 @@ def layer_norm(x: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
     )
 
 
-HeadSet = npt.NDArray[np.bool_]
-"""Bool (H,), the heads of one layer."""
-
 # Inside a layer: norm after attention, feed-forward up, activation, down, norm after it.
 _POST_NORM_PARTS = (
     (  # BERT, RoBERTa, XLM-RoBERTa, ELECTRA
@@ -143,11 +140,11 @@ class PackedBlock:
         self._qkv = lru_cache(maxsize=2)(self._qkv_map)
         self._output = lru_cache(maxsize=2)(self._output_map)
 
-    def qkv(self, heads: HeadSet) -> LinearMap:
+    def qkv(self, heads: Mask) -> LinearMap:
         """Return the map from x (T, D) to queries (scaled), keys and values (T, 3 * h * d)."""
         return self._qkv(heads.tobytes())
 
-    def output(self, held: HeadSet, kept: HeadSet) -> LinearMap | None:
+    def output(self, held: Mask, kept: Mask) -> LinearMap | None:
         """Return the map from contexts (T, h * d) to what attention adds to x, bias included.
 
         Args:
@@ -186,12 +183,12 @@ class PackedBlock:
         bias = weight.new_zeros(weight.shape[:2]) if bias is None else bias.view(weight.shape[:2])
         return weight, bias.unsqueeze(1)
 
-    def flops_before(self, heads: HeadSet) -> int:
+    def flops_before(self, heads: Mask) -> int:
         """Return the floating-point operations of `qkv` for one token."""
         layer = self.heads
         return 6 * int(heads.sum()) * layer.head_dim * layer.query.weight().shape[1]
 
-    def flops_after(self, held: HeadSet) -> int:
+    def flops_after(self, held: Mask) -> int:
         """Return the floating-point operations of `after_attention` for one token."""
         width = self._parts.down.out_features
         inner = int(held.sum()) * self.heads.head_dim + 2 * self._parts.up.out_features

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.evaluation.base import Masks
+from prune_env.models.masks import Mask
 
 
 class Engine(Protocol):
@@ -16,7 +16,7 @@ class Engine(Protocol):
         """The rows of the data (R,) that it answers for."""
         ...
 
-    def run(self, masks: Masks) -> npt.NDArray[np.float32]:
+    def run(self, masks: Mask) -> npt.NDArray[np.float32]:
         """Return the logits (N, R, C) under masks (N, L, H)."""
         ...
 
@@ -25,18 +25,18 @@ class Engine(Protocol):
         ...
 
 
-def walking_order(masks: Masks) -> list[int]:
+def walking_order(masks: Mask) -> list[int]:
     """Return the order in which masks with equal first layers follow each other."""
     return sorted(range(len(masks)), key=lambda index: masks[index].tobytes())
 
 
-def heads_ahead(masks: Masks) -> dict[bytes, npt.NDArray[np.bool_]]:
+def heads_ahead(masks: Mask) -> dict[bytes, Mask]:
     """Return which heads (H,) are wanted right after each beginning of the masks.
 
     A beginning is the bytes of the first l rows of a mask; masks that begin alike share all work
     up to layer l, and the contexts of layer l if those serve all of them.
     """
-    ahead: dict[bytes, npt.NDArray[np.bool_]] = {}
+    ahead: dict[bytes, Mask] = {}
     for mask in masks:
         for layer, row in enumerate(mask):
             key = mask[:layer].tobytes()

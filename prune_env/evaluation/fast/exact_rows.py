@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from prune_env.evaluation.base import Masks
 from prune_env.evaluation.fast.cache import ByteCache
 from prune_env.evaluation.fast.packed import PackedModel
 from prune_env.evaluation.fast.plan import plan_packing
 from prune_env.evaluation.model_evaluator import class_count, inference
 from prune_env.models.inputs import TokenRows
+from prune_env.models.masks import Mask
 
 # Products have a multiple of so many rows: a kernel for each new number would take longer.
 _TOKENS, _SENTENCES = 128, 32
@@ -29,7 +29,7 @@ class Trace:
             the last layer only the first token's.
     """
 
-    mask: Masks
+    mask: Mask
     states: list[tuple[torch.Tensor, torch.Tensor]]
 
     @cached_property
@@ -56,7 +56,7 @@ class ExactRows:
         self._cache: ByteCache[Trace] = ByteCache(max_cache_bytes)
         self._last = len(packed.blocks) - 1
 
-    def run(self, mask: Masks, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def run(self, mask: Mask, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return the logits (R, C) of rows (R,) under a mask (L, H)."""
         order = np.argsort(self._tokens.lengths[rows], kind="stable")
         ordered = rows[order]
@@ -72,7 +72,7 @@ class ExactRows:
             self._cache.put(row, trace)
         return logits
 
-    def _trace(self, row: int, mask: Masks) -> Trace:
+    def _trace(self, row: int, mask: Mask) -> Trace:
         """Return a trace with the states of a row that hold for a mask."""
         known = self._cache.get(row)
         if known is None:
@@ -81,7 +81,7 @@ class ExactRows:
         return Trace(mask.copy(), known.states[: equal + 1])
 
     def _enter(
-        self, layer: int, mask: Masks, rows: npt.NDArray[np.int64], traces: Sequence[Trace]
+        self, layer: int, mask: Mask, rows: npt.NDArray[np.int64], traces: Sequence[Trace]
     ) -> None:
         """Append the state at a layer to the traces that end before it."""
         pending = [index for index, trace in enumerate(traces) if len(trace.states) == layer]
@@ -111,7 +111,7 @@ class ExactRows:
     def _after(
         self,
         layer: int,
-        mask: Masks,
+        mask: Mask,
         states: Sequence[tuple[torch.Tensor, torch.Tensor]],
         count: int,
     ) -> torch.Tensor:

@@ -11,7 +11,6 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from prune_env.evaluation.base import Masks
 from prune_env.evaluation.fast.cache import ByteCache
 from prune_env.evaluation.fast.engine import walking_order
 from prune_env.evaluation.fast.stack import replaced
@@ -19,6 +18,7 @@ from prune_env.evaluation.model_evaluator import class_count, inference
 from prune_env.models.gates import HeadGates
 from prune_env.models.heads import HeadMap
 from prune_env.models.inputs import Rows
+from prune_env.models.masks import Mask
 
 _BATCH_TOKENS = 2048
 
@@ -72,7 +72,7 @@ class LayerwiseEngine:
         self._batches = _batches(tokens.lengths[rows])
         self._cache: ByteCache[Outputs] = ByteCache(max_cache_bytes)
 
-    def run(self, masks: Masks) -> npt.NDArray[np.float32]:
+    def run(self, masks: Mask) -> npt.NDArray[np.float32]:
         """Return the logits (N, R, C) under masks (N, L, H)."""
         logits = np.empty((len(masks), len(self.rows), class_count(self._model)), np.float32)
         with inference(self._model), HeadGates(self._model, self._heads) as gates:
@@ -85,7 +85,7 @@ class LayerwiseEngine:
         """Release every kept output."""
         self._cache.clear()
 
-    def _forward(self, mask: Masks) -> npt.NDArray[np.float32]:
+    def _forward(self, mask: Mask) -> npt.NDArray[np.float32]:
         """Run what is not known yet, and keep what the layers but the last returned."""
         known, entry = 0, None
         for layer in range(1, len(self._layers)):

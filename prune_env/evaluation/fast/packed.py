@@ -8,9 +8,8 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
-from prune_env.evaluation.base import Masks
 from prune_env.evaluation.fast.attention import first_token_attention, packed_attention
-from prune_env.evaluation.fast.blocks import HeadSet, PackedBlock, find_parts, is_plain_attention
+from prune_env.evaluation.fast.blocks import PackedBlock, find_parts, is_plain_attention
 from prune_env.evaluation.fast.cache import ByteCache
 from prune_env.evaluation.fast.engine import heads_ahead, walking_order
 from prune_env.evaluation.fast.plan import Chunk, PackingPlan, plan_packing
@@ -19,6 +18,7 @@ from prune_env.evaluation.fast.workspace import Lease, Scratch, Workspace
 from prune_env.evaluation.model_evaluator import class_count, inference
 from prune_env.models.heads import HeadMap
 from prune_env.models.inputs import TokenRows
+from prune_env.models.masks import Mask
 
 _CPU_CHUNK = 2048  # tokens; more of them would not fit the cache of a CPU, fewer mean more calls
 _GPU_CHUNK = 1 << 15
@@ -42,7 +42,7 @@ class State:
 
     entering: Lease
     attended: Lease
-    held: HeadSet
+    held: Mask
 
     @property
     def hidden(self) -> torch.Tensor:
@@ -121,7 +121,7 @@ class PackedModel:
         batch = tokens.first_tokens(1, self.model.device)
         return leaving(self.model, self._layers, batch, first.float().unsqueeze(1))
 
-    def attention(self, layer: int, wanted: HeadSet) -> Attend:
+    def attention(self, layer: int, wanted: Mask) -> Attend:
         """Return a function that writes the contexts of the wanted heads of a layer for one chunk.
 
         It takes what enters the layer (T, D), the chunk, and the matrix to write its part of. In
@@ -142,7 +142,7 @@ class PackedModel:
 
         return every
 
-    def flops_of_attention(self, layer: int, wanted: HeadSet) -> int:
+    def flops_of_attention(self, layer: int, wanted: Mask) -> int:
         """Return the operations of the maps to queries, keys and values for one token."""
         last = layer == len(self.blocks) - 1
         return 0 if last else self.blocks[layer].flops_before(wanted)
@@ -187,7 +187,7 @@ class PackedEngine:
         self._workspace = Workspace(packed.dtype, device)
         self._tokens_total = int(self._plan.lengths.sum())
 
-    def run(self, masks: Masks) -> npt.NDArray[np.float32]:
+    def run(self, masks: Mask) -> npt.NDArray[np.float32]:
         """Return the logits (N, R, C) under masks (N, L, H)."""
         classes = class_count(self._packed.model)
         logits = np.empty((len(masks), len(self.rows), classes), np.float32)
@@ -211,7 +211,7 @@ class PackedEngine:
         self._cache.clear()
         self._workspace.clear()
 
-    def _state(self, mask: Masks, layer: int, ahead: dict[bytes, HeadSet]) -> State:
+    def _state(self, mask: Mask, layer: int, ahead: dict[bytes, Mask]) -> State:
         """Return what enters a layer, from the nearest kept state on."""
         key = mask[:layer].tobytes()
         state = self._cache.get(key)
@@ -228,13 +228,13 @@ class PackedEngine:
             self._cache.put(key, state)
         return state
 
-    def _embedded(self, wanted: HeadSet) -> State:
+    def _embedded(self, wanted: Mask) -> State:
         hidden = self._packed.embed(self._tokens, self.rows, self._plan)
         state = self._empty(0, hidden.shape[1], wanted)
         self._fill(state, 0, lambda chunk: hidden[chunk.tokens])
         return state
 
-    def _advance(self, before: State, layer: int, kept: HeadSet, wanted: HeadSet) -> State:
+    def _advance(self, before: State, layer: int, kept: Mask, wanted: Mask) -> State:
         """Return what enters `layer`, given what enters the one before and its kept heads."""
         block = self._packed.blocks[layer - 1]
         output = block.output(before.held, kept)
@@ -249,13 +249,13 @@ class PackedEngine:
         self.flops += self._tokens_total * block.flops_after(kept)
         return state
 
-    def _empty(self, layer: int, features: int, wanted: HeadSet) -> State:
+    def _empty(self, layer: int, features: int, wanted: Mask) -> State:
         """Return a state to be filled."""
         rows = len(self.rows) if layer == self._last else self._plan.rows
         entering = self._workspace.lend(rows, features, features)
         return State(entering, self._contexts(layer, wanted), wanted)
 
-    def _contexts(self, layer: int, wanted: HeadSet) -> Lease:
+    def _contexts(self, layer: int, wanted: Mask) -> Lease:
         """Return room for the contexts of some heads, in memory that would hold all of them."""
         heads = self._packed.heads.layers[layer]
         rows = len(self.rows) if layer == self._last else self._plan.rows
@@ -274,7 +274,7 @@ class PackedEngine:
             attend(hidden, chunk, state.contexts)
         self.flops += self._tokens_total * self._packed.flops_of_attention(layer, state.held)
 
-    def _extended(self, state: State, layer: int, missing: HeadSet) -> State:
+    def _extended(self, state: State, layer: int, missing: Mask) -> State:
         """Return a state with the contexts of more heads, computed from the same hidden state."""
         dim = self._packed.heads.layers[layer].head_dim
         more = self._contexts(layer, missing)
@@ -290,7 +290,7 @@ class PackedEngine:
             split[:, places] = contexts.unflatten(1, (-1, dim))
         return State(state.entering, joined, both)
 
-    def _exists(self, layer: int) -> HeadSet:
+    def _exists(self, layer: int) -> Mask:
         """Return every head of a layer (H,): at both ends of the model all contexts are kept."""
-        exists: HeadSet = self._packed.heads.available[layer]
+        exists: Mask = self._packed.heads.available[layer]
         return exists

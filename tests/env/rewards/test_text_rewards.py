@@ -132,7 +132,7 @@ SURE = np.array([-4.0, -3, -2, -1, 1, 2, 3, 4])
 MASK = np.ones((1, 1, 2), bool)
 
 
-def flips(monkeypatch, moved, cbias=SURE):
+def flips(monkeypatch, moved, clean=SURE):
     subject = made_up(monkeypatch, clean, moved, LABELS)
     return REWARDS["flips-clause"]().score(subject, MASK, np.ones(1))[0]
 
@@ -150,7 +150,7 @@ def test_flips_of_one_class_cost_and_flips_of_both_do_not(monkeypatch):
 def test_spoilt_answers_score_least(monkeypatch):
     spoilt = SURE.copy()
     spoilt[3] = np.nan
-    assert flips(monkeypatch, spoilt) == flips(monkeypatch, SURE, cbias=spoilt) == 0
+    assert flips(monkeypatch, spoilt) == flips(monkeypatch, SURE, clean=spoilt) == 0
     subject = made_up(monkeypatch, SURE, spoilt, LABELS)
     assert REWARDS["split-agreement"]().score(subject, MASK, np.ones(1))[0] == 0
     assert inverted(monkeypatch, [np.nan] * 4) == 0
