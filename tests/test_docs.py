@@ -1,17 +1,28 @@
-"""What the documents point to is there."""
+"""What the documents point to is there, and what they tell users to type works."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
 import prune_env
+from prune_env.cli import main
+from prune_env.cli.main import _VERBS
+from tests.goldens.names import options_of, verbs
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "runs" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "runs/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)")
-VERB = re.compile(r"^prune-env ([a-z]+)", re.MULTILINE)
+BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`([^`\n]+)`")
+ID = r"prune_env/\w+-v\d"
+FILE = re.compile(rf"(?!{ID})(prune_env|agents|baselines|tests|docs|examples)/[\w./*-]+$")
+CHEAP = ("list", "inspect")
 
 
 def anchors(document: Path) -> set[str]:
@@ -29,10 +40,61 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert anchor in anchors(target), f"{document.name} links to {file}#{anchor}"
 
 
-def test_commands_are_those_of_the_program() -> None:
-    verbs = {each.stem for each in (ROOT / "prune_env" / "cli").glob("*.py")}
-    told = {verb for each in DOCUMENTS for verb in VERB.findall(each.read_text("utf-8"))}
-    assert {"purify", "train", "audit"} <= told <= verbs
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda each: str(each.relative_to(ROOT)))
+def test_files_that_are_named_are_there(document: Path) -> None:
+    named = {each for each in SPAN.findall(document.read_text("utf-8")) if FILE.match(each)}
+    assert not [each for each in named if not any(ROOT.glob(each.rstrip("/")))]
+
+
+def blocks() -> dict[str, list[str]]:
+    """Return the commands of every document's code blocks, by how they are written."""
+    found = {}
+    for document in DOCUMENTS:
+        for block in BLOCK.findall(document.read_text("utf-8")):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True) if line.startswith("prune-env") else []
+                if words:
+                    found[" ".join(words)] = words[1:]
+    return found
+
+
+def spans() -> set[tuple[str, ...]]:
+    """Return what stands in backquotes in a text and names a verb or an option."""
+    texts = [BLOCK.sub("", each.read_text("utf-8")) for each in DOCUMENTS]
+    said = {tuple(each.split()) for text in texts for each in SPAN.findall(text)}
+    return {each for each in said if each[0] == "prune-env" or each[0].startswith("--")}
+
+
+@pytest.mark.parametrize("words", blocks().values(), ids=blocks().keys())
+def test_the_program_takes_the_commands(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for verb in _VERBS:
+        monkeypatch.setattr(verb, "run", lambda self: 0)
+    assert main(words) == 0
+
+
+def test_the_program_has_the_verbs_and_options_that_are_named() -> None:
+    options = {verb: set(options_of(verb)["options"]) | {"--help"} for verb in verbs()}
+    whole = set().union(*options.values())
+    unknown = set()
+    for span in spans():
+        named = {word for word in span if re.fullmatch(r"--[a-z][a-z-]*", word)}
+        of_verb = span[0] == "prune-env" and len(span) > 1 and span[1].isalpha()
+        if of_verb and span[1] not in options:
+            unknown.add(span)
+        unknown |= {span} if named - (options.get(span[1], set()) if of_verb else whole) else set()
+    assert not unknown
+
+
+@pytest.mark.parametrize("verb", CHEAP)
+def test_cheap_commands_run(verb: str, tiny_folder: Path) -> None:
+    commands = [list(span[1:]) for span in spans() if span[:2] == ("prune-env", verb)]
+    commands += [words for words in blocks().values() if words[0] == verb]
+    assert commands
+    for words in commands:
+        given = [str(tiny_folder) if word == "MODEL" else word for word in words]
+        if verb == "inspect" and len(given) == 1:
+            continue  # the verb's name alone
+        assert main(given) == 0
 
 
 def test_citation_and_changelog_know_the_version() -> None:

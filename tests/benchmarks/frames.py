@@ -8,7 +8,6 @@ asserted; docs/architecture.md has the figures.
 
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -22,7 +21,8 @@ from tests.support import tiny_dataset, write_tiny_folder
 
 PACKAGE = Path(prune_env.__file__).resolve().parent
 HOMES = tuple(
-    f"{each}/" for each in (PACKAGE, *((PACKAGE / link).resolve() for link in ("agents", "baselines")))
+    f"{each}/"
+    for each in (PACKAGE, *((PACKAGE / link).resolve() for link in ("agents", "baselines")))
 )
 COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>")
 TARGETS = {"step": 12, "purify": 16}
