@@ -5,7 +5,7 @@ it is asked for.
 """
 
 from prune_env.agents.trained import load_agent
-from prune_env.env.policy import POLICIES
+from prune_env.env.policy import POLICIES, TRAINED
 
 __all__ = ["load_agent"]
 
@@ -29,3 +29,9 @@ for _name, _class, _help in (
     ),
 ):
     POLICIES.register(_name, f"prune_env.agents.sb3.{_class}", help=_help)
+
+TRAINED.register(
+    "agent",
+    "prune_env.agents.trained:TrainedPolicy",
+    help="the folder `best` or `agent` of what `prune-env train` wrote",
+)

@@ -5,16 +5,17 @@ from typing import Any
 
 import numpy as np
 
+from prune_env.agents.agent import Agent
 from prune_env.agents.checkpoint import read_checkpoint
-from prune_env.env.policy import POLICIES, Policy, Recipe
+from prune_env.env.policy import POLICIES, Policy, Requirements, no_variant
 from prune_env.errors import SettingsError, StateError
 
 
-def load_agent(folder: str | Path) -> Any:
+def load_agent(folder: str | Path) -> Agent:
     """Return the trained agent of a folder that `prune-env train` or an agent's `save` wrote.
 
     Returns:
-        A `prune_env.env.policy.Policy`, fit for models of any number of layers and heads.
+        An agent, fit for models of any number of layers and heads.
 
     Raises:
         StateError: The folder holds no whole checkpoint, or one of an unknown algorithm.
@@ -27,17 +28,27 @@ def load_agent(folder: str | Path) -> Any:
             actual=algorithm,
             remedy="load it with the version of prune-env that wrote it",
         )
-    return POLICIES[algorithm].load(folder)
+    return agent_class(algorithm).load(folder)
+
+
+def agent_class(algorithm: str) -> type[Agent]:
+    """Return the class of an algorithm that `learns`."""
+    found: type[Agent] = POLICIES[algorithm]
+    return found
 
 
 def learns(algorithm: str) -> bool:
     """Return whether this is the name of a policy that learns, and can be saved and loaded."""
-    return algorithm in POLICIES and hasattr(POLICIES[algorithm], "load")
+    return algorithm in POLICIES and _is_agent(POLICIES[algorithm])
 
 
 def learner_names() -> list[str]:
     """Return the names of the policies that learn, sorted."""
     return [name for name in POLICIES.names() if learns(name)]
+
+
+def _is_agent(policy: Any) -> bool:
+    return isinstance(policy, type) and issubclass(policy, Agent)
 
 
 class TrainedPolicy:
@@ -68,28 +79,33 @@ class TrainedPolicy:
             "sha256": checkpoint.tensors_sha256,
         }
 
-    def recipe(self, variant: str = "paper") -> Recipe:
-        """Return what the agent needs of the purifier: the metrics that it was trained on.
+    def requirements(self, variant: str = "paper") -> Requirements:
+        """Return what the agent requires: the metrics that it was trained on.
 
         Raises:
             SettingsError: A variant is asked for.
         """
         if variant != "paper":
-            raise SettingsError("A trained agent has no variants", expected="paper", actual=variant)
-        return Recipe(metrics=self.agent.metrics)
+            raise no_variant("A trained agent", variant)
+        return Requirements(metrics=self.agent.metrics)
 
-    def for_env(self, env: Any, *, seed: int = 0) -> Policy:
+    def for_env(self, env: Any, *, seed: int = 0, variant: str = "paper") -> Policy:
         """Return a policy that plays the environment; nothing of it is random.
 
         Args:
             env: A `HeadPruningEnv` that shows the agent's metrics, in any order, or more.
             seed: Is not used.
+            variant: Only `paper`.
+
+        Raises:
+            SettingsError: The environment lacks a metric, or a variant is asked for.
         """
+        self.requirements(variant)
         return _Player(self.agent, tuple(env.unwrapped.metrics))
 
 
 class _Player:
-    def __init__(self, agent: Any, shown: tuple[str, ...]) -> None:
+    def __init__(self, agent: Agent, shown: tuple[str, ...]) -> None:
         missing = [name for name in agent.metrics if name not in shown]
         if missing:
             raise SettingsError(
@@ -101,9 +117,15 @@ class _Player:
         self._agent = agent
         self._columns = [shown.index(name) for name in agent.metrics]
 
-    def predict(self, observation: Any, *arguments: Any, **named: Any) -> tuple[Any, Any]:
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+        action_masks: Any = None,
+    ) -> tuple[Any, Any]:
         """Choose an action; see `prune_env.env.policy.Policy`."""
         importance = np.asarray(observation["importance"])[..., self._columns]
         shown = {**observation, "importance": importance}
-        action, state = self._agent.predict(shown, *arguments, **named)
-        return action, state
+        return self._agent.predict(shown, state, episode_start, deterministic, action_masks)

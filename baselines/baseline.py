@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.env.policy import Observation, Recipe
+from prune_env.env.policy import Observation, Requirements, no_variant
 from prune_env.errors import SettingsError
 from prune_env.importance.registry import DEFAULT_METRICS
 
@@ -38,7 +38,7 @@ class Baseline(ABC):
         self.metrics = tuple(metrics)
         self.variant = variant
         self.seed = seed
-        missing = [name for name in self.recipe(variant).metrics if name not in self.metrics]
+        missing = [name for name in self.requirements(variant).metrics if name not in self.metrics]
         if missing:
             raise SettingsError(
                 f"{type(self).__name__} reads importance metrics that the observation lacks",
@@ -48,30 +48,26 @@ class Baseline(ABC):
             )
 
     @classmethod
-    def recipe(cls, variant: str = "paper") -> Recipe:
-        """Return what the strategy needs of the purifier: metrics, threshold, fine-tunings.
+    def requirements(cls, variant: str = "paper") -> Requirements:
+        """Return what the strategy requires: metrics, threshold, fine-tunings.
 
         Raises:
             SettingsError: The variant does not exist.
         """
         if variant not in cls.variants:
-            raise SettingsError(
-                f"{cls.__name__} has no variant '{variant}'",
-                expected=" or ".join(cls.variants),
-                actual=variant,
-            )
-        return cls._recipe(variant)
+            raise no_variant(cls.__name__, variant, cls.variants)
+        return cls._requirements(variant)
 
     @classmethod
-    def for_env(cls, env: Any, *, seed: int = 0, **kwargs: Any) -> Self:
+    def for_env(cls, env: Any, *, seed: int = 0, variant: str = "paper") -> Self:
         """Build the policy for an environment, whose metric names it takes over.
 
         Args:
             env: A `HeadPruningEnv`, wrapped or not, or its vector form.
             seed: See the class.
-            **kwargs: Further arguments of the class, such as `variant`.
+            variant: See the class.
         """
-        return cls(metrics=env.unwrapped.metrics, seed=seed, **kwargs)
+        return cls(metrics=env.unwrapped.metrics, seed=seed, variant=variant)
 
     def predict(
         self,
@@ -131,5 +127,5 @@ class Baseline(ABC):
 
     @classmethod
     @abstractmethod
-    def _recipe(cls, variant: str) -> Recipe:
-        """Return the recipe of a variant that exists."""
+    def _requirements(cls, variant: str) -> Requirements:
+        """Return what a variant that exists requires."""

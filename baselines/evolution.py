@@ -5,7 +5,7 @@ import numpy as np
 from prune_env.baselines.baseline import BoolArray
 from prune_env.baselines.search import Scorer, SearchPolicy
 from prune_env.env.episode import EpisodeSettings
-from prune_env.env.policy import Recipe
+from prune_env.env.policy import Requirements
 
 PARENTS, CHILDREN = 8, 16
 PRUNE_SHARE = 0.75
@@ -19,8 +19,8 @@ class Evolution(SearchPolicy):
     1 + Poisson(1) heads flipped, three out of four of them from kept to pruned. Masks that keep
     tau rank by heads pruned, then accuracy; those that do not rank below, by accuracy.
 
-    The plan is one mask, and its heads have no order that keeps tau on the way: the recipe asks
-    for a `prune_step` that checks the whole mask at once.
+    The plan is one mask, and its heads have no order that keeps tau on the way: the strategy
+    requires a `prune_step` that checks the whole mask at once.
 
     Source: (mu + lambda) selection, Beyer and Schwefel, "Evolution Strategies" (2002).
     """
@@ -71,5 +71,5 @@ class Evolution(SearchPolicy):
         return [masks[index] for index in order[:PARENTS]]
 
     @classmethod
-    def _recipe(cls, variant: str) -> Recipe:
-        return Recipe(prune_step=WHOLE_MASK)
+    def _requirements(cls, variant: str) -> Requirements:
+        return Requirements(prune_step=WHOLE_MASK)

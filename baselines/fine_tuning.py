@@ -1,7 +1,7 @@
 """Fine-tuning alone, the defences that prune nothing: FT and FTH."""
 
 from prune_env.baselines.baseline import Baseline, BoolArray
-from prune_env.env.policy import Observation, Recipe
+from prune_env.env.policy import Observation, Requirements
 from prune_env.training.phases import Phase
 
 HIGH_SCALE = 2.5
@@ -16,8 +16,8 @@ class FineTuning(Baseline):
         return legal.size
 
     @classmethod
-    def _recipe(cls, variant: str) -> Recipe:
-        return Recipe(prunes=False)
+    def _requirements(cls, variant: str) -> Requirements:
+        return Requirements(prunes=False)
 
 
 class FineTuningHigh(FineTuning):
@@ -27,6 +27,6 @@ class FineTuningHigh(FineTuning):
     """
 
     @classmethod
-    def _recipe(cls, variant: str) -> Recipe:
+    def _requirements(cls, variant: str) -> Requirements:
         phases = (Phase(learning_rate_scale=HIGH_SCALE),)
-        return Recipe(search=phases, final=phases, prunes=False)
+        return Requirements(search=phases, final=phases, prunes=False)

@@ -1,7 +1,7 @@
 """Gradient pruning of a model that was fine-tuned under a structured sparsity penalty."""
 
 from prune_env.baselines.gradient import Gradient
-from prune_env.env.policy import Recipe
+from prune_env.env.policy import Requirements
 from prune_env.training.phases import Phase
 
 
@@ -13,6 +13,6 @@ class GradientL1L2(Gradient):
     """
 
     @classmethod
-    def _recipe(cls, variant: str) -> Recipe:
+    def _requirements(cls, variant: str) -> Requirements:
         penalty = {"paper": "group-sparsity", "released": "sparsity-released"}[variant]
-        return Recipe(metrics=(cls.metric[variant],), search=(Phase(penalty=penalty),))
+        return Requirements(metrics=(cls.metric[variant],), search=(Phase(penalty=penalty),))

@@ -6,7 +6,7 @@ import numpy as np
 
 from prune_env.baselines.baseline import BoolArray
 from prune_env.baselines.order import OrderPolicy
-from prune_env.env.policy import Observation, Recipe
+from prune_env.env.policy import Observation, Requirements
 
 FIRST_SHARE, LAST_SHARE = 0.2, 0.8
 
@@ -44,6 +44,6 @@ class LayerwiseVariance(OrderPolicy):
         return np.broadcast_to((pruned < quota)[:, None], kept.shape)
 
     @classmethod
-    def _recipe(cls, variant: str) -> Recipe:
+    def _requirements(cls, variant: str) -> Requirements:
         tau = 0.0 if variant == "released" else None
-        return Recipe(metrics=(cls.metric[variant],), tau=tau)
+        return Requirements(metrics=(cls.metric[variant],), tau=tau)

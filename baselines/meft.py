@@ -1,7 +1,7 @@
 """MEFT: one pass of maximum entropy, then fine-tuning as usual; nothing is pruned."""
 
 from prune_env.baselines.fine_tuning import FineTuning
-from prune_env.env.policy import Recipe
+from prune_env.env.policy import Requirements
 from prune_env.training.phases import Phase
 
 
@@ -13,6 +13,6 @@ class Meft(FineTuning):
     """
 
     @classmethod
-    def _recipe(cls, variant: str) -> Recipe:
+    def _requirements(cls, variant: str) -> Requirements:
         phases = (Phase(epochs=1, penalty="max-entropy"), Phase())
-        return Recipe(search=phases, final=phases, prunes=False)
+        return Requirements(search=phases, final=phases, prunes=False)

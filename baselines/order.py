@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.baselines.baseline import Baseline, BoolArray
-from prune_env.env.policy import Observation, Recipe
+from prune_env.env.policy import Observation, Requirements
 from prune_env.errors import SettingsError
 
 
@@ -46,5 +46,5 @@ class OrderPolicy(Baseline):
         return np.ones(observation["mask"].shape, dtype=bool)
 
     @classmethod
-    def _recipe(cls, variant: str) -> Recipe:
-        return Recipe(metrics=(cls.metric[variant],))
+    def _requirements(cls, variant: str) -> Requirements:
+        return Requirements(metrics=(cls.metric[variant],))

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from prune_env.baselines.order import OrderPolicy
-from prune_env.env.policy import Recipe
+from prune_env.env.policy import Requirements
 from prune_env.training.phases import Phase
 
 
@@ -22,6 +22,6 @@ class Pure(OrderPolicy):
     }
 
     @classmethod
-    def _recipe(cls, variant: str) -> Recipe:
+    def _requirements(cls, variant: str) -> Requirements:
         penalty = {"paper": "attention-norm", "released": "attention-norm-released"}[variant]
-        return Recipe(metrics=(cls.metric[variant],), final=(Phase(penalty=penalty),))
+        return Requirements(metrics=(cls.metric[variant],), final=(Phase(penalty=penalty),))

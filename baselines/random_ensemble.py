@@ -7,7 +7,7 @@ import numpy as np
 
 from prune_env.baselines.baseline import Baseline, BoolArray
 from prune_env.baselines.random_order import RandomOrder
-from prune_env.env.policy import Observation, Recipe
+from prune_env.env.policy import Observation, Requirements
 from prune_env.importance.registry import DEFAULT_METRICS
 
 MEMBERS = 5
@@ -39,7 +39,7 @@ class RandomEnsemble(Baseline):
         self.member_seeds: tuple[int, ...] = tuple(int(state) for state in states)
 
     def member(self, index: int) -> RandomOrder:
-        """Return the policy of one member, 0 to `recipe(variant).members - 1`."""
+        """Return the policy of one member, 0 to `requirements(variant).members - 1`."""
         return RandomOrder(self.metrics, seed=self.member_seeds[index])
 
     def choose(self, observation: Observation, legal: BoolArray) -> int:
@@ -61,5 +61,5 @@ class RandomEnsemble(Baseline):
         return pruned
 
     @classmethod
-    def _recipe(cls, variant: str) -> Recipe:
-        return Recipe(members=MEMBERS) if variant == "paper" else Recipe(tau=0.0)
+    def _requirements(cls, variant: str) -> Requirements:
+        return Requirements(members=MEMBERS) if variant == "paper" else Requirements(tau=0.0)

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.baselines.baseline import Baseline, BoolArray
-from prune_env.env.policy import Observation, Recipe
+from prune_env.env.policy import Observation, Requirements
 
 
 class RandomOrder(Baseline):
@@ -24,5 +24,5 @@ class RandomOrder(Baseline):
         return np.random.default_rng(self.seed).permutation(size).reshape(shape)
 
     @classmethod
-    def _recipe(cls, variant: str) -> Recipe:
-        return Recipe()
+    def _requirements(cls, variant: str) -> Requirements:
+        return Requirements()

@@ -23,10 +23,10 @@ class RewardGreedy(SearchPolicy):
     """
 
     @classmethod
-    def for_env(cls, env: Any, *, seed: int = 0, **kwargs: Any) -> Self:
+    def for_env(cls, env: Any, *, seed: int = 0, variant: str = "paper") -> Self:
         """Build the policy for an environment, whose model and reward it takes over."""
         inner = env.unwrapped
-        policy = super().for_env(env, seed=seed, **kwargs)
+        policy = super().for_env(env, seed=seed, variant=variant)
         policy.cost = lambda masks, accuracy: (
             -inner.reward.score(inner.subject, masks, accuracy).sum(1)
         )

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from prune_env.baselines.baseline import Baseline, BoolArray
 from prune_env.env.episode import EpisodeSettings
-from prune_env.env.policy import Observation, Recipe
+from prune_env.env.policy import Observation, Requirements
 from prune_env.errors import SettingsError
 from prune_env.importance.registry import DEFAULT_METRICS
 
@@ -58,9 +58,10 @@ class SearchPolicy(Baseline):
         self._plan: list[int] | None = None
 
     @classmethod
-    def for_env(cls, env: Any, *, seed: int = 0, **kwargs: Any) -> Self:
+    def for_env(cls, env: Any, *, seed: int = 0, variant: str = "paper") -> Self:
         """Build the policy for an environment, whose metric names and evaluator it takes over."""
-        return cls(env.unwrapped.metrics, evaluator=env.unwrapped.evaluator, seed=seed, **kwargs)
+        inner = env.unwrapped
+        return cls(inner.metrics, evaluator=inner.evaluator, seed=seed, variant=variant)
 
     def learn(
         self,
@@ -82,6 +83,16 @@ class SearchPolicy(Baseline):
             self.budget = max_evaluations
         self._run(env.unwrapped.settings, callback)
         return self
+
+    @property
+    def best_mask(self) -> BoolArray | None:
+        """None: the best mask of the search is its plan, which `predict` plays."""
+        return None
+
+    @property
+    def best_return(self) -> float:
+        """-inf: see `best_mask`."""
+        return -np.inf
 
     def choose(self, observation: Observation, legal: BoolArray) -> int:
         """Return the next head of the plan, or STOP at its end.
@@ -117,8 +128,8 @@ class SearchPolicy(Baseline):
         """Return the heads to prune, as actions, in order."""
 
     @classmethod
-    def _recipe(cls, variant: str) -> Recipe:
-        return Recipe()
+    def _requirements(cls, variant: str) -> Requirements:
+        return Requirements()
 
 
 class Scorer:

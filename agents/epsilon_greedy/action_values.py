@@ -156,10 +156,10 @@ class ActionValues:
         row: FloatArray = heads[action] if action < len(heads) else pooled_features(observation)[0]
         return row
 
-    def witness(
+    def add_step(
         self, before: Observation, action: int, reward: float, info: dict[str, Any]
     ) -> None:
-        """Take one step into the experience with its head; see `Experience.add`."""
+        """Add one step to the experience with its head; see `Experience.add`."""
         self._experience.add(before, action, reward, info)
 
     def remember(self, features: list[FloatArray], stopped: bool, returns: FloatArray) -> None:

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.agents.checkpoint import Checkpoint, SaveTimes, read_checkpoint, write_checkpoint
+from prune_env.agents.agent import Agent, Tensors
+from prune_env.agents.checkpoint import Checkpoint, SaveTimes
 from prune_env.agents.epsilon_greedy.action_values import ActionValues
 from prune_env.agents.epsilon_greedy.released import VARIANCES, ReleasedRule
 from prune_env.agents.epsilon_greedy.settings import EpsilonGreedySettings
@@ -20,16 +21,13 @@ from prune_env.agents.features import (
     check_metrics,
     legal_actions,
 )
-from prune_env.agents.record import Budget, EpisodeCallback, Record, asked_masks, sum_terms
-from prune_env.env.policy import Observation, Recipe
-from prune_env.errors import SettingsError, StateError
+from prune_env.agents.record import Budget, EpisodeCallback, EpisodeReport, sum_terms
+from prune_env.env.policy import Observation, Requirements
+from prune_env.errors import SettingsError
 from prune_env.importance import DEFAULT_METRICS
-from prune_env.utils.files import shaped
-
-ALGORITHM = "epsilon-greedy"
 
 
-class EpsilonGreedy:
+class EpsilonGreedy(Agent):
     """The paper's sequential decision process, made real: it learns what pruning a head is worth.
 
     In every state the agent prunes the legal head of the highest action value, or stops if STOP
@@ -54,62 +52,40 @@ class EpsilonGreedy:
         epsilon: Share of random actions at the moment.
     """
 
+    algorithm = "epsilon-greedy"
+    variants = ("paper", "released")
+
     def __init__(
         self,
         metrics: Sequence[str] = DEFAULT_METRICS,
         *,
         settings: EpsilonGreedySettings | None = None,
         seed: int = 0,
-        variant: Literal["paper", "released"] = "paper",
+        variant: str = "paper",
     ) -> None:
-        if variant not in ("paper", "released"):
-            raise SettingsError(
-                "variant of EpsilonGreedy", expected="'paper' or 'released'", actual=variant
-            )
-        self.metrics = tuple(metrics)
+        super().__init__(tuple(metrics))
+        self.requirements(variant)  # raises where there is no such variant
         self.settings = settings or EpsilonGreedySettings()
+        self.hyperparameters = asdict(self.settings)
         self.variant = variant
-        self.record = Record()
         self.epsilon = self.settings.epsilon_start
         self._rng = np.random.default_rng(seed)
         self._released = ReleasedRule(self.metrics, self._rng) if variant == "released" else None
-        self._budget: Budget | None = None
-        self._asked: dict[str, npt.NDArray[Any]] = {}
         self._values = ActionValues(
             len(self.metrics), self.settings.hidden, self.settings.memory, self._rng
         )
 
-    @property
-    def best_mask(self) -> BoolArray | None:
-        """Bool (L, H) that the best episode of `learn` left; None before the first."""
-        return self.record.best_mask
-
-    @property
-    def best_return(self) -> float:
-        """The total reward of the best episode; -inf before the first."""
-        return self.record.best_return
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """The settings as plain values."""
-        return asdict(self.settings)
-
     @classmethod
-    def recipe(cls, variant: str = "paper") -> Recipe:
-        """Return how the agent is run from end to end; see `prune_env.training.phases`.
+    def requirements(cls, variant: str = "paper") -> Requirements:
+        """Return what the agent requires; the published loop prunes unchecked groups of ten.
 
         Raises:
             SettingsError: The variant does not exist.
         """
+        required = super().requirements(variant)
         if variant == "paper":
-            return Recipe()
-        if variant != "released":
-            raise SettingsError(
-                "EpsilonGreedy has no variant of this name",
-                expected="paper or released",
-                actual=variant,
-            )
-        return Recipe(metrics=VARIANCES[:1], prune_step=10, backtrack=False)
+            return required
+        return Requirements(metrics=VARIANCES[:1], prune_step=10, backtrack=False)
 
     @classmethod
     def for_env(
@@ -117,16 +93,16 @@ class EpsilonGreedy:
         env: gym.Env[Any, Any],
         *,
         seed: int = 0,
+        variant: str = "paper",
         hyperparameters: Mapping[str, Any] | None = None,
-        variant: Literal["paper", "released"] = "paper",
-    ) -> "EpsilonGreedy":
+    ) -> Self:
         """Make an agent for the importance metrics that an environment shows, and for its id.
 
         Args:
             env: The environment.
             seed: Of the agent.
-            hyperparameters: Changes to `EpsilonGreedySettings`, by name.
             variant: See the class.
+            hyperparameters: Changes to `EpsilonGreedySettings`, by name.
 
         Raises:
             SettingsError: A hyperparameter is unknown or out of range.
@@ -149,14 +125,7 @@ class EpsilonGreedy:
         Raises:
             SettingsError: The observation has another number of importance metrics.
         """
-        batch, single = as_batch(observation)
-        if batch["importance"].shape[3] != len(self.metrics):
-            raise SettingsError(
-                "The observation does not fit this agent",
-                expected=f"{len(self.metrics)} importance metrics ({', '.join(self.metrics)})",
-                actual=batch["importance"].shape[3],
-                remedy="make the environment with the agent's metrics",
-            )
+        batch, single = self._as_batch(observation)
         legal = legal_actions(batch)
         if action_masks is not None:
             legal = np.asarray(action_masks, bool).reshape(legal.shape)
@@ -180,22 +149,11 @@ class EpsilonGreedy:
         save_to: str | Path | None = None,
         save_every: int = 5000,
         stop_requested: Callable[[], bool] = lambda: False,
-    ) -> "EpsilonGreedy":
-        """Play and learn until the agent has taken `total_steps` in its life.
+    ) -> Self:
+        """Play and learn until the agent has taken `total_steps` in its life; see `Agent.learn`.
 
-        Episodes are seeded by the agent, so one that was saved and loaded again goes on exactly
-        as if it had never stopped.
-
-        Args:
-            env: A single head-pruning environment.
-            total_steps: Environment steps; the episode in which they run out is finished.
-            max_evaluations: Masks that the environment's evaluators may compute during this call;
-                the episode in which they run out is cut short. An agent that was loaded goes on
-                with the count that it was saved with, if they are `CountingEvaluator`s.
-            callback: Called after each episode; returning False ends the learning.
-            save_to: The agent's own folder; it is saved there at the end, and on the way.
-            save_every: Steps between two saves at most; see `SaveTimes`.
-            stop_requested: Asked after each episode; True ends the learning.
+        Episodes are seeded by the agent. The episode in which the steps run out is finished, that
+        in which the evaluations run out is cut short; `stop_requested` is asked after each.
 
         Raises:
             SettingsError: `variant="released"`, which learns nothing, or the environment shows
@@ -204,40 +162,10 @@ class EpsilonGreedy:
         if self._released is not None:
             raise SettingsError("The released loop learns nothing", remedy="only call predict")
         check_metrics(self.metrics, env.get_wrapper_attr("metrics"))
-        budget = Budget(env.get_wrapper_attr("core").pool, max_evaluations, self._asked)
-        self._budget, self._asked = budget, {}
+        budget = self._begin_budget(env.get_wrapper_attr("core").pool, max_evaluations)
         record, due = self.record, SaveTimes(save_every, self.record.steps)
         while record.steps < total_steps and budget.share_spent < 1:
-            features, rewards, values = [], [], []
-            terms: dict[str, float] = {}
-            observation, info = env.reset(seed=int(self._rng.integers(2**31)))
-            done = False
-            while not done:
-                batch, legal = _seen(observation, info)
-                q = self._values(batch, legal)
-                action = int(self._explore(q.argmax(axis=1), legal)[0])
-                features.append(self._values.features(batch, action))
-                values.append(float(q.max()))
-                observation, reward, terminated, truncated, info = env.step(action)
-                rewards.append(float(reward))
-                sum_terms(terms, info)
-                self._values.witness(batch, action, rewards[-1], info)
-                record.steps += 1
-                progress = max(record.steps / total_steps, budget.share_spent)
-                self.epsilon = self.settings.epsilon(progress)
-                done = terminated or truncated or budget.share_spent >= 1
-            batch, legal = _seen(observation, info)
-            tail = 0.0 if terminated else float(self._values(batch, legal).max())
-            stopped = action == legal.shape[1] - 1
-            self._values.remember(features, stopped, self._lambda_returns(rewards, values, tail))
-            loss = self._values.fit(
-                self.settings.updates_per_step * len(rewards),
-                self.settings.batch_size,
-                self.settings.learning_rate,
-                self._rng,
-            )
-            figures = {"train/epsilon": self.epsilon, "train/loss": loss}
-            report = record.add(length=len(rewards), reward_terms=terms, info=info, figures=figures)
+            report = self._learn_episode(env, budget, total_steps)
             go_on = callback is None or callback(report) is not False
             if save_to is not None and due(record.steps):
                 self.save(save_to)
@@ -247,13 +175,42 @@ class EpsilonGreedy:
             self.save(save_to)
         return self
 
-    def save(self, folder: str | Path, *, weights_only: bool = False) -> None:
-        """Write the agent, so that it can be played, or can go on learning, elsewhere.
+    def _learn_episode(
+        self, env: gym.Env[Any, Any], budget: Budget, total_steps: int
+    ) -> EpisodeReport:
+        """Play one episode with exploration, and fit the action values to what it was worth."""
+        features, rewards, values = [], [], []
+        terms: dict[str, float] = {}
+        observation, info = env.reset(seed=int(self._rng.integers(2**31)))
+        done = False
+        while not done:
+            batch, legal = _batch_of_one(observation, info)
+            q = self._values(batch, legal)
+            action = int(self._explore(q.argmax(axis=1), legal)[0])
+            features.append(self._values.features(batch, action))
+            values.append(float(q.max()))
+            observation, reward, terminated, truncated, info = env.step(action)
+            rewards.append(float(reward))
+            sum_terms(terms, info)
+            self._values.add_step(batch, action, rewards[-1], info)
+            self.record.steps += 1
+            progress = max(self.record.steps / total_steps, budget.share_spent)
+            self.epsilon = self.settings.epsilon(progress)
+            done = terminated or truncated or budget.share_spent >= 1
+        batch, legal = _batch_of_one(observation, info)
+        tail = 0.0 if terminated else float(self._values(batch, legal).max())
+        stopped = action == legal.shape[1] - 1
+        self._values.remember(features, stopped, self._lambda_returns(rewards, values, tail))
+        loss = self._values.fit(
+            self.settings.updates_per_step * len(rewards),
+            self.settings.batch_size,
+            self.settings.learning_rate,
+            self._rng,
+        )
+        figures = {"train/epsilon": self.epsilon, "train/loss": loss}
+        return self.record.add(length=len(rewards), reward_terms=terms, info=info, figures=figures)
 
-        Args:
-            folder: The agent's own folder; the newest two checkpoints in it are kept.
-            weights_only: Leave out the memory of past returns: enough to play.
-        """
+    def _pack(self, *, weights_only: bool) -> tuple[dict[str, Any], Tensors]:
         spec = {
             "metrics": list(self.metrics),
             "settings": self.hyperparameters,
@@ -262,36 +219,16 @@ class EpsilonGreedy:
             "record": self.record.state(),
             "random_state": self._rng.bit_generator.state,
         }
-        tensors = self._values.state(memory=not weights_only)
-        if self._budget is not None and not weights_only:
-            tensors |= self._budget.state()
-        checkpoint = Checkpoint(ALGORITHM, self.record.steps, spec, tensors)
-        write_checkpoint(Path(folder), checkpoint)
+        return spec, self._values.state(memory=not weights_only)
 
     @classmethod
-    def load(cls, folder: str | Path) -> "EpsilonGreedy":
-        """Return the agent of the newest whole checkpoint in a folder.
-
-        Raises:
-            StateError: There is none, or it is another algorithm's.
-        """
-        checkpoint = read_checkpoint(Path(folder))
-        if checkpoint.algorithm != ALGORITHM:
-            raise StateError(
-                f"The agent in {folder} is of another kind",
-                expected=ALGORITHM,
-                actual=checkpoint.algorithm,
-                remedy="load it with prune_env.agents.load_agent",
-            )
+    def _unpack(cls, checkpoint: Checkpoint) -> Self:
         spec = checkpoint.spec
-        with shaped(Path(folder), f"an agent of {ALGORITHM}", "train the agent again"):
-            settings = EpsilonGreedySettings(**spec["settings"])
-            agent = cls(checkpoint.metrics, settings=settings, variant=spec["variant"])
-            agent.record = Record.from_state(spec["record"])
-            agent.epsilon = float(spec["epsilon"])
-            agent._rng.bit_generator.state = spec["random_state"]
-            agent._values.restore(dict(checkpoint.tensors))
-        agent._asked = asked_masks(checkpoint.tensors)
+        settings = EpsilonGreedySettings(**spec["settings"])
+        agent = cls(checkpoint.metrics, settings=settings, variant=spec["variant"])
+        agent.epsilon = float(spec["epsilon"])
+        agent._rng.bit_generator.state = spec["random_state"]
+        agent._values.restore(dict(checkpoint.tensors))
         return agent
 
     def _explore(self, actions: npt.NDArray[np.int64], legal: BoolArray) -> npt.NDArray[np.int64]:
@@ -317,7 +254,7 @@ class EpsilonGreedy:
         return returns
 
 
-def _seen(observation: Observation, info: dict[str, Any]) -> tuple[Observation, BoolArray]:
+def _batch_of_one(observation: Observation, info: dict[str, Any]) -> tuple[Observation, BoolArray]:
     """Return an observation and its action mask as a batch of one."""
     batch, _ = as_batch(observation)
     return batch, np.asarray(info["action_mask"], bool)[None]

@@ -10,16 +10,15 @@ import numpy.typing as npt
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from prune_env.agents.features import as_batch, check_metrics
-from prune_env.agents.record import Budget, EpisodeCallback, Record, asked_masks
+from prune_env.agents.agent import Agent, Tensors
+from prune_env.agents.checkpoint import Checkpoint
+from prune_env.agents.features import check_metrics
+from prune_env.agents.record import Budget, EpisodeCallback
 from prune_env.agents.sb3.hyperparameters import build_arguments, load_hyperparameters
 from prune_env.agents.sb3.network import SetNetwork
 from prune_env.agents.sb3.training_state import read_state, write_state
 from prune_env.agents.sb3.vec_env import LegalVecEnv, PruneVecEnv
 from prune_env.agents.sb3.watcher import Watcher
-from prune_env.env.policy import Recipe
-from prune_env.errors import SettingsError, StateError
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.utils.files import shaped
 
@@ -38,7 +37,7 @@ class Paced:
         self._current_progress_remaining = max(0.0, 1 - max(taken / total, spent))
 
 
-class SB3Agent:
+class SB3Agent(Agent):
     """DQN, PPO, A2C and MaskablePPO, each with an algorithm of its own below it.
 
     The weights are those of one `SetNetwork`, so an agent plays models of any number of layers
@@ -57,8 +56,6 @@ class SB3Agent:
         record: Steps and episodes learned from so far, and the best of them.
     """
 
-    algorithm: ClassVar[str]
-    """Name in `POLICIES`, and of the YAML file."""
     model_class: ClassVar[type[BaseAlgorithm]]
     policy_class: ClassVar[type[Any]]
 
@@ -70,52 +67,38 @@ class SB3Agent:
         hyperparameters: Mapping[str, Any] | None = None,
         env_id: str | None = None,
     ) -> None:
-        self.metrics = tuple(metrics)
+        super().__init__(tuple(metrics))
         self.seed = seed
         self.hyperparameters = load_hyperparameters(
             self.algorithm, self.model_class, env_id, hyperparameters or {}
         )
-        self.record = Record()
         self._rng = np.random.default_rng(seed)
         self._model: BaseAlgorithm | None = None
         self._env: gym.Env[Any, Any] | PruneVecEnv | None = None
         self._loaded: Checkpoint | None = None
-        self._budget: Budget | None = None
-        self._asked: dict[str, npt.NDArray[Any]] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = SetNetwork(len(self.metrics), self.hyperparameters["width"])
 
     @classmethod
-    def recipe(cls, variant: str = "paper") -> Recipe:
-        """Return how the agent is run from end to end; see `prune_env.training.phases`.
-
-        Raises:
-            SettingsError: Another variant than `paper`: the published code knows no such agent.
-        """
-        if variant != "paper":
-            raise SettingsError(
-                f"{cls.__name__} has no variant '{variant}'", expected="paper", actual=variant
-            )
-        return Recipe()
-
-    @classmethod
-    def for_env(cls, env: gym.Env[Any, Any] | PruneVecEnv, *, seed: int = 0, **kwargs: Any) -> Self:
+    def for_env(
+        cls,
+        env: gym.Env[Any, Any] | PruneVecEnv,
+        *,
+        seed: int = 0,
+        variant: str = "paper",
+        hyperparameters: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Make an agent for the metrics that an environment shows, and for its id."""
+        cls.requirements(variant)  # raises where there is no such variant
         if isinstance(env, PruneVecEnv):
-            return cls(env.get_attr("metrics")[0], seed=seed, **kwargs)
-        env_id = env.spec.id if env.spec is not None else None
-        return cls(env.get_wrapper_attr("metrics"), seed=seed, **{"env_id": env_id, **kwargs})
-
-    @property
-    def best_mask(self) -> npt.NDArray[np.bool_] | None:
-        """Bool (L, H) that the best episode of `learn` left; None before the first."""
-        return self.record.best_mask
-
-    @property
-    def best_return(self) -> float:
-        """The total reward of the best episode; -inf before the first."""
-        return self.record.best_return
+            return cls(env.get_attr("metrics")[0], seed=seed, hyperparameters=hyperparameters)
+        return cls(
+            env.get_wrapper_attr("metrics"),
+            seed=seed,
+            hyperparameters=hyperparameters,
+            env_id=env.spec.id if env.spec is not None else None,
+        )
 
     def predict(
         self,
@@ -130,14 +113,7 @@ class SB3Agent:
         Raises:
             SettingsError: The observation has another number of importance metrics.
         """
-        batch, single = as_batch(observation)
-        if batch["importance"].shape[3] != len(self.metrics):
-            raise SettingsError(
-                "The observation does not fit this agent",
-                expected=f"{len(self.metrics)} importance metrics ({', '.join(self.metrics)})",
-                actual=batch["importance"].shape[3],
-                remedy="make the environment with the agent's metrics",
-            )
+        batch, single = self._as_batch(observation)
         if action_masks is not None:
             batch["legal"] = np.asarray(action_masks, np.float32).reshape(len(batch["mask"]), -1)
         with torch.no_grad():
@@ -161,31 +137,19 @@ class SB3Agent:
         save_every: int = 5000,
         stop_requested: Callable[[], bool] = lambda: False,
     ) -> Self:
-        """Play and learn until the agent has taken `total_steps` in its life.
+        """Play and learn until the agent has taken `total_steps` in its life; see `Agent.learn`.
 
-        An agent that was saved by `save_to`, and loaded again, goes on exactly as if it had never
-        stopped, on the same machine, versions and number of threads.
-
-        Args:
-            env: A single head-pruning environment, of which `num_envs` copies are played on the
-                same model; or a `VecEnv`.
-            total_steps: Environment steps; the last rollout may go beyond.
-            max_evaluations: Masks that the environment's evaluators may compute during this call;
-                the step in which they run out is finished in all of them. An agent that was loaded
-                goes on with the count that it was saved with, if they are `CountingEvaluator`s.
-            callback: Called after each episode; returning False ends the learning.
-            save_to: The agent's own folder; it is saved there at the end, and on the way.
-            save_every: Steps between two saves at most; see `SaveTimes`.
-            stop_requested: Asked at the beginning of each rollout; True saves and ends.
+        `env` is a single head-pruning environment, of which `num_envs` copies are played on the
+        same model, or a `VecEnv`. The last rollout may go beyond the steps; the step in which the
+        evaluations run out is finished in all episodes; `stop_requested` is asked at the beginning
+        of each rollout.
 
         Raises:
             SettingsError: The environment shows other metrics than the agent's.
             StateError: The agent was saved in another environment, and cannot go on in this one.
         """
         model = self._prepare(env)
-        budget = Budget(model.get_env().core.pool, max_evaluations, self._asked)
-        self._budget, self._asked = budget, {}
-        model.budget = budget
+        budget = model.budget = self._begin_budget(model.get_env().core.pool, max_evaluations)
         watcher = Watcher(
             self.record,
             budget,
@@ -201,14 +165,8 @@ class SB3Agent:
             self.save(save_to)
         return self
 
-    def save(self, folder: str | Path, *, weights_only: bool = False) -> None:
-        """Write the agent, so that it can be played, or can go on learning, elsewhere.
-
-        Args:
-            folder: The agent's own folder; the newest two checkpoints in it are kept.
-            weights_only: Leave out optimiser, memory, random states and episodes: enough to play.
-        """
-        tensors: dict[str, npt.NDArray[Any]] = {
+    def _pack(self, *, weights_only: bool) -> tuple[dict[str, Any], Tensors]:
+        tensors: Tensors = {
             f"network.{name}": value.detach().numpy()
             for name, value in self.network.state_dict().items()
         }
@@ -222,40 +180,21 @@ class SB3Agent:
         if self._model is not None and not weights_only:
             spec["training"], more = write_state(self._model)
             tensors |= more
-        if self._budget is not None and not weights_only:
-            tensors |= self._budget.state()
-        checkpoint = Checkpoint(self.algorithm, self.record.steps, spec, tensors)
-        write_checkpoint(Path(folder), checkpoint)
+        return spec, tensors
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
-        """Return the agent of the newest whole checkpoint in a folder.
-
-        Raises:
-            StateError: There is none, or it is another algorithm's.
-        """
-        checkpoint = read_checkpoint(Path(folder))
-        if checkpoint.algorithm != cls.algorithm:
-            raise StateError(
-                f"The agent in {folder} is of another kind",
-                expected=cls.algorithm,
-                actual=checkpoint.algorithm,
-                remedy="load it with prune_env.agents.load_agent",
-            )
+    def _unpack(cls, checkpoint: Checkpoint) -> Self:
         spec = checkpoint.spec
-        with shaped(Path(folder), f"an agent of {cls.algorithm}", "train the agent again"):
-            changes = dict(spec["hyperparameters"])
-            agent = cls(checkpoint.metrics, seed=int(spec["seed"]), hyperparameters=changes)
-            agent.record = Record.from_state(spec["record"])
-            agent.network.load_state_dict(
-                {
-                    name.removeprefix("network."): torch.tensor(value)
-                    for name, value in checkpoint.tensors.items()
-                    if name.startswith("network.")
-                }
-            )
+        changes = dict(spec["hyperparameters"])
+        agent = cls(checkpoint.metrics, seed=int(spec["seed"]), hyperparameters=changes)
+        agent.network.load_state_dict(
+            {
+                name.removeprefix("network."): torch.tensor(value)
+                for name, value in checkpoint.tensors.items()
+                if name.startswith("network.")
+            }
+        )
         agent._loaded = checkpoint
-        agent._asked = asked_masks(checkpoint.tensors)
         return agent
 
     def _perturb(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -58,14 +58,12 @@ class Demo:
 
         from rich.console import Console
 
-        from prune_env.env.policy import register_policies
         from prune_env.research.attacks import AttackSettings
         from prune_env.research.attacks.backdoor import ModelSettings
         from prune_env.research.benchmark.experiment import ExperimentSettings, run_experiment
         from prune_env.research.benchmark.rows import ResultRow, table, treatment
         from prune_env.utils.files import check_free
 
-        register_policies()
         out = self.out or Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
         check_free(out)
         settings = ExperimentSettings(

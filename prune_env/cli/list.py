@@ -44,14 +44,13 @@ class List:
 def names() -> dict[str, dict[str, str]]:
     """Return kind -> name -> line of help."""
     from prune_env.data.loading import DATASETS
-    from prune_env.env.policy import POLICIES, register_policies
+    from prune_env.env.policy import POLICIES
     from prune_env.env.registration import ENVIRONMENTS
     from prune_env.env.rewards.reward import REWARDS
     from prune_env.importance import METRICS
     from prune_env.models.catalog import MODELS
     from prune_env.research.attacks import ATTACKS, TRIGGERS
 
-    register_policies()
     registries = {
         "policies": POLICIES,
         "rewards": REWARDS,

@@ -84,13 +84,12 @@ class Purify:
 
     def run(self) -> None:
         """Purify the model and print what was done."""
-        from prune_env.env.policy import find_policy, register_policies
+        from prune_env.env.policy import find_policy
         from prune_env.env.rewards.reward import make_reward
         from prune_env.models.catalog import check_hub, push_folder
         from prune_env.purification import purify
         from prune_env.utils.files import check_free
 
-        register_policies()
         check_free(self.out)
         if self.push_to_hub is not None:
             check_hub(self.push_to_hub)

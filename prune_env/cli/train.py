@@ -114,10 +114,8 @@ class Train:
         """Train, and return the exit status: 0, or 128 + the signal that ended it early."""
         from prune_env.agents.train_settings import TrainSettings
         from prune_env.agents.training import train
-        from prune_env.env.policy import register_policies
         from prune_env.utils.files import check_free
 
-        register_policies()
         if not self.resume:
             check_free(self.out)
         settings = TrainSettings(

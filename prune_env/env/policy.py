@@ -1,61 +1,17 @@
-"""What a policy is: anything that answers `predict`, whether it learned or not."""
+"""What a policy is, what a strategy asks for, and where both are found by name."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.errors import StateError
+from prune_env.errors import SettingsError, StateError
+from prune_env.models.masks import Mask
 from prune_env.training.phases import Phase
 from prune_env.utils.registry import Registry
-
-if TYPE_CHECKING:
-    pass
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a strategy is run from end to end.
-
-    Attributes:
-        metrics: Importance metrics that the observation must hold.
-        tau: Accuracy threshold that the strategy insists on; None takes the caller's. 0 = no check.
-        prune_step: Heads pruned between two checks; None takes the caller's.
-        backtrack: Whether a group that broke tau is restored head by head, or else all at once.
-        search: Fine-tunings of the suspicious encoder before the mask is searched.
-        final: Fine-tunings once the mask is on: of the encoder again (`refinetune`) or as healing
-            (`direct`).
-        members: Masks of the ensemble; 1 = a single model.
-        prunes: Whether heads go at all; False for defences by fine-tuning alone.
-    """
-
-    metrics: tuple[str, ...] = ()
-    tau: float | None = None
-    prune_step: int | None = None
-    backtrack: bool = True
-    search: tuple[Phase, ...] = (Phase(),)
-    final: tuple[Phase, ...] = (Phase(),)
-    members: int = 1
-    prunes: bool = True
-
-
-def recipe_of(policy: str, variant: str = "paper") -> Recipe:
-    """Return the recipe of a policy; one that has none asks for nothing special.
-
-    Args:
-        policy: A name, or the folder of a trained agent, as `find_policy` takes it.
-        variant: `paper` or `released`.
-
-    Raises:
-        UnknownNameError: No policy has this name.
-        SettingsError: The policy has no such variant.
-    """
-    maker = find_policy(policy)
-    return maker.recipe(variant) if hasattr(maker, "recipe") else Recipe()
-
 
 Observation = dict[str, npt.NDArray[np.float32]]
 
@@ -92,19 +48,136 @@ class Policy(Protocol):
         ...
 
 
-POLICIES: Registry[Any] = Registry("policy")
-"""Policy classes or factories by name; `prune_env.agents` and `prune_env.baselines` fill it."""
+@runtime_checkable
+class Learner(Policy, Protocol):
+    """A policy that works on an environment before it plays: an agent learns, a search tries masks.
+
+    One that can also be saved and loaded is a `prune_env.agents.agent.Agent`.
+    """
+
+    @property
+    def best_mask(self) -> Mask | None:
+        """Bool (L, H), the best mask that it met; None if it plays what is best."""
+        ...
+
+    @property
+    def best_return(self) -> float:
+        """The total reward of the episode that left this mask; -inf without one."""
+        ...
+
+    def learn(
+        self,
+        env: Any,
+        *,
+        total_steps: int,
+        max_evaluations: int | None = None,
+        callback: Any = None,
+    ) -> Any:
+        """Learn, and return the policy itself.
+
+        Args:
+            env: A `HeadPruningEnv`.
+            total_steps: Steps that may be taken.
+            max_evaluations: Masks that may be evaluated; None for no limit.
+            callback: Called with a report every now and then; returning False ends the learning.
+        """
+        ...
 
 
-def find_policy(policy: str) -> Any:
-    """Return what makes a policy: the class of a name, or the trained agent of a folder.
+@runtime_checkable
+class EnsemblePolicy(Policy, Protocol):
+    """A policy that stands for several, each of which chooses a mask of its own."""
+
+    def member(self, index: int) -> Policy:
+        """Return one of them, 0 to `Requirements.members - 1`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What a strategy needs of whoever runs it from end to end, besides its choice of heads.
+
+    Attributes:
+        metrics: Importance metrics that the observation must hold.
+        tau: Accuracy threshold that the strategy insists on; None takes the caller's. 0 = no check.
+        prune_step: Heads pruned between two checks; None takes the caller's.
+        backtrack: Whether a group that broke tau is restored head by head, or else all at once.
+        search: Fine-tunings of the suspicious encoder before the mask is searched.
+        final: Fine-tunings once the mask is on: of the encoder again (`refinetune`) or as healing
+            (`direct`).
+        members: Masks of the ensemble; 1 = a single model.
+        prunes: Whether heads go at all; False for defences by fine-tuning alone.
+    """
+
+    metrics: tuple[str, ...] = ()
+    tau: float | None = None
+    prune_step: int | None = None
+    backtrack: bool = True
+    search: tuple[Phase, ...] = (Phase(),)
+    final: tuple[Phase, ...] = (Phase(),)
+    members: int = 1
+    prunes: bool = True
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """What `POLICIES` holds, mostly classes: it makes policies and says what it requires."""
+
+    def requirements(self, variant: str = "paper") -> Requirements:
+        """Return what the strategy requires.
+
+        Args:
+            variant: `paper` for the strategy as defined, `released` for what published code does.
+
+        Raises:
+            SettingsError: The strategy has no such variant.
+        """
+        ...
+
+    def for_env(self, env: Any, *, seed: int = 0, variant: Any = "paper") -> Policy:
+        """Return a policy for an environment.
+
+        Args:
+            env: A `HeadPruningEnv`, wrapped or not.
+            seed: Of whatever is random in the policy.
+            variant: See `requirements`.
+
+        Raises:
+            SettingsError: The environment does not show what the policy reads, or the strategy
+                has no such variant.
+        """
+        ...
+
+
+@runtime_checkable
+class TrainedStrategy(Strategy, Protocol):
+    """A strategy of a folder: an agent that was trained before, and learns no more."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells it from any other, as plain values for a report."""
+        ...
+
+
+POLICIES: Registry[Any] = Registry("policy", packages=("prune_env.agents", "prune_env.baselines"))
+"""Strategies by name.
+
+The environment knows none of them. Both packages register their own when they are imported, which
+happens when a name is not found, or all names are listed.
+"""
+
+TRAINED: Registry[Callable[[Path], TrainedStrategy]] = Registry(
+    "kind of folder", packages=("prune_env.agents",)
+)
+"""Reads what a policy's folder holds: `prune_env.agents` registers the reader of an `agent`."""
+
+
+def find_policy(policy: str) -> Strategy:
+    """Return what makes a policy: the strategy of a name, or the trained agent of a folder.
 
     Args:
         policy: A name in `POLICIES`, or a folder that `prune-env train` wrote (`best` or `agent`
             of a run).
-
-    Returns:
-        Something with `for_env(env, seed=...)`, which returns a `Policy`.
 
     Raises:
         UnknownNameError: No policy has this name, and there is no such folder.
@@ -112,19 +185,51 @@ def find_policy(policy: str) -> Any:
     """
     folder = Path(policy)
     if policy not in POLICIES and folder.exists():
-        from prune_env.agents.trained import TrainedPolicy  # noqa: PLC0415 - imports the agents
-
-        return TrainedPolicy(folder)
+        return TRAINED["agent"](folder)
     if folder.name != policy:
         raise StateError(
             f"No folder {policy}",
             expected="the name of a policy, or what `prune-env train` wrote: `best` or `agent`",
             remedy="check the path",
         )
-    return POLICIES[policy]
+    found = POLICIES[policy]
+    return found if isinstance(found, Strategy) else _Undemanding(policy, found)
 
 
-def register_policies() -> None:
-    """Fill `POLICIES`. The environment knows none of them; whoever takes names calls this."""
-    for package in ("prune_env.agents", "prune_env.baselines"):
-        import_module(package)
+def requirements_of(policy: str, variant: str = "paper") -> Requirements:
+    """Return what a policy requires; arguments and errors as those of its two steps.
+
+    Args:
+        policy: A name, or the folder of a trained agent, as `find_policy` takes it.
+        variant: `paper` or `released`.
+
+    Raises:
+        UnknownNameError: No policy has this name.
+        SettingsError: The policy has no such variant.
+    """
+    return find_policy(policy).requirements(variant)
+
+
+class _Undemanding:
+    """A registered policy that has `for_env(env, seed=...)` alone: it requires nothing special."""
+
+    def __init__(self, name: str, maker: Any) -> None:
+        self._name = name
+        self._maker = maker
+
+    def requirements(self, variant: str = "paper") -> Requirements:
+        if variant != "paper":
+            raise no_variant(self._name, variant)
+        return Requirements()
+
+    def for_env(self, env: Any, *, seed: int = 0, variant: str = "paper") -> Policy:
+        self.requirements(variant)
+        policy: Policy = self._maker.for_env(env, seed=seed)
+        return policy
+
+
+def no_variant(strategy: str, variant: str, known: tuple[str, ...] = ("paper",)) -> SettingsError:
+    """Return the error that a strategy raises at a variant that it does not have."""
+    return SettingsError(
+        f"{strategy} has no variant '{variant}'", expected=" or ".join(known), actual=variant
+    )

@@ -66,7 +66,7 @@ def finish(
             classification head; one of everything at a fifth of the learning rate; `refit`, see
             `refit_and_train`; `unlearn`, see there; or `refit` and then `unlearn`.
         seed: As given to `prepare`.
-        phases: The second fine-tuning; a policy's `recipe` names it.
+        phases: The second fine-tuning; a policy's `requirements` name it.
         folder: Where its TensorBoard events go.
         on_refit: Under `refit`, called with what each refit did.
         on_inversion: Under `unlearn`, called with the triggers that are inverted, and with what

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch import nn
 
 from prune_env.data.dataset import TextDataset
-from prune_env.env.policy import Recipe
+from prune_env.env.policy import Requirements
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation import Evaluator, MaskEvaluator
@@ -94,7 +94,7 @@ def prepare(
         seed: Of the new head, the fine-tuning and the metrics.
         metrics: Importance metrics that the environment shows.
         importance_sentences: Sentences of `train` they are measured on.
-        phases: Fine-tunings of an encoder; a policy's `recipe` names them.
+        phases: Fine-tunings of an encoder; a policy's `requirements` name them.
         folder: Where the TensorBoard events of the fine-tuning go.
         **load: Further arguments of `load_classifier`.
 
@@ -196,9 +196,9 @@ def measured_heads(
     )
 
 
-def metrics_for(recipes: Iterable[Recipe]) -> tuple[str, ...]:
-    """Return the default metrics and whatever else the recipes read, each once."""
-    wanted = (name for recipe in recipes for name in recipe.metrics)
+def metrics_for(required: Iterable[Requirements]) -> tuple[str, ...]:
+    """Return the default metrics and whatever else is required, each once."""
+    wanted = (name for each in required for name in each.metrics)
     return tuple(dict.fromkeys((*DEFAULT_METRICS, *wanted)))
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.data.dataset import TextDataset, overlap, require_all_labels
-from prune_env.env.policy import Recipe, recipe_of, register_policies
+from prune_env.env.policy import Requirements, requirements_of
 from prune_env.errors import SettingsError
 from prune_env.evaluation.scores import TestSets, score
 from prune_env.inversion.search import Inversion
@@ -138,14 +138,13 @@ def purify(
         masked=mask is not None,
     )
     tuning = fine_tune_settings or FineTuneSettings()
-    register_policies()
-    recipe = Recipe() if mask is not None else recipe_of(policy, searching.variant)
+    required = Requirements() if mask is not None else requirements_of(policy, searching.variant)
     check_healing(protocol, healing, train)
     require_all_labels(train)
     require_all_labels(validation)
     overlap(train, validation)
     place = {name: load[name] for name in ("allow_download", "revision") if name in load}
-    check_export(source, export, onnx=onnx, members=recipe.members, **place)
+    check_export(source, export, onnx=onnx, members=required.members, **place)
     if mask is not None:
         # A wrong file is answered before minutes of training.
         load_mask(mask, head_shape(source, **place))
@@ -153,23 +152,23 @@ def purify(
         events = folder / "tensorboard"
         preparing: dict[str, Any] = {
             "seed": seed,
-            "phases": recipe.search,
+            "phases": required.search,
             "folder": events / "fine_tune",
             **load,
         }
-        if mask is None and recipe.prunes:
+        if mask is None and required.prunes:
             prepared = prepare(
                 source,
                 train,
                 validation,
                 tuning,
-                metrics=metrics_for([recipe]),
+                metrics=metrics_for([required]),
                 importance_sentences=searching.importance_sentences,
                 **preparing,
             )
         else:
             prepared = _unscored(source, train, validation, tuning, **preparing)
-        if not recipe.prunes:
+        if not required.prunes:
             _require_a_change(prepared, policy, protocol, healing)
         if mask is None:
             found = search(prepared, policy, searching, seed=seed, writer=writer)
@@ -185,7 +184,7 @@ def purify(
             tuning,
             healing=healing,
             seed=seed,
-            phases=recipe.final,
+            phases=required.final,
             folder=events / "fine_tune_again",
             on_refit=refits.append,
             on_inversion=inversions.append,

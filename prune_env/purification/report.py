@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.data.dataset import TextDataset
-from prune_env.env.policy import find_policy
+from prune_env.env.policy import TrainedStrategy, find_policy
 from prune_env.errors import SettingsError
 from prune_env.inversion.search import Inversion
 from prune_env.models import LoadedModel, Mask, find_source, write_sliced, write_zeroed
@@ -82,8 +82,8 @@ def write_purified(
 
 def agent_of(policy: str) -> dict[str, Any] | None:
     """Return which trained agent chooses the mask; None if the policy is no folder of one."""
-    identity: dict[str, Any] | None = getattr(find_policy(policy), "identity", None)
-    return identity
+    strategy = find_policy(policy)
+    return strategy.identity if isinstance(strategy, TrainedStrategy) else None
 
 
 def card_facts(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.env.head_pruning_env import HeadPruningEnv
-from prune_env.env.policy import Policy, find_policy, recipe_of
+from prune_env.env.policy import EnsemblePolicy, Learner, Policy, find_policy
 from prune_env.errors import BudgetError, SettingsError
 from prune_env.evaluation.counting import CountingEvaluator
 from prune_env.models import load_mask
@@ -81,8 +81,9 @@ def search(
         SettingsError: The reward reads triggered texts.
     """
     started = time.perf_counter()
-    maker, recipe = find_policy(policy), recipe_of(policy, settings.variant)
-    tau = settings.threshold(prepared.accuracy) if recipe.tau is None else recipe.tau
+    strategy = find_policy(policy)
+    required = strategy.requirements(settings.variant)
+    tau = settings.threshold(prepared.accuracy) if required.tau is None else required.tau
     if prepared.accuracy < tau:
         log.warning(
             "The unpruned model's validation accuracy %.3f is below tau %.3f: nothing is pruned",
@@ -94,8 +95,8 @@ def search(
         prepared.subject(evaluator=evaluator),
         tau=tau,
         reward=settings.reward,
-        prune_step=recipe.prune_step or settings.prune_step,
-        backtrack=recipe.backtrack,
+        prune_step=required.prune_step or settings.prune_step,
+        backtrack=required.backtrack,
     )
     if env.reward.oracle:
         raise SettingsError(
@@ -103,21 +104,21 @@ def search(
             expected="a reward on clean data",
             remedy="choose another; `prune-env list --kind rewards` describes them",
         )
-    variant = {} if settings.variant == "paper" else {"variant": settings.variant}
-    chosen = maker.for_env(env, seed=seed, **variant)
-    if hasattr(chosen, "learn") and settings.variant != "released":  # published loops learn nothing
+    chosen = strategy.for_env(env, seed=seed, variant=settings.variant)
+    learner = chosen if isinstance(chosen, Learner) else None
+    if learner and settings.variant != "released":  # published loops learn nothing
         with progress(f"Training {policy}", settings.budget) as advance, suppress(BudgetError):
-            chosen.learn(
+            learner.learn(
                 env,
                 total_steps=20 * settings.budget,
                 max_evaluations=settings.budget,
                 callback=lambda _: advance(evaluator.evaluations),
             )
-    best = getattr(chosen, "best_mask", None)
+    best = learner.best_mask if learner else None
     spent = best is not None and evaluator.evaluations >= settings.budget
-    members = [chosen]
-    if recipe.members > 1:
-        members = [chosen.member(index) for index in range(recipe.members)]
+    members: list[Policy] = [chosen]
+    if required.members > 1 and isinstance(chosen, EnsemblePolicy):
+        members = [chosen.member(index) for index in range(required.members)]
     played = (
         []
         if spent
@@ -126,7 +127,7 @@ def search(
     masks = tuple(mask for mask, _ in played)
     # Handed out is the best that an agent met while it learned, unless it now plays better; where
     # the budget is spent it plays no more.
-    if best is not None and (spent or chosen.best_return > played[0][1]):
+    if learner and best is not None and (spent or learner.best_return > played[0][1]):
         masks = (best,)
     return SearchResult(
         policy=policy,

@@ -1,4 +1,4 @@
-"""What a strategy asks of the purifier besides its choice of heads."""
+"""Fine-tunings on clean data, which a strategy may ask for besides its choice of heads."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -25,8 +25,8 @@ The penalty is called after each forward pass as `penalty(model, inputs, outputs
 the batch with its labels, and returns a scalar.
 """
 
-PENALTIES: Registry[PenaltyFactory] = Registry("penalty")
-"""Terms that a strategy adds to the loss while it fine-tunes; `prune_env.baselines` fills it."""
+PENALTIES: Registry[PenaltyFactory] = Registry("penalty", packages=("prune_env.baselines",))
+"""Terms that a strategy adds to the loss while it fine-tunes; the package registers its own."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def run_phases(
         mask: Bool (L, H), True = kept.
         **options: Further arguments of `fine_tune`.
     """
-    from prune_env.training.fine_tuning import fine_tune  # noqa: PLC0415 - recipes are read without torch
+    from prune_env.training.fine_tuning import fine_tune  # noqa: PLC0415 - phases are read without torch
 
     for phase in phases:
         with phase.prepared(loaded.model, mask) as penalty:

@@ -38,6 +38,7 @@ class Registry(Generic[T]):
 
     Args:
         kind: The singular noun used in messages, such as `"policy"`.
+        packages: Imported, once, when a name is missing or all are listed; they register theirs.
 
     Example:
         >>> colours: Registry[int] = Registry("colour")
@@ -51,8 +52,9 @@ class Registry(Generic[T]):
 Remedy: did you mean 'red'? `prune-env list` describes every name.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, packages: tuple[str, ...] = ()) -> None:
         self.kind = kind
+        self._packages = packages
         self._entries: dict[str, Entry[T]] = {}
 
     def register(self, name: str, target: T | str, *, help: str) -> None:
@@ -71,16 +73,30 @@ Remedy: did you mean 'red'? `prune-env list` describes every name.
         self._entries[name] = Entry(name, help, target)
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._entries:
+        if name not in self:
             raise UnknownNameError(self.kind, name, self._entries)
         return self._entries[name].load()
 
     def __contains__(self, name: object) -> bool:
+        if name not in self._entries:
+            self._import_packages()
         return name in self._entries
 
     def __iter__(self) -> Iterator[Entry[Any]]:
+        self._import_packages()
         return iter(sorted(self._entries.values(), key=lambda entry: entry.name))
 
     def names(self) -> list[str]:
         """Return every name, sorted."""
+        self._import_packages()
         return sorted(self._entries)
+
+    def _import_packages(self) -> None:
+        # Noted first: a package may look names up in this table while it is being imported.
+        packages, self._packages = self._packages, ()
+        try:
+            for package in packages:
+                import_module(package)
+        except BaseException:
+            self._packages = packages
+            raise

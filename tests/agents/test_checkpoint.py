@@ -18,7 +18,6 @@ from prune_env.agents.checkpoint import (
 )
 from prune_env.cli import main
 from prune_env.data.dataset import TextDataset, write_jsonl
-from prune_env.env.policy import register_policies
 from prune_env.errors import PruneEnvError, StateError
 
 
@@ -82,7 +81,6 @@ def test_an_edited_one_is_refused(tmp_path: Path, edit: str):
 
 
 def test_a_policy_that_learns_nothing_is_not_loaded(tmp_path: Path):
-    register_policies()
     write_checkpoint(tmp_path, replace(_checkpoint(1), algorithm="gradient"))
     with pytest.raises(StateError, match=r"unknown algorithm.*epsilon-greedy.*Actual: gradient"):
         load_agent(tmp_path)
@@ -123,7 +121,6 @@ def test_a_specification_of_another_shape_is_one_message(
     tmp_path: Path, spec: dict[str, object] | None, algorithm: str
 ):
     """The hash is right: whoever wrote the file wrote it so; and there are no weights."""
-    register_policies()
     content = {} if spec is None else _whole(spec, algorithm)
     write_checkpoint(tmp_path, Checkpoint(algorithm, 5, content, {}))
     with pytest.raises(PruneEnvError):

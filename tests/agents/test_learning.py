@@ -15,7 +15,7 @@ import pytest
 
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents.callbacks import play
-from prune_env.env.policy import POLICIES, register_policies
+from prune_env.env.policy import POLICIES
 
 SEEDS = (0, 1, 2)
 MARGIN_OVER_GRADIENT = 1.5
@@ -83,7 +83,6 @@ def test_learns(algorithm: str, steps: int, random_mean: float, gradient_mean: f
 def test_on_the_tiny_model_it_finds_what_a_long_search_finds(algorithm: str):
     """Greedy search over every mask at each step; an exhaustive one finds no better mask either."""
     env = gym.make("prune_env/Tiny-v0")
-    register_policies()
     searched = play(env, POLICIES["greedy"].for_env(env), "tiny")["total_reward"]
     agent = POLICIES[algorithm].for_env(env, seed=0)
     agent.learn(env, total_steps=1000)

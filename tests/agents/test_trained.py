@@ -10,7 +10,7 @@ import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents.callbacks import play
 from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
 from prune_env.agents.trained import TrainedPolicy
-from prune_env.env.policy import POLICIES, find_policy, recipe_of, register_policies
+from prune_env.env.policy import POLICIES, find_policy, requirements_of
 from prune_env.errors import SettingsError, StateError, UnknownNameError
 from prune_env.importance import DEFAULT_METRICS
 
@@ -45,13 +45,12 @@ def test_it_finds_its_metrics_among_others_in_any_order(folder: Path):
         for policy, env in ((player, _env(shuffled)), (agent, _env()))
     ]
     assert actions[0] == actions[1]
-    assert recipe_of(str(folder)).metrics == DEFAULT_METRICS
+    assert requirements_of(str(folder)).metrics == DEFAULT_METRICS
     with pytest.raises(SettingsError, match="trained on"):
         TrainedPolicy(folder).for_env(_env(("magnitude",)))
 
 
 def test_names_come_first_and_wrong_ones_are_told(folder: Path, tmp_path: Path):
-    register_policies()
     assert find_policy("gradient") is POLICIES["gradient"]
     with pytest.raises(UnknownNameError, match="gradient"):
         find_policy("gradiant")
@@ -59,19 +58,19 @@ def test_names_come_first_and_wrong_ones_are_told(folder: Path, tmp_path: Path):
         find_policy(str(tmp_path / "nothing" / "best"))
     with pytest.raises(StateError, match="No usable agent"):
         find_policy(str(tmp_path))
-    with pytest.raises(SettingsError, match="no variants"):
-        recipe_of(str(folder), "released")
+    with pytest.raises(SettingsError, match="no variant"):
+        requirements_of(str(folder), "released")
 
 
 def test_the_released_loop_is_played_as_published():
-    recipe = recipe_of("epsilon-greedy", "released")
-    assert (recipe.prune_step, recipe.backtrack) == (10, False)
-    assert recipe.metrics == ("cls_variance_released",)
-    assert recipe_of("epsilon-greedy").prune_step is None
+    required = requirements_of("epsilon-greedy", "released")
+    assert (required.prune_step, required.backtrack) == (10, False)
+    assert required.metrics == ("cls_variance_released",)
+    assert requirements_of("epsilon-greedy").prune_step is None
     with pytest.raises(SettingsError, match="paper or released"):
-        recipe_of("epsilon-greedy", "new")
+        requirements_of("epsilon-greedy", "new")
     with pytest.raises(SettingsError, match="no variant"):
-        recipe_of("ppo", "released")
+        requirements_of("ppo", "released")
 
 
 def test_a_batch_of_observations_is_answered_as_a_batch(folder: Path):

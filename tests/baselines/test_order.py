@@ -124,7 +124,7 @@ def test_released_variants_read_the_released_scores(kind: type, column: str) -> 
     policy = kind(ALL_METRICS, variant="released")
     scores = observation["importance"][..., ALL_METRICS.index(column)]
     assert int(policy.predict(observation)[0]) == scores.argmin()
-    assert kind.recipe("released").metrics == (column,)
+    assert kind.requirements("released").metrics == (column,)
 
 
 def test_layerwise_quota_rises_from_20_to_80_percent() -> None:
@@ -143,8 +143,8 @@ def test_layerwise_quota_rises_from_20_to_80_percent() -> None:
 
 
 def test_layerwise_released_ignores_the_threshold() -> None:
-    assert LayerwiseVariance.recipe("paper").tau is None
-    assert LayerwiseVariance.recipe("released").tau == 0.0
+    assert LayerwiseVariance.requirements("paper").tau is None
+    assert LayerwiseVariance.requirements("released").tau == 0.0
 
 
 def test_layerwise_quota_counts_only_heads_that_exist() -> None:

@@ -206,7 +206,7 @@ def test_fine_tuning_under_a_penalty_lowers_it(
 
 def test_meft_forgets_before_it_learns(tiny_data: TextDataset) -> None:
     model = tiny_bert()
-    first, second = Meft.recipe().search
+    first, second = Meft.requirements().search
     forgetful = train(model, tiny_data, first)
     with torch.no_grad():
         inputs = batch(tiny_data, 64)

@@ -9,7 +9,7 @@ from tests.baselines.support import observe, prune_all
 def test_members_are_random_orders_of_their_own() -> None:
     observation = observe((3, 4), 4)
     policy = RandomEnsemble(seed=7)
-    assert RandomEnsemble.recipe().members == MEMBERS == len(policy.member_seeds) == 5
+    assert RandomEnsemble.requirements().members == MEMBERS == len(policy.member_seeds) == 5
     orders = [tuple(prune_all(policy.member(index), observation)) for index in range(MEMBERS)]
     assert len(set(orders)) == MEMBERS
     assert tuple(prune_all(policy, observation)) == orders[0]
@@ -27,8 +27,8 @@ def test_the_released_union_prunes_about_86_of_144_heads() -> None:
         assert union.sum(1).max() <= 10
         counts.append(len(order) - 1)
     assert 83 <= np.mean(counts) <= 89  # 12 * 12 * (1 - (10 / 12) ** 5) = 86.1
-    assert RandomEnsemble.recipe("released").tau == 0.0
-    assert RandomEnsemble.recipe("released").members == 1
+    assert RandomEnsemble.requirements("released").tau == 0.0
+    assert RandomEnsemble.requirements("released").members == 1
 
 
 def test_the_released_union_spares_the_last_head_of_a_layer() -> None:

@@ -12,7 +12,7 @@ import prune_env.baselines
 from prune_env.baselines.baseline import Baseline
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.landscape import landscape_subject
-from prune_env.env.policy import POLICIES, Policy, Recipe
+from prune_env.env.policy import POLICIES, Policy, Requirements
 from prune_env.importance import METRICS
 from prune_env.training.phases import PENALTIES, Phase
 
@@ -25,13 +25,13 @@ NO_PRUNING = ("ft", "fth", "meft")
 def test_every_policy_plays_the_environment(name: str, variant: str) -> None:
     kind = POLICIES[name]
     assert issubclass(kind, Baseline)
-    recipe: Recipe = kind.recipe(variant)
-    subject = landscape_subject(recipe.metrics or ("magnitude",), layers=4, heads=8)
+    required: Requirements = kind.requirements(variant)
+    subject = landscape_subject(required.metrics or ("magnitude",), layers=4, heads=8)
     env = HeadPruningEnv(
         subject,
         metrics=subject.metrics,
-        tau=0.7 if recipe.tau is None else recipe.tau,
-        prune_step=recipe.prune_step or 3,
+        tau=0.7 if required.tau is None else required.tau,
+        prune_step=required.prune_step or 3,
     )
     policy = kind.for_env(env, seed=1, variant=variant)
     assert isinstance(policy, Policy)
@@ -50,10 +50,10 @@ def test_every_policy_plays_the_environment(name: str, variant: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "variant"), CASES)
-def test_every_recipe_names_things_that_exist(name: str, variant: str) -> None:
-    recipe = POLICIES[name].recipe(variant)
-    assert all(metric in METRICS for metric in recipe.metrics)
-    phases: tuple[Phase, ...] = recipe.search + recipe.final
+def test_every_requirement_names_things_that_exist(name: str, variant: str) -> None:
+    required = POLICIES[name].requirements(variant)
+    assert all(metric in METRICS for metric in required.metrics)
+    phases: tuple[Phase, ...] = required.search + required.final
     assert all(phase.penalty is None or phase.penalty in PENALTIES for phase in phases)
 
 

@@ -107,7 +107,7 @@ def test_the_budget_holds_and_no_mask_is_asked_twice(kind: type[SearchPolicy], b
 @pytest.mark.parametrize("kind", SEARCHES)
 def test_an_episode_ends_where_the_plan_does(kind: type[SearchPolicy]) -> None:
     subject = landscape_subject(layers=4, heads=6, seed=1)
-    step = kind.recipe().prune_step or 1
+    step = kind.requirements().prune_step or 1
     env = HeadPruningEnv(subject, tau=0.85, prune_step=step, min_heads_per_layer=2)
     calls: list[int] = []
     policy = kind.for_env(env, seed=4).learn(
@@ -246,7 +246,7 @@ def test_search_and_episode_together_keep_the_budget(kind: type[SearchPolicy]) -
         evaluator=evaluator,
         importance=np.zeros((3, 5, 1)),
         metrics=("m",),
-        prune_step=kind.recipe().prune_step or 1,
+        prune_step=kind.requirements().prune_step or 1,
     )
     policy = kind.for_env(env).learn(env, max_evaluations=12)
     observation, info = env.reset(seed=0)

@@ -27,7 +27,7 @@ from prune_env.agents.tensorboard import TensorBoard
 from prune_env.agents.trained import load_agent
 from prune_env.data.dataset import TextDataset
 from prune_env.env.head_pruning_env import HeadPruningEnv
-from prune_env.env.policy import POLICIES, register_policies
+from prune_env.env.policy import POLICIES
 from prune_env.env.rewards.reward import Oracle, Sparsity, WeightedSum
 from prune_env.env.subject import Subject
 from prune_env.evaluation import ReferenceEvaluator
@@ -359,7 +359,6 @@ def main() -> None:
     """Make models and agents, play, and print the tables."""
     options = tyro.cli(Options, description=__doc__)
     torch.set_num_threads(1)
-    register_policies()
     models = Models(options.out / "models")
     results = list(rows(options, models))
     for budget in options.budgets:

@@ -26,7 +26,7 @@ from carry_over import as_result, console, learn, table
 
 from prune_env.data import load_named
 from prune_env.env.head_pruning_env import HeadPruningEnv
-from prune_env.env.policy import Recipe, recipe_of, register_policies
+from prune_env.env.policy import Requirements, requirements_of
 from prune_env.env.rewards.inverted_trigger import InvertedTrigger
 from prune_env.env.rewards.reward import REWARDS
 from prune_env.evaluation import MaskEvaluator, metrics
@@ -142,7 +142,7 @@ class Run:
     def part(self, model: Model) -> Prepared:
         """Return a model as a defender has it, judged on a part of the validation sentences."""
         if model.name not in self._parts:
-            whole = self._bench.prepared(Cell(model.settings), Recipe())
+            whole = self._bench.prepared(Cell(model.settings), Requirements())
             assert whole.texts is not None
             texts = whole.texts.part(self._options.sentences)
             self._tell(model, texts)
@@ -156,12 +156,12 @@ class Run:
             )
         return self._parts[model.name]
 
-    def measured(self, model: Model, recipe: Recipe) -> Prepared:
+    def measured(self, model: Model, required: Requirements) -> Prepared:
         """Return `part`, with the metrics that a policy reads besides those of the agents."""
         part = self.part(model)
-        if set(recipe.metrics) <= set(part.metrics):
+        if set(required.metrics) <= set(part.metrics):
             return part
-        whole = self._bench.prepared(Cell(model.settings), Recipe(metrics=recipe.metrics))
+        whole = self._bench.prepared(Cell(model.settings), Requirements(metrics=required.metrics))
         return replace(part, metrics=whole.metrics, importance=whole.importance)
 
     def scores(self, model: Model, mask: np.ndarray) -> tuple[Scores, Scores]:
@@ -295,7 +295,7 @@ def _play(
             prune_step=options.prune_step,
             reward="inverted-trigger-part",
         )
-        seen = run.measured(model, recipe_of(who))
+        seen = run.measured(model, requirements_of(who))
         found = search(seen, who, settings, seed=model.settings.seed)
         mask, evaluations = found.mask, found.evaluations
     scores, floor = run.scores(model, mask)
@@ -317,7 +317,6 @@ def main() -> None:
     """Train agents, play, and print a table for each family and budget."""
     options = tyro.cli(Options, description=__doc__)
     torch.set_num_threads(1)
-    register_policies()
     run = Run(options)
     results = list(rows(options, run))
     families = {model.name.rsplit("-", 1)[0]: model.family for model in run.models.values()}

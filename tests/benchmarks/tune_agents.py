@@ -23,7 +23,7 @@ from rich.console import Console
 
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents.callbacks import play
-from prune_env.env.policy import POLICIES, register_policies
+from prune_env.env.policy import POLICIES
 from prune_env.research.benchmark.cell import digest
 from prune_env.utils.files import read_json, write_json
 
@@ -181,7 +181,6 @@ def main() -> None:
     """Tune every algorithm in turn."""
     options = tyro.cli(Options, description=__doc__)
     torch.set_num_threads(1)
-    register_policies()
     console = Console(highlight=False, soft_wrap=True)
     for algorithm in options.algorithms:
         tune(options, algorithm, console)

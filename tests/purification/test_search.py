@@ -7,13 +7,12 @@ import pytest
 import prune_env.agents
 import prune_env.baselines  # noqa: F401 - registers the policies
 from prune_env.env.landscape import LandscapeEvaluator
-from prune_env.env.policy import POLICIES, find_policy, recipe_of, register_policies
+from prune_env.env.policy import POLICIES, requirements_of
 from prune_env.purification import Prepared, metrics_for, search
 from prune_env.settings import SearchSettings
 from tests.support import tiny_dataset
 
 SHAPE = (2, 3)
-register_policies()
 
 
 class Forgetful:
@@ -54,6 +53,7 @@ def prepared() -> Prepared:
 def test_the_better_of_what_was_learned_and_what_is_played_is_handed_out(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch, best_return: float, pruned: int
 ) -> None:
+    monkeypatch.setattr(POLICIES, "_entries", dict(POLICIES._entries))
     POLICIES.register("forgetful", Forgetful, help="a test")
     monkeypatch.setattr(Forgetful, "best_return", best_return)
     found = search(prepared, "forgetful", SearchSettings(max_drop=1.0))
@@ -91,7 +91,7 @@ def test_the_released_loop_prunes_whole_groups_of_ten(prepared: Prepared) -> Non
 
 
 def _is_own(name: str) -> bool:
-    return not find_policy(name).__module__.startswith("tests.")
+    return not POLICIES[name].__module__.startswith("tests.")
 
 
 OWN = [name for name in sorted(POLICIES.names()) if _is_own(name)]
@@ -101,7 +101,7 @@ OWN = [name for name in sorted(POLICIES.names()) if _is_own(name)]
 def on_landscape(prepared: Prepared, layers: int, heads: int) -> Prepared:
     """Return a synthetic model that holds the metrics of every policy."""
     evaluator = LandscapeEvaluator(layers, heads, seed=0)
-    metrics = metrics_for(recipe_of(name) for name in POLICIES.names())
+    metrics = metrics_for(requirements_of(name) for name in POLICIES.names())
     return replace(
         prepared,
         evaluator=evaluator,

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.env.head_pruning_env import HeadPruningEnv
-from prune_env.env.policy import POLICIES, recipe_of, register_policies
+from prune_env.env.policy import EnsemblePolicy, Learner, find_policy
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 
@@ -65,7 +65,6 @@ def draw_masks(
             expected="count >= 1, random_share in [0, 1], largest_share in (0, 1]",
             actual=f"{count}, {random_share}, {largest_share}",
         )
-    register_policies()
     available = np.asarray(subject.evaluator.available, np.bool_)
     least = available.any(axis=1).sum()
     largest = int(min(round(largest_share * available.sum()), available.sum() - least))
@@ -90,11 +89,11 @@ def draw_masks(
 def _path(subject: Subject, name: str, largest: int, budget: int, seed: int) -> list[Mask]:
     """Return the masks that a policy walks through, without any threshold on accuracy."""
     env = HeadPruningEnv(subject, tau=0.0)
-    policy = POLICIES[name].for_env(env, seed=seed)
-    if hasattr(policy, "learn"):
+    policy = find_policy(name).for_env(env, seed=seed)
+    if isinstance(policy, Learner):
         policy.learn(env, total_steps=20 * budget, max_evaluations=budget)
-    step = recipe_of(name, "paper").members  # an ensemble's path is that of its first member
-    player = policy if step == 1 else policy.member(0)
+    # An ensemble's path is that of its first member.
+    player = policy.member(0) if isinstance(policy, EnsemblePolicy) else policy
     mask = np.asarray(subject.evaluator.available, np.bool_).copy()
     importance = subject.scaled_importance()
     walked: list[Mask] = []

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from prune_env.env.policy import recipe_of
+from prune_env.env.policy import requirements_of
 from prune_env.purification import REMOVING
 from prune_env.research.attacks.backdoor import ModelSettings
 from prune_env.settings import Healing, SearchSettings
@@ -53,7 +53,7 @@ class Cell:
             return Cell(self.models, self.policy, "none")
         if self.policy in ORACLES:
             return self
-        if not recipe_of(self.policy, self.search.variant).prunes:
+        if not requirements_of(self.policy, self.search.variant).prunes:
             # What removes a backdoor without any pruned head is a question of its own.
             if self.healing in REMOVING:
                 return replace(self, protocol="direct", search=SearchSettings())

@@ -4,7 +4,7 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prune_env.env.policy import POLICIES, register_policies
+from prune_env.env.policy import POLICIES
 from prune_env.env.rewards.reward import make_reward
 from prune_env.errors import PruneEnvError, SettingsError, StateError, UnknownNameError
 from prune_env.research.attacks.attack import AttackSettings
@@ -118,7 +118,6 @@ class BenchmarkConfig:
             SettingsError: A policy has no such variant, a reward cannot be read or paid by name,
                 or a value is out of range.
         """
-        register_policies()
         for reward in (self.search.reward, *(name for each in self.grid for name in each.rewards)):
             make_reward(reward)
         cells: dict[Cell, None] = {}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.data.dataset import Splits
-from prune_env.env.policy import Recipe, recipe_of
+from prune_env.env.policy import Requirements, requirements_of
 from prune_env.evaluation.scores import Scores, score
 from prune_env.models import LoadedModel, find_heads, load_classifier
 from prune_env.purification import (
@@ -112,8 +112,12 @@ class Workbench:
             heads = int(find_heads(loaded.model).available.sum())
             row = self._row(cell, models, kept.scores, seconds=kept.seconds, heads_total=heads)
             return CellResult(row, loaded, models)
-        recipe = Recipe() if cell.policy in ORACLES else recipe_of(cell.policy, cell.search.variant)
-        prepared = self.prepared(cell, recipe)
+        required = (
+            Requirements()
+            if cell.policy in ORACLES
+            else requirements_of(cell.policy, cell.search.variant)
+        )
+        prepared = self.prepared(cell, required)
         found = self._found(cell, prepared, models)
         started = time.perf_counter()
         purified = finish(
@@ -123,7 +127,7 @@ class Workbench:
             cell.models.defender,
             healing=cell.healing,
             seed=cell.models.seed,
-            phases=recipe.final,
+            phases=required.final,
         )
         finishing = time.perf_counter() - started
         row = self._row(
@@ -133,8 +137,8 @@ class Workbench:
             heads_pruned=found.heads_pruned,
             heads_total=int(prepared.evaluator.available.sum()),
             evaluations=found.evaluations,
-            seconds=(found.seconds if recipe.prunes else prepared.seconds) + finishing,
-            tau=found.tau if recipe.prunes else None,
+            seconds=(found.seconds if required.prunes else prepared.seconds) + finishing,
+            tau=found.tau if required.prunes else None,
             validation_accuracy=100 * found.accuracy,
         )
         return CellResult(row, purified, models, found)
@@ -153,11 +157,11 @@ class Workbench:
             ),
         )
 
-    def prepared(self, cell: Cell, recipe: Recipe) -> Prepared:
+    def prepared(self, cell: Cell, required: Requirements) -> Prepared:
         """Return the fine-tuned model of a cell with its heads measured."""
-        place = self._place(cell.models, cell.target, recipe.search)
-        prepared = self._fine_tuned(place, cell.models, cell.target, recipe.search)
-        metrics = metrics_for([recipe])
+        place = self._place(cell.models, cell.target, required.search)
+        prepared = self._fine_tuned(place, cell.models, cell.target, required.search)
+        metrics = metrics_for([required])
         sentences = cell.search.importance_sentences
         path = place / f"importance-{digest([metrics, sentences])}.npy"
         with locked(path):

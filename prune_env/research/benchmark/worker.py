@@ -18,7 +18,6 @@ from typing import Any, cast
 import numpy as np
 
 from prune_env.data.dataset import Splits
-from prune_env.env.policy import register_policies
 from prune_env.models.forward import cls_vectors
 from prune_env.purification import Ensemble
 from prune_env.research.benchmark.cell import Cell, digest
@@ -202,7 +201,6 @@ def _become_a_worker(task: Task, number: int) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("prune_env").setLevel(logging.INFO)
     torch.set_num_threads(task.threads)
-    register_policies()
     for plugin in task.plugins:
         import_module(plugin)
 

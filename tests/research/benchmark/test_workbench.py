@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from prune_env.data.dataset import Splits
-from prune_env.env.policy import POLICIES, Recipe, register_policies
+from prune_env.env.policy import POLICIES, Requirements
 from prune_env.evaluation import ReferenceEvaluator, metrics
 from prune_env.evaluation.scores import score
 from prune_env.models.forward import classify
@@ -16,7 +16,6 @@ from prune_env.research.benchmark.workbench import Workbench
 from prune_env.settings import FineTuneSettings, SearchSettings
 from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer
 
-register_policies()
 SEARCH = SearchSettings(tau=0.4, budget=40, importance_sentences=16)
 
 
@@ -55,7 +54,7 @@ def test_a_defence_of_the_benign_model_is_of_the_benign_model(
     bench: Workbench, models: ModelSettings
 ) -> None:
     row = bench.run(Cell(models, "ft", target="benign").normal()).row
-    kept = bench.prepared(Cell(models, "ft", target="benign"), Recipe()).source
+    kept = bench.prepared(Cell(models, "ft", target="benign"), Requirements()).source
     assert row.target == "benign"
     assert kept == str(bench.models(models).benign.encoder)
 
@@ -84,7 +83,7 @@ def test_the_ensemble_is_measured_as_the_mean_of_its_members(
     assert len(result.found.masks) == 5
     assert result.row.heads_pruned == round(np.mean([(~m).sum() for m in result.found.masks]))
     texts = list(result.models.sets.triggered.texts)
-    finetuned = bench.prepared(Cell(models, search=SEARCH), Recipe()).finetuned
+    finetuned = bench.prepared(Cell(models, search=SEARCH), Requirements()).finetuned
     data = result.models.sets.triggered
     answers = ReferenceEvaluator(finetuned.model, finetuned.tokenizer, data).evaluate(
         np.stack(result.found.masks)
@@ -102,7 +101,7 @@ def test_the_oracle_lowers_the_true_lfr_and_keeps_tau(
     result = bench.run(Cell(models, "oracle", "direct", search=SEARCH))
     assert result.found.evaluations <= SEARCH.budget
     assert result.found.accuracy >= SEARCH.tau
-    prepared = bench.prepared(Cell(models, search=SEARCH), Recipe())
+    prepared = bench.prepared(Cell(models, search=SEARCH), Requirements())
     assert result.row.lfr <= score(prepared.finetuned, result.models.sets).lfr.percent
     assert "oracle" not in POLICIES  # no defence can name it
 

@@ -1,0 +1,191 @@
+"""What every agent of this package has in common: metrics, record, budget, saving and loading."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy.typing as npt
+
+from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from prune_env.agents.features import BoolArray, as_batch
+from prune_env.agents.record import Budget, EpisodeCallback, Record, asked_masks
+from prune_env.env.policy import Observation, Requirements, no_variant
+from prune_env.env.pool import Pool
+from prune_env.errors import SettingsError, StateError
+from prune_env.utils.files import shaped
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+
+class Agent(ABC):
+    """A `Learner` that can be trained from a folder to a folder.
+
+    Args:
+        metrics: Names of the importance metrics in the observation, in its order.
+
+    Attributes:
+        hyperparameters: How it learns, as plain values.
+        record: Steps and episodes learned from so far, and the best of them.
+    """
+
+    algorithm: ClassVar[str]
+    """Name in `POLICIES`."""
+    variants: ClassVar[tuple[str, ...]] = ("paper",)
+    hyperparameters: dict[str, Any]
+
+    def __init__(self, metrics: tuple[str, ...]) -> None:
+        self.metrics = metrics
+        self.record = Record()
+        self._budget: Budget | None = None
+        self._asked: Tensors = {}
+
+    @classmethod
+    def requirements(cls, variant: str = "paper") -> Requirements:
+        """Return what the agent requires of whoever runs it from end to end.
+
+        Raises:
+            SettingsError: The variant does not exist.
+        """
+        if variant not in cls.variants:
+            raise no_variant(cls.__name__, variant, cls.variants)
+        return Requirements()
+
+    @classmethod
+    @abstractmethod
+    def for_env(
+        cls,
+        env: Any,
+        *,
+        seed: int = 0,
+        variant: str = "paper",
+        hyperparameters: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Make an agent for the importance metrics that an environment shows, and for its id.
+
+        Args:
+            env: The environment.
+            seed: Of the agent.
+            variant: See the class.
+            hyperparameters: Changes to the algorithm's own, by name.
+
+        Raises:
+            SettingsError: A hyperparameter is unknown or out of range.
+        """
+
+    @property
+    def best_mask(self) -> BoolArray | None:
+        """Bool (L, H) that the best episode of `learn` left; None before the first."""
+        return self.record.best_mask
+
+    @property
+    def best_return(self) -> float:
+        """The total reward of the best episode; -inf before the first."""
+        return self.record.best_return
+
+    @abstractmethod
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+        action_masks: Any = None,
+    ) -> tuple[Any, Any]:
+        """Choose the next head to prune, or STOP; see `prune_env.env.policy.Policy`."""
+
+    @abstractmethod
+    def learn(
+        self,
+        env: Any,
+        *,
+        total_steps: int,
+        max_evaluations: int | None = None,
+        callback: EpisodeCallback | None = None,
+        save_to: str | Path | None = None,
+        save_every: int = 5000,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> Self:
+        """Play and learn until the agent has taken `total_steps` in its life.
+
+        An agent that was saved by `save_to`, and loaded again, goes on exactly as if it had never
+        stopped, on the same machine, versions and number of threads.
+
+        Args:
+            env: A single head-pruning environment.
+            total_steps: Environment steps; what was begun when they run out is finished.
+            max_evaluations: Masks that the environment's evaluators may compute during this call.
+                An agent that was loaded goes on with the count that it was saved with, if they are
+                `CountingEvaluator`s.
+            callback: Called after each episode; returning False ends the learning.
+            save_to: The agent's own folder; it is saved there at the end, and on the way.
+            save_every: Steps between two saves at most; see `SaveTimes`.
+            stop_requested: Asked now and then; True ends the learning.
+
+        Raises:
+            SettingsError: The environment shows other metrics than the agent's.
+        """
+
+    def save(self, folder: str | Path, *, weights_only: bool = False) -> None:
+        """Write the agent, so that it can be played, or can go on learning, elsewhere.
+
+        Args:
+            folder: The agent's own folder; the newest two checkpoints in it are kept.
+            weights_only: Leave out all that only learning needs: memory, optimiser, random states.
+        """
+        spec, tensors = self._pack(weights_only=weights_only)
+        if self._budget is not None and not weights_only:
+            tensors |= self._budget.state()
+        checkpoint = Checkpoint(self.algorithm, self.record.steps, spec, tensors)
+        write_checkpoint(Path(folder), checkpoint)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Return the agent of the newest whole checkpoint in a folder.
+
+        Raises:
+            StateError: There is none, or it is another algorithm's.
+        """
+        checkpoint = read_checkpoint(Path(folder))
+        if checkpoint.algorithm != cls.algorithm:
+            raise StateError(
+                f"The agent in {folder} is of another kind",
+                expected=cls.algorithm,
+                actual=checkpoint.algorithm,
+                remedy="load it with prune_env.agents.load_agent",
+            )
+        with shaped(Path(folder), f"an agent of {cls.algorithm}", "train the agent again"):
+            agent = cls._unpack(checkpoint)
+            agent.record = Record.from_state(checkpoint.spec["record"])
+        agent._asked = asked_masks(checkpoint.tensors)
+        return agent
+
+    @abstractmethod
+    def _pack(self, *, weights_only: bool) -> tuple[dict[str, Any], Tensors]:
+        """Return plain values, `metrics` and `record` among them, and arrays for a checkpoint."""
+
+    @classmethod
+    @abstractmethod
+    def _unpack(cls, checkpoint: Checkpoint) -> Self:
+        """Return the agent that `_pack` took apart, all but its record."""
+
+    def _as_batch(self, observation: Any) -> tuple[Observation, bool]:
+        """Return the observation with a batch dimension, and whether it lacked one.
+
+        Raises:
+            SettingsError: The observation has another number of importance metrics.
+        """
+        batch, single = as_batch(observation)
+        if batch["importance"].shape[3] != len(self.metrics):
+            raise SettingsError(
+                "The observation does not fit this agent",
+                expected=f"{len(self.metrics)} importance metrics ({', '.join(self.metrics)})",
+                actual=batch["importance"].shape[3],
+                remedy="make the environment with the agent's metrics",
+            )
+        return batch, single
+
+    def _begin_budget(self, pool: Pool, max_evaluations: int | None) -> Budget:
+        """Return the budget of a call of `learn`, which goes on from that of a checkpoint."""
+        self._budget, self._asked = Budget(pool, max_evaluations, self._asked), {}
+        return self._budget
