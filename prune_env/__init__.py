@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from prune_env.env.registration import register_environments
+from prune_env.utils.registry import fill_from
 
 __version__ = "0.2.0"
 
@@ -116,3 +117,7 @@ def __dir__() -> list[str]:
 
 
 register_environments()
+# The one place that tells the tables of lower rooms who fills them; none of it is imported here.
+fill_from("policy", "prune_env.agents", "prune_env.baselines")
+fill_from("kind of agent's folder", "prune_env.agents")
+fill_from("penalty", "prune_env.baselines")

@@ -159,17 +159,11 @@ class TrainedStrategy(Strategy, Protocol):
         ...
 
 
-POLICIES: Registry[Any] = Registry("policy", packages=("prune_env.agents", "prune_env.baselines"))
-"""Strategies by name.
+POLICIES: Registry[Any] = Registry("policy")
+"""Strategies by name; the environment knows none: `agents` and `baselines` register theirs."""
 
-The environment knows none of them. Both packages register their own when they are imported, which
-happens when a name is not found, or all names are listed.
-"""
-
-TRAINED: Registry[Callable[[Path], TrainedStrategy]] = Registry(
-    "kind of folder", packages=("prune_env.agents",)
-)
-"""Reads what a policy's folder holds: `prune_env.agents` registers the reader of an `agent`."""
+TRAINED: Registry[Callable[[Path], TrainedStrategy]] = Registry("kind of agent's folder")
+"""Reads what a policy's folder holds; `agents` registers the reader of an `agent`."""
 
 
 def find_policy(policy: str) -> Strategy:

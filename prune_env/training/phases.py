@@ -25,8 +25,8 @@ The penalty is called after each forward pass as `penalty(model, inputs, outputs
 the batch with its labels, and returns a scalar.
 """
 
-PENALTIES: Registry[PenaltyFactory] = Registry("penalty", packages=("prune_env.baselines",))
-"""Terms that a strategy adds to the loss while it fine-tunes; the package registers its own."""
+PENALTIES: Registry[PenaltyFactory] = Registry("penalty")
+"""Terms that a strategy adds to the loss while it fine-tunes; `baselines` registers its own."""
 
 
 @dataclass(frozen=True)

@@ -33,12 +33,30 @@ class Entry(Generic[T]):
         return self.target
 
 
+_FILLED_BY: dict[str, tuple[str, ...]] = {}
+"""Packages that were not imported yet, by the kind of thing that they register."""
+
+
+def fill_from(kind: str, *packages: str) -> None:
+    """Name packages that register things of a kind when they are imported.
+
+    They are imported when a name of the kind is not found, or all of them are listed. So a table
+    needs no knowledge of those that stand above it and fill it.
+
+    Args:
+        kind: That of a `Registry`.
+        packages: Their dotted names.
+    """
+    _FILLED_BY[kind] = (*_FILLED_BY.get(kind, ()), *packages)
+
+
 class Registry(Generic[T]):
     """A table from names to things of one kind.
 
+    Things are registered beside the table, or by packages that `fill_from` names.
+
     Args:
         kind: The singular noun used in messages, such as `"policy"`.
-        packages: Imported, once, when a name is missing or all are listed; they register theirs.
 
     Example:
         >>> colours: Registry[int] = Registry("colour")
@@ -52,9 +70,8 @@ class Registry(Generic[T]):
 Remedy: did you mean 'red'? `prune-env list` describes every name.
     """
 
-    def __init__(self, kind: str, *, packages: tuple[str, ...] = ()) -> None:
+    def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._packages = packages
         self._entries: dict[str, Entry[T]] = {}
 
     def register(self, name: str, target: T | str, *, help: str) -> None:
@@ -93,10 +110,10 @@ Remedy: did you mean 'red'? `prune-env list` describes every name.
 
     def _import_packages(self) -> None:
         # Noted first: a package may look names up in this table while it is being imported.
-        packages, self._packages = self._packages, ()
+        packages = _FILLED_BY.pop(self.kind, ())
         try:
             for package in packages:
                 import_module(package)
         except BaseException:
-            self._packages = packages
+            _FILLED_BY[self.kind] = packages
             raise

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 from prune_env.errors import UnknownNameError
-from prune_env.utils.registry import Registry
+from prune_env.utils.registry import Registry, fill_from
 
-TABLE: Registry[str] = Registry("colour", packages=("colours_of_a_test",))
+TABLE: Registry[str] = Registry("colour of a test")
 
 
 def test_a_package_is_imported_at_a_miss_once_it_can_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fill_from(TABLE.kind, "colours_of_a_test")
     TABLE.register("red", "red:", help="known without the package")
     with pytest.raises(ModuleNotFoundError):
         TABLE.names()  # and it is tried again
