@@ -3,9 +3,33 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 2_000
+"""Characters of each part of a message: names from files may have any length."""
+
+
+def printable(text: str, limit: int | None = None) -> str:
+    r"""Return text on one line, control characters, line breaks and lone surrogates spelt out.
+
+    A name from a file may hold commands for a terminal, or a line break that forges a line.
+
+    Args:
+        text: Any text.
+        limit: Longer text is cut to so many characters, and says so.
+
+    Example:
+        >>> printable("a\n\x1b[31mred")
+        'a\\n\\x1b[31mred'
+    """
+    if limit is not None and len(text) > limit:
+        text = f"{text[:limit]}... ({len(text):,} characters)"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
 
 class PruneEnvError(Exception):
     """Base of all errors of the package; the command line answers one with exit status 2.
+
+    What a file of a stranger put into a part, such as a name, is shown on one line and does
+    nothing to a terminal.
 
     Args:
         what: One sentence that names the file, row, key or argument.
@@ -24,7 +48,7 @@ class PruneEnvError(Exception):
             parts.append(f"Actual: {actual}")
         if remedy:
             parts.append(f"Remedy: {remedy.rstrip('.')}")
-        super().__init__(". ".join(parts) + ".")
+        super().__init__(". ".join(printable(part, LONGEST) for part in parts) + ".")
 
 
 class SettingsError(PruneEnvError, ValueError):

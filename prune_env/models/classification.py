@@ -43,6 +43,9 @@ HARMLESS_KEYS = re.compile(r"(^|\.)(position_ids|rotary_emb\.inv_freq|attn\.(mas
 
 SIZE_MARGIN = 2
 """A config may describe this many times the weights in the files (new head, tied weights)."""
+SPARE_MARGIN, SPARE = 4, 2**26
+"""The files may hold this many times the numbers of the classifier, and so many more: CLIP's text
+tower, heads of pre-training tasks, T5's decoder."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def _head_keys(
         skeleton = model_class(config)
     wanted = sum(parameter.numel() for parameter in skeleton.parameters())
     held = sum(tensor.numel() for tensor in weights.values())
-    if wanted > SIZE_MARGIN * held:
+    if wanted > SIZE_MARGIN * held or held > SPARE_MARGIN * wanted + SPARE:
         raise ModelError(
             f"config.json of {source} describes another model than its weights",
             expected=f"{wanted} numbers",

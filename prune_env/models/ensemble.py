@@ -24,13 +24,13 @@ from prune_env.models import (
     save_mask,
     validate_mask,
 )
+from prune_env.models.folder import find_misplaced
 from prune_env.models.inspection import (
     ENSEMBLE_FORMAT,
     ENSEMBLE_VERSION,
     damaged_ensemble,
     read_ensemble,
 )
-from prune_env.models.links import find_links
 from prune_env.models.processor import save_processor
 from prune_env.models.source import ENSEMBLE_MANIFEST, is_ensemble
 from prune_env.utils.files import new_folder, sha256_of, write_bytes, write_json
@@ -156,7 +156,7 @@ def load_ensemble(folder: str | Path) -> LoadedModel:
         StateError: A mask is damaged.
     """
     folder = Path(folder)
-    for problem in find_links(folder):
+    for problem in find_misplaced(folder):
         raise problem
     if not is_ensemble(folder):
         raise ModelError(

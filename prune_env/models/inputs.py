@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset, open_image
 from prune_env.errors import DataError, SettingsError
+from prune_env.models.trial import try_texts
 from prune_env.utils.files import sha256_of
 
 
@@ -53,12 +54,14 @@ class TokenRows(Rows):
 
     Raises:
         DataError: A text has no token at all.
+        ModelError: The tokenizer fails on a text, or takes too much time or memory for it.
     """
 
     def __init__(
         self, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int
     ) -> None:
         longest = row_limit(max_length, tokenizer)
+        try_texts(tokenizer, texts)
         encoded = tokenizer(list(texts), truncation=True, max_length=longest)
         self._tokenizer = tokenizer
         self._fields: dict[str, list[list[int]]] = {

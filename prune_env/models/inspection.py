@@ -1,5 +1,6 @@
 """What a model folder holds, told from its files alone."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.errors import ModelError, PruneEnvError, UnsafeModelError
-from prune_env.models.links import find_links, leaves
+from prune_env.models.folder import find_misplaced, leaves
 from prune_env.models.masks import load_mask
 from prune_env.models.source import (
     ENSEMBLE_MANIFEST,
@@ -21,14 +22,19 @@ from prune_env.models.source import (
     read_config,
 )
 from prune_env.utils.files import sha256_of
+from prune_env.utils.limits import FOLDER_FILES, HASHED_BYTES, WEIGHT_BYTES
 
 ENSEMBLE_FORMAT = "prune-env-ensemble"
 ENSEMBLE_VERSION = 1
 
 
+NOT_HASHED = "too large"
+"""In the place of the hash of a file that no model reads, or that is larger than any model."""
+
+
 @dataclass(frozen=True)
 class FileInfo:
-    """One file: name, size in bytes, SHA-256 in hexadecimal."""
+    """One file: name, size in bytes, SHA-256 in hexadecimal, or NOT_HASHED."""
 
     name: str
     size: int
@@ -83,7 +89,7 @@ class EnsembleManifest:
     label_names: tuple[str, ...]
 
 
-def inspect_source(path: Path) -> SourceReport:
+def inspect_source(path: str | Path) -> SourceReport:
     """Read a model folder without building a model or running anything in it.
 
     Args:
@@ -95,13 +101,16 @@ def inspect_source(path: Path) -> SourceReport:
     path = Path(path)
     if not path.is_dir():
         raise next(find_problems(path))
-    members, files, models = None, list_files(path), [path]
-    found: list[PruneEnvError] = list(find_links(path))
-    if found:  # nothing behind a link is read
+    members: int | None = None
+    files: tuple[FileInfo, ...] = ()
+    models = [path]
+    found: list[PruneEnvError] = list(find_misplaced(path))
+    if found:  # nothing behind a link is read, nor a host of files
         members, models = 0 if is_ensemble(path) else None, []
+        files = list_files(path) if len(os.listdir(path)) <= FOLDER_FILES.value else ()
     elif is_ensemble(path):
         models = _models_of(path)
-        files += tuple(
+        files = list_files(path) + tuple(
             replace(file, name=f"{model.name}/{file.name}")
             for model in models
             for file in list_files(model)
@@ -113,6 +122,8 @@ def inspect_source(path: Path) -> SourceReport:
         except ModelError as problem:
             members = 0
             found.append(problem)
+    else:
+        files = list_files(path)
     try:
         config = read_config(models[0] / "config.json") if models else {}
     except ModelError:
@@ -124,8 +135,8 @@ def inspect_source(path: Path) -> SourceReport:
         members=members,
         files=files,
         config=config,
-        model_type=str(config.get("model_type", "unknown")),
-        architecture=architecture_of(config),
+        model_type=f"{config.get('model_type', 'unknown')!s:.100}",
+        architecture=f"{architecture_of(config):.100}",
         shape=head_count(config),
         problems=tuple(map(str, problems)),
         unsafe=sum(isinstance(problem, UnsafeModelError) for problem in problems),
@@ -137,15 +148,22 @@ def inspect_source(path: Path) -> SourceReport:
 def list_files(folder: Path) -> tuple[FileInfo, ...]:
     """Return every file directly in `folder`, by name; links that leave it are none of its."""
     return tuple(
-        FileInfo(file.name, file.stat().st_size, sha256_of(file))
+        FileInfo(file.name, file.stat().st_size, _hash(file))
         for file in sorted(folder.iterdir())
         if file.is_file() and not leaves(file, folder)
     )
 
 
+def _hash(file: Path) -> str:
+    limit = WEIGHT_BYTES if file.suffix == ".safetensors" else HASHED_BYTES
+    return sha256_of(file) if file.stat().st_size <= limit.value else NOT_HASHED
+
+
 def identity(files: tuple[FileInfo, ...]) -> str:
     """Return one SHA-256 for a folder: of the names and hashes of its files, sorted by name."""
-    return sha256("".join(f"{file.sha256}  {file.name}\n" for file in files).encode()).hexdigest()
+    # Names need not be Unicode; os.fsencode gives back the bytes that the folder holds.
+    lines = (file.sha256.encode() + b"  " + os.fsencode(file.name) + b"\n" for file in files)
+    return sha256(b"".join(lines)).hexdigest()
 
 
 def read_ensemble(folder: Path) -> EnsembleManifest:

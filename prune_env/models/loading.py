@@ -22,6 +22,7 @@ from prune_env.models.classification import (
     plan_head,
     settle_labels,
 )
+from prune_env.models.config_rules import with_label_names
 from prune_env.models.heads import find_heads
 from prune_env.models.inspection import identity, list_files
 from prune_env.models.processor import fit_processor, load_processor, self_test
@@ -177,7 +178,7 @@ def build_config(folder: Path) -> PreTrainedConfig:
         ModelError: Its values are not valid for the architecture.
     """
     path = folder / "config.json"
-    content = read_config(path)
+    content = with_label_names(read_config(path))
     if content["model_type"] == VISION_TOWER:
         content = {
             "model_type": "clip",

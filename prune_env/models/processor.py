@@ -16,6 +16,7 @@ from prune_env.models.gates import check_gates
 from prune_env.models.heads import find_heads
 from prune_env.models.quiet import guarded, quiet_transformers
 from prune_env.models.source import IMAGE_TYPES
+from prune_env.models.trial import try_file, try_tokenizer
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
 IMAGE_FILES = ("preprocessor_config.json",)
@@ -52,6 +53,9 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
             expected=f"one of {', '.join(files)}",
             remedy="save it into the folder with save_pretrained",
         )
+    fast = folder / "tokenizer.json"
+    if not image and fast.is_file():
+        try_file(fast)
     auto: Any = AutoImageProcessor if image else AutoTokenizer
     what = f"The {'image processor' if image else 'tokenizer'} in {folder} cannot be loaded"
     with guarded(what, remedy="save it again with save_pretrained"), quiet_transformers():
@@ -59,7 +63,9 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
             folder, config=config, local_files_only=True, trust_remote_code=False
         )
         _check_settled(folder, processor)
-        return processor
+    if not image:
+        try_tokenizer(processor, str(folder))
+    return processor
 
 
 def _check_settled(folder: Path, processor: Any) -> None:

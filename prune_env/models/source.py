@@ -1,42 +1,25 @@
 """The files of a model folder, judged before any of them reaches a model."""
 
-import json
-import re
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-
-from prune_env.errors import ModelError, UnsafeModelError, UnsupportedModelError
-from prune_env.models.links import find_links
-
-TEXT_TYPES = frozenset(
-    "albert bert deberta-v2 distilbert electra gemma gemma2 gemma3_text gpt2 llama mistral"
-    " modernbert mpnet qwen2 qwen3 roberta t5 xlm-roberta".split()
+from prune_env.errors import ModelError, UnsafeModelError
+from prune_env.models.config_rules import (
+    IMAGE_TYPES,
+    MAX_COUNT,
+    TEXT_TYPES,
+    find_forbidden,
+    find_unsupported,
 )
-IMAGE_TYPES = frozenset({"clip", "clip_vision_model", "vit"})
-"""`model_type` values of config.json that may be loaded."""
+from prune_env.models.folder import find_misplaced
+from prune_env.models.header import damaged, find_damage
+from prune_env.models.tokenizer_files import find_tokenizer_problems
+from prune_env.utils.limits import CONFIG_BYTES, CONFIG_ENTRIES, INDEX_BYTES, TENSORS, Limit
+from prune_env.utils.reading import read_json_of
 
-FORBIDDEN_KEYS = ("auto_map", "trust_remote_code", "quantization_config", "transformers_weights")
-FORBIDDEN_PREFIXES = ("_attn_implementation", "attn_implementation", "_experts_implementation")
-"""Keys of any JSON file that name code, kernels or other files to load (CVE-2026-4372 and
-CVE-2026-5241 get round `trust_remote_code=False` by such keys)."""
-
-TOKENIZERS = frozenset(
-    f"{name}Tokenizer"
-    for name in "Albert Bert CLIP DebertaV2 DistilBert Electra GPT2 Gemma Llama MPNet PreTrained"
-    " Qwen2 Roberta T5 XLMRoberta".split()
-) | {"TokenizersBackend"}
-IMAGE_PROCESSORS = frozenset({"CLIPImageProcessor", "ViTImageProcessor"})
-"""Classes of transformers, with or without "Fast", that a folder may name; some others unpickle."""
-PROCESSORS = {
-    "tokenizer_class": TOKENIZERS,
-    "image_processor_type": IMAGE_PROCESSORS,
-    "feature_extractor_type": IMAGE_PROCESSORS,
-}
-"""Keys that name such a class; transformers reads them in several files, config.json included."""
+__all__ = ["IMAGE_TYPES", "MAX_COUNT", "TEXT_TYPES"]
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5")
 CONFIGS = (
@@ -51,13 +34,6 @@ SLICED_MANIFEST = "sliced.json"
 """What says that heads were cut out of the weights beside it."""
 ENSEMBLE_MANIFEST = "ensemble.json"
 """What says that a folder holds several masked models, which vote."""
-MAX_JSON_BYTES = 16 * 2**20
-MAX_COUNT = 1000
-COUNTED = re.compile(r"layers?$|heads?$|groups?(_num)?$|^num_labels$")
-"""Sizes that cost time or memory before any weight is compared with them."""
-SIDES = ("size", "crop_size", "height", "width", "shortest_edge", "longest_edge")
-MAX_SIDE = 4096
-"""Sizes in pixels to which an image would be scaled before any model refuses it."""
 LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 HEAD_KEYS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 
@@ -67,9 +43,9 @@ def find_problems(folder: Path) -> Iterator[ModelError]:
 
     Only files are parsed; nothing is executed, and no weight reaches a model.
     """
-    links = list(find_links(folder))
-    if links:  # nothing else is judged, since nothing behind them is read
-        yield from links
+    misplaced = list(find_misplaced(folder))
+    if misplaced:  # nothing else is judged, since nothing behind a link is read
+        yield from misplaced
         return
     if is_ensemble(folder):
         yield ModelError(
@@ -83,42 +59,46 @@ def find_problems(folder: Path) -> Iterator[ModelError]:
     if not (folder / "config.json").is_file():
         yield from _no_config(folder)
         return
-    yield from _unsafe_files(folder)
+    yield from _adapters(folder)
     for name in CONFIGS:
         if (folder / name).is_file():
             try:
-                content = read_config(folder / name)
-                yield from _unsafe_keys(folder / name, content)
-                yield from _foreign_processor(folder / name, content)
+                yield from find_forbidden(folder / name, read_config(folder / name))
             except ModelError as problem:
                 yield problem
     try:
         config = read_config(folder / "config.json")
     except ModelError:
         return
-    yield from _unsupported(folder, config)
+    yield from find_unsupported(folder / "config.json", config)
+    yield from find_tokenizer_problems(folder)
     try:
         shards = weight_files(folder)
     except ModelError as problem:
         yield problem
         return
     for path in shards:
-        yield from _damaged_weights(path)
+        yield from find_damage(path)
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, size: Limit = CONFIG_BYTES) -> dict[str, Any]:
     """Return the object in a small JSON file of a model folder.
+
+    Args:
+        path: The file.
+        size: Limit of its bytes.
 
     Raises:
         ModelError: The file is missing, too large, not JSON, or not an object.
     """
     try:
-        size = path.stat().st_size
-        content = json.loads(path.read_text("utf-8")) if size <= MAX_JSON_BYTES else None
+        content = read_json_of(path, ModelError, size, CONFIG_ENTRIES)
+    except ModelError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(path, "a JSON object", error) from None
+        raise damaged(path, "a JSON object", error) from None
     if not isinstance(content, dict):
-        raise _damaged(path, "a JSON object", f"{size} bytes of something else")
+        raise damaged(path, "a JSON object", f"a JSON {type(content).__name__}")
     return content
 
 
@@ -134,9 +114,10 @@ def weight_files(folder: Path) -> list[Path]:
         return [single]
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names = read_config(index).get("weight_map")
+        names = read_config(index, INDEX_BYTES).get("weight_map")
         if not isinstance(names, dict) or not all(isinstance(n, str) for n in names.values()):
-            raise _damaged(index, "a weight_map from tensors to files", type(names).__name__)
+            raise damaged(index, "a weight_map from tensors to files", type(names).__name__)
+        TENSORS.check(len(names), f"{index} names too many tensors", ModelError)
         paths = [folder / name for name in sorted(set(names.values()))]
         for path in paths:
             if path.parent != folder or path.suffix != ".safetensors":
@@ -145,8 +126,8 @@ def weight_files(folder: Path) -> list[Path]:
                     expected="*.safetensors beside the index",
                     remedy="do not use this model",
                 )
-            if not path.is_file():
-                raise _damaged(index, f"the file {path.name}", "no such file")
+            if not os.path.isfile(path):
+                raise damaged(index, f"the file {path.name:.300}", "no such file")
         return paths
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
     if pickles:
@@ -202,6 +183,7 @@ def _no_config(folder: Path) -> Iterator[ModelError]:
             remedy="give the folder that `save_pretrained` wrote",
         )
         return
+    yield from _adapters(folder)
     try:
         weight_files(folder)
     except ModelError as problem:
@@ -214,107 +196,13 @@ def _no_config(folder: Path) -> Iterator[ModelError]:
     )
 
 
-def _unsafe_files(folder: Path) -> Iterator[ModelError]:
+def _adapters(folder: Path) -> Iterator[ModelError]:
     if (folder / "adapter_config.json").exists():
         yield UnsafeModelError(
-            f"{folder / 'adapter_config.json'} would load another model underneath this one",
+            f"{folder / 'adapter_config.json'} says that this is an adapter, which would load "
+            "another model underneath",
             expected="a whole model",
-            remedy="merge the adapter and save the model",
+            remedy="merge it with the model that you trust it was trained on: with peft, "
+            "PeftModel.from_pretrained(base, folder).merge_and_unload().save_pretrained(whole); "
+            "then give that folder, tokenizer included",
         )
-
-
-def _unsafe_keys(path: Path, config: dict[str, Any]) -> Iterator[ModelError]:
-    for name, key, item in _entries(config):
-        if key in FORBIDDEN_KEYS or key.startswith(FORBIDDEN_PREFIXES):
-            yield UnsafeModelError(
-                f"{path} sets '{name}', which can load code or other files",
-                expected=f"no key '{key}'",
-                actual=f"{item!r:.80}",
-                remedy="do not use this model, or delete the key if you know why it is there",
-            )
-
-
-def _foreign_processor(path: Path, config: dict[str, Any]) -> Iterator[ModelError]:
-    """Find a processor class from elsewhere in transformers, and images beyond all memory."""
-    for name, key, item in _entries(config):
-        known = PROCESSORS.get(key)
-        if known is not None and item is not None:
-            plain = str(item).removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
-            if plain not in known:
-                yield UnsafeModelError(
-                    f"{path} names the class '{item!s:.60}' as {name}",
-                    expected=f"one of {', '.join(sorted(known))}",
-                    remedy="save it again with a class of this list",
-                )
-        if key in SIDES and type(item) is int and item > MAX_SIDE:
-            yield ModelError(
-                f"{path} sets {name} to {item:.3e} pixels",
-                expected=f"up to {MAX_SIDE}",
-                remedy="get the model again from its publisher",
-            )
-
-
-def _unsupported(folder: Path, config: dict[str, Any]) -> Iterator[ModelError]:
-    path = folder / "config.json"
-    model_type = config.get("model_type")
-    if not isinstance(model_type, str) or model_type not in TEXT_TYPES | IMAGE_TYPES:
-        yield UnsupportedModelError(
-            f"{path} has the model type '{model_type}'",
-            expected=f"one of {', '.join(sorted(TEXT_TYPES | IMAGE_TYPES))}",
-            remedy="use a model of a supported type",
-        )
-    if architecture_of(config) == "T5EncoderModel":
-        yield UnsupportedModelError(
-            f"{path} describes a T5 encoder alone, for which transformers has no classifier",
-            expected="T5 with its decoder, such as T5ForConditionalGeneration",
-            remedy="use the whole model: heads of its encoder are pruned",
-        )
-    for name, key, item in _entries(config):
-        if COUNTED.search(key) and type(item) is int and not 0 <= item <= MAX_COUNT:
-            yield ModelError(
-                f"{path} sets {name} to {item:.3e}",
-                expected=f"0 to {MAX_COUNT}",
-                remedy="get the model again from its publisher",
-            )
-
-
-def _entries(config: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Yield (dotted name, key, value) of every entry at any depth, without recursion."""
-    stack: list[tuple[str, Any]] = [("", config)]
-    while stack:
-        inside, value = stack.pop()
-        if isinstance(value, dict):
-            for key, item in value.items():
-                yield f"{inside}{key}", key, item
-                stack.append((f"{inside}{key}.", item))
-        elif isinstance(value, list):
-            stack.extend((inside, item) for item in value)
-
-
-def _damaged_weights(path: Path) -> Iterator[ModelError]:
-    """Check a safetensors file: header, offsets, length; then NaN and Inf, tensor by tensor."""
-    broken = []
-    try:
-        # The library checks sizes, gaps, overlaps and the file's length before it gives a tensor.
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - not a dict
-                tensor = file.get_tensor(name)
-                if not bool(torch.isfinite(tensor.float()).all()):
-                    broken.append(name)
-    except (SafetensorError, OSError, ValueError, OverflowError, RuntimeError) as error:
-        yield _damaged(path, "a whole safetensors file", error)
-    if broken:
-        yield ModelError(
-            f"{path} holds NaN or Inf in {len(broken)} tensors: {', '.join(broken[:5])}",
-            expected="finite weights",
-            remedy="get the model again from its publisher, or train it again",
-        )
-
-
-def _damaged(path: Path, expected: str, actual: object) -> ModelError:
-    return ModelError(
-        f"{path} is damaged",
-        expected=expected,
-        actual=str(actual)[:200],
-        remedy="get the model again from its publisher",
-    )

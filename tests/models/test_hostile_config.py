@@ -109,7 +109,7 @@ def test_a_type_off_the_list_is_refused(folder: Path, model_type: object) -> Non
 )
 def test_a_config_that_is_no_object(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
-    with pytest.raises(ModelError, match=r"config\.json is damaged"):
+    with pytest.raises(ModelError, match=r"config\.json (is damaged|is too large|holds too many)"):
         load_classifier(folder)
 
 

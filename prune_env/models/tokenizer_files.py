@@ -1,0 +1,161 @@
+"""The files of a tokenizer, judged before a library builds anything from them."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from prune_env.errors import ModelError
+from prune_env.models.header import damaged
+from prune_env.utils.limits import (
+    ADDED_TOKENS,
+    CHARSMAP,
+    MERGES,
+    PATTERN,
+    PROCESSOR_ENTRIES,
+    REPLACEMENT,
+    TOKENIZER,
+    TOKENIZER_BYTES,
+    TOKENIZER_ENTRIES,
+    TOKENIZER_GROWTH,
+    TOKENIZER_STEPS,
+    VOCABULARY,
+    WORD,
+    Limit,
+)
+from prune_env.utils.reading import opened, read_json_of
+
+STEPS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+"""What tokenizer.json holds besides its model and added tokens: steps that change a text."""
+TEXTS = ("String", "content", "prepend", "replacement", "prefix", "suffix", "pad_token")
+"""Keys of what is put into texts, or looked for as it stands."""
+WHOLE_WORDS = ("WordPiece", "WordLevel")
+"""Models that fail on an unknown word if their vocabulary lacks the token for one."""
+
+
+def find_tokenizer_problems(folder: Path) -> Iterator[ModelError]:
+    """Yield what is wrong with the files of a tokenizer; none of them need be there."""
+    for name, find in CHECKS.items():
+        if (folder / name).is_file():
+            try:
+                yield from find(folder / name)
+            except ModelError as problem:
+                yield problem
+
+
+def _check_size(path: Path) -> Iterator[ModelError]:
+    """Judge a file that is no JSON by its size."""
+    try:
+        with opened(path, TOKENIZER_BYTES, ModelError):
+            yield from ()
+    except OSError as error:
+        yield damaged(path, "a file that can be read", error)
+
+
+def _check_vocabulary(path: Path) -> Iterator[ModelError]:
+    yield from _counted(path, _read(path), VOCABULARY)
+
+
+def _check_added(path: Path) -> Iterator[ModelError]:
+    yield from _counted(path, _read(path), ADDED_TOKENS)
+
+
+def _check_tokenizer(path: Path) -> Iterator[ModelError]:
+    """Judge tokenizer.json: its vocabulary, added tokens and steps."""
+    content = _read(path)
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise damaged(path, "a JSON object with a model", type(content).__name__)
+    yield from _check_model(path, content["model"])
+    added = content.get("added_tokens")
+    yield from _counted(path, added, ADDED_TOKENS)
+    for token in added if isinstance(added, list) else ():
+        text = token.get("content") if isinstance(token, dict) else None
+        if not isinstance(text, str) or len(text) > WORD.value:
+            raise damaged(path, f"added tokens of up to {WORD.value} characters", f"{token!r:.80}")
+    for name in STEPS:
+        yield from _check_steps(path, name, content.get(name))
+
+
+def _check_model(path: Path, model: dict[str, Any]) -> Iterator[ModelError]:
+    vocabulary = model.get("vocab")
+    yield from _counted(path, vocabulary, VOCABULARY)
+    yield from _counted(path, model.get("merges"), MERGES)
+    longest = model.get("max_input_chars_per_word")
+    if isinstance(longest, int) and longest > WORD.value:
+        yield WORD.exceeded(longest, f"{path} cuts words up to a great length", ModelError)
+    for key in ("continuing_subword_prefix", "end_of_word_suffix"):
+        text = model.get(key)
+        if isinstance(text, str) and len(text) > REPLACEMENT.value:
+            yield REPLACEMENT.exceeded(len(text), f"{path} has a long {key}", ModelError)
+    unknown = model.get("unk_token")
+    if (
+        model.get("type") in WHOLE_WORDS
+        and isinstance(vocabulary, dict)
+        and (not isinstance(unknown, str) or unknown not in vocabulary)
+    ):
+        yield ModelError(
+            f"The vocabulary in {path} lacks the token for unknown words",
+            expected=f"{unknown!r:.60} among its {len(vocabulary):,} tokens",
+            remedy=TOKENIZER,
+        )
+
+
+def _check_steps(path: Path, part: str, steps: Any) -> Iterator[ModelError]:
+    """Judge how many steps there are, and how long what they look for and put in its place."""
+    entries, count, growth = 0, 0, 1
+    stack: list[tuple[str, Any]] = [("", steps)]
+    while stack and entries <= PROCESSOR_ENTRIES.value:
+        key, value = stack.pop()
+        entries += 1
+        if isinstance(value, dict):
+            count += "type" in value
+            growth *= _growth(value)
+            stack.extend((str(name), item) for name, item in value.items())
+        elif isinstance(value, list):
+            stack.extend((key, item) for item in value)
+        elif isinstance(value, str):
+            limit = REPLACEMENT if key in TEXTS else PATTERN
+            limit = CHARSMAP if key == "precompiled_charsmap" else limit
+            if len(value) > limit.value:
+                yield limit.exceeded(len(value), f"{path} holds a long {key} in {part}", ModelError)
+    for limit, found in (
+        (PROCESSOR_ENTRIES, entries),
+        (TOKENIZER_STEPS, count),
+        (TOKENIZER_GROWTH, growth),
+    ):
+        if found > limit.value:
+            yield limit.exceeded(found, f"{path} does too much in {part}", ModelError)
+
+
+def _growth(step: dict[str, Any]) -> int:
+    """Return how many times longer a step that replaces can make a text."""
+    pattern, content = step.get("pattern"), step.get("content")
+    if not isinstance(pattern, dict) or not isinstance(content, str):
+        return 1
+    found = pattern.get("String")
+    shortest = len(found) if isinstance(found, str) else 1  # of an expression: one character
+    return max(1, len(content) // max(1, shortest))
+
+
+def _counted(path: Path, value: Any, limit: Limit) -> Iterator[ModelError]:
+    if isinstance(value, dict | list) and len(value) > limit.value:
+        yield limit.exceeded(len(value), f"{path} holds too many {limit.unit}", ModelError)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return read_json_of(path, ModelError, TOKENIZER_BYTES, TOKENIZER_ENTRIES)
+    except ModelError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, "JSON", error) from None
+
+
+CHECKS: dict[str, Callable[[Path], Iterator[ModelError]]] = {
+    "tokenizer.json": _check_tokenizer,
+    "vocab.json": _check_vocabulary,
+    "added_tokens.json": _check_added,
+    **dict.fromkeys(
+        ("vocab.txt", "merges.txt", "spiece.model", "spm.model", "tokenizer.model"), _check_size
+    ),
+    "sentencepiece.bpe.model": _check_size,
+}

@@ -1,0 +1,98 @@
+"""Reading files of strangers: regular ones only, up to a size, JSON up to a count of entries."""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from prune_env.errors import PruneEnvError
+from prune_env.utils.limits import STATE_BYTES, STATE_ENTRIES, Limit
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFREG: "a regular file",
+}
+"""What may stand under a name, by the kind in its mode."""
+
+
+@contextmanager
+def opened(path: Path, limit: Limit, error: type[PruneEnvError]) -> Iterator[BinaryIO]:
+    """Open a regular file of a bounded size for reading, as bytes.
+
+    A FIFO would be waited for, and a device may never end; neither is opened for long.
+
+    Args:
+        path: The file; a link is followed.
+        limit: Of its size.
+        error: Class of the error.
+
+    Raises:
+        error: It is no regular file, or larger.
+        OSError: It cannot be opened.
+    """
+    # Without O_NONBLOCK, opening a FIFO waits for its writer.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise error(
+                f"{path} is no file that can be read",
+                expected=KINDS[stat.S_IFREG],
+                actual=kind_of(found.st_mode),
+                remedy="give a file",
+            )
+        limit.check(found.st_size, f"{path} is too large", error)
+        yield file
+
+
+def kind_of(mode: int) -> str:
+    """Return what stands under a name, in words."""
+    return KINDS.get(stat.S_IFMT(mode), "something else")
+
+
+def read_bounded(path: Path, limit: Limit, error: type[PruneEnvError]) -> bytes:
+    """Return the bytes of a regular file; errors as those of `opened`."""
+    with opened(path, limit, error) as file:
+        content = file.read(limit.value + 1)
+    limit.check(len(content), f"{path} is too large", error)  # one of /proc tells no size
+    return content
+
+
+def parse_json(
+    raw: bytes, path: Path, entries: Limit, error: type[PruneEnvError], **hooks: Any
+) -> Any:
+    """Return what JSON says, with or without a byte order mark, its entries counted before.
+
+    Args:
+        raw: UTF-8.
+        path: Where it stands, for messages.
+        entries: Limit of its values.
+        error: Class of the error for too many.
+        **hooks: Further arguments of `json.loads`.
+
+    Raises:
+        error: There are more entries.
+        ValueError: It is no JSON, or no UTF-8.
+        RecursionError: It is nested too deeply.
+    """
+    # Each value beyond the first of its object or list follows a comma; commas in strings are few.
+    count = sum(map(raw.count, (b",", b"[", b"{")))
+    entries.check(count, f"{path} holds too many entries", error)
+    return json.loads(raw.decode("utf-8-sig"), **hooks)
+
+
+def read_json_of(
+    path: Path,
+    error: type[PruneEnvError],
+    size: Limit = STATE_BYTES,
+    entries: Limit = STATE_ENTRIES,
+) -> Any:
+    """Return the parsed file; errors as those of `opened` and `parse_json`."""
+    return parse_json(read_bounded(path, size, error), path, entries, error)
