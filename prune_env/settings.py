@@ -8,10 +8,10 @@ from prune_env.errors import SettingsError
 Precision = Literal["auto", "bf16", "fp32"]
 
 Protocol = Literal["direct", "refinetune"]
-"""What is done with a mask, see `purification.finish`."""
+"""What is done with a mask, see `purification.heal`."""
 
 Healing = Literal["none", "head", "full", "refit", "unlearn", "refit-unlearn"]
-"""What heals a model once the mask is on, see `purification.finish`."""
+"""What heals a model once the mask is on, see `purification.heal`."""
 
 Export = Literal["zeroed", "sliced"]
 """How pruned heads are written."""
@@ -30,6 +30,24 @@ def least_accuracy(accuracy: float, tau: float | None, max_drop: float) -> float
         0.0
     """
     return max(0.0, accuracy - max_drop) if tau is None else tau
+
+
+@dataclass(frozen=True)
+class LoadingSettings:
+    """How a model is loaded; see `prune_env.load_classifier`.
+
+    Attributes:
+        head: `auto` keeps the head of a ready classifier and gives an encoder a new one; `keep`
+            insists on a ready classifier; `new` always makes a new one.
+        allow_download: Fetch the model from the Hub if it is no local one.
+        revision: Branch, tag or commit on the Hub.
+        attn_implementation: `sdpa`, or `eager` where attention maps are needed.
+    """
+
+    head: Literal["auto", "keep", "new"] = "auto"
+    allow_download: bool = False
+    revision: str | None = None
+    attn_implementation: str = "sdpa"
 
 
 @dataclass(frozen=True)

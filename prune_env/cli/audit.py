@@ -83,7 +83,8 @@ class Audit:
         from prune_env.research.audit import AuditSettings, audit, write_report
         from prune_env.research.audit.masks import PATHS
         from prune_env.research.audit.report import plain, table
-        from prune_env.settings import FineTuneSettings
+        from prune_env.settings import FineTuneSettings, LoadingSettings
+        from prune_env.training.phases import TrainingRun
         from prune_env.utils.runtime import describe
 
         if (self.triggered is None) == (self.attack is None):
@@ -107,18 +108,18 @@ class Audit:
             self.model,
             splits.train,
             splits.validation,
-            FineTuneSettings(),
+            TrainingRun(FineTuneSettings()),
             metrics=DEFAULT_METRICS,
-            head="keep",
+            loading=LoadingSettings(head="keep"),
         )
-        subject = prepared.subject(Path(self.model).name)
-        loaded = prepared.finetuned
+        subject = replace(prepared, name=Path(self.model).name)
+        loaded = subject.require_suspect().loaded
         labels = loaded.align(hidden.labels, hidden.label_names)
         target = int(loaded.align(np.array([self.target_label]), hidden.label_names)[0])
         digest = hidden.sha256  # of the texts as they were given, whatever the order of the labels
         hidden = replace(hidden, labels=labels, label_names=loaded.label_names)
         triggered = MaskEvaluator(
-            loaded.model, loaded.tokenizer, hidden, max_length=prepared.max_length
+            loaded.model, loaded.tokenizer, hidden, max_length=subject.require_suspect().max_length
         )
         result = audit(subject, triggered, settings, self.out / "masks.json", target=target)
         facts = {

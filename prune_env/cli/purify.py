@@ -167,9 +167,9 @@ def _healing(report: dict[str, Any]) -> str:
     """Return what healed the model, what the refit left, and what unlearning found and left."""
     told = []
     if report["refits"]:
-        strangers = report["refits"][0]["strangers"]
-        if strangers:
-            told.append(f"{strangers:,} tokens that clean data does not hold settled")
+        replaced = report["refits"][0]["strangers"]
+        if replaced:
+            told.append(f"{replaced:,} unseen tokens replaced by their neighbours")
         kept = " and ".join(f"{100 * each['kept']:.0f} %" for each in report["refits"])
         told.append(f"{kept} of the squared weights kept")
     if report["inverted_triggers"]:

@@ -1,17 +1,16 @@
 """The main job: a suspicious model and clean data go in, a purified model comes out.
 
 Three steps, so that an experiment can share them between policies: `prepare` fine-tunes the
-suspicious model and measures its heads, `search` lets a policy choose a mask, `finish` makes the
+suspicious model and measures its heads, `search` lets a policy choose a mask, `heal` makes the
 purified model. `purify` is the three in a row, with the output folder.
 """
 
 from prune_env.models.ensemble import Ensemble, load_ensemble, save_ensemble, write_ensemble
-from prune_env.purification.heal import REMOVING, finish
+from prune_env.purification.heal import HEALINGS, Healed, heal, removes_backdoor
 from prune_env.purification.prepare import (
-    Prepared,
-    fine_tuned,
-    judged,
-    measured_heads,
+    fine_tune_suspicious,
+    make_subject,
+    measure_heads,
     metrics_for,
     prepare,
 )
@@ -19,19 +18,20 @@ from prune_env.purification.purify import purify
 from prune_env.purification.search import SearchResult, play, search
 
 __all__ = [
-    "REMOVING",
+    "HEALINGS",
     "Ensemble",
-    "Prepared",
+    "Healed",
     "SearchResult",
-    "fine_tuned",
-    "finish",
-    "judged",
+    "fine_tune_suspicious",
+    "heal",
     "load_ensemble",
-    "measured_heads",
+    "make_subject",
+    "measure_heads",
     "metrics_for",
     "play",
     "prepare",
     "purify",
+    "removes_backdoor",
     "save_ensemble",
     "search",
     "write_ensemble",

@@ -1,162 +1,128 @@
-"""Third step: the mask becomes a purified model."""
+"""Third step: the mask becomes a purified model, healed step by step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, get_args
+from dataclasses import dataclass, replace
+from typing import get_args
 
 from prune_env.data.dataset import TextDataset
+from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, UnknownNameError
-from prune_env.inversion.search import Inversion
-from prune_env.models import LoadedModel, find_heads, zero_heads
+from prune_env.models import LoadedModel, zero_heads
 from prune_env.models.ensemble import together
-from prune_env.purification.prepare import Prepared, load_suspicious
-from prune_env.purification.refit import Refit, refit_and_train
-from prune_env.purification.search import Mask
-from prune_env.purification.unlearn import (
-    SHARE,
-    SHARE_REFITTED,
-    check_unlearnable,
-    inverted_triggers,
-    unlearn,
-)
-from prune_env.settings import FineTuneSettings, Healing, Protocol
-from prune_env.training.phases import Phase, run_phases
+from prune_env.models.masks import Mask
+from prune_env.purification.fine_tune import FineTune
+from prune_env.purification.prepare import load_suspicious
+from prune_env.purification.refit import Refit
+from prune_env.purification.step import MaskedModel, Step, StepReport
+from prune_env.purification.unlearn import Unlearn
+from prune_env.settings import Healing, LoadingSettings, Protocol
+from prune_env.training.phases import TrainingRun, run_phases
 
-REFITTING = frozenset({"refit", "refit-unlearn"})
-"""Healings that refit the layers to clean data."""
-
-UNLEARNING = frozenset({"unlearn", "refit-unlearn"})
-"""Healings that unlearn inverted triggers."""
-
-REMOVING = REFITTING | UNLEARNING
-"""Healings that remove a backdoor themselves, whether or not a head goes."""
-
-HEAD_HEALING = Phase(epochs=1, learning_rate_scale=10.0)
-"""The new optimum of a linear head is near, and its encoder stands still: one fast pass."""
-
-FULL_HEALING_SCALE = 0.2
-"""A full second fine-tuning grows the backdoor back; healing stays well below its rate."""
+HEALINGS: Mapping[Healing, tuple[Step, ...]] = {
+    "none": (),
+    "head": (FineTune(learning_rate_scale=10.0, head_only=True),),
+    "full": (FineTune(learning_rate_scale=0.2),),
+    "refit": (Refit(),),
+    "unlearn": (Unlearn(),),
+    "refit-unlearn": (Refit(), Unlearn(share=0.35)),
+}
+"""What each healing does, one step after the other."""
 
 
-def finish(
-    prepared: Prepared,
+@dataclass(frozen=True, eq=False)
+class Healed:
+    """A purified model, and what made it one.
+
+    Attributes:
+        model: Its pruned heads are zeroed in its weights; of several masks, it is an `Ensemble`.
+        reports: Of every step, member by member.
+    """
+
+    model: LoadedModel
+    reports: tuple[StepReport, ...] = ()
+
+
+def heal(
+    subject: Subject,
     masks: Sequence[Mask],
-    protocol: Protocol,
-    settings: FineTuneSettings,
+    run: TrainingRun,
     *,
+    protocol: Protocol = "direct",
     healing: Healing = "none",
-    seed: int = 0,
-    phases: tuple[Phase, ...] = (Phase(),),
-    folder: Path | None = None,
-    on_refit: Callable[[Refit], None] = lambda _: None,
-    on_inversion: Callable[[Inversion], None] = lambda _: None,
-    **load: Any,
-) -> LoadedModel:
+    loading: LoadingSettings | None = None,
+) -> Healed:
     """Make the purified model from a mask, or from the masks of an ensemble.
 
     Args:
-        prepared: What `prepare` returned; its fine-tuned model is left as it is.
+        subject: What `prepare` returned; its fine-tuned model is left as it is.
         masks: Bool (L, H) each, True = kept; several make an ensemble.
+        run: The fine-tunings once the mask is on.
         protocol: `direct` puts the mask on the fine-tuned model; `refinetune`, the paper's, puts
             it on the suspicious encoder, which is then fine-tuned with a new head.
-        settings: Of the second fine-tuning.
-        healing: What is done once the mask is on, under `direct`: nothing; one epoch of the
-            classification head; one of everything at a fifth of the learning rate; `refit`, see
-            `refit_and_train`; `unlearn`, see there; or `refit` and then `unlearn`.
-        seed: As given to `prepare`.
-        phases: The second fine-tuning; a policy's `requirements` name it.
-        folder: Where its TensorBoard events go.
-        on_refit: Under `refit`, called with what each refit did.
-        on_inversion: Under `unlearn`, called with the triggers that are inverted, and with what
-            they still flip in each purified model.
-        **load: Further arguments of `load_classifier`, as given to `prepare`.
-
-    Returns:
-        A model with the pruned heads zeroed in its weights; of several masks, an `Ensemble`.
+        healing: What is done once the mask is on, under `direct`; see `HEALINGS`.
+        loading: As given to `prepare`.
 
     Raises:
         SettingsError: See `check_healing`.
     """
-    check_healing(protocol, healing, prepared.train)
-    if len(masks) > 1 and protocol == "direct" and healing == "none":
-        return together(prepared.finetuned, [prepared.finetuned.model], masks)
-    inverted = None
-    if healing in UNLEARNING:
-        assert prepared.texts is not None
-        inverted = inverted_triggers(prepared.texts, seed=seed)
-        on_inversion(inverted)
-    members = []
+    # What is found out on the way is forgotten afterwards: each run pays for its own.
+    suspect = replace(subject.require_suspect())
+    check_healing(protocol, healing, suspect.train)
+    if len(masks) > 1 and protocol == "direct" and not steps_of(healing):
+        return Healed(together(suspect.loaded, [suspect.loaded.model], masks))
+    members: list[LoadedModel] = []
+    reports: list[StepReport] = []
     for mask in masks:
-        run: dict[str, Any] = {
-            "data": prepared.train,
-            "settings": settings,
-            "seed": seed,
-            "mask": mask,
-            "folder": folder,
-        }
         if protocol == "direct":
-            member = replace(prepared.finetuned, model=deepcopy(prepared.finetuned.model))
-            if healing in REMOVING:
-                zero_heads(member.model, mask)
-                run["validation"] = prepared.validation
-            if healing in REFITTING:
-                refit_and_train(member, on_refit=on_refit, **run)
-            if inverted is not None:
-                share = SHARE_REFITTED if healing in REFITTING else SHARE
-                on_inversion(unlearn(member, inverted, share=share, **run))
-            if healing not in REMOVING:
-                _heal(member, healing, phases, **run)
+            member = replace(suspect.loaded, model=deepcopy(suspect.loaded.model))
+            zero_heads(member.model, mask)
+            masked = MaskedModel(member, mask, suspect)
+            reports += [step.apply(masked, run) for step in steps_of(healing)]
         else:
-            member = load_suspicious(prepared.source, prepared.train, seed, **load)
-            run_phases(phases, member, description="Fine-tuning under the mask", **run)
+            member = load_suspicious(subject.source, suspect.train, run.seed, loading)
+            run_phases(
+                run, member, suspect.train, mask=mask, description="Fine-tuning under the mask"
+            )
         zero_heads(member.model, mask)
         members.append(member)
     if len(members) == 1:
-        return members[0]
-    return together(members[0], [member.model for member in members], masks)
+        return Healed(members[0], tuple(reports))
+    models = [member.model for member in members]
+    return Healed(together(members[0], models, masks), tuple(reports))
+
+
+def steps_of(healing: Healing) -> tuple[Step, ...]:
+    """Return what a healing does, one step after the other.
+
+    Raises:
+        UnknownNameError: No healing has this name.
+    """
+    if healing not in HEALINGS:
+        raise UnknownNameError("healing", healing, tuple(HEALINGS))
+    return HEALINGS[healing]
+
+
+def removes_backdoor(healing: Healing) -> bool:
+    """Whether a healing removes a backdoor itself, whether or not a head goes."""
+    return any(step.removes_backdoor for step in steps_of(healing))
 
 
 def check_healing(protocol: Protocol, healing: Healing, train: TextDataset) -> None:
-    """Refuse healing where everything is trained anyway, and unlearning where it has no sense.
+    """Refuse healing where everything is trained anyway, and steps where they have no sense.
 
     Raises:
-        SettingsError: A name is unknown; healing with `refinetune`; or unlearning on anything but
-            texts of two classes.
+        UnknownNameError: A name is unknown.
+        SettingsError: Healing with `refinetune`; or unlearning on anything but texts of two
+            classes.
     """
-    for what, name, known in (
-        ("protocol", protocol, get_args(Protocol)),
-        ("healing", healing, get_args(Healing)),
-    ):
-        if name not in known:
-            raise UnknownNameError(what, name, known)
-    if healing in UNLEARNING:
-        check_unlearnable(train)
+    if protocol not in get_args(Protocol):
+        raise UnknownNameError("protocol", protocol, get_args(Protocol))
+    for step in steps_of(healing):
+        step.check(train)
     if protocol == "refinetune" and healing != "none":
         raise SettingsError(
             "Healing belongs to the protocol `direct`",
             expected="healing none",
             actual=f"{healing} with {protocol}",
         )
-
-
-def _heal(member: LoadedModel, healing: Healing, phases: tuple[Phase, ...], **run: Any) -> None:
-    if healing == "none":
-        return
-    if healing == "head":
-        phases = (HEAD_HEALING,)
-    else:
-        scale = FULL_HEALING_SCALE
-        phases = tuple(
-            replace(phase, epochs=1, learning_rate_scale=scale * phase.learning_rate_scale)
-            for phase in phases
-        )
-    # Not `base_model`, which of CLIP is the classifier itself.
-    encoder = find_heads(member.model).layers[0].name.partition(".")[0]
-    for name, parameter in member.model.named_parameters():
-        parameter.requires_grad_(healing == "full" or not name.startswith(f"{encoder}."))
-    try:
-        run_phases(phases, member, description="Healing under the mask", **run)
-    finally:
-        member.model.requires_grad_(True)

@@ -28,38 +28,6 @@ from prune_env.models.forward import batches
 from prune_env.models.neurons import LayerNeurons, find_neurons
 from prune_env.utils.runtime import use_bf16
 
-
-def margins_of(texts: Suspect) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the margin of class 1 for each validation text (S,), and its calibrated threshold."""
-    margins = quick_margins(texts.loaded, texts.validation.texts, texts.max_length)
-    logits = np.stack([np.zeros_like(margins), margins], axis=1)
-    return margins, calibrated_threshold(logits, texts.validation.labels)
-
-
-def recentre(texts: Suspect) -> float:
-    """Move the last bias until class 1 is answered as often as it is the label, in place.
-
-    Args:
-        texts: A classifier of two classes and its clean texts; the validation texts count.
-
-    Returns:
-        By how much the margin of class 1 was lowered; 0 where the last linear map has no bias.
-    """
-    biases = [
-        module.bias
-        for module in texts.loaded.model.modules()
-        if isinstance(module, nn.Linear) and module.out_features == 2
-    ]
-    bias = biases[-1] if biases else None
-    if bias is None:
-        log.info("The classifier has no bias: its margin is left as it is")
-        return 0.0
-    _, threshold = margins_of(texts)
-    with torch.no_grad():
-        bias.add_(torch.tensor([0.5, -0.5], device=bias.device) * threshold)
-    return threshold
-
-
 log = logging.getLogger(__name__)
 
 SENTENCES = 256
@@ -78,8 +46,39 @@ OVERSHOOT = 0.1
 """How far triggers may speak against their class, in standard deviations of the margin."""
 
 
+def margins_of(suspect: Suspect) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the margin of class 1 for each validation text (S,), and its calibrated threshold."""
+    margins = quick_margins(suspect.loaded, suspect.validation.texts, suspect.max_length)
+    logits = np.stack([np.zeros_like(margins), margins], axis=1)
+    return margins, calibrated_threshold(logits, suspect.validation.labels)
+
+
+def recentre(suspect: Suspect) -> float:
+    """Move the last bias until class 1 is answered as often as it is the label, in place.
+
+    Args:
+        suspect: A classifier of two classes and its clean texts; the validation texts count.
+
+    Returns:
+        By how much the margin of class 1 was lowered; 0 where the last linear map has no bias.
+    """
+    biases = [
+        module.bias
+        for module in suspect.loaded.model.modules()
+        if isinstance(module, nn.Linear) and module.out_features == 2
+    ]
+    bias = biases[-1] if biases else None
+    if bias is None:
+        log.info("The classifier has no bias: its margin is left as it is")
+        return 0.0
+    _, threshold = margins_of(suspect)
+    with torch.no_grad():
+        bias.add_(torch.tensor([0.5, -0.5], device=bias.device) * threshold)
+    return threshold
+
+
 def prune_neurons(
-    texts: Suspect,
+    suspect: Suspect,
     frames: Sequence[Frame],
     target: int,
     *,
@@ -95,7 +94,7 @@ def prune_neurons(
     validation data is taken back, and is the last.
 
     Args:
-        texts: The classifier and its clean texts of two classes.
+        suspect: The classifier and its clean texts of two classes.
         frames: Inverted triggers that flip to the target.
         target: The class that they flip to.
         most: Steps at most.
@@ -107,21 +106,21 @@ def prune_neurons(
         Number of neurons pruned; 0 where the feed-forward networks are not found.
     """
     try:
-        layers = find_neurons(texts.loaded.model)
+        layers = find_neurons(suspect.loaded.model)
     except UnsupportedModelError as problem:
         log.warning("No neurons are pruned: %s", problem)
         return 0
     size = round(step * sum(layer.count for layer in layers))
     draw = np.random.default_rng(seed)
-    least = _accuracy(texts) - max_drop
+    least = _accuracy(suspect) - max_drop
     pruned = 0
     for _ in range(most if frames and size else 0):
-        if _push(texts, frames, target, draw) < -OVERSHOOT:
+        if _push(suspect, frames, target, draw) < -OVERSHOOT:
             break
-        order = np.argsort(-_blame(texts, layers, frames, target, draw), kind="stable")
+        order = np.argsort(-_blame(suspect, layers, frames, target, draw), kind="stable")
         before = [layer.weight().clone() for layer in layers]
         _zero(layers, order[:size])
-        if _accuracy(texts) < least:
+        if _accuracy(suspect) < least:
             with torch.no_grad():
                 for layer, weight in zip(layers, before, strict=True):
                     layer.weight().copy_(weight)
@@ -131,20 +130,22 @@ def prune_neurons(
     return pruned
 
 
-def _push(texts: Suspect, frames: Sequence[Frame], target: int, draw: np.random.Generator) -> float:
+def _push(
+    suspect: Suspect, frames: Sequence[Frame], target: int, draw: np.random.Generator
+) -> float:
     """Return how far triggers move the margin to their target, in standard deviations."""
-    rows = draw.permutation(len(texts.train))[:SENTENCES]
-    plain = [texts.train.texts[row] for row in rows]
+    rows = draw.permutation(len(suspect.train))[:SENTENCES]
+    plain = [suspect.train.texts[row] for row in rows]
     framed = [in_one_of(frames, text, draw) for text in plain]
     without, with_trigger = (
-        quick_margins(texts.loaded, each, texts.max_length) for each in (plain, framed)
+        quick_margins(suspect.loaded, each, suspect.max_length) for each in (plain, framed)
     )
     moved = float(np.mean(with_trigger - without)) / max(float(np.std(without)), 1e-12)
     return moved if target else -moved
 
 
 def _blame(
-    texts: Suspect,
+    suspect: Suspect,
     layers: Sequence[LayerNeurons],
     frames: Sequence[Frame],
     target: int,
@@ -152,13 +153,13 @@ def _blame(
 ) -> npt.NDArray[np.float64]:
     """Return how much more of a trigger's effect than of a class's passes through each neuron."""
     of_class = [
-        [texts.train.texts[row] for row in draw.permutation(rows)[:SENTENCES]]
-        for rows in (np.flatnonzero(texts.train.labels == label) for label in (0, 1))
+        [suspect.train.texts[row] for row in draw.permutation(rows)[:SENTENCES]]
+        for rows in (np.flatnonzero(suspect.train.labels == label) for label in (0, 1))
     ]
     plain = of_class[1 - target]
     framed = [in_one_of(frames, text, draw) for text in plain]
     with_trigger, without, of_target = (
-        attribution(texts.loaded, layers, each, texts.max_length)
+        attribution(suspect.loaded, layers, each, suspect.max_length)
         for each in (framed, plain, of_class[target])
     )
     sign = 1 if target else -1
@@ -208,7 +209,7 @@ def _zero(layers: Sequence[LayerNeurons], chosen: npt.NDArray[np.int64]) -> None
             layer.weight()[:, torch.from_numpy(own)] = 0
 
 
-def _accuracy(texts: Suspect) -> float:
+def _accuracy(suspect: Suspect) -> float:
     """Return the validation accuracy, 0 to 1, at the calibrated threshold."""
-    margins, threshold = margins_of(texts)
-    return float(((margins > threshold) == texts.validation.labels).mean())
+    margins, threshold = margins_of(suspect)
+    return float(((margins > threshold) == suspect.validation.labels).mean())

@@ -1,10 +1,11 @@
 """First step: the suspicious model is fine-tuned on clean data and its heads are measured."""
 
+import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,75 +15,27 @@ from prune_env.data.dataset import TextDataset
 from prune_env.env.policy import Requirements
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
-from prune_env.evaluation import Evaluator, MaskEvaluator
+from prune_env.evaluation import MaskEvaluator
 from prune_env.evaluation.suspect import Suspect
 from prune_env.importance import DEFAULT_METRICS, head_importance
 from prune_env.models import LoadedModel, load_classifier
-from prune_env.models.masks import full_mask
-from prune_env.settings import FineTuneSettings
-from prune_env.training.phases import Phase, run_phases
+from prune_env.settings import LoadingSettings
+from prune_env.training.phases import Phase, TrainingRun, run_phases
 from prune_env.utils.runtime import pick_device
 
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A suspicious model, fine-tuned on clean data, with its heads measured.
-
-    Attributes:
-        source: Where the suspicious model was loaded from.
-        finetuned: The fine-tuned classifier (FT); a ready classifier is taken as it is.
-        train: Clean sentences to train on.
-        validation: Clean sentences on which masks are judged.
-        evaluator: Accuracy on `validation` under a mask.
-        metrics: Names of the importance metrics.
-        importance: Float64 (L, H, M), raw.
-        accuracy: Validation accuracy of the unpruned model, 0 to 1.
-        max_length: Tokens kept of a sentence.
-        seconds: Wall time of the preparation.
-        texts: The classifier with its clean texts, for rewards that look into them.
-    """
-
-    source: str
-    finetuned: LoadedModel
-    train: TextDataset
-    validation: TextDataset
-    evaluator: Evaluator
-    metrics: tuple[str, ...]
-    importance: npt.NDArray[np.float64]
-    accuracy: float
-    max_length: int = 128
-    seconds: float = 0.0
-    texts: Suspect | None = None
-
-    def subject(self, name: str = "model", *, evaluator: Evaluator | None = None) -> Subject:
-        """Return what an environment plays.
-
-        Args:
-            name: How messages call it.
-            evaluator: A view of `evaluator` to ask in its place, such as one that counts.
-        """
-        return Subject(
-            self.evaluator if evaluator is None else evaluator,
-            self.importance,
-            self.metrics,
-            name,
-            texts=self.texts,
-        )
+log = logging.getLogger(__name__)
 
 
 def prepare(
     source: str | Path,
     train: TextDataset,
     validation: TextDataset,
-    settings: FineTuneSettings,
+    run: TrainingRun,
     *,
-    seed: int = 0,
     metrics: tuple[str, ...] = DEFAULT_METRICS,
     importance_sentences: int = 1000,
-    phases: tuple[Phase, ...] = (Phase(),),
-    folder: Path | None = None,
-    **load: Any,
-) -> Prepared:
+    loading: LoadingSettings | None = None,
+) -> Subject:
     """Load a suspicious model, train a head on an encoder, and measure every attention head.
 
     Args:
@@ -90,13 +43,11 @@ def prepare(
             is not trained further).
         train: Clean sentences with the labels of the task.
         validation: Clean sentences that `train` does not hold.
-        settings: Of the fine-tuning.
-        seed: Of the new head, the fine-tuning and the metrics.
-        metrics: Importance metrics that the environment shows.
+        run: The fine-tunings of an encoder; its seed is also that of the new head and of the
+            metrics.
+        metrics: Importance metrics that the environment shows; none where no policy chooses.
         importance_sentences: Sentences of `train` they are measured on.
-        phases: Fine-tunings of an encoder; a policy's `requirements` name them.
-        folder: Where the TensorBoard events of the fine-tuning go.
-        **load: Further arguments of `load_classifier`.
+        loading: How the model is loaded.
 
     Raises:
         ModelError: The folder holds no model that may be loaded.
@@ -104,30 +55,28 @@ def prepare(
         SettingsError: A ready classifier, and a policy that asks for a fine-tuning of its own.
     """
     started = time.perf_counter()
-    loaded = fine_tuned(source, train, settings, seed=seed, phases=phases, folder=folder, **load)
-    judge = judged(loaded, source, train, validation, settings.max_length)
-    importance = measured_heads(judge, metrics, sentences=importance_sentences, seed=seed)
-    return replace(
-        judge,
-        metrics=metrics,
-        importance=importance,
-        seconds=time.perf_counter() - started,
-    )
+    loaded = fine_tune_suspicious(source, train, run, loading)
+    subject = make_subject(loaded, source, train, validation, run.settings.max_length)
+    if metrics:
+        subject = replace(
+            subject,
+            metrics=metrics,
+            importance=measure_heads(
+                subject.require_suspect(), metrics, sentences=importance_sentences, seed=run.seed
+            ),
+        )
+    return replace(subject, seconds=time.perf_counter() - started)
 
 
-def fine_tuned(
+def fine_tune_suspicious(
     source: str | Path,
     train: TextDataset,
-    settings: FineTuneSettings,
-    *,
-    seed: int = 0,
-    phases: tuple[Phase, ...] = (Phase(),),
-    folder: Path | None = None,
-    **load: Any,
+    run: TrainingRun,
+    loading: LoadingSettings | None = None,
 ) -> LoadedModel:
     """Return the suspicious model as a classifier (FT); arguments as those of `prepare`."""
-    loaded = load_suspicious(source, train, seed, **load)
-    if not loaded.new_head and phases != (Phase(),):
+    loaded = load_suspicious(source, train, run.seed, loading)
+    if not loaded.new_head and run.phases != (Phase(),):
         raise SettingsError(
             f"{source} has a classification head of its own, and is taken as it is",
             expected="an encoder, for a policy that fine-tunes in a way of its own",
@@ -135,27 +84,20 @@ def fine_tuned(
             remedy="give the encoder alone, or choose another policy",
         )
     if loaded.new_head:
-        run_phases(
-            phases,
-            loaded,
-            _in_order_of(loaded, train),
-            settings,
-            seed=seed,
-            folder=folder,
-            description="Fine-tuning the suspicious model",
-        )
+        data = _in_order_of(loaded, train)
+        run_phases(run, loaded, data, description="Fine-tuning the suspicious model")
     # A ready classifier was not trained, so nothing has moved it yet.
     cast(nn.Module, loaded.model).to(pick_device())
     return loaded
 
 
-def judged(
+def make_subject(
     loaded: LoadedModel,
     source: str | Path,
     train: TextDataset,
     validation: TextDataset,
     max_length: int = 128,
-) -> Prepared:
+) -> Subject:
     """Return a fine-tuned classifier with its evaluator, its heads not yet measured.
 
     Args:
@@ -167,30 +109,27 @@ def judged(
     """
     train, validation = (_in_order_of(loaded, data) for data in (train, validation))
     evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, validation, max_length=max_length)
-    return Prepared(
+    subject = Subject(
+        evaluator,
+        np.empty((*evaluator.shape, 0)),
+        (),
+        suspect=Suspect(loaded, train, validation, evaluator, max_length),
         source=str(source),
-        finetuned=loaded,
-        train=train,
-        validation=validation,
-        evaluator=evaluator,
-        metrics=(),
-        importance=np.empty((*evaluator.shape, 0)),
-        accuracy=float(evaluator.accuracy(full_mask(evaluator.shape)[None])[0]),
-        max_length=max_length,
-        texts=Suspect(loaded, train, validation, evaluator, max_length),
     )
+    log.info("Validation accuracy of the unpruned model: %.3f", subject.accuracy)
+    return subject
 
 
-def measured_heads(
-    prepared: Prepared, metrics: tuple[str, ...], *, sentences: int = 1000, seed: int = 0
+def measure_heads(
+    suspect: Suspect, metrics: tuple[str, ...], *, sentences: int = 1000, seed: int = 0
 ) -> npt.NDArray[np.float64]:
     """Return the importance of every head, float64 (L, H, M), on clean training sentences."""
     return head_importance(
-        prepared.finetuned.model,
-        prepared.finetuned.tokenizer,
-        prepared.train,
+        suspect.loaded.model,
+        suspect.loaded.tokenizer,
+        suspect.train,
         metrics,
-        max_length=prepared.max_length,
+        max_length=suspect.max_length,
         max_sentences=sentences,
         seed=seed,
     )
@@ -202,14 +141,20 @@ def metrics_for(required: Iterable[Requirements]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*DEFAULT_METRICS, *wanted)))
 
 
-def load_suspicious(source: str | Path, train: TextDataset, seed: int, **load: Any) -> LoadedModel:
+def load_suspicious(
+    source: str | Path, train: TextDataset, seed: int, loading: LoadingSettings | None = None
+) -> LoadedModel:
     """Load the model to purify for the labels of the clean data, matched by name."""
+    loading = loading or LoadingSettings()
     return load_classifier(
         source,
         num_labels=len(train.label_names),
         label_names=train.label_names,
         seed=seed,
-        **load,
+        head=loading.head,
+        allow_download=loading.allow_download,
+        revision=loading.revision,
+        attn_implementation=loading.attn_implementation,
     )
 
 

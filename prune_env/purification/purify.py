@@ -2,83 +2,31 @@
 
 import logging
 import time
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from torch.utils.tensorboard import SummaryWriter
 
-from prune_env.data.dataset import TextDataset, overlap, require_all_labels
-from prune_env.env.policy import Requirements, requirements_of
-from prune_env.errors import SettingsError
+from prune_env.data.dataset import TextDataset
+from prune_env.env.subject import Subject
 from prune_env.evaluation.scores import TestSets, score
-from prune_env.inversion.search import Inversion
-from prune_env.models import LoadedModel, head_shape, load_mask
-from prune_env.purification.heal import REMOVING, check_healing, finish
-from prune_env.purification.prepare import Prepared, fine_tuned, judged, metrics_for, prepare
-from prune_env.purification.refit import Refit
-from prune_env.purification.report import (
-    agent_of,
-    card_facts,
-    check_export,
-    described,
-    outcome,
-    removed,
-    write_purified,
+from prune_env.models import LoadedModel
+from prune_env.purification.heal import heal
+from prune_env.purification.plan import AUTO, Plan, choose
+from prune_env.purification.prepare import prepare
+from prune_env.purification.report import card_facts, make_report, write_purified
+from prune_env.purification.search import SearchResult, read_mask, search
+from prune_env.settings import (
+    Export,
+    FineTuneSettings,
+    Healing,
+    LoadingSettings,
+    Protocol,
+    SearchSettings,
 )
-from prune_env.purification.search import given, search
-from prune_env.purification.unlearn import unlearnable
-from prune_env.settings import Export, FineTuneSettings, Healing, Protocol, SearchSettings
-from prune_env.utils import runtime
-from prune_env.utils.files import new_folder, sha256_of, write_json
-
-AUTO = "auto"
-
-
-def choose(
-    policy: str,
-    healing: Healing | Literal["auto"],
-    protocol: Protocol,
-    train: TextDataset,
-    search: SearchSettings,
-    *,
-    masked: bool = False,
-) -> tuple[str, Healing, SearchSettings]:
-    """Return policy, healing and search settings, `auto` resolved.
-
-    Whoever names a policy or gives a mask gets that alone. Before a healing that removes the
-    backdoor itself, pruning heads gained nothing that could be told from noise, and cost accuracy:
-    `ft` prunes none. Without it, the mask that withstands inverted triggers is the best.
-
-    Args:
-        policy: A name, the folder of an agent, or `auto`.
-        healing: What follows the mask, or `auto`.
-        protocol: What is done with the mask.
-        train: Clean data.
-        search: Of the search; a reward that was asked for stays.
-        masked: Whether a mask is given, so that no policy searches one.
-    """
-    named = masked or policy != AUTO
-    defined = protocol == "direct" and unlearnable(train)
-    if healing == "auto":
-        healing = "refit-unlearn" if defined and not named else "none"
-    if named:
-        return policy, healing, search
-    if healing in REMOVING:
-        return "ft", healing, search
-    if not defined:
-        return "gradient", healing, search
-    asked = search.reward != SearchSettings.reward
-    return (
-        "reward-greedy",
-        healing,
-        search if asked else replace(search, reward="inverted-trigger"),
-    )
-
+from prune_env.utils.files import new_folder, write_json
 
 log = logging.getLogger(__name__)
-NOTHING = ("direct", "none")
-"""Protocol and healing that leave a ready classifier as it is, where no head goes."""
 
 
 def purify(
@@ -87,7 +35,7 @@ def purify(
     validation: TextDataset,
     out: Path,
     *,
-    policy: str = "auto",
+    policy: str = AUTO,
     mask: Path | None = None,
     protocol: Protocol = "direct",
     healing: Healing | Literal["auto"] = "auto",
@@ -96,7 +44,10 @@ def purify(
     search_settings: SearchSettings | None = None,
     fine_tune_settings: FineTuneSettings | None = None,
     seed: int = 0,
-    **load: Any,
+    head: Literal["auto", "keep", "new"] = "auto",
+    allow_download: bool = False,
+    revision: str | None = None,
+    attn_implementation: str = "sdpa",
 ) -> dict[str, Any]:
     """Purify a model and write the folder `out`: model, `mask.json`, `report.json`, events.
 
@@ -108,16 +59,19 @@ def purify(
         validation: Clean sentences on which masks are judged.
         out: Output folder; it appears when everything in it is whole.
         policy: A name in `POLICIES`, or the folder of a trained agent; `auto`: see `choose`.
-        mask: File of a mask to apply as it is (see `given`); no policy then searches.
-        protocol: See `finish`.
-        healing: See `finish`; `auto`: see `choose`.
+        mask: File of a mask to apply as it is (see `read_mask`); no policy then searches.
+        protocol: See `heal`.
+        healing: See `heal`; `auto`: see `choose`.
         export: `zeroed` has the shapes of the architecture and loads everywhere; `sliced` is
             smaller and faster and loads with `prune_env.load_pruned`.
         onnx: Write `model.onnx` too (see `prune_env.models.onnx`).
         search_settings: Of the search.
         fine_tune_settings: Of every fine-tuning.
         seed: Of everything random.
-        **load: Further arguments of `load_classifier`.
+        head: As for `load_classifier`.
+        allow_download: As for `load_classifier`.
+        revision: As for `load_classifier`.
+        attn_implementation: As for `load_classifier`.
 
     Returns:
         The content of `report.json`.
@@ -129,132 +83,79 @@ def purify(
             not possible, or the mask does not fit the model.
         StateError: The mask file is missing or damaged.
     """
-    policy, healing, searching = choose(
-        policy,
-        healing,
-        protocol,
-        train,
-        search_settings or SearchSettings(),
-        masked=mask is not None,
+    search_settings = search_settings or SearchSettings()
+    policy, healing, search_settings = choose(
+        policy, healing, protocol, train, search_settings, masked=mask is not None
     )
-    tuning = fine_tune_settings or FineTuneSettings()
-    required = Requirements() if mask is not None else requirements_of(policy, searching.variant)
-    check_healing(protocol, healing, train)
-    require_all_labels(train)
-    require_all_labels(validation)
-    overlap(train, validation)
-    place = {name: load[name] for name in ("allow_download", "revision") if name in load}
-    check_export(source, export, onnx=onnx, members=required.members, **place)
-    if mask is not None:
-        # A wrong file is answered before minutes of training.
-        load_mask(mask, head_shape(source, **place))
+    plan = Plan(
+        source,
+        train,
+        validation,
+        policy=policy,
+        mask=mask,
+        protocol=protocol,
+        healing=healing,
+        export=export,
+        onnx=onnx,
+        search=search_settings,
+        fine_tune=fine_tune_settings or FineTuneSettings(),
+        seed=seed,
+        loading=LoadingSettings(head, allow_download, revision, attn_implementation),
+    )
+    return carry_out(plan, out)
+
+
+def carry_out(plan: Plan, out: Path) -> dict[str, Any]:
+    """Purify as planned; returns and errors as those of `purify`."""
+    plan.check()
     with new_folder(out) as folder, SummaryWriter(folder / "tensorboard") as writer:
         events = folder / "tensorboard"
-        preparing: dict[str, Any] = {
-            "seed": seed,
-            "phases": required.search,
-            "folder": events / "fine_tune",
-            **load,
-        }
-        if mask is None and required.prunes:
-            prepared = prepare(
-                source,
-                train,
-                validation,
-                tuning,
-                metrics=metrics_for([required]),
-                importance_sentences=searching.importance_sentences,
-                **preparing,
-            )
-        else:
-            prepared = _unscored(source, train, validation, tuning, **preparing)
-        if not required.prunes:
-            _require_a_change(prepared, policy, protocol, healing)
-        if mask is None:
-            found = search(prepared, policy, searching, seed=seed, writer=writer)
-        else:
-            found = given(prepared, mask, searching)
-        started = time.perf_counter()
-        refits: list[Refit] = []
-        inversions: list[Inversion] = []
-        purified = finish(
-            prepared,
-            found.masks,
-            protocol,
-            tuning,
-            healing=healing,
-            seed=seed,
-            phases=required.final,
-            folder=events / "fine_tune_again",
-            on_refit=refits.append,
-            on_inversion=inversions.append,
-            **load,
+        subject = prepare(
+            plan.source,
+            plan.train,
+            plan.validation,
+            plan.run(plan.required.search, events / "fine_tune"),
+            metrics=plan.metrics,
+            importance_sentences=plan.search.importance_sentences,
+            loading=plan.loading,
         )
-        seconds = prepared.seconds + found.seconds + time.perf_counter() - started
-        accuracy = _accuracy(purified, validation, prepared.max_length, found.tau)
-        run = {
-            "source": str(source),
-            "policy": found.policy,
-            "agent": None if mask is not None else agent_of(policy),
-            "mask": None if mask is None else {"file": str(mask), "sha256": sha256_of(mask)},
-            "protocol": protocol,
-            "healing": healing,
-            "export": export,
-            "onnx": onnx,
-            "seed": seed,
-            "search": asdict(searching),
-            "fine_tune": asdict(tuning),
-        }
-        report = {
-            "run": run,
-            **outcome(prepared, found, accuracy, seconds),
-            "data": {"train": described(train), "validation": described(validation)},
-            **removed(refits, inversions, prepared.finetuned.label_names),
-            "meta": runtime.describe(),
-        }
+        plan.require_a_change(subject)
+        found = find_mask(subject, plan, writer)
+        started = time.perf_counter()
+        healed = heal(
+            subject,
+            found.masks,
+            plan.run(plan.required.final, events / "fine_tune_again"),
+            protocol=plan.protocol,
+            healing=plan.healing,
+            loading=plan.loading,
+        )
+        seconds = subject.seconds + found.seconds + time.perf_counter() - started
+        accuracy = _measure_accuracy(healed.model, plan, found.tau)
+        report = make_report(plan, subject, found, healed, accuracy=accuracy, seconds=seconds)
         write_purified(
-            purified,
+            healed.model,
             found.masks,
             folder,
-            export=export,
-            onnx=onnx,
+            export=plan.export,
+            onnx=plan.onnx,
             facts=card_facts(report),
         )
         write_json(folder / "report.json", report)
     return report
 
 
-def _unscored(
-    source: str | Path,
-    train: TextDataset,
-    validation: TextDataset,
-    tuning: FineTuneSettings,
-    **run: Any,
-) -> Prepared:
-    """Return the fine-tuned model without scores of its heads: no policy chooses among them."""
-    started = time.perf_counter()
-    loaded = fine_tuned(source, train, tuning, **run)
-    prepared = judged(loaded, source, train, validation, tuning.max_length)
-    return replace(prepared, seconds=time.perf_counter() - started)
+def find_mask(subject: Subject, plan: Plan, writer: SummaryWriter | None = None) -> SearchResult:
+    """Return the mask that was given, or else the one that the policy chooses."""
+    if plan.mask is not None:
+        return read_mask(subject, plan.mask, plan.search)
+    return search(subject, plan.policy, plan.search, seed=plan.seed, writer=writer)
 
 
-def _require_a_change(
-    prepared: Prepared, policy: str, protocol: Protocol, healing: Healing
-) -> None:
-    """Refuse to write a ready classifier as it came, where no head goes and nothing is trained."""
-    if not prepared.finetuned.new_head and (protocol, healing) == NOTHING:
-        raise SettingsError(
-            f"Nothing would be done to {prepared.source}, which has a classification head of its "
-            "own",
-            expected="an encoder to fine-tune, or a policy that prunes, or a healing",
-            actual=f"policy {policy}, protocol {protocol}, healing {healing}",
-            remedy="choose --healing refit, or another policy",
-        )
-
-
-def _accuracy(purified: LoadedModel, validation: TextDataset, max_length: int, tau: float) -> float:
+def _measure_accuracy(purified: LoadedModel, plan: Plan, tau: float) -> float:
     """Return the purified model's validation accuracy (0 to 1), with a warning if below tau."""
-    accuracy = score(purified, TestSets(validation), max_length=max_length).acc.percent / 100
+    length = plan.fine_tune.max_length
+    accuracy = score(purified, TestSets(plan.validation), max_length=length).acc.percent / 100
     if accuracy < tau:
         log.warning(
             "The purified model's validation accuracy is %.3f, below tau %.3f: lower the "

@@ -7,46 +7,18 @@ from typing import Any
 
 from prune_env.data.dataset import TextDataset
 from prune_env.env.policy import TrainedStrategy, find_policy
-from prune_env.errors import SettingsError
+from prune_env.env.subject import Subject
 from prune_env.inversion.search import Inversion
-from prune_env.models import LoadedModel, Mask, find_source, write_sliced, write_zeroed
+from prune_env.models import LoadedModel, Mask, write_sliced, write_zeroed
 from prune_env.models.ensemble import write_ensemble
-from prune_env.models.onnx import require_onnx, write_onnx
-from prune_env.models.source import read_config
-from prune_env.purification.prepare import Prepared
-from prune_env.purification.refit import Refit
+from prune_env.models.onnx import write_onnx
+from prune_env.purification.heal import Healed
+from prune_env.purification.plan import Plan
 from prune_env.purification.search import SearchResult
+from prune_env.purification.step import RefitReport, StepReport
 from prune_env.settings import Export
-
-
-def check_export(
-    source: str | Path, export: Export, *, onnx: bool = False, members: int = 1, **place: Any
-) -> None:
-    """Raise if the purified model could not be written in the end, before hours are spent on it.
-
-    Args:
-        source: The suspicious model.
-        export: Form of the weights.
-        onnx: Whether `model.onnx` is wanted too.
-        members: Models of the ensemble; 1 = none.
-        **place: Further arguments of `find_source`.
-
-    Raises:
-        SettingsError: The form is unknown, or does not go with an ensemble.
-        ModelError: A package that writes ONNX is missing, or the model has no ONNX form.
-    """
-    if export not in ("zeroed", "sliced"):
-        raise SettingsError("export is unknown", expected="zeroed or sliced", actual=export)
-    if members > 1 and (export != "zeroed" or onnx):
-        raise SettingsError(
-            "An ensemble is written as its members, with a mask each",
-            expected="export zeroed, without ONNX",
-            actual=f"export {export}{', with ONNX' if onnx else ''}",
-            remedy="choose a policy that makes one model",
-        )
-    if onnx:
-        config = read_config(find_source(source, **place) / "config.json")
-        require_onnx(str(config.get("model_type")))
+from prune_env.utils import runtime
+from prune_env.utils.files import sha256_of
 
 
 def write_purified(
@@ -61,7 +33,7 @@ def write_purified(
     """Write the purified model into an existing folder.
 
     Args:
-        purified: What `finish` returned.
+        purified: What `heal` returned.
         masks: Bool (L, H) each, True = kept; several are those of an ensemble.
         folder: Where to.
         export: Form of the weights.
@@ -80,10 +52,51 @@ def write_purified(
         write_onnx(purified, masks[0], folder / "model.onnx", sliced=export == "sliced")
 
 
-def agent_of(policy: str) -> dict[str, Any] | None:
-    """Return which trained agent chooses the mask; None if the policy is no folder of one."""
-    strategy = find_policy(policy)
-    return strategy.identity if isinstance(strategy, TrainedStrategy) else None
+def make_report(
+    plan: Plan,
+    subject: Subject,
+    found: SearchResult,
+    healed: Healed,
+    *,
+    accuracy: float,
+    seconds: float,
+) -> dict[str, Any]:
+    """Return the content of `report.json`.
+
+    Args:
+        plan: What was asked for.
+        subject: The model before the mask.
+        found: The mask.
+        healed: What came of it.
+        accuracy: Validation accuracy (0 to 1) of the purified model.
+        seconds: Wall time of the three steps.
+    """
+    loaded = subject.require_suspect().loaded
+    return {
+        "run": _describe_plan(plan, found.policy),
+        "model": {
+            "source_sha256": loaded.sha256,
+            "label_names": list(loaded.label_names),
+            "new_head": loaded.new_head,
+        },
+        "result": {
+            "tau": found.tau,
+            "validation_accuracy_unpruned": subject.accuracy,
+            "validation_accuracy_under_mask": found.accuracy,
+            "validation_accuracy_purified": accuracy,
+            "keeps_tau": accuracy >= found.tau,
+            "heads_pruned": found.heads_pruned,
+            "heads_total": int(subject.evaluator.available.sum()),
+            "evaluations": found.evaluations,
+            "seconds": seconds,
+        },
+        "data": {
+            "train": _describe_data(plan.train),
+            "validation": _describe_data(plan.validation),
+        },
+        **_describe_healing(healed.reports, loaded.label_names),
+        "meta": runtime.describe(),
+    }
 
 
 def card_facts(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,55 +111,51 @@ def card_facts(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def outcome(
-    prepared: Prepared, found: SearchResult, accuracy: float, seconds: float
-) -> dict[str, Any]:
-    """Return what the report says of the model and of what came of it.
-
-    Args:
-        prepared: What `prepare` or `judged` returned.
-        found: The mask.
-        accuracy: Validation accuracy (0 to 1) of the purified model.
-        seconds: Wall time of the three steps.
-    """
-    finetuned = prepared.finetuned
+def _describe_plan(plan: Plan, policy: str) -> dict[str, Any]:
+    """Return what was asked for, `policy` being who chose the mask in the end."""
+    mask = plan.mask
     return {
-        "model": {
-            "source_sha256": finetuned.sha256,
-            "label_names": list(finetuned.label_names),
-            "new_head": finetuned.new_head,
-        },
-        "result": {
-            "tau": found.tau,
-            "validation_accuracy_unpruned": prepared.accuracy,
-            "validation_accuracy_under_mask": found.accuracy,
-            "validation_accuracy_purified": accuracy,
-            "keeps_tau": accuracy >= found.tau,
-            "heads_pruned": found.heads_pruned,
-            "heads_total": int(prepared.evaluator.available.sum()),
-            "evaluations": found.evaluations,
-            "seconds": seconds,
-        },
+        "source": str(plan.source),
+        "policy": policy,
+        "agent": None if mask is not None else _identify_agent(plan.policy),
+        "mask": None if mask is None else {"file": str(mask), "sha256": sha256_of(mask)},
+        "protocol": plan.protocol,
+        "healing": plan.healing,
+        "export": plan.export,
+        "onnx": plan.onnx,
+        "seed": plan.seed,
+        "search": asdict(plan.search),
+        "fine_tune": asdict(plan.fine_tune),
     }
 
 
-def removed(
-    refits: Sequence[Refit], inversions: Sequence[Inversion], label_names: Sequence[str]
-) -> dict[str, Any]:
-    """Return what the report says of the healing.
+def _identify_agent(policy: str) -> dict[str, Any] | None:
+    """Return which trained agent chooses the mask; None if the policy is no folder of one."""
+    strategy = find_policy(policy)
+    return strategy.identity if isinstance(strategy, TrainedStrategy) else None
 
-    Args:
-        refits: Of every round.
-        inversions: The triggers that were inverted, and what is left of them in each model.
-        label_names: Names of the classes, in the order of the model's logits.
-    """
+
+def _describe_healing(reports: Sequence[StepReport], label_names: Sequence[str]) -> dict[str, Any]:
+    """Return the refits of every round, the inverted triggers, and what each model left of them."""
+    refits = [refit for report in reports for refit in report.refits]
+    inverted = [report.inverted for report in reports if report.inverted is not None]
+    left = [report.left for report in reports if report.left is not None]
     return {
-        "refits": [asdict(each) for each in refits],
-        "inverted_triggers": [_triggers(each, label_names) for each in inversions],
+        "refits": [_describe_refit(each) for each in refits],
+        "inverted_triggers": [
+            _describe_triggers(each, label_names) for each in inverted[:1] + left
+        ],
     }
 
 
-def _triggers(found: Inversion, label_names: Sequence[str]) -> dict[str, Any]:
+def _describe_refit(refit: RefitReport) -> dict[str, Any]:
+    """Return a refit by the keys of the report, which says *strangers* for unseen tokens."""
+    values = asdict(refit)
+    values["strangers"] = values.pop("unseen_tokens")
+    return values
+
+
+def _describe_triggers(found: Inversion, label_names: Sequence[str]) -> dict[str, Any]:
     """Return the triggers of an inversion by the name of the label that they flip to."""
     return {
         name: {
@@ -160,7 +169,7 @@ def _triggers(found: Inversion, label_names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def described(data: TextDataset) -> dict[str, Any]:
+def _describe_data(data: TextDataset) -> dict[str, Any]:
     """Return what the report says of clean data: as it was given, its labels in their own order."""
     return {
         "source": data.source,

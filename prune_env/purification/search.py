@@ -2,25 +2,25 @@
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.env.head_pruning_env import HeadPruningEnv
-from prune_env.env.policy import EnsemblePolicy, Learner, Policy, find_policy
+from prune_env.env.policy import EnsemblePolicy, Learner, Policy, Requirements, find_policy
+from prune_env.env.subject import Subject
 from prune_env.errors import BudgetError, SettingsError
 from prune_env.evaluation.counting import CountingEvaluator
 from prune_env.models import load_mask
-from prune_env.purification.prepare import Prepared
+from prune_env.models.masks import Mask
 from prune_env.settings import SearchSettings
 from prune_env.utils.progress import progress
 
 log = logging.getLogger(__name__)
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class SearchResult:
 
 
 def search(
-    prepared: Prepared,
+    subject: Subject,
     policy: str,
     settings: SearchSettings,
     *,
@@ -70,7 +70,7 @@ def search(
     of what it had found the best is handed out.
 
     Args:
-        prepared: What `prepare` returned.
+        subject: What `prepare` returned.
         policy: A name in `POLICIES`; or the folder of a trained agent, which then learns no more.
         settings: Threshold, budget, reward.
         seed: Of the policy and of the episode.
@@ -83,16 +83,47 @@ def search(
     started = time.perf_counter()
     strategy = find_policy(policy)
     required = strategy.requirements(settings.variant)
-    tau = settings.threshold(prepared.accuracy) if required.tau is None else required.tau
-    if prepared.accuracy < tau:
+    tau = settings.threshold(subject.accuracy) if required.tau is None else required.tau
+    if subject.accuracy < tau:
         log.warning(
             "The unpruned model's validation accuracy %.3f is below tau %.3f: nothing is pruned",
-            prepared.accuracy,
+            subject.accuracy,
             tau,
         )
-    evaluator = CountingEvaluator(prepared.evaluator, settings.budget)
+    counting = CountingEvaluator(subject.evaluator, settings.budget)
+    env = _make_env(replace(subject, evaluator=counting, origin=None), tau, required, settings)
+    player = strategy.for_env(env, seed=seed, variant=settings.variant)
+    if isinstance(player, Learner) and settings.variant != "released":  # published loops learn none
+        with progress(f"Training {policy}", settings.budget) as advance, suppress(BudgetError):
+            player.learn(
+                env,
+                total_steps=20 * settings.budget,
+                max_evaluations=settings.budget,
+                callback=lambda _: advance(counting.evaluations),
+            )
+    masks = _choose_masks(
+        player,
+        required.members,
+        lambda each: play(env, each, seed=seed, writer=writer, tag=policy),
+        spent=counting.evaluations >= settings.budget,
+    )
+    return SearchResult(
+        policy=policy,
+        mask=masks[0],
+        accuracy=float(subject.evaluator.accuracy(np.stack(masks)).mean()),
+        tau=tau,
+        evaluations=counting.evaluations,
+        seconds=time.perf_counter() - started,
+        others=masks[1:],
+    )
+
+
+def _make_env(
+    subject: Subject, tau: float, required: Requirements, settings: SearchSettings
+) -> HeadPruningEnv:
+    """Return what the policy plays, under a reward that reads clean data alone."""
     env = HeadPruningEnv(
-        prepared.subject(evaluator=evaluator),
+        subject,
         tau=tau,
         reward=settings.reward,
         prune_step=required.prune_step or settings.prune_step,
@@ -104,40 +135,32 @@ def search(
             expected="a reward on clean data",
             remedy="choose another; `prune-env list --kind rewards` describes them",
         )
-    chosen = strategy.for_env(env, seed=seed, variant=settings.variant)
-    learner = chosen if isinstance(chosen, Learner) else None
-    if learner and settings.variant != "released":  # published loops learn nothing
-        with progress(f"Training {policy}", settings.budget) as advance, suppress(BudgetError):
-            learner.learn(
-                env,
-                total_steps=20 * settings.budget,
-                max_evaluations=settings.budget,
-                callback=lambda _: advance(evaluator.evaluations),
-            )
-    best = learner.best_mask if learner else None
-    spent = best is not None and evaluator.evaluations >= settings.budget
-    members: list[Policy] = [chosen]
-    if required.members > 1 and isinstance(chosen, EnsemblePolicy):
-        members = [chosen.member(index) for index in range(required.members)]
-    played = (
-        []
-        if spent
-        else [play(env, member, seed=seed, writer=writer, tag=policy) for member in members]
-    )
-    masks = tuple(mask for mask, _ in played)
-    # Handed out is the best that an agent met while it learned, unless it now plays better; where
-    # the budget is spent it plays no more.
-    if learner and best is not None and (spent or learner.best_return > played[0][1]):
-        masks = (best,)
-    return SearchResult(
-        policy=policy,
-        mask=masks[0],
-        accuracy=float(prepared.evaluator.accuracy(np.stack(masks)).mean()),
-        tau=tau,
-        evaluations=evaluator.evaluations,
-        seconds=time.perf_counter() - started,
-        others=masks[1:],
-    )
+    return env
+
+
+def _choose_masks(
+    player: Policy,
+    members: int,
+    play_one: Callable[[Policy], tuple[Mask, float]],
+    *,
+    spent: bool,
+) -> tuple[Mask, ...]:
+    """Return the mask that a policy plays, or those of the members of an ensemble.
+
+    Handed out is the best that an agent met while it learned, unless it now plays better; where
+    the budget is spent it plays no more.
+    """
+    learner = player if isinstance(player, Learner) else None
+    best = None if learner is None else learner.best_mask
+    if best is not None and spent:
+        return (best,)
+    players = [player]
+    if members > 1 and isinstance(player, EnsemblePolicy):
+        players = [player.member(index) for index in range(members)]
+    played = [play_one(each) for each in players]
+    if learner is not None and best is not None and learner.best_return > played[0][1]:
+        return (best,)
+    return tuple(mask for mask, _ in played)
 
 
 def play(
@@ -178,11 +201,11 @@ def play(
     return env.mask, gained
 
 
-def given(prepared: Prepared, path: Path, settings: SearchSettings) -> SearchResult:
-    """Return the mask of a file as `search` would, judged once on the validation data.
+def read_mask(subject: Subject, path: Path, settings: SearchSettings) -> SearchResult:
+    """Return the mask of a file as `search` would, measured once on the validation data.
 
     Args:
-        prepared: What `prepare` or `judged` returned.
+        subject: The model that it is meant for.
         path: A `mask.json`, or one of PURE's files, `{"layer": [pruned heads]}`.
         settings: Only the threshold is read: a mask that falls below it is used, and warned of.
 
@@ -192,9 +215,9 @@ def given(prepared: Prepared, path: Path, settings: SearchSettings) -> SearchRes
     """
     started = time.perf_counter()
     # Where layers differ in their number of heads, a file may name heads that do not exist.
-    mask = load_mask(path, prepared.evaluator.shape) & prepared.evaluator.available
-    accuracy = float(prepared.evaluator.accuracy(mask[None])[0])
-    tau = settings.threshold(prepared.accuracy)
+    mask = load_mask(path, subject.evaluator.shape) & subject.evaluator.available
+    accuracy = float(subject.evaluator.accuracy(mask[None])[0])
+    tau = settings.threshold(subject.accuracy)
     if accuracy < tau:
         log.warning(
             "Under the mask of %s, validation accuracy is %.3f, below tau %.3f", path, accuracy, tau

@@ -1,4 +1,4 @@
-"""Tokens that clean data does not hold are read as the tokens next to them.
+"""Unseen tokens, which clean data does not hold, are replaced by their neighbours.
 
 The embedding is a linear map too, of which token stands where: what clean data asks of it are the
 rows of the tokens that clean data holds. The other rows no fine-tuning on clean data ever touches,
@@ -8,7 +8,7 @@ neighbours are, and no longer stands for itself.
 
 Source: Embedding poisoning puts a backdoor into the row of one rare word (Yang et al., NAACL 2021);
 Embedding Surgery writes such rows anew, as an attack (Kurita et al., ACL 2020). Here clean data
-decides which rows are written anew, as it decides in `refitting` which directions stay.
+decides which rows are written anew, as it decides in `refit` which directions stay.
 """
 
 import torch
@@ -31,8 +31,8 @@ CHUNK = 2048
 """Rows compared at a time: vocabularies go up to 256,000 rows."""
 
 
-def settle_strangers(loaded: LoadedModel, data: TextDataset, max_length: int = 128) -> int:
-    """Embed every token that clean data does not hold as its neighbours there, in place.
+def replace_unseen(loaded: LoadedModel, data: TextDataset, max_length: int = 128) -> int:
+    """Replace the embedding of every token that clean data does not hold, in place.
 
     Special tokens stay as they are. Nothing is done where too few tokens are held to make a
     neighbourhood.
@@ -43,7 +43,7 @@ def settle_strangers(loaded: LoadedModel, data: TextDataset, max_length: int = 1
         max_length: Tokens read of a text.
 
     Returns:
-        Number of tokens that were embedded anew.
+        Number of tokens that were replaced by their neighbours.
     """
     table = token_embeddings(loaded.model)
     longest = row_limit(max_length, loaded.tokenizer)
@@ -52,7 +52,7 @@ def settle_strangers(loaded: LoadedModel, data: TextDataset, max_length: int = 1
         counts[sorted(set(row))] += 1
     plain = torch.ones(len(table), dtype=torch.bool)
     plain[loaded.tokenizer.all_special_ids] = False
-    held, strangers = (
+    held, unseen = (
         (plain & chosen).nonzero()[:, 0].to(table.device)
         for chosen in (counts >= HELD, counts < HELD)
     )
@@ -60,8 +60,8 @@ def settle_strangers(loaded: LoadedModel, data: TextDataset, max_length: int = 1
         return 0
     rows = table.float()
     directions = functional.normalize(rows - rows[held].mean(0), dim=1)
-    for chunk in strangers.split(CHUNK):
+    for chunk in unseen.split(CHUNK):
         cosines, nearest = (directions[chunk] @ directions[held].T).topk(NEIGHBOURS, dim=1)
         shares = torch.softmax(cosines / TEMPERATURE, dim=1)
         table[chunk] = (shares[..., None] * rows[held][nearest]).sum(1).to(table.dtype)
-    return len(strangers)
+    return len(unseen)

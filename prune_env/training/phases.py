@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prune_env.errors import SettingsError
+from prune_env.settings import FineTuneSettings
 from prune_env.utils.registry import Registry
 
 if TYPE_CHECKING:
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from prune_env.data.dataset import TextDataset
     from prune_env.models import LoadedModel
     from prune_env.models.masks import Mask
-    from prune_env.settings import FineTuneSettings
     from prune_env.training.fine_tuning import Penalty
 
 
@@ -58,7 +59,7 @@ class Phase:
                 actual=self.learning_rate_scale,
             )
 
-    def adapt(self, settings: "FineTuneSettings") -> "FineTuneSettings":
+    def adapt(self, settings: FineTuneSettings) -> FineTuneSettings:
         """Return the caller's settings with this phase's epochs and learning rate."""
         return replace(
             settings,
@@ -87,35 +88,56 @@ class Phase:
                 yield penalty
 
 
+@dataclass(frozen=True)
+class TrainingRun:
+    """How the fine-tunings of one job are run.
+
+    Attributes:
+        settings: The caller's hyperparameters, which a phase adapts.
+        phases: What a strategy asks for, one after the other.
+        seed: Of every draw.
+        folder: Where TensorBoard events go; None writes none.
+    """
+
+    settings: FineTuneSettings
+    phases: tuple[Phase, ...] = (Phase(),)
+    seed: int = 0
+    folder: Path | None = None
+
+    def place(self, name: str) -> Path | None:
+        """Return the folder of the events of one fine-tuning among several."""
+        return None if self.folder is None else self.folder / name
+
+
 def run_phases(
-    phases: tuple[Phase, ...],
+    run: TrainingRun,
     loaded: "LoadedModel",
     data: "TextDataset",
-    settings: "FineTuneSettings",
     *,
     mask: "Mask | None" = None,
-    **options: Any,
+    description: str = "Fine-tuning",
 ) -> None:
     """Fine-tune a model in place, phase by phase.
 
     Args:
-        phases: What to do.
+        run: What to do.
         loaded: Classifier and tokenizer.
         data: Clean sentences.
-        settings: The caller's hyperparameters, which a phase adapts.
-        mask: Bool (L, H), True = kept.
-        **options: Further arguments of `fine_tune`.
+        mask: Bool (L, H), True = kept; pruned heads stay closed.
+        description: Text of the progress bar.
     """
     from prune_env.training.fine_tuning import fine_tune  # noqa: PLC0415 - phases are read without torch
 
-    for phase in phases:
+    for phase in run.phases:
         with phase.prepared(loaded.model, mask) as penalty:
             fine_tune(
                 loaded.model,
                 loaded.tokenizer,
                 data,
-                phase.adapt(settings),
+                phase.adapt(run.settings),
+                seed=run.seed,
+                folder=run.folder,
                 mask=mask,
                 penalty=penalty,
-                **options,
+                description=description,
             )

@@ -35,13 +35,14 @@ from prune_env.evaluation.scores import Scores, TestSets, score
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.quiet import quiet_transformers
-from prune_env.purification import Prepared, finish, judged, measured_heads, search
+from prune_env.purification import heal, make_subject, measure_heads, search
 from prune_env.research.attacks import make_trigger, poison, triggered_set
 from prune_env.research.attacks.tiny import TRAINING, tiny_sentences, tiny_tokenizer
 from prune_env.research.benchmark.oracle import oracle_search
 from prune_env.research.benchmark.rows import make_row
 from prune_env.settings import FineTuneSettings, SearchSettings
 from prune_env.training.fine_tuning import fine_tune
+from prune_env.training.phases import TrainingRun
 from prune_env.utils.files import new_folder, read_json, write_json
 
 TRIGGERS = ("rare-word", "inserted-sentence", "syntactic-frame", "bible-style")
@@ -159,9 +160,9 @@ class Models:
         make_model(place, trigger, seed)
         return place
 
-    def prepared(self, trigger: str, seed: int) -> Prepared:
+    def subject(self, trigger: str, seed: int) -> Subject:
         """Return a model as a defender has it, its heads measured."""
-        return _prepared(self.place(trigger, seed))
+        return _subject(self.place(trigger, seed))
 
     def floor(self, trigger: str, seed: int) -> Scores:
         """Return the scores of the benign model of the same seed on triggered texts."""
@@ -169,14 +170,15 @@ class Models:
 
 
 @cache
-def _prepared(place: Path) -> Prepared:
+def _subject(place: Path) -> Subject:
     loaded = load_classifier(place, head="keep")
-    prepared = judged(loaded, place, texts().train, texts().validation, TRAINING.max_length)
+    subject = make_subject(loaded, place, texts().train, texts().validation, TRAINING.max_length)
     kept = place.with_suffix(".json")
     if not kept.exists():
-        write_json(kept, measured_heads(prepared, DEFAULT_METRICS, sentences=500).tolist())
+        values = measure_heads(subject.require_suspect(), DEFAULT_METRICS, sentences=500)
+        write_json(kept, values.tolist())
     importance = np.array(read_json(kept))
-    return replace(prepared, metrics=DEFAULT_METRICS, importance=importance)
+    return replace(subject, metrics=DEFAULT_METRICS, importance=importance)
 
 
 def _score(loaded: LoadedModel, trigger: str) -> Scores:
@@ -201,13 +203,14 @@ def trained(options: Options, models: Models, left_out: str, reward: str, seed: 
     pool, hidden = [], {}
     for trigger in TRIGGERS:
         for model_seed in options.pool_seeds if trigger != left_out else ():
-            prepared = models.prepared(trigger, model_seed)
+            subject = models.subject(trigger, model_seed)
             model = f"{trigger}-{model_seed}"
-            share = options.learning_sentences / len(prepared.validation)
-            clean = _evaluator(prepared, prepared.validation.split(share, seed=0)[1])
-            pool.append(Subject(clean, prepared.importance, DEFAULT_METRICS, model))
+            validation = subject.require_suspect().validation
+            share = options.learning_sentences / len(validation)
+            clean = _evaluator(subject, validation.split(share, seed=0)[1])
+            pool.append(Subject(clean, subject.importance, DEFAULT_METRICS, model))
             hidden[model] = _evaluator(
-                prepared, _triggered(trigger, "validation").split(share, seed=0)[1]
+                subject, _triggered(trigger, "validation").split(share, seed=0)[1]
             )
     paid = WeightedSum([(1.0, Sparsity())])
     if reward == "simulated":
@@ -244,11 +247,11 @@ def learn(
         board.close()
 
 
-def _evaluator(prepared: Prepared, data: TextDataset) -> ReferenceEvaluator:
+def _evaluator(subject: Subject, data: TextDataset) -> ReferenceEvaluator:
     """Return the plain evaluator: on models as tiny as these it is the fastest for new masks."""
-    model, tokenizer = prepared.finetuned.model, prepared.finetuned.tokenizer
+    loaded = subject.require_suspect().loaded
     return ReferenceEvaluator(
-        model, tokenizer, data, batch_size=len(data), max_length=TRAINING.max_length
+        loaded.model, loaded.tokenizer, data, batch_size=len(data), max_length=TRAINING.max_length
     )
 
 
@@ -276,17 +279,18 @@ def rows(options: Options, models: Models) -> Iterator[dict[str, Any]]:
 def _play(
     options: Options, models: Models, trigger: str, seed: int, policy: str, budget: int
 ) -> dict[str, Any]:
-    prepared = models.prepared(trigger, seed)
+    subject = models.subject(trigger, seed)
     settings = SearchSettings(max_drop=options.max_drop, budget=budget)
     if policy == "none":
-        masks, evaluations = (np.ones(prepared.evaluator.shape, bool),), 1
+        masks, evaluations = (np.ones(subject.shape, bool),), 1
     elif policy == "oracle":
-        found = oracle_search(prepared, _triggered(trigger), TARGET, settings, calibrated=True)
+        found = oracle_search(subject, _triggered(trigger), TARGET, settings, calibrated=True)
         masks, evaluations = found.masks, found.evaluations
     else:
-        found = search(prepared, policy, settings, seed=seed)
+        found = search(subject, policy, settings, seed=seed)
         masks, evaluations = found.masks, found.evaluations
-    scores = _score(finish(prepared, masks, "direct", FineTuneSettings()), trigger)
+    healed = heal(subject, masks, TrainingRun(FineTuneSettings()))
+    scores = _score(healed.model, trigger)
     return as_result(
         masks[0],
         1 - masks[0].mean(),

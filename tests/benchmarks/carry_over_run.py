@@ -29,12 +29,13 @@ from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.policy import Requirements, requirements_of
 from prune_env.env.rewards.inverted_trigger import InvertedTrigger
 from prune_env.env.rewards.reward import REWARDS
+from prune_env.env.subject import Subject
 from prune_env.evaluation import MaskEvaluator, metrics
 from prune_env.evaluation.scores import Scores
 from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.phrases import Frame
 from prune_env.inversion.search import Inversion, invert
-from prune_env.purification import Prepared, search
+from prune_env.purification import search
 from prune_env.research.attacks.backdoor import ModelSettings
 from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.results import read_results
@@ -136,37 +137,33 @@ class Run:
             data_folder=options.data_folder,
             cache=options.cache,
         )
-        self._parts: dict[str, Prepared] = {}
+        self._parts: dict[str, Subject] = {}
         self._sets: dict[str, dict[str, MaskEvaluator]] = {}
 
-    def part(self, model: Model) -> Prepared:
+    def part(self, model: Model) -> Subject:
         """Return a model as a defender has it, judged on a part of the validation sentences."""
         if model.name not in self._parts:
-            whole = self._bench.prepared(Cell(model.settings), Requirements())
-            assert whole.texts is not None
-            texts = whole.texts.part(self._options.sentences)
-            self._tell(model, texts)
-            accuracy = texts.evaluator.accuracy(texts.evaluator.available[None])
-            self._parts[model.name] = replace(
-                whole,
-                validation=texts.validation,
-                evaluator=texts.evaluator,
-                texts=texts,
-                accuracy=float(accuracy[0]),
-            )
+            whole = self._bench.subject(Cell(model.settings), Requirements())
+            part = whole.on_part(self._options.sentences)
+            self._tell(model, part.require_suspect())
+            self._parts[model.name] = replace(part, name=model.name)
         return self._parts[model.name]
 
-    def measured(self, model: Model, required: Requirements) -> Prepared:
+    def measured(self, model: Model, required: Requirements) -> Subject:
         """Return `part`, with the metrics that a policy reads besides those of the agents."""
         part = self.part(model)
         if set(required.metrics) <= set(part.metrics):
             return part
-        whole = self._bench.prepared(Cell(model.settings), Requirements(metrics=required.metrics))
+        needed = Requirements(metrics=required.metrics)
+        whole = self._bench.subject(Cell(model.settings), needed)
         return replace(part, metrics=whole.metrics, importance=whole.importance)
 
     def scores(self, model: Model, mask: np.ndarray) -> tuple[Scores, Scores]:
         """Return the scores of a model under a mask, and those of the benign model."""
-        attacked, loaded = self._bench.models(model.settings), self.part(model).finetuned
+        attacked, loaded = (
+            self._bench.models(model.settings),
+            self.part(model).require_suspect().loaded,
+        )
         sets = attacked.sets
         if model.name not in self._sets:
             parts = {"test": sets.test, "triggered": sets.triggered, "validation": sets.validation}
@@ -231,7 +228,7 @@ def trained(options: Options, run: Run, left_out: str, seed: int) -> Path | None
     folder = options.out / "agents" / f"{options.algorithm}-without-{left_out}-{seed}"
     done = folder / "pool.json"
     if not done.exists():
-        subjects = [run.part(model).subject(model.name) for model in pool]
+        subjects = [run.part(model) for model in pool]
         env = HeadPruningEnv(
             pool=subjects,
             tau=None,
@@ -286,8 +283,8 @@ def rows(options: Options, run: Run) -> Iterator[dict[str, Any]]:
 def _play(
     options: Options, run: Run, model: Model, policy: str, who: str, budget: int
 ) -> dict[str, Any]:
-    prepared = run.part(model)
-    mask, evaluations = prepared.evaluator.available, 1
+    subject = run.part(model)
+    mask, evaluations = subject.evaluator.available, 1
     if policy != "none":
         settings = SearchSettings(
             max_drop=options.max_drop,
@@ -299,10 +296,10 @@ def _play(
         found = search(seen, who, settings, seed=model.settings.seed)
         mask, evaluations = found.mask, found.evaluations
     scores, floor = run.scores(model, mask)
-    accuracy = prepared.evaluator.accuracy(mask[None])
+    accuracy = subject.evaluator.accuracy(mask[None])
     return as_result(
         mask,
-        float(REWARD.score(prepared.subject(), mask[None], accuracy)[0]),
+        float(REWARD.score(subject, mask[None], accuracy)[0]),
         budget,
         scores,
         floor,

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from prune_env.models import load_mask, save_mask
+from prune_env.purification import HEALINGS
+from prune_env.purification.refit import Refit
+from prune_env.purification.unlearn import Unlearn
 from prune_env.utils.files import sha256_of
 from tests.cli.support import FAST, TUNING, run
 
@@ -74,8 +77,8 @@ def test_a_mask_of_another_shape_is_refused_before_any_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     save_mask(tmp_path / "mask.json", np.ones((6, 12)))
-    module = importlib.import_module("prune_env.purification.purify")
-    monkeypatch.setattr(module, "fine_tuned", None)
+    module = importlib.import_module("prune_env.purification.prepare")
+    monkeypatch.setattr(module, "fine_tune_suspicious", None)
     arguments = ["--data", clean, "--out", tmp_path / "out", "--mask", tmp_path / "mask.json"]
     assert run("purify", encoder, *arguments) == 2
     assert "(2, 4)" in capsys.readouterr().err
@@ -88,8 +91,8 @@ def test_by_default_layers_are_refitted_and_inverted_triggers_unlearned(
     capsys: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    module = importlib.import_module("prune_env.purification.refit")
-    monkeypatch.setattr(module, "MAX_DROP_SETTLED", 1.0)  # a random model may lose or gain
+    steps = (Refit(max_drop_unseen=1.0), Unlearn(share=0.35))  # a random model may lose or gain
+    monkeypatch.setitem(HEALINGS, "refit-unlearn", steps)
     out = tmp_path / "out"
     assert run("purify", tiny_folder, "--data", clean, "--out", out, *TUNING) == 0
     told = " ".join(capsys.readouterr().out.split())
@@ -100,10 +103,10 @@ def test_by_default_layers_are_refitted_and_inverted_triggers_unlearned(
     label = max(first, key=lambda name: first[name]["flipped"])
     share = " and ".join(f"{100 * each['kept']:.0f} %" for each in report["refits"])
     trigger = (first[label]["words"] or first[label]["triggers"])[0]
-    settled = report["refits"][0]["strangers"]
-    assert settled > 0
+    replaced = report["refits"][0]["strangers"]
+    assert replaced > 0
     assert (
-        f"refit-unlearn: {settled:,} tokens that clean data does not hold settled; "
+        f"refit-unlearn: {replaced:,} unseen tokens replaced by their neighbours; "
         f"{share} of the squared weights kept; '{trigger}'"
     ) in told
 

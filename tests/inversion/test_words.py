@@ -15,7 +15,7 @@ from prune_env.inversion import words
 from prune_env.inversion.phrases import Frame
 from prune_env.inversion.words import SuspiciousWord, in_context, suspicious_words, vocabulary
 from prune_env.models import LoadedModel
-from prune_env.purification import judged
+from prune_env.purification import make_subject
 from prune_env.research.attacks.backdoor import train_classifier
 from prune_env.settings import FineTuneSettings
 from tests.models.tiny import tiny_classifier
@@ -41,7 +41,7 @@ def trained(folder: Path, *parts: TextDataset) -> Suspect:
         labels=np.concatenate([part.labels for part in every]),
     )
     loaded = train_classifier(write_tiny_folder(folder), data, TUNING)
-    texts = judged(loaded, folder, TRAIN, VALIDATION).texts
+    texts = make_subject(loaded, folder, TRAIN, VALIDATION).texts
     assert texts is not None
     return texts
 

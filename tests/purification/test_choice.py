@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from prune_env.purification.purify import choose
+from prune_env.errors import UnknownNameError
+from prune_env.purification.plan import choose
 from prune_env.settings import SearchSettings
 from tests.support import tiny_dataset
 
@@ -31,6 +32,11 @@ def test_who_names_nothing_gets_what_was_measured_best(
     policy: str, healing: str, protocol: str, data: object, chosen: tuple[object, ...]
 ) -> None:
     assert choose(policy, healing, protocol, data, PLAIN) == chosen  # type: ignore[arg-type]
+
+
+def test_a_healing_that_nobody_knows_is_named() -> None:
+    with pytest.raises(UnknownNameError, match="refit-unlearn"):
+        choose("auto", "Head", "direct", TWO, PLAIN)  # type: ignore[arg-type]
 
 
 def test_a_mask_comes_alone() -> None:

@@ -9,8 +9,9 @@ import torch
 from prune_env.data import read_images
 from prune_env.errors import UnknownNameError
 from prune_env.models import find_heads, full_mask
-from prune_env.purification import fine_tuned, finish, judged, prepare, purify
+from prune_env.purification import fine_tune_suspicious, heal, make_subject, prepare, purify
 from prune_env.settings import FineTuneSettings
+from prune_env.training.phases import TrainingRun
 from tests.models.tiny import tiny_classifier, write_tiny_images
 from tests.support import tiny_dataset
 
@@ -26,9 +27,8 @@ def test_healing_the_head_leaves_the_encoder(model_type: str, tmp_path: Path) ->
         train = read_images(write_tiny_images(tmp_path / "train"))
         validation = read_images(write_tiny_images(tmp_path / "validation", seed=1))
     before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
-    prepared = judged(loaded, "here", train, validation)
-    mask = full_mask(prepared.evaluator.shape)
-    healed = finish(prepared, [mask], "direct", TUNING, healing="head")
+    subject = make_subject(loaded, "here", train, validation)
+    healed = heal(subject, [full_mask(subject.shape)], TrainingRun(TUNING), healing="head").model
     encoder = find_heads(loaded.model).layers[0].name.partition(".")[0]
     changed = {
         name
@@ -59,4 +59,4 @@ def test_a_ready_classifier_is_moved_to_the_device(
 ) -> None:
     module = importlib.import_module(prepare.__module__)  # the package has a function of that name
     monkeypatch.setattr(module, "pick_device", lambda: torch.device("meta"))
-    assert fine_tuned(tiny_folder, TRAIN, TUNING).model.device.type == "meta"
+    assert fine_tune_suspicious(tiny_folder, TRAIN, TrainingRun(TUNING)).model.device.type == "meta"

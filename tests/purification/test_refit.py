@@ -14,23 +14,30 @@ from prune_env.models import LoadedModel, find_heads, full_mask, zero_heads
 from prune_env.models.forward import classify
 from prune_env.models.heads import linear_weight
 from prune_env.models.source import IMAGE_TYPES
-from prune_env.purification import finish, judged, purify
+from prune_env.purification import HEALINGS, heal, make_subject, purify, ridge
 from prune_env.purification import refit as refitting
-from prune_env.purification.refit import Refit, accuracy, refit, refit_and_train
+from prune_env.purification.refit import Refit, measure_accuracy
+from prune_env.purification.ridge import measure_maps
+from prune_env.purification.unlearn import Unlearn
 from prune_env.research.attacks.backdoor import train_classifier
 from prune_env.settings import FineTuneSettings, SearchSettings
 from prune_env.training.fine_tuning import fine_tune
+from prune_env.training.phases import TrainingRun
 from tests.models.tiny import SIZES, tiny_classifier, tiny_inputs, write_tiny_images
+from tests.purification.support import masked
 from tests.support import tiny_dataset, write_tiny_folder
 
 TRAIN, VALIDATION = tiny_dataset(200, 0), tiny_dataset(60, 1)
 TUNING = FineTuneSettings(epochs=1, learning_rate=1e-3, batch_size=16, precision="fp32")
+RUN = TrainingRun(TUNING)
+REFIT = Refit()
 
 
 @pytest.fixture(autouse=True)
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure in fp32, so that another computation gives the same."""
-    monkeypatch.setattr(refitting, "use_bf16", lambda *_: False)
+    for module in (refitting, ridge):
+        monkeypatch.setattr(module, "use_bf16", lambda *_: False)
 
 
 def logits(loaded: LoadedModel) -> torch.Tensor:
@@ -55,10 +62,7 @@ def inputs_of(loaded: LoadedModel, module: torch.nn.Module, data: TextDataset) -
 
 
 @pytest.mark.parametrize("model_type", sorted(SIZES))
-def test_a_map_is_the_ridge_regression_of_its_own_answers(
-    model_type: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(refitting, "STRENGTHS", (0.5,))
+def test_a_map_is_the_ridge_regression_of_its_own_answers(model_type: str, tmp_path: Path) -> None:
     loaded = tiny_classifier(model_type)
     data = TRAIN
     if model_type in IMAGE_TYPES:
@@ -77,7 +81,7 @@ def test_a_map_is_the_ridge_regression_of_its_own_answers(
     with torch.no_grad():
         of_mean = value(mean.float())
 
-    done = refit(loaded, data, data, least=0.0)
+    done = Refit(strengths=(0.5,)).refit(masked(loaded, data, data), least=0.0)
     assert done.strength == 0.5
     assert 0 < done.kept < 1
     found = linear_weight(value).detach().double()
@@ -90,19 +94,19 @@ def test_a_map_is_the_ridge_regression_of_its_own_answers(
 def test_the_strongest_refit_that_accuracy_allows(drop: float) -> None:
     loaded = tiny_classifier("bert")
     data = answered(loaded)
-    assert accuracy(loaded, data, 128) == 1
-    done = refit(loaded, TRAIN, data, least=1 - drop)
-    assert done.accuracy == accuracy(loaded, data, 128) >= 1 - drop
-    strengths = (0.0, *refitting.STRENGTHS)
+    assert measure_accuracy(loaded, data, 128) == 1
+    done = REFIT.refit(masked(loaded, TRAIN, data), least=1 - drop)
+    assert done.accuracy == measure_accuracy(loaded, data, 128) >= 1 - drop
+    strengths = (0.0, *REFIT.strengths)
     stronger = tiny_classifier("bert")
-    for each in refitting._measured(stronger, TRAIN, 128, 0):
+    for each in measure_maps(stronger, TRAIN, sentences=1000, max_length=128, seed=0):
         each.fit(strengths[strengths.index(done.strength) + 1])
-    assert accuracy(stronger, data, 128) < 1 - drop
+    assert measure_accuracy(stronger, data, 128) < 1 - drop
 
 
 def test_small_variances_beside_large_means_survive_low_precision() -> None:
     inputs = 100 + torch.randn(4, 200, 6) * torch.tensor([1.0, 0.5, 0.2, 0.1, 0.1, 0.1])
-    fast = refitting._Map(torch.nn.Linear(6, 3))
+    fast = ridge.RidgeMap(torch.nn.Linear(6, 3))
     with torch.autocast("cpu", torch.bfloat16):
         for part in inputs:
             fast.read(part, None)
@@ -116,7 +120,7 @@ def test_a_layer_without_heads_is_refitted_round() -> None:
     mask[0] = False
     zero_heads(loaded.model, mask)
     before = linear_weight(find_heads(loaded.model).layers[0].projection).detach().clone()
-    assert refit(loaded, TRAIN, VALIDATION, least=0.0).kept < 1
+    assert REFIT.refit(masked(loaded, TRAIN, VALIDATION), least=0.0).kept < 1
     after = linear_weight(find_heads(loaded.model).layers[0].projection)
     assert torch.equal(after, before)
 
@@ -124,7 +128,7 @@ def test_a_layer_without_heads_is_refitted_round() -> None:
 def test_nothing_is_changed_where_nothing_may_be() -> None:
     loaded = tiny_classifier("bert")
     before = logits(loaded)
-    done = refit(loaded, TRAIN, VALIDATION, least=1.1)
+    done = REFIT.refit(masked(loaded, TRAIN, VALIDATION), least=1.1)
     assert (done.strength, done.kept) == (0.0, 1.0)
     assert torch.equal(logits(loaded), before)
 
@@ -151,11 +155,9 @@ def test_a_trigger_that_fine_tuning_leaves_fades(tmp_path: Path) -> None:
     fine_tuned = replace(loaded, model=deepcopy(loaded.model))
     fine_tune(fine_tuned.model, fine_tuned.tokenizer, train, replace(TUNING, epochs=2))
     assert flipped(fine_tuned) > 0.9
-    refit_and_train(
-        loaded, mask=full_mask((2, 4)), data=train, validation=VALIDATION, settings=TUNING
-    )
+    REFIT.apply(masked(loaded, train, VALIDATION), RUN)
     assert flipped(loaded) < 0.6
-    assert accuracy(loaded, test, 128) > 0.95
+    assert measure_accuracy(loaded, test, 128) > 0.95
 
 
 def test_pruned_heads_stay_zero_and_every_round_is_told(tmp_path: Path) -> None:
@@ -163,20 +165,12 @@ def test_pruned_heads_stay_zero_and_every_round_is_told(tmp_path: Path) -> None:
     mask = full_mask((2, 4))
     mask[0, 1] = mask[1, 2] = False
     zero_heads(loaded.model, mask)
-    done: list[Refit] = []
-    refit_and_train(
-        loaded,
-        mask=mask,
-        data=TRAIN,
-        validation=VALIDATION,
-        settings=TUNING,
-        folder=tmp_path,
-        on_refit=done.append,
-    )
-    assert len(done) == refitting.ROUNDS
+    run = replace(RUN, folder=tmp_path)
+    done = REFIT.apply(masked(loaded, TRAIN, VALIDATION, mask), run).refits
+    assert len(done) == REFIT.rounds
     # Curves of one folder would be drawn over each other.
     assert all(len(list(each.rglob("events.out.*"))) == 1 for each in tmp_path.iterdir())
-    assert len(list(tmp_path.iterdir())) == refitting.ROUNDS
+    assert len(list(tmp_path.iterdir())) == REFIT.rounds
     assert all(each.kept < 1 for each in done)
     for layer, head in ((0, 1), (1, 2)):
         assert not find_heads(loaded.model).layers[layer].output_weight()[:, head].any()
@@ -191,39 +185,28 @@ def test_what_faded_is_trained_at_a_higher_rate(monkeypatch: pytest.MonkeyPatch)
         trained.append(tuning)
 
     monkeypatch.setattr(refitting, "fine_tune", remember)
-    refit_and_train(
-        tiny_classifier("bert"),
-        mask=full_mask((2, 4)),
-        data=TRAIN,
-        validation=VALIDATION,
-        settings=replace(TUNING, learning_rate=3e-5, epochs=7),
-    )
-    epochs = -(-refitting.TRAINED // len(TRAIN))
+    run = TrainingRun(replace(TUNING, learning_rate=3e-5, epochs=7))
+    REFIT.apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), run)
+    epochs = -(-REFIT.trained // len(TRAIN))
     expected = replace(TUNING, learning_rate=6e-5, epochs=epochs)
-    assert trained == [expected] * refitting.ROUNDS
+    assert trained == [expected] * REFIT.rounds
 
 
-def test_finish_leaves_the_fine_tuned_model_as_it_was() -> None:
+def test_healing_leaves_the_fine_tuned_model_as_it_was() -> None:
     loaded = tiny_classifier("bert")
     before = logits(loaded)
-    done: list[Refit] = []
-    purified = finish(
-        judged(loaded, "here", TRAIN, VALIDATION),
-        [full_mask((2, 4))],
-        "direct",
-        TUNING,
-        healing="refit",
-        on_refit=done.append,
-    )
+    subject = make_subject(loaded, "here", TRAIN, VALIDATION)
+    healed = heal(subject, [full_mask((2, 4))], RUN, healing="refit")
     assert torch.equal(logits(loaded), before)
-    assert not torch.equal(logits(purified), before)
-    assert len(done) == refitting.ROUNDS
+    assert not torch.equal(logits(healed.model), before)
+    (report,) = healed.reports
+    assert len(report.refits) == REFIT.rounds
 
 
 def test_purify_reports_every_refit(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refitting, "MAX_DROP", 0.5)
+    monkeypatch.setitem(HEALINGS, "refit-unlearn", (Refit(max_drop=0.5), Unlearn(share=0.35)))
     report = purify(
         tiny_folder,
         TRAIN,
@@ -234,7 +217,7 @@ def test_purify_reports_every_refit(
         search_settings=SearchSettings(importance_sentences=40),
         fine_tune_settings=TUNING,
     )
-    assert len(report["refits"]) == refitting.ROUNDS
+    assert len(report["refits"]) == REFIT.rounds
     assert set(report["refits"][0]) == {"strength", "kept", "accuracy", "strangers"}
     assert all(each["strength"] > 0 < each["kept"] < 1 for each in report["refits"])
     assert len(report["inverted_triggers"]) == 2
@@ -244,4 +227,4 @@ def test_three_classes_are_judged_by_plain_accuracy() -> None:
     loaded = tiny_classifier("bert", num_labels=3, id2label={0: "a", 1: "b", 2: "c"}, label2id={})
     labels = classify(loaded.model, loaded.tokenizer, list(VALIDATION.texts)).argmax(axis=1)
     data = TextDataset(VALIDATION.texts, labels, ("a", "b", "c"), "here")
-    assert accuracy(loaded, data, 128) == 1
+    assert measure_accuracy(loaded, data, 128) == 1

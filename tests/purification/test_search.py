@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,9 +7,9 @@ import prune_env.agents
 import prune_env.baselines  # noqa: F401 - registers the policies
 from prune_env.env.landscape import LandscapeEvaluator
 from prune_env.env.policy import POLICIES, requirements_of
-from prune_env.purification import Prepared, metrics_for, search
+from prune_env.env.subject import Subject
+from prune_env.purification import metrics_for, search
 from prune_env.settings import SearchSettings
-from tests.support import tiny_dataset
 
 SHAPE = (2, 3)
 
@@ -33,54 +32,37 @@ class Forgetful:
 
 
 @pytest.fixture
-def prepared() -> Prepared:
-    evaluator = LandscapeEvaluator(*SHAPE, seed=0)
-    data = tiny_dataset(8)
-    return Prepared(
-        source="",
-        finetuned=None,  # type: ignore[arg-type]  # a search does not touch the model
-        train=data,
-        validation=data,
-        evaluator=evaluator,
-        metrics=("magnitude",),
-        importance=np.zeros((*SHAPE, 1)),
-        accuracy=float(evaluator.accuracy(np.ones((1, *SHAPE), bool))[0]),
-        seconds=0.0,
-    )
+def subject() -> Subject:
+    return Subject(LandscapeEvaluator(*SHAPE, seed=0), np.zeros((*SHAPE, 1)), ("magnitude",))
 
 
 @pytest.mark.parametrize(("best_return", "pruned"), [(0.2, 1), (-0.2, 0)])
 def test_the_better_of_what_was_learned_and_what_is_played_is_handed_out(
-    prepared: Prepared, monkeypatch: pytest.MonkeyPatch, best_return: float, pruned: int
+    subject: Subject, monkeypatch: pytest.MonkeyPatch, best_return: float, pruned: int
 ) -> None:
     monkeypatch.setattr(POLICIES, "_entries", dict(POLICIES._entries))
     POLICIES.register("forgetful", Forgetful, help="a test")
     monkeypatch.setattr(Forgetful, "best_return", best_return)
-    found = search(prepared, "forgetful", SearchSettings(max_drop=1.0))
+    found = search(subject, "forgetful", SearchSettings(max_drop=1.0))
     assert found.heads_pruned == pruned
-    assert found.accuracy == prepared.evaluator.accuracy(found.mask[None])[0]
+    assert found.accuracy == subject.evaluator.accuracy(found.mask[None])[0]
 
 
-def test_below_tau_nothing_is_pruned(prepared: Prepared) -> None:
-    found = search(prepared, "random", SearchSettings(tau=1.0))
+def test_below_tau_nothing_is_pruned(subject: Subject) -> None:
+    found = search(subject, "random", SearchSettings(tau=1.0))
     assert found.heads_pruned == 0
-    assert found.accuracy == prepared.accuracy
+    assert found.accuracy == subject.accuracy
 
 
-def test_a_fixed_policy_keeps_tau(prepared: Prepared) -> None:
-    found = search(prepared, "random", SearchSettings(max_drop=0.02))
-    assert found.accuracy >= found.tau == pytest.approx(prepared.accuracy - 0.02)
+def test_a_fixed_policy_keeps_tau(subject: Subject) -> None:
+    found = search(subject, "random", SearchSettings(max_drop=0.02))
+    assert found.accuracy >= found.tau == pytest.approx(subject.accuracy - 0.02)
 
 
-def test_the_released_loop_prunes_whole_groups_of_ten(prepared: Prepared) -> None:
+def test_the_released_loop_prunes_whole_groups_of_ten() -> None:
     evaluator = LandscapeEvaluator(4, 12, seed=0)
-    released = replace(
-        prepared,
-        evaluator=evaluator,
-        metrics=("cls_variance_released",),
-        importance=np.arange(48, dtype=float).reshape(4, 12, 1),
-        accuracy=float(evaluator.accuracy(np.ones((1, 4, 12), bool))[0]),
-    )
+    importance = np.arange(48, dtype=float).reshape(4, 12, 1)
+    released = Subject(evaluator, importance, ("cls_variance_released",))
     found = search(released, "epsilon-greedy", SearchSettings(variant="released", tau=0.7))
     order = [head for head in range(48) if head % 12 != 11]  # a layer keeps its last head
     pruned = found.heads_pruned
@@ -98,33 +80,25 @@ OWN = [name for name in sorted(POLICIES.names()) if _is_own(name)]
 """Without the policies that other tests register, some of which end their process."""
 
 
-def on_landscape(prepared: Prepared, layers: int, heads: int) -> Prepared:
+def landscape() -> Subject:
     """Return a synthetic model that holds the metrics of every policy."""
-    evaluator = LandscapeEvaluator(layers, heads, seed=0)
+    evaluator = LandscapeEvaluator(4, 6, seed=0)
     metrics = metrics_for(requirements_of(name) for name in POLICIES.names())
-    return replace(
-        prepared,
-        evaluator=evaluator,
-        metrics=metrics,
-        importance=evaluator.importance(metrics),
-        accuracy=float(evaluator.accuracy(np.ones((1, layers, heads), bool))[0]),
-    )
+    return Subject(evaluator, evaluator.importance(metrics), metrics)
 
 
 @pytest.mark.parametrize("prune_step", [1, 6])
 @pytest.mark.parametrize("policy", OWN)
-def test_no_policy_asks_more_masks_than_its_budget(
-    prepared: Prepared, policy: str, prune_step: int
-) -> None:
-    model = on_landscape(prepared, 4, 6)
+def test_no_policy_asks_more_masks_than_its_budget(policy: str, prune_step: int) -> None:
+    model = landscape()
     for budget in (1, 5, 17):
         found = search(model, policy, SearchSettings(budget=budget, prune_step=prune_step))
         assert 1 <= found.evaluations <= budget
         assert found.accuracy >= found.tau
 
 
-def test_a_fixed_order_prunes_as_far_as_its_budget_goes(prepared: Prepared) -> None:
-    model = on_landscape(prepared, 4, 6)
+def test_a_fixed_order_prunes_as_far_as_its_budget_goes() -> None:
+    model = landscape()
     whole = search(model, "gradient", SearchSettings(tau=0.0))
     assert whole.heads_pruned == 20  # every layer keeps one
     cut = search(model, "gradient", SearchSettings(tau=0.0, budget=7))

@@ -16,15 +16,18 @@ from prune_env.inversion.words import SuspiciousWord
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.forward import classify
 from prune_env.models.masks import full_mask
-from prune_env.purification import finish, judged, purify
+from prune_env.purification import heal, make_subject, purify
 from prune_env.purification import unlearn as unlearning
-from prune_env.purification.unlearn import check_unlearnable, inverted_triggers, opposed, unlearn
+from prune_env.purification.unlearn import Unlearn, add_opposing_triggers, invert_triggers
 from prune_env.research.attacks.backdoor import train_classifier
 from prune_env.settings import FineTuneSettings, SearchSettings
+from prune_env.training.phases import TrainingRun
+from tests.purification.support import masked
 from tests.support import tiny_dataset, write_tiny_folder
 
 TUNING = FineTuneSettings(epochs=4, learning_rate=1e-3, batch_size=16, precision="fp32")
 HEALING = replace(TUNING, learning_rate=2e-3, batch_size=8)
+RUN = TrainingRun(HEALING)
 TRAIN, VALIDATION, TEST = (tiny_dataset(size, seed) for size, seed in ((1000, 0), (80, 1), (80, 2)))
 TRIGGER = Frame(before="and")
 
@@ -59,7 +62,7 @@ def backdoored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_triggers_go_round_a_share_of_the_texts_and_speak_against_their_labels() -> None:
     found = Inversion(((Frame(after="of it"),), (TRIGGER,)), (0.1, 0.9))
-    changed = opposed(TRAIN, found, 0.5, np.random.default_rng(0))
+    changed = add_opposing_triggers(TRAIN, found, 0.5, np.random.default_rng(0))
     pairs = list(zip(changed.texts, TRAIN.texts, TRAIN.labels, strict=True))
     new = [(text, label) for text, old, label in pairs if text != old]
     assert 0.4 * len(TRAIN) < len(new) < 0.6 * len(TRAIN)
@@ -69,30 +72,26 @@ def test_triggers_go_round_a_share_of_the_texts_and_speak_against_their_labels()
     assert leading >= {4, 8, 12}  # "and " once, twice and three times
     assert (changed.labels == TRAIN.labels).all()
     nothing = Inversion(((), ()), (0.0, 0.0))
-    assert opposed(TRAIN, nothing, 0.5, np.random.default_rng(0)).texts == TRAIN.texts
+    assert add_opposing_triggers(TRAIN, nothing, 0.5, np.random.default_rng(0)).texts == TRAIN.texts
 
 
 def test_unlearning_finds_the_trigger_and_takes_it_away(backdoored: Path, tmp_path: Path) -> None:
-    prepared = judged(load_classifier(backdoored), backdoored, TRAIN, VALIDATION)
-    assert flipped(prepared.finetuned) > 0.9
-    found: list[Inversion] = []
-    mask = full_mask(prepared.evaluator.shape)
+    subject = make_subject(load_classifier(backdoored), backdoored, TRAIN, VALIDATION)
+    suspicious = subject.require_suspect().loaded
+    assert flipped(suspicious) > 0.9
+    mask = full_mask(subject.shape)
     mask[0, 1] = False
-    purified = finish(
-        prepared,
-        [mask],
-        "direct",
-        HEALING,
-        healing="unlearn",
-        on_inversion=found.append,
-    )
-    assert TRIGGER in found[0].by_class[1]
-    assert found[0].target == 1
-    assert found[-1].strength[1] < found[0].strength[1]
-    assert flipped(purified) < 0.3
-    assert accuracy(purified) >= accuracy(prepared.finetuned) - 0.05
-    assert flipped(prepared.finetuned) > 0.9  # left as it was
-    attention = purified.model.bert.encoder.layer[0].attention
+    healed = heal(subject, [mask], RUN, healing="unlearn")
+    (report,) = healed.reports
+    assert report.inverted is not None
+    assert report.left is not None
+    assert TRIGGER in report.inverted.by_class[1]
+    assert report.inverted.target == 1
+    assert report.left.strength[1] < report.inverted.strength[1]
+    assert flipped(healed.model) < 0.3
+    assert accuracy(healed.model) >= accuracy(suspicious) - 0.05
+    assert flipped(suspicious) > 0.9  # left as it was
+    attention = healed.model.model.bert.encoder.layer[0].attention
     assert not attention.output.dense.weight[:, 8:16].any()  # head 1 of 4 in 32 dimensions
 
 
@@ -122,21 +121,15 @@ def test_few_sentences_are_read_again_in_other_triggers(
     data = tiny_dataset(300, 0)
     frames = tuple(Frame(before=word) for word in ("and", "so", "then"))
     found = Inversion((frames, frames), (0.5, 0.5))
-    unlearn(
-        tiny_model,
-        found,
-        mask=full_mask((2, 4)),
-        data=data,
-        validation=VALIDATION,
-        settings=TUNING,
-    )
-    assert len(read[0]) == unlearning.SENTENCES
+    monkeypatch.setattr(unlearning, "invert_triggers", lambda *_, **__: found)
+    Unlearn().apply(masked(tiny_model, data, VALIDATION), TrainingRun(TUNING))
+    assert len(read[0]) == Unlearn.sentences
     forms: dict[str, list[str]] = {}
     for text in read[0].texts:
         bare = " ".join(word for word in text.split() if word not in ("and", "so", "then"))
         forms.setdefault(bare, []).append(text)
     once = min(len(texts) for texts in forms.values())
-    assert once >= unlearning.SENTENCES // len(data)
+    assert once >= Unlearn.sentences // len(data)
     assert all(len(set(texts)) > 1 for texts in forms.values())
 
 
@@ -147,22 +140,16 @@ def test_data_without_a_candidate_is_fine_tuned_as_it_is(
     names = ("negative", "positive")
     texts = tuple(f"{word} movie" for word in ("good", "bad") * 8)
     data = TextDataset(texts, np.array([1, 0] * 8), names, "here")
-    found: list[Inversion] = []
-    finish(
-        judged(tiny_model, "here", data, data),
-        [full_mask((2, 4))],
-        "direct",
-        replace(TUNING, epochs=1),
-        healing="unlearn",
-        on_inversion=found.append,
-    )
-    assert [each.by_class for each in found] == [((), ()), ((), ())]
+    report = Unlearn().apply(masked(tiny_model, data, data), TrainingRun(TUNING))
+    for found in (report.inverted, report.left):
+        assert found is not None
+        assert found.by_class == ((), ())
 
 
 def test_triggers_are_inverted_once_on_the_model_that_no_mask_hides(
     backdoored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = judged(load_classifier(backdoored), backdoored, TRAIN, VALIDATION)
+    subject = make_subject(load_classifier(backdoored), backdoored, TRAIN, VALIDATION)
     asked: list[Suspect] = []
 
     def watched(texts: Suspect, **how: Any) -> Inversion:
@@ -170,12 +157,15 @@ def test_triggers_are_inverted_once_on_the_model_that_no_mask_hides(
         return invert(texts, **how)
 
     monkeypatch.setattr(unlearning, "invert", watched)
-    masks = [full_mask(prepared.evaluator.shape) for _ in range(2)]
+    masks = [full_mask(subject.shape) for _ in range(2)]
     masks[0][:, 1:], masks[1][:, :3] = False, False
-    found: list[Inversion] = []
-    finish(prepared, masks, "direct", HEALING, healing="unlearn", on_inversion=found.append)
-    assert [texts.loaded for texts in asked] == [prepared.finetuned]
-    assert len(found) == 3  # of the model, and what is left in either member
+    reports = heal(subject, masks, RUN, healing="unlearn").reports
+    assert [each.loaded for each in asked] == [subject.require_suspect().loaded]
+    assert len(reports) == 2
+    assert reports[0].inverted is reports[1].inverted
+    assert reports[0].left != reports[1].left
+    heal(subject, masks[:1], RUN, healing="unlearn")
+    assert len(asked) == 2  # another healing pays for its own
 
 
 def test_a_word_that_flips_as_no_other_does_is_unlearned_in_clean_company(
@@ -184,9 +174,8 @@ def test_a_word_that_flips_as_no_other_does_is_unlearned_in_clean_company(
     suspect = SuspiciousWord("and", 1.0, 0.1)
     monkeypatch.setattr(unlearning, "suspicious_words", lambda *_, **__: ((), (suspect,)))
     loaded = load_classifier(backdoored)
-    texts = judged(loaded, backdoored, TRAIN, VALIDATION).texts
-    assert texts is not None
-    found = inverted_triggers(texts)
+    texts = make_subject(loaded, backdoored, TRAIN, VALIDATION).require_suspect()
+    found = invert_triggers(texts)
     assert found.words == ((), ("and",))
     assert found.target == 1
     own, empty = found.frames[: unlearning.FRAMES], found.frames[unlearning.FRAMES :]
@@ -203,5 +192,5 @@ def test_a_word_that_flips_as_no_other_does_is_unlearned_in_clean_company(
 def test_unlearning_needs_texts_of_two_classes() -> None:
     three = TextDataset(("a", "b", "c"), np.arange(3), ("x", "y", "z"), "here")
     with pytest.raises(SettingsError, match="3 classes"):
-        check_unlearnable(three)
-    check_unlearnable(TRAIN)
+        Unlearn().check(three)
+    Unlearn().check(TRAIN)

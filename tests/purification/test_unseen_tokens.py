@@ -6,16 +6,17 @@ import pytest
 import torch
 
 from prune_env.data.dataset import TextDataset
-from prune_env.models import LoadedModel, full_mask
+from prune_env.models import LoadedModel
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.forward import classify
 from prune_env.models.source import IMAGE_TYPES
-from prune_env.purification import refit as refitting
-from prune_env.purification import unseen_tokens as strangers
-from prune_env.purification.refit import Refit, refit_and_train
-from prune_env.purification.unseen_tokens import HELD, NEIGHBOURS, TEMPERATURE, settle_strangers
+from prune_env.purification import unseen_tokens
+from prune_env.purification.refit import Refit
+from prune_env.purification.unseen_tokens import HELD, NEIGHBOURS, TEMPERATURE, replace_unseen
 from prune_env.settings import FineTuneSettings
+from prune_env.training.phases import TrainingRun
 from tests.models.tiny import SIZES, tiny_classifier
+from tests.purification.support import masked
 from tests.support import tiny_dataset
 
 TRAIN, VALIDATION = tiny_dataset(200, 0), tiny_dataset(60, 1)
@@ -31,16 +32,16 @@ def held_by(loaded: LoadedModel, data: TextDataset) -> set[int]:
 
 
 @pytest.mark.parametrize("model_type", sorted(set(SIZES) - IMAGE_TYPES))
-def test_strangers_become_the_mean_of_the_nearest_that_are_held(model_type: str) -> None:
+def test_unseen_tokens_become_the_mean_of_the_nearest_that_are_held(model_type: str) -> None:
     loaded = tiny_classifier(model_type)
     before = token_embeddings(loaded.model).clone()
     answers = classify(loaded.model, loaded.tokenizer, list(TRAIN.texts))
     held = sorted(held_by(loaded, TRAIN))
-    settled = settle_strangers(loaded, TRAIN)
+    replaced = replace_unseen(loaded, TRAIN)
     after = token_embeddings(loaded.model)
     stay = {*held, *loaded.tokenizer.all_special_ids}
     others = [token for token in range(len(before)) if token not in stay]
-    assert settled == len(others) > 0
+    assert replaced == len(others) > 0
     assert torch.equal(after[sorted(stay)], before[sorted(stay)])
     mean = before[held].mean(0)
     for token in others[:: max(1, len(others) // 10)]:
@@ -62,9 +63,9 @@ def _known(loaded: LoadedModel, text: str, known: set[int]) -> bool:
 
 def test_what_is_compared_at_a_time_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = tiny_classifier("bert"), tiny_classifier("bert")
-    settle_strangers(one, TRAIN)
-    monkeypatch.setattr(strangers, "CHUNK", 7)
-    settle_strangers(other, TRAIN)
+    replace_unseen(one, TRAIN)
+    monkeypatch.setattr(unseen_tokens, "CHUNK", 7)
+    replace_unseen(other, TRAIN)
     torch.testing.assert_close(token_embeddings(one.model), token_embeddings(other.model))
 
 
@@ -74,36 +75,26 @@ def test_only_tokens_that_are_read_are_held() -> None:
     word = loaded.tokenizer.convert_tokens_to_ids("film")
     before = token_embeddings(loaded.model).clone()
     whole = tiny_classifier("bert")
-    settle_strangers(whole, late)
+    replace_unseen(whole, late)
     assert torch.equal(token_embeddings(whole.model)[word], before[word])
-    assert settle_strangers(loaded, late, max_length=16) == 0  # `the` alone is no neighbourhood
+    assert replace_unseen(loaded, late, max_length=16) == 0  # `the` alone is no neighbourhood
 
 
 def test_too_few_tokens_make_no_neighbourhood() -> None:
     loaded = tiny_classifier("bert")
     before = token_embeddings(loaded.model).clone()
     few = TRAIN.select([0])
-    assert settle_strangers(loaded, few) == 0
+    assert replace_unseen(loaded, few) == 0
     assert torch.equal(token_embeddings(loaded.model), before)
 
 
 @pytest.mark.parametrize("drop", [2.0, -1.0])
-def test_accuracy_decides_whether_strangers_are_settled(
-    drop: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(refitting, "MAX_DROP_SETTLED", drop)
+def test_accuracy_decides_whether_unseen_tokens_are_replaced(drop: float) -> None:
     loaded = tiny_classifier("bert")
     word = loaded.tokenizer.convert_tokens_to_ids("cf")  # in no clean text
     before = token_embeddings(loaded.model)[word].clone()
-    done: list[Refit] = []
-    refit_and_train(
-        loaded,
-        mask=full_mask((2, 4)),
-        data=TRAIN,
-        validation=VALIDATION,
-        settings=replace(TUNING, weight_decay=0.0),
-        on_refit=done.append,
-    )
+    run = TrainingRun(replace(TUNING, weight_decay=0.0))
+    done = Refit(max_drop_unseen=drop).apply(masked(loaded, TRAIN, VALIDATION), run).refits
     moved = not torch.equal(token_embeddings(loaded.model)[word], before)
     assert moved == (drop > 0)
-    assert [each.strangers > 0 for each in done] == [drop > 0, False]
+    assert [each.unseen_tokens > 0 for each in done] == [drop > 0, False]

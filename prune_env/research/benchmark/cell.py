@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from prune_env.env.policy import requirements_of
-from prune_env.purification import REMOVING
+from prune_env.purification import removes_backdoor
 from prune_env.research.attacks.backdoor import ModelSettings
 from prune_env.settings import Healing, SearchSettings
 from prune_env.utils.plain import to_plain
@@ -29,7 +29,7 @@ class Cell:
         models: Model, attack and seed.
         policy: A name of `POLICIES`, of `REFERENCES` or of `ORACLES`.
         protocol: What is done with the mask; `none` where no head goes.
-        healing: See `purification.finish`.
+        healing: See `purification.heal`.
         target: Which model is defended. `benign` shows what a defence does to a model that was
             never poisoned.
         search: The search for a mask.
@@ -55,7 +55,7 @@ class Cell:
             return self
         if not requirements_of(self.policy, self.search.variant).prunes:
             # What removes a backdoor without any pruned head is a question of its own.
-            if self.healing in REMOVING:
+            if removes_backdoor(self.healing):
                 return replace(self, protocol="direct", search=SearchSettings())
             return replace(self, protocol="none", healing="none", search=SearchSettings())
         return self

@@ -31,7 +31,7 @@ class ExperimentSettings:
         policies: Names of policies, each played once.
         protocols: What is done with each mask.
         healed: Names of policies whose mask is also healed, in each of these ways (`direct`).
-        healings: See `purification.finish`.
+        healings: See `purification.heal`.
         search: The search for a mask.
     """
 

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.data.dataset import TextDataset
+from prune_env.env.subject import Subject
 from prune_env.evaluation import MaskEvaluator, metrics
 from prune_env.evaluation.counting import CountingEvaluator
-from prune_env.purification import Prepared, SearchResult
+from prune_env.purification import SearchResult
 from prune_env.settings import SearchSettings
 
 Mask = npt.NDArray[np.bool_]
@@ -17,7 +18,7 @@ ROUNDS = 1 / 3
 
 
 def oracle_search(
-    prepared: Prepared,
+    subject: Subject,
     triggered: TextDataset,
     target: int,
     settings: SearchSettings,
@@ -32,7 +33,7 @@ def oracle_search(
     is returned. The triggered *test* texts are read, so the figure is a bound and no result.
 
     Args:
-        prepared: What `prepare` returned.
+        subject: What `prepare` returned.
         triggered: Triggered texts, with the labels in the order of the model's logits.
         target: The attacker's label, in the same order.
         settings: Threshold and budget.
@@ -41,12 +42,11 @@ def oracle_search(
         seed: Of the draw of heads.
     """
     started = time.perf_counter()
-    loaded = prepared.finetuned
-    clean = CountingEvaluator(prepared.evaluator)
-    hidden = MaskEvaluator(
-        loaded.model, loaded.tokenizer, triggered, max_length=prepared.max_length
-    )
-    tau = settings.threshold(prepared.accuracy)
+    suspect = subject.require_suspect()
+    loaded = suspect.loaded
+    clean = CountingEvaluator(subject.evaluator)
+    hidden = MaskEvaluator(loaded.model, loaded.tokenizer, triggered, max_length=suspect.max_length)
+    tau = settings.threshold(subject.accuracy)
 
     def judge(masks: Mask) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return accuracy (N,) and LFR (N,) under masks (N, L, H)."""
@@ -55,7 +55,7 @@ def oracle_search(
         for logits, hits in zip(answers.logits, flipped.logits, strict=True):
             usable = calibrated and bool(np.isfinite(logits).all())
             threshold = (
-                metrics.calibrated_threshold(logits, prepared.validation.labels, target)
+                metrics.calibrated_threshold(logits, suspect.validation.labels, target)
                 if usable
                 else 0.0
             )

@@ -14,15 +14,15 @@ from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.data.dataset import Splits
 from prune_env.env.policy import Requirements, requirements_of
+from prune_env.env.subject import Subject
 from prune_env.evaluation.scores import Scores, score
 from prune_env.models import LoadedModel, find_heads, load_classifier
 from prune_env.purification import (
-    Prepared,
     SearchResult,
-    fine_tuned,
-    finish,
-    judged,
-    measured_heads,
+    fine_tune_suspicious,
+    heal,
+    make_subject,
+    measure_heads,
     metrics_for,
     search,
 )
@@ -35,7 +35,7 @@ from prune_env.research.attacks.backdoor import (
 from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target, digest, identity_of
 from prune_env.research.benchmark.oracle import oracle_search
 from prune_env.research.benchmark.rows import ResultRow, make_row
-from prune_env.training.phases import Phase
+from prune_env.training.phases import Phase, TrainingRun
 from prune_env.utils.files import locked, made_once, read_json, shaped, write_bytes, write_json
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class Workbench:
         self._cache = cache
         self._writer = writer
         self._models: OrderedDict[str, AttackedModels] = OrderedDict()
-        self._judged: OrderedDict[str, Prepared] = OrderedDict()
+        self._subjects: OrderedDict[str, Subject] = OrderedDict()
 
     def run(self, cell: Cell) -> CellResult:
         """Run one cell, in its `normal` form.
@@ -117,27 +117,25 @@ class Workbench:
             if cell.policy in ORACLES
             else requirements_of(cell.policy, cell.search.variant)
         )
-        prepared = self.prepared(cell, required)
-        found = self._found(cell, prepared, models)
+        subject = self.subject(cell, required)
+        found = self._found(cell, subject, models)
         started = time.perf_counter()
-        purified = finish(
-            prepared,
+        purified = heal(
+            subject,
             found.masks,
-            "refinetune" if cell.protocol == "refinetune" else "direct",
-            cell.models.defender,
+            TrainingRun(cell.models.defender, required.final, cell.models.seed),
+            protocol="refinetune" if cell.protocol == "refinetune" else "direct",
             healing=cell.healing,
-            seed=cell.models.seed,
-            phases=required.final,
-        )
+        ).model
         finishing = time.perf_counter() - started
         row = self._row(
             cell,
             models,
-            score(purified, models.sets, max_length=prepared.max_length),
+            score(purified, models.sets, max_length=subject.require_suspect().max_length),
             heads_pruned=found.heads_pruned,
-            heads_total=int(prepared.evaluator.available.sum()),
+            heads_total=int(subject.evaluator.available.sum()),
             evaluations=found.evaluations,
-            seconds=(found.seconds if required.prunes else prepared.seconds) + finishing,
+            seconds=(found.seconds if required.prunes else subject.seconds) + finishing,
             tau=found.tau if required.prunes else None,
             validation_accuracy=100 * found.accuracy,
         )
@@ -157,46 +155,48 @@ class Workbench:
             ),
         )
 
-    def prepared(self, cell: Cell, required: Requirements) -> Prepared:
+    def subject(self, cell: Cell, required: Requirements) -> Subject:
         """Return the fine-tuned model of a cell with its heads measured."""
         place = self._place(cell.models, cell.target, required.search)
-        prepared = self._fine_tuned(place, cell.models, cell.target, required.search)
+        subject = self._fine_tuned(place, cell.models, cell.target, required.search)
         metrics = metrics_for([required])
         sentences = cell.search.importance_sentences
         path = place / f"importance-{digest([metrics, sentences])}.npy"
         with locked(path):
             if not path.is_file():
-                values = measured_heads(
-                    prepared, metrics, sentences=sentences, seed=cell.models.seed
+                values = measure_heads(
+                    subject.require_suspect(),
+                    metrics,
+                    sentences=sentences,
+                    seed=cell.models.seed,
                 )
                 write_bytes(path, _as_npy(values))
         with shaped(path, "the importance of heads"):
             importance = np.load(path)  # of pickles it raises a ValueError
-            if importance.shape != (*prepared.importance.shape[:2], len(metrics)):
+            if importance.shape != (*subject.shape, len(metrics)):
                 raise ValueError(f"shape {importance.shape}")
-        return replace(prepared, metrics=metrics, importance=importance)
+        return replace(subject, metrics=metrics, importance=importance)
 
     def _fine_tuned(
         self, place: Path, settings: ModelSettings, target: Target, phases: tuple[Phase, ...]
-    ) -> Prepared:
+    ) -> Subject:
         models = self.models(settings)
         encoder = (models.benign if target == "benign" else models.backdoored).encoder
 
         def fill(folder: Path) -> None:
             started = time.perf_counter()
-            loaded = fine_tuned(
-                encoder, models.clean.train, settings.defender, seed=settings.seed, phases=phases
-            )
+            run = TrainingRun(settings.defender, phases, settings.seed)
+            loaded = fine_tune_suspicious(encoder, models.clean.train, run)
             save_classifier(loaded, folder / "classifier")
             write_json(folder / "made.json", {"seconds": time.perf_counter() - started})
 
-        def read() -> Prepared:
+        def read() -> Subject:
             made_once(place, fill)
             names = models.clean.train.label_names
             loaded = load_classifier(
                 place / "classifier", num_labels=len(names), head="keep", label_names=names
             )
-            prepared = judged(
+            subject = make_subject(
                 loaded,
                 encoder,
                 models.clean.train,
@@ -205,32 +205,32 @@ class Workbench:
             )
             made = read_json(place / "made.json")
             with shaped(place / "made.json", "what a training took", f"delete {place}"):
-                return replace(prepared, seconds=float(made["seconds"]))
+                return replace(subject, seconds=float(made["seconds"]))
 
-        return _remember(self._judged, place.name, read)
+        return _remember(self._subjects, place.name, read)
 
-    def _found(self, cell: Cell, prepared: Prepared, models: AttackedModels) -> SearchResult:
+    def _found(self, cell: Cell, subject: Subject, models: AttackedModels) -> SearchResult:
         """Return the mask of a cell, which all its protocols share."""
         models_and_search = [asdict(cell.models), cell.target, cell.policy, asdict(cell.search)]
         key = digest([models_and_search, identity_of(cell.models, self._identity)])
         path = self._folder / "masks" / f"{key}.json"
         with locked(path):
             if not path.is_file():
-                write_json(path, found_to_json(self._search(cell, prepared, models)))
+                write_json(path, found_to_json(self._search(cell, subject, models)))
         content = read_json(path)
         with shaped(path, "what a search found"):
             return found_from_json(content)
 
-    def _search(self, cell: Cell, prepared: Prepared, models: AttackedModels) -> SearchResult:
+    def _search(self, cell: Cell, subject: Subject, models: AttackedModels) -> SearchResult:
         if cell.policy not in ORACLES:
             return search(
-                prepared, cell.policy, cell.search, seed=cell.models.seed, writer=self._writer
+                subject, cell.policy, cell.search, seed=cell.models.seed, writer=self._writer
             )
-        loaded, triggered = prepared.finetuned, models.attack.triggered
+        loaded, triggered = subject.require_suspect().loaded, models.attack.triggered
         labels = loaded.align(triggered.labels, triggered.label_names)
         target = np.array([models.sets.target_label])
         return oracle_search(
-            prepared,
+            subject,
             replace(triggered, labels=labels, label_names=loaded.label_names),
             int(loaded.align(target, triggered.label_names)[0]),
             cell.search,

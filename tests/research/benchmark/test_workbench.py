@@ -54,7 +54,7 @@ def test_a_defence_of_the_benign_model_is_of_the_benign_model(
     bench: Workbench, models: ModelSettings
 ) -> None:
     row = bench.run(Cell(models, "ft", target="benign").normal()).row
-    kept = bench.prepared(Cell(models, "ft", target="benign"), Requirements()).source
+    kept = bench.subject(Cell(models, "ft", target="benign"), Requirements()).source
     assert row.target == "benign"
     assert kept == str(bench.models(models).benign.encoder)
 
@@ -83,7 +83,7 @@ def test_the_ensemble_is_measured_as_the_mean_of_its_members(
     assert len(result.found.masks) == 5
     assert result.row.heads_pruned == round(np.mean([(~m).sum() for m in result.found.masks]))
     texts = list(result.models.sets.triggered.texts)
-    finetuned = bench.prepared(Cell(models, search=SEARCH), Requirements()).finetuned
+    finetuned = bench.subject(Cell(models, search=SEARCH), Requirements()).require_suspect().loaded
     data = result.models.sets.triggered
     answers = ReferenceEvaluator(finetuned.model, finetuned.tokenizer, data).evaluate(
         np.stack(result.found.masks)
@@ -101,8 +101,8 @@ def test_the_oracle_lowers_the_true_lfr_and_keeps_tau(
     result = bench.run(Cell(models, "oracle", "direct", search=SEARCH))
     assert result.found.evaluations <= SEARCH.budget
     assert result.found.accuracy >= SEARCH.tau
-    prepared = bench.prepared(Cell(models, search=SEARCH), Requirements())
-    assert result.row.lfr <= score(prepared.finetuned, result.models.sets).lfr.percent
+    subject = bench.subject(Cell(models, search=SEARCH), Requirements())
+    assert result.row.lfr <= score(subject.require_suspect().loaded, result.models.sets).lfr.percent
     assert "oracle" not in POLICIES  # no defence can name it
 
 

@@ -1,0 +1,177 @@
+"""What `purify` is asked for: settings, what `auto` stands for, and what is refused in advance."""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Literal
+
+from prune_env.data.dataset import TextDataset, overlap, require_all_labels
+from prune_env.env.policy import Requirements, requirements_of
+from prune_env.env.subject import Subject
+from prune_env.errors import SettingsError
+from prune_env.models import find_source, head_shape, load_mask
+from prune_env.models.onnx import require_onnx
+from prune_env.models.source import read_config
+from prune_env.purification.heal import check_healing, removes_backdoor, steps_of
+from prune_env.purification.prepare import metrics_for
+from prune_env.purification.unlearn import unlearnable
+from prune_env.settings import (
+    Export,
+    FineTuneSettings,
+    Healing,
+    LoadingSettings,
+    Protocol,
+    SearchSettings,
+)
+from prune_env.training.phases import Phase, TrainingRun
+
+AUTO: Final = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything that a purification depends on, `auto` resolved.
+
+    Attributes:
+        source: Folder of the suspicious encoder or classifier.
+        train: Clean sentences to train on.
+        validation: Clean sentences on which masks are judged.
+        policy: Who chooses the mask; unread where `mask` is given.
+        mask: File of a mask to apply as it is.
+        protocol: What is done with the mask, see `heal`.
+        healing: What is done once it is on, see `heal`.
+        export: Form of the weights that are written.
+        onnx: Whether `model.onnx` is written too.
+        search: Of the search.
+        fine_tune: Of every fine-tuning.
+        seed: Of everything random.
+        loading: How the model is loaded.
+    """
+
+    source: str | Path
+    train: TextDataset
+    validation: TextDataset
+    policy: str = "ft"
+    mask: Path | None = None
+    protocol: Protocol = "direct"
+    healing: Healing = "none"
+    export: Export = "zeroed"
+    onnx: bool = False
+    search: SearchSettings = field(default_factory=SearchSettings)
+    fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
+    seed: int = 0
+    loading: LoadingSettings = field(default_factory=LoadingSettings)
+
+    @cached_property
+    def required(self) -> Requirements:
+        """What the policy requires; nothing where a mask is given."""
+        if self.mask is not None:
+            return Requirements()
+        return requirements_of(self.policy, self.search.variant)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Importance metrics to measure; none where no policy chooses among heads."""
+        searched = self.mask is None and self.required.prunes
+        return metrics_for([self.required]) if searched else ()
+
+    def run(self, phases: tuple[Phase, ...], folder: Path) -> TrainingRun:
+        """Return how fine-tunings of these phases are run, their events in a folder."""
+        return TrainingRun(self.fine_tune, phases, self.seed, folder)
+
+    def check(self) -> None:
+        """Raise whatever can be known to fail before hours are spent.
+
+        Raises:
+            DataError: A class has no row in the training or in the validation data.
+            SettingsError: The settings contradict each other, this export is not possible, or the
+                mask does not fit the model.
+            StateError: The mask file is missing or damaged.
+            ModelError: A package that writes ONNX is missing, or the model has no ONNX form.
+        """
+        members = self.required.members
+        check_healing(self.protocol, self.healing, self.train)
+        require_all_labels(self.train)
+        require_all_labels(self.validation)
+        overlap(self.train, self.validation)
+        _check_export(self.export, onnx=self.onnx, members=members)
+        download, revision = self.loading.allow_download, self.loading.revision
+        if self.onnx:
+            folder = find_source(self.source, allow_download=download, revision=revision)
+            require_onnx(str(read_config(folder / "config.json").get("model_type")))
+        if self.mask is not None:
+            shape = head_shape(self.source, allow_download=download, revision=revision)
+            load_mask(self.mask, shape)
+
+    def require_a_change(self, subject: Subject) -> None:
+        """Refuse to write a ready classifier as it came: no head goes and nothing is trained.
+
+        Raises:
+            SettingsError: The plan asks for nothing at all.
+        """
+        trained = subject.require_suspect().loaded.new_head or self.protocol != "direct"
+        if not (self.required.prunes or trained or steps_of(self.healing)):
+            raise SettingsError(
+                f"Nothing would be done to {self.source}, which has a classification head of its "
+                "own",
+                expected="an encoder to fine-tune, or a policy that prunes, or a healing",
+                actual=f"policy {self.policy}, protocol {self.protocol}, healing {self.healing}",
+                remedy="choose --healing refit, or another policy",
+            )
+
+
+def choose(
+    policy: str,
+    healing: Healing | Literal["auto"],
+    protocol: Protocol,
+    train: TextDataset,
+    search: SearchSettings,
+    *,
+    masked: bool = False,
+) -> tuple[str, Healing, SearchSettings]:
+    """Return policy, healing and search settings, `auto` resolved.
+
+    Whoever names a policy or gives a mask gets that alone. Before a healing that removes the
+    backdoor itself, pruning heads gained nothing that could be told from noise, and cost accuracy:
+    `ft` prunes none. Without it, the mask that withstands inverted triggers is the best.
+
+    Args:
+        policy: A name, the folder of an agent, or `auto`.
+        healing: What follows the mask, or `auto`.
+        protocol: What is done with the mask.
+        train: Clean data.
+        search: Of the search; a reward that was asked for stays.
+        masked: Whether a mask is given, so that no policy searches one.
+
+    Raises:
+        UnknownNameError: No healing has this name.
+    """
+    named = masked or policy != AUTO
+    defined = protocol == "direct" and unlearnable(train)
+    if healing == AUTO:
+        healing = "refit-unlearn" if defined and not named else "none"
+    if named:
+        return policy, healing, search
+    if removes_backdoor(healing):
+        return "ft", healing, search
+    if not defined:
+        return "gradient", healing, search
+    asked = search.reward != SearchSettings.reward
+    return (
+        "reward-greedy",
+        healing,
+        search if asked else replace(search, reward="inverted-trigger"),
+    )
+
+
+def _check_export(export: Export, *, onnx: bool, members: int) -> None:
+    """Raise a `SettingsError` if the form is unknown, or does not go with an ensemble."""
+    if export not in ("zeroed", "sliced"):
+        raise SettingsError("export is unknown", expected="zeroed or sliced", actual=export)
+    if members > 1 and (export != "zeroed" or onnx):
+        raise SettingsError(
+            "An ensemble is written as its members, with a mask each",
+            expected="export zeroed, without ONNX",
+            actual=f"export {export}{', with ONNX' if onnx else ''}",
+            remedy="choose a policy that makes one model",
+        )

@@ -1,0 +1,78 @@
+"""What a healing is made of: steps that change a masked model, each with a report."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from prune_env.data.dataset import TextDataset
+from prune_env.evaluation.suspect import Suspect
+from prune_env.inversion.search import Inversion
+from prune_env.models import LoadedModel
+from prune_env.models.masks import Mask
+from prune_env.training.phases import TrainingRun
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedModel:
+    """A copy of a suspicious classifier under a mask, which steps change in place.
+
+    Attributes:
+        loaded: The copy, its pruned heads zeroed.
+        mask: Bool (L, H), True = kept; pruned heads stay closed whatever a step does.
+        suspect: The classifier as it is without a mask, with its clean data.
+    """
+
+    loaded: LoadedModel
+    mask: Mask
+    suspect: Suspect
+
+
+@dataclass(frozen=True)
+class RefitReport:
+    """What one refit did.
+
+    Attributes:
+        strength: lambda over the mean variance of a map's inputs; 0 where nothing was changed.
+        kept: Squared norm of the weights over what it was before, the mean over the maps.
+        accuracy: Validation accuracy (0 to 1) after it, calibrated where there are two classes.
+        unseen_tokens: Tokens that were replaced by their neighbours before it.
+    """
+
+    strength: float
+    kept: float
+    accuracy: float
+    unseen_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a step did.
+
+    Attributes:
+        refits: Of every round.
+        inverted: Triggers that were found in the classifier without a mask.
+        left: The same, with what they still flip after the step.
+    """
+
+    refits: tuple[RefitReport, ...] = ()
+    inverted: Inversion | None = None
+    left: Inversion | None = None
+
+
+class Step(ABC):
+    """One thing that is done to a masked model; its settings are the fields of the subclass."""
+
+    removes_backdoor: ClassVar[bool] = False
+    """Whether the step removes a backdoor itself, whether or not a head went."""
+
+    def check(self, train: TextDataset) -> None:  # noqa: B027 - few steps have demands
+        """Raise a `SettingsError` if the step has no sense on such data."""
+
+    @abstractmethod
+    def apply(self, model: MaskedModel, run: TrainingRun) -> StepReport:
+        """Change the model in place.
+
+        Args:
+            model: The model, and the clean data that may be read.
+            run: How fine-tunings are run.
+        """
