@@ -8,8 +8,8 @@ import torch
 from transformers import PreTrainedModel
 
 from prune_env.importance.attention import attention_maps, returned_maps, summary_row
-from prune_env.importance.probe import Batch
 from prune_env.models.heads import find_heads
+from prune_env.models.inputs import real_tokens
 from prune_env.models.masks import Mask
 from prune_env.training.fine_tuning import Penalty
 
@@ -55,7 +55,7 @@ def _penalty(
     ) -> torch.Tensor:
         norms = []
         for layer, attention in zip(layers, returned_maps(outputs), strict=True):
-            real = Batch(inputs, inputs["labels"]).mask(attention.shape[-1])
+            real = real_tokens(inputs, attention.shape[-1])
             rows = summary_row(attention, real).float()
             if mask is not None:
                 rows = rows[:, torch.as_tensor(mask[layer.index, : layer.num_heads])]

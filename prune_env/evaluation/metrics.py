@@ -123,6 +123,26 @@ def calibrated_threshold(logits: Logits, labels: Labels, target: int = 1) -> flo
     return float((above + below) / 2)
 
 
+def margins_over_threshold(clean: Logits, labels: Labels, moved: Logits) -> npt.NDArray[np.float64]:
+    """Return the margin of class 1 of each moved text, counted from the calibrated threshold.
+
+    Args:
+        clean: Float (N, S, C), answers of N masks to clean sentences; each mask's threshold is
+            shifted until it calls class 1 as often as that is the label. Of two classes, either
+            may be taken.
+        labels: Int (S,), of the clean sentences.
+        moved: Float (N, M, C), answers of the same masks to other texts.
+
+    Returns:
+        Float64 (N, M), positive where class 1 is predicted; NaN for masks with spoilt logits.
+    """
+    margins = np.full(moved.shape[:2], np.nan)
+    for row, (before, after) in enumerate(zip(clean, moved, strict=True)):
+        if np.isfinite(before).all() and np.isfinite(after).all():
+            margins[row] = margin(after) - calibrated_threshold(before, labels)
+    return margins
+
+
 def accuracy(logits: Logits, labels: Labels, target: int = 1, threshold: float = 0.0) -> Share:
     """Return ACC: the share of rows whose predicted class is the label.
 

@@ -4,8 +4,6 @@ import hashlib
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +16,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.errors import DataError, ModelError, SettingsError, StateError
 from prune_env.evaluation.base import Evaluation, check_masks
 from prune_env.models import HeadGates, HeadMap, find_heads
+from prune_env.models.forward import class_count, inference
 from prune_env.models.inputs import Rows, check_kind, make_rows, token_limit
 from prune_env.models.masks import Mask
 from prune_env.utils.memory import in_parts
@@ -150,32 +149,6 @@ class ModelEvaluator(ABC):
     @abstractmethod
     def _logits(self, masks: Mask) -> npt.NDArray[np.float32]:
         """Return float32 (N, S, C) under checked masks."""
-
-
-@contextmanager
-def evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
-    """Switch dropout off, and leave the mode of every module as it was."""
-    # Most often nothing is to be switched, and that is soon seen; `eval` and `train` take long.
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-@contextmanager
-def inference(model: PreTrainedModel) -> Iterator[None]:
-    """Run a model in evaluation mode without gradients."""
-    with evaluation_mode(model), torch.inference_mode():
-        yield
-
-
-def class_count(model: PreTrainedModel) -> int:
-    """Return the number of classes C of a classifier."""
-    return int(model.config.num_labels or 0)
 
 
 def _check_model(model: PreTrainedModel) -> None:

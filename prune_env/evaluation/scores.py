@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import MetricError, SettingsError
@@ -178,6 +177,11 @@ class _Screened:
 
     def _answer(self, texts: list[str], *, bf16: bool) -> npt.NDArray[np.float32]:
         loaded = self._loaded
-        with torch.autocast(loaded.model.device.type, torch.bfloat16, enabled=bf16):
-            logits = classify(loaded.model, loaded.tokenizer, texts, max_length=self._max_length)
+        logits = classify(
+            loaded.model,
+            loaded.tokenizer,
+            texts,
+            max_length=self._max_length,
+            precision="bf16" if bf16 else "fp32",
+        )
         return logits[:, self._columns]

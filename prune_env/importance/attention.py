@@ -11,8 +11,9 @@ import torch
 from transformers import PreTrainedModel
 
 from prune_env.errors import UnsupportedModelError
-from prune_env.importance.probe import Batch, Probe
+from prune_env.importance.probe import LabelledBatch, Probe
 from prune_env.models.heads import LayerHeads
+from prune_env.models.inputs import real_tokens
 from prune_env.models.quiet import quiet_transformers
 
 RELEASED_COLUMNS = 127
@@ -65,7 +66,7 @@ def _attention_pass(probe: Probe) -> _AttentionMetrics:
     with probe.mode(train=False), attention_maps(probe.model), torch.no_grad():
         for batch in probe.batches("Measuring heads: attention"):
             for layer, attention in forward_maps(probe, batch):
-                mask = batch.mask(attention.shape[-1])
+                mask = real_tokens(batch.inputs, attention.shape[-1])
                 row = summary_row(attention, mask)
                 metrics = (
                     row_variance(row, mask),
@@ -118,7 +119,7 @@ def returned_maps(outputs: Any) -> tuple[torch.Tensor, ...]:
     return getattr(outputs, name, None) or ()
 
 
-def forward_maps(probe: Probe, batch: Batch) -> Iterator[tuple[LayerHeads, torch.Tensor]]:
+def forward_maps(probe: Probe, batch: LabelledBatch) -> Iterator[tuple[LayerHeads, torch.Tensor]]:
     """Yield the attention maps (B, heads, n, n) of one batch, rows summing to 1, with their layer.
 
     To be called inside `attention_maps`. Columns of padding are 0. An attention module that

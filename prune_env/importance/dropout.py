@@ -14,6 +14,7 @@ from prune_env.importance.attention import (
     summary_row,
 )
 from prune_env.importance.probe import Probe
+from prune_env.models.inputs import real_tokens
 
 PASSES = 10
 """Stochastic passes a sentence, as many as the published code makes (with dropout off)."""
@@ -63,7 +64,7 @@ def _dropout_pass(probe: Probe) -> _DropoutMetrics:
             scores = torch.zeros(shape, dtype=torch.float64, device=device)
             for scores_of_pass in scores:
                 for layer, attention in forward_maps(probe, batch):
-                    mask = batch.mask(attention.shape[-1])
+                    mask = real_tokens(batch.inputs, attention.shape[-1])
                     variance = row_variance(summary_row(attention, mask), mask)
                     scores_of_pass[:, layer.index, : layer.num_heads] += variance / layer.calls
             mean += scores.mean(0).sum(0).cpu().numpy()

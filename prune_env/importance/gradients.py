@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from prune_env.errors import DataError, ModelError
-from prune_env.importance.probe import Batch, Probe
+from prune_env.importance.probe import LabelledBatch, Probe
 from prune_env.models.gates import HeadGates
 
 
@@ -99,7 +99,7 @@ def _gradient_pass(probe: Probe) -> _GradientMetrics:
     return _GradientMetrics(key, released, gate_total / probe.sentences)
 
 
-def _loss(probe: Probe, batch: Batch) -> torch.Tensor:
+def _loss(probe: Probe, batch: LabelledBatch) -> torch.Tensor:
     """Return the summed cross-entropy of a batch.
 
     Raises:

@@ -11,31 +11,22 @@ from transformers import PreTrainedModel
 
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DataError, SettingsError
+from prune_env.models.forward import Batch, batches
 from prune_env.models.heads import HeadMap, find_heads
 from prune_env.models.inputs import check_kind, make_rows
-from prune_env.utils.progress import progress
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Sentences of similar length, on the model's device.
+class LabelledBatch(Batch):
+    """Samples of similar length with their labels.
 
     Attributes:
-        inputs: Arguments of the model's forward: `input_ids`, `attention_mask`, ... (B, n), or
-            `pixel_values`.
-        labels: Int64 (B,).
+        labels: Int64 (B,), on the model's device.
     """
 
-    inputs: dict[str, torch.Tensor]
     labels: torch.Tensor
-
-    def mask(self, columns: int) -> torch.Tensor:
-        """Return int64 (B, columns), 1 where the token is real; of images, all tokens are."""
-        if "attention_mask" in self.inputs:
-            return self.inputs["attention_mask"]
-        return torch.ones_like(self.labels)[:, None].expand(-1, columns)
 
 
 class Probe:
@@ -81,29 +72,22 @@ class Probe:
         check_kind(tokenizer, dataset)
         self._samples = make_rows([dataset.texts[row] for row in rows], tokenizer, max_length)
         self._labels = torch.from_numpy(dataset.labels[rows])
-        order = np.argsort(self._samples.lengths, kind="stable")  # similar lengths: little padding
-        self._parts = [
-            order[start : start + batch_size] for start in range(0, len(rows), batch_size)
-        ]
+        self._batch_size = batch_size
 
     @property
     def sentences(self) -> int:
         """Number of sentences measured on."""
         return len(self._samples)
 
-    def batches(self, description: str) -> Iterator[Batch]:
+    def batches(self, description: str) -> Iterator[LabelledBatch]:
         """Yield every sentence once, in an order that the data alone decides.
 
         Args:
             description: Of the pass, for the progress bar.
         """
-        done = 0
-        with progress(description, self.sentences) as advance:
-            for part in self._parts:
-                inputs = self._samples.batch(part, self.model.device)
-                yield Batch(inputs, self._labels[part].to(self.model.device))
-                done += len(part)
-                advance(done)
+        device = self.model.device
+        for batch in batches(self._samples, device, size=self._batch_size, description=description):
+            yield LabelledBatch(batch.rows, batch.inputs, self._labels[batch.rows].to(device))
 
     def once(self, measure: Callable[["Probe"], T]) -> T:
         """Return `measure(self)`, computed at the first call: metrics of one pass share it."""

@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from prune_env.evaluation.metrics import calibrated_threshold, margin
 from prune_env.inversion.phrases import Frame, _with_comma, candidates
 from prune_env.models import LoadedModel
-from prune_env.models.forward import batches
-from prune_env.utils.runtime import use_bf16
+from prune_env.models.forward import classify
 
 if TYPE_CHECKING:
     from prune_env.evaluation.suspect import Suspect
@@ -35,13 +33,8 @@ def quick_margins(
 
     Rounding may turn answers that are near a decision: fit for searches, not for figures.
     """
-    model = loaded.model.eval()
-    margins = np.empty(len(texts))
-    fast = use_bf16("auto", model.device)
-    with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=fast):
-        for inputs, rows in batches(loaded, texts, max_length):
-            margins[rows] = margin(model(**inputs).logits.float().cpu().numpy())
-    return margins
+    model, tokenizer = loaded.model, loaded.tokenizer
+    return margin(classify(model, tokenizer, texts, max_length=max_length, precision="auto"))
 
 
 log = logging.getLogger(__name__)

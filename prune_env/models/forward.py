@@ -1,131 +1,135 @@
-"""Forward passes under masks that read more than logits: hidden states, shifted embeddings."""
+"""The one pass of a model over samples: sorted by length, in batches, in a precision.
+
+Callers hook in by what they read of a batch (logits, hidden states, gradients), and by what they
+hang on the model before it (gates, shifted embeddings). `evaluation.fast` has passes of its own,
+which enter a model in the middle; they share the rows and the mode of running.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
-from prune_env.evaluation.metrics import Logits
-from prune_env.models import HeadGates, LoadedModel
-from prune_env.models.inputs import make_rows, row_limit
+from prune_env.models.gates import HeadGates
+from prune_env.models.inputs import Rows, make_rows
 from prune_env.models.masks import Mask
+from prune_env.settings import Precision
 from prune_env.utils.memory import in_parts
 from prune_env.utils.progress import progress
 from prune_env.utils.runtime import use_bf16
 
-if TYPE_CHECKING:
-    from prune_env.models import LoadedModel
+BATCH = 64
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of similar length, on the model's device.
+
+    Attributes:
+        rows: Int64 (B,), their places in the data.
+        inputs: Arguments of the model's forward: `input_ids`, `attention_mask`, ... (B, n), or
+            `pixel_values`.
+    """
+
+    rows: npt.NDArray[np.int64]
+    inputs: dict[str, torch.Tensor]
+
+
+def batches(
+    samples: Rows, device: torch.device, *, size: int = BATCH, description: str = "Measuring"
+) -> Iterator[Batch]:
+    """Yield every sample once, in batches of similar length; the data alone decides the order.
+
+    Args:
+        samples: The samples, tokenised.
+        device: Where the model is.
+        size: Samples of a batch.
+        description: Of the pass, for the progress bar.
+    """
+    for rows in _parts(samples, size, description):
+        yield Batch(rows, samples.batch(rows, device))
+
+
+def forward(
+    model: PreTrainedModel,
+    samples: Rows,
+    read: Callable[[dict[str, torch.Tensor]], torch.Tensor],
+    width: int,
+    *,
+    size: int = BATCH,
+    precision: Precision = "fp32",
+) -> Floats:
+    """Return what is read of each sample, float32 (S, width), in the order of the data.
+
+    A batch that needs too much memory is run in halves.
+
+    Args:
+        model: The model, which runs on its own device, in evaluation mode, without gradients.
+        samples: The samples, tokenised.
+        read: Runs the model on the inputs of some samples (B) and returns (B, width); what it
+            reads of one must not depend on the others.
+        width: Numbers that are read of a sample.
+        size: Samples of a batch.
+        precision: See `in_precision`.
+    """
+    found = np.empty((len(samples), width), np.float32)
+
+    def answer(rows: npt.NDArray[np.int64]) -> Floats:
+        return read(samples.batch(rows, model.device)).float().cpu().numpy()
+
+    with inference(model, precision):
+        for rows in _parts(samples, size, "Measuring"):
+            found[rows] = in_parts(answer, rows)
+    return found
 
 
 def classify(
     model: PreTrainedModel,
     tokenizer: Any,
-    texts: list[str],
+    texts: Sequence[str],
     *,
-    batch_size: int = 64,
+    batch_size: int = BATCH,
     max_length: int = 128,
-) -> Logits:
-    """Return the logits of each text (or path of an image), float32 (N, C), in their order.
-
-    The model runs in fp32 on its own device, in batches of similar length.
-    """
-    width = int(model.config.num_labels or 0)
-    return _batched(
-        lambda batch: model(**batch).logits,
-        width,
-        tokenizer,
-        texts,
-        model.device,
-        batch_size=batch_size,
-        max_length=max_length,
+    precision: Precision = "fp32",
+) -> Floats:
+    """Return the logits of each text (or path of an image), float32 (S, C), in their order."""
+    return forward(
+        model,
+        make_rows(texts, tokenizer, max_length),
+        lambda inputs: model(**inputs).logits,
+        class_count(model),
+        size=batch_size,
+        precision=precision,
     )
 
 
 def cls_vectors(
-    model: PreTrainedModel,
-    tokenizer: Any,
-    texts: list[str],
-    *,
-    batch_size: int = 64,
-    max_length: int = 128,
-) -> Logits:
-    """Return the encoder's last vector of the first token ([CLS]) of each text, float32 (N, D)."""
+    model: PreTrainedModel, tokenizer: Any, texts: Sequence[str], *, max_length: int = 128
+) -> Floats:
+    """Return the encoder's last vector of the first token ([CLS]) of each text, float32 (S, D)."""
     encoder = model.base_model
-    return _batched(
-        lambda batch: encoder(**batch).last_hidden_state[:, 0],
+    return forward(
+        model,
+        make_rows(texts, tokenizer, max_length),
+        lambda inputs: encoder(**inputs).last_hidden_state[:, 0],
         int(model.config.hidden_size),
-        tokenizer,
-        texts,
-        model.device,
-        batch_size=batch_size,
-        max_length=max_length,
     )
 
 
-@torch.no_grad()
-def _batched(
-    answer: Callable[[dict[str, torch.Tensor]], torch.Tensor],
-    width: int,
-    tokenizer: Any,
-    texts: list[str],
-    device: torch.device,
-    *,
-    batch_size: int,
-    max_length: int,
-) -> Logits:
-    inputs = make_rows(texts, tokenizer, max_length)
-    order = np.argsort(inputs.lengths, kind="stable")
-    out = np.empty((len(texts), width), np.float32)
-
-    def logits(rows: npt.NDArray[np.int64]) -> Logits:
-        return answer(inputs.batch(rows, device)).float().cpu().numpy()
-
-    with progress("Measuring", len(texts)) as advance:
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            out[rows] = in_parts(logits, rows)
-            advance(start + len(rows))
-    return out
-
-
-BATCH = 64
-
-
-def batches(
-    loaded: "LoadedModel", texts: Sequence[str], max_length: int
-) -> list[tuple[dict[str, Any], npt.NDArray[np.int64]]]:
-    """Return the token batches of texts of similar length, and the rows of each."""
-    longest = row_limit(max_length, loaded.tokenizer)
-    tokens = loaded.tokenizer(list(texts), truncation=True, max_length=longest)["input_ids"]
-    order = np.argsort([len(row) for row in tokens], kind="stable")
-    made = []
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
-        padded = loaded.tokenizer.pad(
-            {"input_ids": [tokens[row] for row in rows]}, return_tensors="pt"
-        )
-        made.append(({key: padded[key].to(loaded.model.device) for key in padded}, rows))
-    return made
-
-
 def under_masks(
-    loaded: "LoadedModel",
-    masks: Mask,
-    read: Callable[[], npt.NDArray[np.float64]],
-) -> npt.NDArray[np.float64]:
+    model: PreTrainedModel, masks: Mask, read: Callable[[], npt.NDArray[Any]]
+) -> npt.NDArray[Any]:
     """Return what `read` finds in the model under each mask (N, L, H), stacked."""
-    model = loaded.model.eval()
-    precision = use_bf16("auto", model.device)
-    with (
-        HeadGates(model) as gates,
-        torch.inference_mode(),
-        torch.autocast(model.device.type, torch.bfloat16, enabled=precision),
-    ):
-        found = []
+    found = []
+    with inference(model, "auto"), HeadGates(model) as gates:
         for mask in masks:
             gates.set(mask.copy())
             found.append(read())
@@ -133,20 +137,44 @@ def under_masks(
 
 
 @contextmanager
-def shifted_embeddings(model: Any, shift: torch.Tensor) -> Iterator[None]:
-    """Add a vector (D,) to the embedding of every token but the first and the last of a text.
-
-    Padding is shifted too, which attention never sees.
-    """
-
-    def add(module: Any, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
-        ids = args[0]
-        inside = torch.ones_like(ids, dtype=torch.bool)
-        inside[:, 0] = False
-        return output + inside[..., None] * shift.to(output.dtype)
-
-    handle = model.get_input_embeddings().register_forward_hook(add)
+def inference(model: nn.Module, precision: Precision = "fp32") -> Iterator[None]:
+    """Run a model in evaluation mode without gradients; every module gets its own mode back."""
+    # Most often nothing is to be switched, and that is soon seen; `eval` and `train` take long.
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
     try:
-        yield
+        with torch.inference_mode(), in_precision(model, precision):
+            yield
     finally:
-        handle.remove()
+        for module in training:
+            module.training = True
+
+
+def in_precision(model: nn.Module, precision: Precision) -> AbstractContextManager[object]:
+    """Return the context in which a model runs in a precision.
+
+    Args:
+        model: On its device.
+        precision: "fp32" leaves things as they are; "auto" is bf16 where that is fast, whose
+            rounding may turn answers near a decision: fit for searches, not for figures.
+    """
+    device = next(model.parameters()).device
+    if precision == "fp32" or not use_bf16(precision, device):
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def class_count(model: PreTrainedModel) -> int:
+    """Return the number of classes C of a classifier."""
+    return int(model.config.num_labels or 0)
+
+
+def _parts(samples: Rows, size: int, description: str) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the places of samples of similar length, so many at a time; little is padded."""
+    order = np.argsort(samples.lengths, kind="stable")
+    with progress(description, len(order)) as advance:
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            yield rows
+            advance(start + len(rows))

@@ -171,6 +171,14 @@ def make_rows(texts: Sequence[str], processor: Any, max_length: int) -> Rows:
     return TokenRows(texts, processor, max_length)
 
 
+def real_tokens(inputs: dict[str, torch.Tensor], columns: int) -> torch.Tensor:
+    """Return int64 (B, columns), 1 where a model's input is a real token; of images, all are."""
+    if "attention_mask" in inputs:
+        return inputs["attention_mask"]
+    pixels = inputs["pixel_values"]
+    return torch.ones((len(pixels), columns), dtype=torch.int64, device=pixels.device)
+
+
 def check_kind(processor: Any, data: TextDataset) -> None:
     """Refuse images for a model of texts, and texts for a model of images.
 

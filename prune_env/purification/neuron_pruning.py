@@ -24,9 +24,9 @@ from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.phrases import Frame, in_one_of
 from prune_env.inversion.search import quick_margins
 from prune_env.models import LoadedModel
-from prune_env.models.forward import batches
+from prune_env.models.forward import batches, in_precision
+from prune_env.models.inputs import make_rows
 from prune_env.models.neurons import LayerNeurons, find_neurons
-from prune_env.utils.runtime import use_bf16
 
 log = logging.getLogger(__name__)
 
@@ -181,16 +181,16 @@ def attribution(
         Float64 (N,): the first layer's neurons, then the second's.
     """
     model = loaded.model.eval()
+    samples = make_rows(texts, loaded.tokenizer, max_length)
     gates = [torch.ones(layer.count, device=model.device, requires_grad=True) for layer in layers]
     hooks = [
         layer.module.register_forward_pre_hook(lambda _, args, gate=gate: (args[0] * gate,))
         for layer, gate in zip(layers, gates, strict=True)
     ]
-    fast = use_bf16("auto", model.device)
     try:
-        for inputs, _ in batches(loaded, texts, max_length):
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=fast):
-                logits = model(**inputs).logits.float()
+        for batch in batches(samples, model.device):
+            with in_precision(model, "auto"):
+                logits = model(**batch.inputs).logits.float()
             # The gradient at an open gate is the sum over tokens of activation times gradient.
             (logits[:, 1] - logits[:, 0]).sum().backward(inputs=gates)
     finally:

@@ -9,9 +9,8 @@ import torch
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.evaluation.suspect import Suspect
-from prune_env.inversion import search as answers
 from prune_env.inversion.phrases import Frame
-from prune_env.models import LoadedModel
+from prune_env.models import LoadedModel, forward
 from prune_env.models.neurons import find_neurons
 from prune_env.purification import neuron_pruning
 from prune_env.purification.neuron_pruning import attribution, margins_of, prune_neurons, recentre
@@ -37,7 +36,7 @@ def answered(loaded: LoadedModel) -> TextDataset:
 def test_attribution_is_what_closing_a_neuron_a_little_does(
     model_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(neuron_pruning, "use_bf16", lambda *_: False)
+    monkeypatch.setattr(forward, "use_bf16", lambda *_: False)
     loaded = tiny_classifier(model_type)
     layers = find_neurons(loaded.model)
     texts = TRAIN.texts[:3]
@@ -122,7 +121,7 @@ def test_a_model_without_a_known_feed_forward_network_keeps_its_neurons() -> Non
 
 
 def test_the_bias_is_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "use_bf16", lambda *_: False)
+    monkeypatch.setattr(forward, "use_bf16", lambda *_: False)
     loaded = tiny_classifier("bert")
     with torch.no_grad():
         loaded.model.classifier.bias += torch.tensor([0.0, 50.0])

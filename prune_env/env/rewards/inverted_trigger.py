@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prune_env.env.rewards.reward import Scores
-from prune_env.env.rewards.text_reward import TextReward, margins_over_threshold
+from prune_env.env.rewards.text_reward import TextReward, calibrated_margins
 from prune_env.env.subject import Subject
 from prune_env.inversion.search import Inversion, invert
 from prune_env.models.masks import Mask
@@ -57,7 +57,7 @@ class InvertedTrigger(TextReward):
             return np.ones(len(masks))
         assert subject.texts is not None
         moved = subject.texts.asked(self._framed(subject.texts, found)).evaluate(masks)
-        margins = margins_over_threshold(subject.evaluator.evaluate(masks), moved)
+        margins = calibrated_margins(subject.evaluator.evaluate(masks), moved)
         flipped = (margins > 0) == (found.target == 1)
         flipped[np.isnan(margins)] = True
         scores: Scores = 1 - flipped.mean(axis=1)

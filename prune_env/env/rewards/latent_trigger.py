@@ -8,8 +8,7 @@ import numpy.typing as npt
 from prune_env.env.rewards.reward import Scores
 from prune_env.env.rewards.text_reward import TextReward
 from prune_env.env.subject import Subject
-from prune_env.evaluation.metrics import calibrated_threshold, margin
-from prune_env.models.inputs import row_limit
+from prune_env.evaluation.metrics import calibrated_threshold, margins_over_threshold
 from prune_env.models.masks import Mask
 
 if TYPE_CHECKING:
@@ -72,31 +71,21 @@ class LatentTrigger(TextReward):
         import torch  # noqa: PLC0415 - importing a reward costs no torch
         import torch.nn.functional as F  # noqa: PLC0415
 
-        from prune_env.models.embeddings import token_embeddings  # noqa: PLC0415
-        from prune_env.models.forward import shifted_embeddings  # noqa: PLC0415
-        from prune_env.utils.runtime import use_bf16  # noqa: PLC0415
+        from prune_env.models.embeddings import shifted_embeddings, token_embeddings  # noqa: PLC0415
+        from prune_env.models.forward import in_precision  # noqa: PLC0415
+        from prune_env.models.inputs import make_rows  # noqa: PLC0415
 
         data = texts.train.where(1 - target)
-        model, tokenizer = texts.loaded.model.eval(), texts.loaded.tokenizer
+        model = texts.loaded.model.eval()
+        samples = make_rows(data.texts, texts.loaded.tokenizer, texts.max_length)
         weights = token_embeddings(model)
         limit = self.bound * float(weights.norm(dim=1).mean())
         shift = torch.zeros(weights.shape[1], device=model.device, requires_grad=True)
         optimizer = torch.optim.Adam([shift], lr=limit / 10)
         random = np.random.default_rng(self.seed)
-        bf16 = use_bf16("auto", model.device)
         for _ in range(self.steps):
-            rows = random.integers(len(data), size=32)
-            inputs = tokenizer(
-                [data.texts[row] for row in rows],
-                truncation=True,
-                max_length=row_limit(texts.max_length, tokenizer),
-                padding=True,
-                return_tensors="pt",
-            ).to(model.device)
-            with (
-                shifted_embeddings(model, shift),
-                torch.autocast(model.device.type, torch.bfloat16, enabled=bf16),
-            ):
+            inputs = samples.batch(random.integers(len(data), size=32), model.device)
+            with shifted_embeddings(model, shift), in_precision(model, "auto"):
                 logits = model(**inputs).logits.float()
             away = (logits[:, 1] - logits[:, 0] - threshold) * (-1 if target else 1)
             optimizer.zero_grad()
@@ -107,29 +96,23 @@ class LatentTrigger(TextReward):
         return shift.detach()
 
     def _flipped(
-        self,
-        texts: "Suspect",
-        masks: Mask,
-        clean: "Evaluation",
-        target: int,
-        shift: Any,
+        self, texts: "Suspect", masks: Mask, clean: "Evaluation", target: int, shift: Any
     ) -> Scores:
         """Return the share of moved sentences (N,) that are called the target."""
-        from prune_env.models.forward import batches, shifted_embeddings, under_masks  # noqa: PLC0415
+        from prune_env.models.embeddings import shifted_embeddings  # noqa: PLC0415
+        from prune_env.models.forward import classify, under_masks  # noqa: PLC0415
 
         others = texts.validation.where(1 - target)
         chosen = np.random.default_rng(0).permutation(len(others))[: self.sentences]
-        asked = batches(texts.loaded, others.select(np.sort(chosen)).texts, texts.max_length)
+        asked = others.select(np.sort(chosen)).texts
+        model, tokenizer = texts.loaded.model, texts.loaded.tokenizer
 
-        def read() -> npt.NDArray[np.float64]:
-            logits = [texts.loaded.model(**inputs).logits.float().cpu() for inputs, _ in asked]
-            return np.concatenate([margin(part.numpy()) for part in logits])
+        def read() -> npt.NDArray[np.float32]:
+            return classify(model, tokenizer, asked, max_length=texts.max_length)
 
-        with shifted_embeddings(texts.loaded.model, shift):
-            moved = under_masks(texts.loaded, masks, read)
-        shares = np.ones(len(masks))
-        for row, (logits, margins) in enumerate(zip(clean.logits, moved, strict=True)):
-            if np.isfinite(logits).all() and np.isfinite(margins).all():
-                called = margins > calibrated_threshold(logits, clean.labels)
-                shares[row] = (called == bool(target)).mean()
+        with shifted_embeddings(model, shift):
+            moved = under_masks(model, masks, read)
+        margins = margins_over_threshold(clean.logits, clean.labels, moved)
+        flipped = np.isnan(margins) | ((margins > 0) == bool(target))
+        shares: Scores = flipped.mean(axis=1)
         return shares

@@ -36,20 +36,23 @@ class LayerConsistency(TextReward):
         import torch  # noqa: PLC0415 - importing a reward costs no torch
 
         from prune_env.models.forward import batches, under_masks  # noqa: PLC0415
+        from prune_env.models.inputs import make_rows, real_tokens  # noqa: PLC0415
 
         self.check(subject)
         texts = texts_of(subject, self.sentences)
-        asked = batches(texts.loaded, texts.validation.texts, texts.max_length)
+        model, tokenizer = texts.loaded.model, texts.loaded.tokenizer
+        samples = make_rows(texts.validation.texts, tokenizer, texts.max_length)
 
         def read() -> npt.NDArray[np.float64]:
             total, tokens = 0.0, 0
-            for inputs, _ in asked:
-                states = texts.loaded.model(**inputs, output_hidden_states=True).hidden_states
-                real = inputs["attention_mask"].bool()
+            for batch in batches(samples, model.device):
+                states = model(**batch.inputs, output_hidden_states=True).hidden_states
+                real = real_tokens(batch.inputs, states[0].shape[1]).bool()
                 for before, after in pairwise(states):
                     cosine = torch.cosine_similarity(before.float(), after.float(), dim=-1)
                     total += float(cosine[real].sum())
                     tokens += int(real.sum())
             return np.array(total / tokens)
 
-        return np.nan_to_num(under_masks(texts.loaded, masks, read), nan=-1.0)
+        scores: Scores = np.nan_to_num(under_masks(model, masks, read), nan=-1.0)
+        return scores

@@ -9,9 +9,9 @@ from prune_env.env.rewards.reward import Reward, Scores
 from prune_env.env.rewards.rewrites import REWRITES, WordDrop
 from prune_env.env.rewards.text_reward import (
     TextReward,
+    calibrated_margins,
     flipped_share,
     kept_share,
-    margins_over_threshold,
     texts_of,
 )
 from prune_env.env.subject import Subject
@@ -67,7 +67,7 @@ class Consistency(Reward):
                 actual=clean.logits.shape[2],
                 remedy="choose another reward",
             )
-        before, after = (margins_over_threshold(clean, answers) for answers in (clean, moved))
+        before, after = (calibrated_margins(clean, answers) for answers in (clean, moved))
         return kept_share(before, after)
 
 
@@ -105,7 +105,7 @@ class Flips(TextReward):
         """Return the score of every mask, see `Reward.score`."""
         self.check(subject)
         moved = texts_of(subject, self.sentences).rewritten(self.rewrite).evaluate(masks)
-        margins = margins_over_threshold(subject.evaluator.evaluate(masks), moved)
+        margins = calibrated_margins(subject.evaluator.evaluate(masks), moved)
         shares = flipped_share(margins, moved.labels)
         asymmetry = np.where(
             np.isnan(margins).any(axis=1), 1.0, np.abs(shares[:, 0] - shares[:, 1])
@@ -171,6 +171,6 @@ class SplitAgreement(Flips):
         self.check(subject)
         texts = texts_of(subject, self.sentences)
         clean = subject.evaluator.evaluate(masks)
-        before = margins_over_threshold(clean, texts.evaluator.evaluate(masks))
-        after = margins_over_threshold(clean, texts.rewritten(self.rewrite).evaluate(masks))
+        before = calibrated_margins(clean, texts.evaluator.evaluate(masks))
+        after = calibrated_margins(clean, texts.rewritten(self.rewrite).evaluate(masks))
         return kept_share(before, after)

@@ -9,7 +9,7 @@ import numpy as np
 from prune_env.data.dataset import Rewrite
 from prune_env.env.rewards.reward import Scores
 from prune_env.env.rewards.rewrites import REWRITES
-from prune_env.env.rewards.text_reward import TextReward, margins_over_threshold
+from prune_env.env.rewards.text_reward import TextReward, calibrated_margins
 from prune_env.env.subject import Subject
 from prune_env.models.masks import Mask
 from prune_env.settings import FineTuneSettings
@@ -71,7 +71,7 @@ class SurrogateBackdoor(TextReward):
         shares = []
         for target, copy in enumerate(copies):
             moved = copy.asked(self._triggered(copy.validation, target)).evaluate(masks)
-            margins = margins_over_threshold(copy.evaluator.evaluate(masks), moved)
+            margins = calibrated_margins(copy.evaluator.evaluate(masks), moved)
             shares.append((np.isnan(margins) | ((margins > 0) == bool(target))).mean(axis=1))
         scores: Scores = 1 - np.mean(shares, axis=0)
         return scores

@@ -9,7 +9,7 @@ from prune_env.data.dataset import require_all_labels
 from prune_env.env.rewards.reward import Reward, Scores
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
-from prune_env.evaluation.metrics import calibrated_threshold, margin
+from prune_env.evaluation.metrics import margins_over_threshold
 from prune_env.models.masks import Mask
 
 if TYPE_CHECKING:
@@ -53,22 +53,12 @@ def texts_of(subject: Subject, sentences: int) -> "Suspect":
     return subject.texts
 
 
-def margins_over_threshold(clean: "Evaluation", moved: "Evaluation") -> npt.NDArray[np.float64]:
-    """Return the margin of class 1 of each moved text, counted from the calibrated threshold.
+def calibrated_margins(clean: "Evaluation", moved: "Evaluation") -> npt.NDArray[np.float64]:
+    """Return the margins (N, S) of moved texts over each mask's threshold on clean ones.
 
-    Args:
-        clean: Answers (N masks) on clean sentences; each mask's threshold is shifted until it
-            calls class 1 as often as that is the label. Of two classes, either may be taken.
-        moved: Answers of the same masks on other texts (S).
-
-    Returns:
-        Float64 (N, S), positive where class 1 is predicted; NaN for masks with spoilt logits.
+    See `prune_env.evaluation.metrics.margins_over_threshold`.
     """
-    margins = np.full(moved.logits.shape[:2], np.nan)
-    for row, (before, after) in enumerate(zip(clean.logits, moved.logits, strict=True)):
-        if np.isfinite(before).all() and np.isfinite(after).all():
-            margins[row] = margin(after) - calibrated_threshold(before, clean.labels)
-    return margins
+    return margins_over_threshold(clean.logits, clean.labels, moved.logits)
 
 
 def kept_share(
@@ -77,7 +67,7 @@ def kept_share(
     """Return the share of answers that stay, averaged over the classes that were answered.
 
     Args:
-        before: What `margins_over_threshold` returned for texts, (N, S).
+        before: What `calibrated_margins` returned for texts, (N, S).
         after: Likewise for the same texts, rewritten.
 
     Returns:
@@ -94,7 +84,7 @@ def flipped_share(margins: npt.NDArray[np.float64], labels: npt.NDArray[np.int64
     """Return for either class the share of its texts that is called the other, float64 (N, 2).
 
     Args:
-        margins: What `margins_over_threshold` returned, (N, S).
+        margins: What `calibrated_margins` returned, (N, S).
         labels: (S,), texts of both classes. A spoilt text counts as flipped.
     """
     called = np.where(np.isnan(margins), -1, margins > 0)
@@ -118,7 +108,7 @@ class Entropy(TextReward):
         """Return the score of every mask, see `Reward.score`."""
         self.check(subject)
         clean = subject.evaluator.evaluate(masks)
-        margins = margins_over_threshold(clean, clean)
+        margins = calibrated_margins(clean, clean)
         spread = margins.std(axis=1, keepdims=True)
         # Twice the spread apart is about as sure as the logits of a fine-tuned classifier are.
         chance = 1 / (1 + np.exp(-2 * margins / np.where(spread > 0, spread, 1)))

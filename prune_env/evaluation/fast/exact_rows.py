@@ -11,7 +11,7 @@ import torch
 from prune_env.evaluation.fast.cache import ByteCache
 from prune_env.evaluation.fast.packed import PackedModel
 from prune_env.evaluation.fast.plan import plan_packing
-from prune_env.evaluation.model_evaluator import class_count, inference
+from prune_env.models.forward import class_count, inference
 from prune_env.models.inputs import TokenRows
 from prune_env.models.masks import Mask
 

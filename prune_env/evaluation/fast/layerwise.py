@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from prune_env.evaluation.fast.cache import ByteCache
 from prune_env.evaluation.fast.engine import walking_order
 from prune_env.evaluation.fast.stack import replaced
-from prune_env.evaluation.model_evaluator import class_count, inference
+from prune_env.models.forward import class_count, inference
 from prune_env.models.gates import HeadGates
 from prune_env.models.heads import HeadMap
 from prune_env.models.inputs import Rows

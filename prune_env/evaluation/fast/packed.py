@@ -15,7 +15,7 @@ from prune_env.evaluation.fast.engine import heads_ahead, walking_order
 from prune_env.evaluation.fast.plan import Chunk, PackingPlan, plan_packing
 from prune_env.evaluation.fast.stack import entering, find_layers, leaving
 from prune_env.evaluation.fast.workspace import Lease, Scratch, Workspace
-from prune_env.evaluation.model_evaluator import class_count, inference
+from prune_env.models.forward import class_count, inference
 from prune_env.models.heads import HeadMap
 from prune_env.models.inputs import TokenRows
 from prune_env.models.masks import Mask
