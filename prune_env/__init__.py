@@ -11,10 +11,10 @@ Example:
     (6, 12)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prune_env.env.registration import register_environments
+from prune_env.utils.lazy import lazy_names
 from prune_env.utils.registry import fill_from
 
 __version__ = "0.2.0"
@@ -39,36 +39,36 @@ if TYPE_CHECKING:
     from prune_env.purification.purify import purify
 
 _HOMES = {
-    "BatchCore": "prune_env.env.batch_core",
-    "Consistency": "prune_env.env.rewards.perturbation",
-    "DEFAULT_METRICS": "prune_env.importance",
-    "EpisodeSettings": "prune_env.env.episode",
-    "Evaluation": "prune_env.evaluation",
-    "Evaluator": "prune_env.evaluation",
-    "head_importance": "prune_env.importance",
-    "HeadPruningEnv": "prune_env.env.head_pruning_env",
-    "HeadPruningVectorEnv": "prune_env.env.vector_env",
-    "LandscapeEvaluator": "prune_env.env.landscape",
-    "load_classifier": "prune_env.models",
-    "load_ensemble": "prune_env.purification",
-    "load_pruned": "prune_env.models",
-    "MaskEvaluator": "prune_env.evaluation",
-    "METRICS": "prune_env.importance",
-    "ObservationPart": "prune_env.env.observation",
-    "OBSERVATIONS": "prune_env.env.observation",
-    "Oracle": "prune_env.env.rewards.reward",
-    "POLICIES": "prune_env.env.policy",
-    "Policy": "prune_env.env.policy",
-    "PruneEnvError": "prune_env.errors",
-    "purify": "prune_env.purification",
-    "read_states": "prune_env.env.replay",
-    "ReferenceEvaluator": "prune_env.evaluation",
-    "Reward": "prune_env.env.rewards.reward",
-    "REWARDS": "prune_env.env.rewards.reward",
-    "State": "prune_env.env.replay",
-    "Subject": "prune_env.env.subject",
-    "validate": "prune_env.env.replay",
-    "write_states": "prune_env.env.replay",
+    "BatchCore": "env.batch_core",
+    "Consistency": "env.rewards.perturbation",
+    "DEFAULT_METRICS": "importance",
+    "EpisodeSettings": "env.episode",
+    "Evaluation": "evaluation",
+    "Evaluator": "evaluation",
+    "head_importance": "importance",
+    "HeadPruningEnv": "env.head_pruning_env",
+    "HeadPruningVectorEnv": "env.vector_env",
+    "LandscapeEvaluator": "env.landscape",
+    "load_classifier": "models",
+    "load_ensemble": "purification",
+    "load_pruned": "models",
+    "MaskEvaluator": "evaluation",
+    "METRICS": "importance",
+    "ObservationPart": "env.observation",
+    "OBSERVATIONS": "env.observation",
+    "Oracle": "env.rewards.reward",
+    "POLICIES": "env.policy",
+    "Policy": "env.policy",
+    "PruneEnvError": "errors",
+    "purify": "purification",
+    "read_states": "env.replay",
+    "ReferenceEvaluator": "evaluation",
+    "Reward": "env.rewards.reward",
+    "REWARDS": "env.rewards.reward",
+    "State": "env.replay",
+    "Subject": "env.subject",
+    "validate": "env.replay",
+    "write_states": "env.replay",
 }
 
 __all__ = [
@@ -106,15 +106,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'prune_env' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
-
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 register_environments()
 # The one place that tells the tables of lower rooms who fills them; none of it is imported here.

@@ -3,8 +3,9 @@
 Names are imported at first use, so that the protocol costs no import of torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from prune_env.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from prune_env.evaluation.base import NO_CLASS, Evaluation, Evaluator
@@ -22,7 +23,4 @@ _HOMES = {
 __all__ = ["NO_CLASS", "Evaluation", "Evaluator", "MaskEvaluator", "ReferenceEvaluator"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
