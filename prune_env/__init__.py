@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from prune_env.env.landscape import LandscapeEvaluator
     from prune_env.env.observation import OBSERVATIONS, ObservationPart
     from prune_env.env.policy import POLICIES, Policy
-    from prune_env.env.replay import State, read_states, validate, write_states
+    from prune_env.env.replay import validate
     from prune_env.env.rewards.perturbation import Consistency
     from prune_env.env.rewards.reward import REWARDS, Oracle, Reward
+    from prune_env.env.state import State, read_states, write_states
     from prune_env.env.subject import Subject
     from prune_env.env.vector_env import HeadPruningVectorEnv
     from prune_env.errors import PruneEnvError
@@ -61,14 +62,14 @@ _HOMES = {
     "Policy": "env.policy",
     "PruneEnvError": "errors",
     "purify": "purification",
-    "read_states": "env.replay",
+    "read_states": "env.state",
     "ReferenceEvaluator": "evaluation",
     "Reward": "env.rewards.reward",
     "REWARDS": "env.rewards.reward",
-    "State": "env.replay",
+    "State": "env.state",
     "Subject": "env.subject",
     "validate": "env.replay",
-    "write_states": "env.replay",
+    "write_states": "env.state",
 }
 
 __all__ = [

@@ -140,21 +140,14 @@ class BatchCore:
             StateError: A slot was never reset, or its episode has ended.
         """
         slots = range(self.num_envs) if slots is None else slots
-        before = [self.episode(slot).mask for slot in slots]
         self._run(
             {
                 slot: self.episode(slot).play(action)
                 for slot, action in zip(slots, actions, strict=True)
             }
         )
-        # An episode replaces its mask by a new array when it has checked a group.
-        changed = [
-            slot
-            for slot, mask in zip(slots, before, strict=True)
-            if self.episode(slot).mask is not mask
-        ]
         old_scores = self._scores.copy()
-        self._score(changed)
+        self._score([slot for slot in slots if self.episode(slot).mask_changed])
         return [self._outcome(slot, self._scores[slot] - old_scores[slot]) for slot in slots]
 
     def episode(self, slot: int) -> Episode:
@@ -242,7 +235,8 @@ class BatchCore:
                     asked[slot] = mask
             answers = {}
             for board, slots in self._by_board(asked).items():
-                accuracies = board.accuracy(np.stack([asked[slot] for slot in slots]))
+                masks = board.crop(np.stack([asked[slot] for slot in slots]))
+                accuracies = board.subject.evaluator.accuracy(masks)
                 answers.update(zip(slots, accuracies.tolist(), strict=True))
 
     def _score(self, slots: Iterable[int]) -> None:

@@ -88,6 +88,7 @@ class Episode:
         actions: Every action that was legal, in order.
         illegal: Why the last action was refused; empty if it was not.
         ended: Why the episode ended: `"stop"`, `"tau"`, `"budget"`; empty while it runs.
+        mask_changed: Whether the last action changed `mask`.
     """
 
     def __init__(self, board: Board, settings: EpisodeSettings) -> None:
@@ -102,6 +103,7 @@ class Episode:
         self.actions: list[int] = []
         self.illegal = ""
         self.ended = ""
+        self.mask_changed = False
 
     @property
     def stop(self) -> int:
@@ -145,6 +147,7 @@ class Episode:
             raise StateError(
                 "The episode has ended", actual=self.ended, remedy="call reset before step"
             )
+        self.mask_changed = False
         choice = _whole_number(action)
         self.illegal = self._refusal(choice)
         if self.illegal or choice is None:
@@ -178,7 +181,7 @@ class Episode:
 
     @classmethod
     def restore(cls, saved: Mapping[str, Any], board: Board, settings: EpisodeSettings) -> Self:
-        """Return the episode that `save` described."""
+        """Return the episode that `save` wrote down."""
         episode = cls(board, settings)
         episode.trial[:] = saved["trial"]
         episode.mask[:] = saved["mask"]
@@ -201,6 +204,7 @@ class Episode:
             if accuracy >= self.tau:
                 self.accuracy = accuracy
                 self.mask = self.trial.copy()
+                self.mask_changed = True
                 self.group.clear()
             else:
                 self.ended = "tau"

@@ -42,16 +42,16 @@ def make_core(
         UnknownNameError: A model, metric, reward or observation is not registered.
     """
     metrics = split_names(metrics)
-    given = [
+    sources_named = [
         name
         for name, value in (("model", model), ("evaluator", evaluator), ("pool", pool))
         if value is not None
     ]
-    if len(given) != 1:
+    if len(sources_named) != 1:
         raise SettingsError(
             "An environment plays one model or one pool",
             expected="exactly one of model, evaluator, pool",
-            actual=", ".join(given) or "none of them",
+            actual=", ".join(sources_named) or "none of them",
             remedy="for example model='path/to/classifier', data='clean.tsv'",
         )
     if evaluator is not None:

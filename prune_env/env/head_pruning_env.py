@@ -14,8 +14,9 @@ from prune_env.env.factory import make_core
 from prune_env.env.observation import DEFAULT_OBSERVATION
 from prune_env.env.policy import Observation
 from prune_env.env.render import MODES, check_mode, draw
-from prune_env.env.replay import State, Validation, state_of, validate
+from prune_env.env.replay import Validation, state_of, validate
 from prune_env.env.rewards.reward import Reward, WeightedSum
+from prune_env.env.state import State
 from prune_env.env.subject import Subject
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.models.masks import Mask
@@ -209,14 +210,7 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
         Raises:
             StateError: There is no running episode.
         """
-        outcome = self.core.step([action])[0]
-        return (
-            outcome.observation,
-            outcome.reward,
-            outcome.terminated,
-            outcome.truncated,
-            outcome.info,
-        )
+        return self.core.step([action])[0]
 
     def render(self) -> Any:
         """Return a picture of the heads, in the mode `render_mode`.
@@ -286,8 +280,13 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
         return self.episode.accuracy
 
     @property
+    def total_reward(self) -> float:
+        """What the episode has paid so far, not discounted."""
+        return self.core.total_reward(0)
+
+    @property
     def state(self) -> State:
-        """All that is needed to play this episode again, see `prune_env.env.replay`."""
+        """All that is needed to play this episode again, see `prune_env.env.state`."""
         return state_of(self)
 
     def validate(self, state: State) -> Validation:

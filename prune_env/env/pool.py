@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, UnknownNameError
@@ -37,10 +36,6 @@ class Board:
         """Return masks (..., L, H) of the grid in the model's own shape."""
         layers, heads = self.subject.shape
         return masks[..., :layers, :heads]
-
-    def accuracy(self, masks: Mask) -> npt.NDArray[np.float64]:
-        """Return the accuracy (N,) on clean validation data under masks (N, L, H) of the grid."""
-        return self.subject.evaluator.accuracy(self.crop(masks))
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Board":
         return self

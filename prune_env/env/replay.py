@@ -1,28 +1,21 @@
-"""Episodes as data: enough to play one again elsewhere and to see whether it comes out equal."""
+"""Playing an episode again, from its state alone, to see whether it comes out equal."""
 
-import csv
-import io
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass, fields
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, cast
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
-from prune_env.env.episode import EpisodeSettings
+from prune_env.env.episode import Episode
 from prune_env.env.registration import ENVIRONMENTS
+from prune_env.env.rewards.reward import WeightedSum
+from prune_env.env.state import State
 from prune_env.errors import PruneEnvError, StateError
-from prune_env.utils.files import read_json, write_bytes, write_json
-
-if TYPE_CHECKING:
-    from prune_env.env.head_pruning_env import HeadPruningEnv
-
-FORMAT = "prune-env-states"
-VERSION = 1
+from prune_env.models.masks import Mask
 
 _ARGUMENTS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("model", "data"), (str, NoneType)),
@@ -34,79 +27,42 @@ _ARGUMENTS: dict[str, tuple[type, ...]] = {
 """Arguments of `HeadPruningEnv` that a file may give, and what each may be; lists hold strings."""
 
 
-@dataclass(frozen=True)
-class State:
-    """An episode: what was played, by which rules, and what came of it.
+class Replayable(Protocol):
+    """What is asked of an environment: `HeadPruningEnv` gives it."""
 
-    Attributes:
-        env_id: Id under which the environment was made; empty if it was built from objects.
-        kwargs: Its arguments, strings and numbers.
-        model: Name of the model that was played.
-        fingerprint: SHA-256 of its weights, data and evaluator.
-        reward: The formula of the reward.
-        settings: The rules.
-        actions: Every action that was legal, in order.
-        pruned: (layer, head) of each head that the mask removes.
-        accuracy: On clean validation data under the mask, 0 to 1.
-        total_reward: Undiscounted sum of the rewards.
-        evaluations: Masks scored.
-        ended: Why the episode ended; empty if it was still running.
-    """
+    spec: EnvSpec | None
 
-    env_id: str
-    kwargs: dict[str, Any]
-    model: str
-    fingerprint: str
-    reward: str
-    settings: EpisodeSettings
-    actions: tuple[int, ...]
-    pruned: tuple[tuple[int, int], ...]
-    accuracy: float
-    total_reward: float
-    evaluations: int
-    ended: str
+    @property
+    def episode(self) -> Episode:
+        """The episode that is being played."""
+        ...
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as JSON holds them."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return values
+    @property
+    def available(self) -> Mask:
+        """Bool (L, H), True where the model has a head."""
+        ...
 
-    @classmethod
-    def from_dict(cls, values: Any) -> "State":
-        """Return the state that `to_dict` described.
+    @property
+    def reward(self) -> WeightedSum:
+        """What is paid."""
+        ...
 
-        Raises:
-            StateError: A value is missing, unknown or of the wrong kind.
-        """
-        names = [field.name for field in fields(cls)]
-        if not isinstance(values, dict) or set(values) != set(names):
-            raise StateError(
-                "This is no state of an episode",
-                expected=f"the keys {', '.join(names)}",
-                actual=", ".join(values) if isinstance(values, dict) else type(values).__name__,
-                remedy="take a file written by write_states",
-            )
-        try:
-            return cls(
-                env_id=str(values["env_id"]),
-                kwargs=dict(values["kwargs"]),
-                model=str(values["model"]),
-                fingerprint=str(values["fingerprint"]),
-                reward=str(values["reward"]),
-                settings=EpisodeSettings(**values["settings"]),
-                actions=tuple(int(action) for action in values["actions"]),
-                pruned=tuple((int(layer), int(head)) for layer, head in values["pruned"]),
-                accuracy=float(values["accuracy"]),
-                total_reward=float(values["total_reward"]),
-                evaluations=int(values["evaluations"]),
-                ended=str(values["ended"]),
-            )
-        except (TypeError, ValueError, OverflowError) as error:
-            raise StateError(
-                "A value of the state is of the wrong kind",
-                actual=error,
-                remedy="take a file written by write_states",
-            ) from None
+    @property
+    def total_reward(self) -> float:
+        """What the episode has paid so far."""
+        ...
+
+    def fork(self) -> "Replayable":
+        """Return an independent environment in the same state."""
+        ...
+
+    def reset(self, *, options: dict[str, Any] | None = None) -> Any:
+        """Begin an episode."""
+        ...
+
+    def step(self, action: Any) -> Any:
+        """Take one action."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -125,7 +81,7 @@ class Validation:
         return not self.differences
 
 
-def state_of(env: "HeadPruningEnv") -> State:
+def state_of(env: Replayable) -> State:
     """Return the state of the episode that an environment plays."""
     episode = env.episode
     subject = episode.board.subject
@@ -141,13 +97,13 @@ def state_of(env: "HeadPruningEnv") -> State:
         actions=tuple(episode.actions),
         pruned=tuple((layer, head) for layer, head in np.argwhere(removed).tolist()),
         accuracy=episode.accuracy,
-        total_reward=env.core.total_reward(0),
+        total_reward=env.total_reward,
         evaluations=episode.evaluations,
         ended=episode.ended,
     )
 
 
-def validate(state: State, env: "HeadPruningEnv | None" = None) -> Validation:
+def validate(state: State, env: Replayable | None = None) -> Validation:
     """Play a state again and say what differs.
 
     Args:
@@ -175,63 +131,7 @@ def validate(state: State, env: "HeadPruningEnv | None" = None) -> Validation:
     return Validation(_differences(state, replay))
 
 
-def write_states(path: Path, states: Iterable[State]) -> None:
-    """Write states as a table (`.csv`) or as JSON (any other suffix), atomically."""
-    rows = [state.to_dict() for state in states]
-    if path.suffix != ".csv":
-        write_json(path, {"format": FORMAT, "version": VERSION, "states": rows})
-        return
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, [field.name for field in fields(State)])
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _to_cell(value) for name, value in row.items()})
-    write_bytes(path, table.getvalue().encode())
-
-
-def read_states(path: Path) -> list[State]:
-    """Return the states of a file that `write_states` wrote.
-
-    Raises:
-        StateError: The file is missing, damaged, or of another format.
-    """
-    if path.suffix == ".csv":
-        try:
-            rows: Any = list(csv.DictReader(io.StringIO(path.read_text("utf-8"), newline="")))
-            rows = [{name: _from_cell(name, cell) for name, cell in row.items()} for row in rows]
-        except (OSError, ValueError, TypeError, RecursionError, csv.Error) as error:
-            raise StateError(
-                f"{path} holds no states", actual=error, remedy="check the path"
-            ) from None
-    else:
-        content = read_json(path)
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise StateError(f"{path} holds no states", expected=f'"format": "{FORMAT}"')
-        if content.get("version") != VERSION:
-            raise StateError(
-                f"{path} is of another version",
-                expected=VERSION,
-                actual=content.get("version"),
-                remedy="read it with the release that wrote it",
-            )
-        rows = content.get("states")
-    if not isinstance(rows, list):
-        raise StateError(f"{path} holds no list of states")
-    return [State.from_dict(row) for row in rows]
-
-
-_TEXT = ("env_id", "model", "fingerprint", "reward", "ended")
-
-
-def _to_cell(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _from_cell(name: str, cell: str) -> Any:
-    return cell if name in _TEXT else json.loads(cell)
-
-
-def _make(state: State) -> "HeadPruningEnv":
+def _make(state: State) -> Replayable:
     """Return a new environment of the id and the arguments that a state tells.
 
     The state may be a stranger's: Gymnasium imports whatever stands before a colon in an id, so
@@ -262,17 +162,16 @@ def _make(state: State) -> "HeadPruningEnv":
                 remedy="take a file written by write_states",
             )
     try:
-        made: HeadPruningEnv = gym.make(state.env_id, **state.kwargs).unwrapped  # type: ignore[assignment]
+        return cast(Replayable, gym.make(state.env_id, **state.kwargs).unwrapped)
     except gym.error.Error as error:
         raise StateError(
             f"Gymnasium cannot make {state.env_id}",
             actual=error,
             remedy="call validate(state, env) with an environment that you made",
         ) from None
-    return made
 
 
-def _constructor(env: "HeadPruningEnv") -> tuple[str, dict[str, Any]]:
+def _constructor(env: Replayable) -> tuple[str, dict[str, Any]]:
     """Return id and arguments of an environment; empty where they are not plain values."""
     if env.spec is None:
         return "", {}
@@ -283,7 +182,7 @@ def _constructor(env: "HeadPruningEnv") -> tuple[str, dict[str, Any]]:
         return "", {}
 
 
-def _differences(state: State, replay: "HeadPruningEnv") -> tuple[str, ...]:
+def _differences(state: State, replay: Replayable) -> tuple[str, ...]:
     found = state_of(replay)
     differences = []
     for field in fields(State):

@@ -1,55 +1,16 @@
-"""Episodes as data."""
+"""Episodes that are played again."""
 
 import dataclasses
 import inspect
 import json
 
-import gymnasium as gym
 import pytest
 
-import prune_env
 from prune_env.env.head_pruning_env import HeadPruningEnv
-from prune_env.env.replay import _ARGUMENTS, State, read_states, validate, write_states
+from prune_env.env.replay import _ARGUMENTS, validate
+from prune_env.env.state import State, read_states, write_states
 from prune_env.errors import SettingsError, StateError
 from tests.env.support import PrescribedEvaluator, env_over, falls_by
-
-
-@pytest.fixture
-def played():
-    env = gym.make(
-        "prune_env/HeadPruning-v0",
-        pool=["landscape:layers=2,heads=4", "landscape:layers=3,heads=3"],
-        prune_step=2,
-        tau=0.5,
-        reward="sparsity + 0.5 * accuracy",
-        render_mode="ansi",
-    ).unwrapped
-    env.reset(seed=3)
-    for action in (0, 0, 5, 4, -2, 1):
-        env.step(action)
-    return env
-
-
-def test_a_state_holds_what_was_played(played):
-    state = played.state
-    assert state.env_id == "prune_env/HeadPruning-v0"
-    assert "render_mode" not in state.kwargs
-    assert state.actions == (0, 5, 4, 1)
-    assert len(state.pruned) == 4
-    assert state.evaluations == 2
-    assert (state.ended, state.model) == ("", played.subject.name)
-    assert state.fingerprint == played.evaluator.fingerprint
-
-
-@pytest.mark.parametrize("suffix", [".json", ".csv"])
-def test_files_bring_states_back(played, tmp_path, suffix):
-    first = played.state
-    played.step(played.action_space.n - 1)
-    path = tmp_path / f"states{suffix}"
-    write_states(path, [first, played.state])
-    assert read_states(path) == [first, played.state]
-    write_states(path, [])
-    assert read_states(path) == []
 
 
 def test_a_state_is_validated_elsewhere(played):
@@ -166,41 +127,3 @@ def test_a_ready_made_model_is_read_strictly(played, model):
     state = dataclasses.replace(played.state, kwargs=kwargs)
     with pytest.raises(SettingsError, match="Cannot read the model"):
         validate(state)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.json", "{"),
-        ("a.json", "[" * 50_000),
-        ("deep.csv", "env_id,kwargs\nx," + "[" * 50_000 + "\n"),
-        ("a.json", "[]"),
-        ("a.json", '{"format": "prune-env-states", "version": 99, "states": []}'),
-        ("a.json", '{"format": "prune-env-states", "version": 1}'),
-        ("a.json", '{"format": "prune-env-states", "version": 1, "states": [{}]}'),
-        ("a.csv", "a,b\n1,2\n"),
-        ("a.csv", "a\n1,2,3\n"),
-    ],
-)
-def test_a_damaged_file_is_an_error(tmp_path, name, content):
-    path = tmp_path / name
-    path.write_text(content)
-    with pytest.raises(StateError):
-        read_states(path)
-
-
-def test_a_wrong_value_is_an_error(played):
-    values = played.state.to_dict()
-    for key, value in (("actions", ["x"]), ("settings", {"tau": 7}), ("settings", {"t": 1})):
-        with pytest.raises(StateError):
-            State.from_dict({**values, key: value})
-
-
-def test_a_missing_file_is_an_error(tmp_path):
-    for name in ("none.json", "none.csv"):
-        with pytest.raises(StateError):
-            read_states(tmp_path / name)
-
-
-def test_the_package_offers_states():
-    assert prune_env.State is State

@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from prune_env.data.readers import read_table
 from prune_env.env.episode import EpisodeSettings
-from prune_env.env.replay import FORMAT, VERSION, State, read_states
+from prune_env.env.state import FORMAT, VERSION, State, read_states
 from prune_env.models import inspect_source, load_mask
 
 CONFIG = {"model_type": "bert", "num_hidden_layers": 2, "num_attention_heads": 4}
