@@ -26,11 +26,25 @@ from prune_env.cli.options import printable
 from prune_env.cli.purify import Purify
 from prune_env.cli.report import Report
 from prune_env.cli.train import Train
+from prune_env.cli.watch.command import Watch
 from prune_env.errors import PruneEnvError, SettingsError
 from prune_env.utils import progress
 from prune_env.utils.memory import out_of_memory
 
-_VERBS = (Demo, Attack, Purify, Train, Evaluate, Inspect, Benchmark, Report, Audit, Combine, List)
+_VERBS = (
+    Demo,
+    Attack,
+    Purify,
+    Train,
+    Watch,
+    Evaluate,
+    Inspect,
+    Benchmark,
+    Report,
+    Audit,
+    Combine,
+    List,
+)
 
 
 class _Terminated(BaseException):

@@ -50,6 +50,26 @@ class TableOptions:
             on_bad_row=self.on_bad_row,
         )
 
+    def load_clean(
+        self, name_or_path: str, validation: str | None, share: float, seed: int
+    ) -> tuple[TextDataset, TextDataset]:
+        """Return the rows to train on and those on which masks are judged.
+
+        Args:
+            name_or_path: The clean data.
+            validation: Data of their own for the second, if given.
+            share: Of the first that is taken otherwise, unless the data has such a part.
+            seed: Of the split.
+        """
+        data = self.load(name_or_path)
+        if validation is not None:
+            given = self.load(validation)
+            train = data.train if isinstance(data, Splits) else data
+            return train, given.validation if isinstance(given, Splits) else given
+        if isinstance(data, Splits):
+            return data.train, data.validation
+        return data.split(share, seed)
+
     def load_table(self, name_or_path: str) -> TextDataset:
         """Return a single table; of a data set with parts, the test rows."""
         data = self.load(name_or_path)

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from prune_env.cli.options import TableOptions, facts, show
-from prune_env.data.dataset import Splits, TextDataset
 from prune_env.errors import SettingsError
 from prune_env.settings import Export, FineTuneSettings, Healing, Protocol, SearchSettings
 
@@ -103,7 +102,9 @@ class Purify:
                     remedy="leave one of them out",
                 )
         make_reward(self.search.reward)
-        train, validation = self._clean_data()
+        train, validation = self.tables.load_clean(
+            self.data, self.validation, self.validation_share, self.seed
+        )
         report = purify(
             self.model,
             train,
@@ -144,17 +145,6 @@ class Purify:
                 ]
             ),
         )
-
-    def _clean_data(self) -> tuple[TextDataset, TextDataset]:
-        """Return the sentences to train on and those on which masks are judged."""
-        data = self.tables.load(self.data)
-        if self.validation is not None:
-            train = data.train if isinstance(data, Splits) else data
-            given = self.tables.load(self.validation)
-            return train, given.validation if isinstance(given, Splits) else given
-        if isinstance(data, Splits):
-            return data.train, data.validation
-        return data.split(self.validation_share, self.seed)
 
 
 def _tau(result: dict[str, Any]) -> str:

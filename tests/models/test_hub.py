@@ -47,11 +47,13 @@ def test_a_folder_becomes_a_private_repository(
     save_zeroed(tiny_model, np.ones((2, 4)), tmp_path / "out")
     (tmp_path / "out" / "tensorboard").mkdir()
     (tmp_path / "out" / "tensorboard" / "events").write_text("")
+    for private in ("events.jsonl", "watch.json"):
+        (tmp_path / "out" / private).write_text("what a run told")
     check_hub("me/model")
     assert push_folder(tmp_path / "out", "me/model") == "https://hub.test/me/model"
     pushed = set(hub.repositories["me/model"])
     assert {"model.safetensors", "config.json", "README.md", "mask.json"} < pushed
-    assert "tensorboard/events" not in pushed
+    assert not pushed & {"tensorboard/events", "events.jsonl", "watch.json"}
 
 
 def test_an_existing_repository_is_left_alone_and_the_folder_stays(

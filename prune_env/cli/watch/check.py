@@ -1,0 +1,142 @@
+"""Is a line of `events.jsonl` what a run writes? A file may come from anywhere."""
+
+import dataclasses
+import json
+from functools import cache
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from prune_env.errors import StateError
+from prune_env.utils.event_kinds import Event, MaskSet, ModelShown
+from prune_env.utils.events import FORMAT, VERSION
+
+KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(Event)}
+MOST_HEADS = 20_000
+"""Heads of a model that a page can draw: far more than any has."""
+
+REMEDY = "if the run still goes on, wait for it; otherwise run it again in a new folder"
+
+
+def read_header(line: bytes, name: str) -> dict[str, Any]:
+    """Return the first line of a file of events.
+
+    Args:
+        line: Without its end.
+        name: How messages call the file.
+
+    Raises:
+        StateError: The file is of another kind or version.
+    """
+    value = _parse(line)
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise StateError(
+            f"{name} holds no events of a run",
+            expected=f"{FORMAT} version {VERSION} in its first line",
+            actual=f"{line[:60]!r}",
+            remedy="give the folder of a run of purify, train, benchmark or demo",
+        )
+    if value.get("version") != VERSION:
+        raise StateError(
+            f"{name} is of another version of prune-env",
+            expected=f"{FORMAT} version {VERSION}",
+            actual=f"version {value.get('version')!r:.40}",
+            remedy="watch it with the version that wrote it, or run it again",
+        )
+    if not all(isinstance(value.get(key), str) for key in ("verb", "started")):
+        raise _damaged(name, 1, "no verb or no time")
+    return {"kind": "RunStarted", "verb": value["verb"], "started": value["started"]}
+
+
+def read_event(line: bytes, name: str, number: int) -> dict[str, Any] | None:
+    """Return an event, None for a kind that is not known here.
+
+    Args:
+        line: Without its end.
+        name: How messages call the file.
+        number: Of the line, from 1.
+
+    Raises:
+        StateError: The line is damaged.
+    """
+    value = _parse(line)
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+        raise _damaged(name, number, f"{line[:60]!r}")
+    if not _fits(value.get("t"), float):
+        raise _damaged(name, number, "no time")
+    kind = KINDS.get(value["kind"])
+    if kind is None:
+        return None
+    fields = _fields(kind)
+    for field, hint in fields.items():
+        if field in value and not _fits(value[field], hint):
+            raise _damaged(name, number, f"{field} = {value[field]!r:.60}")
+    missing = sorted(_required(kind) - set(value))
+    if missing:
+        raise _damaged(name, number, f"no {missing[0]}")
+    masks = {MaskSet: "mask", ModelShown: "available"}
+    if kind in masks and not _is_mask(value[masks[kind]]):
+        raise _damaged(name, number, f"{masks[kind]} = {value[masks[kind]]!r:.60}")
+    return {"kind": value["kind"], "t": value["t"], **{k: value[k] for k in fields if k in value}}
+
+
+@cache
+def _fields(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+@cache
+def _required(kind: type) -> frozenset[str]:
+    return frozenset(
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is field.default_factory is dataclasses.MISSING
+    )
+
+
+def _parse(line: bytes) -> Any:
+    try:
+        return json.loads(line, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a JSON value is of a type that a dataclass of events names."""
+    if get_origin(hint) is not None:
+        return _fits_parts(value, get_origin(hint), get_args(hint))
+    if hint is Any:
+        return True
+    if hint in (float, int):  # JSON's true is no number; what was not finite is null
+        numbers = int | float | None if hint is float else int
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    return isinstance(value, NoneType if hint is None else hint)
+
+
+def _fits_parts(value: Any, kind: Any, parts: tuple[Any, ...]) -> bool:
+    if kind is Literal:
+        return value in parts
+    if kind is list:
+        return isinstance(value, list) and all(_fits(each, parts[0]) for each in value)
+    if kind is dict:
+        return isinstance(value, dict) and all(_fits(each, parts[1]) for each in value.values())
+    return any(_fits(value, each) for each in parts)  # a union
+
+
+def _is_mask(rows: list[str]) -> bool:
+    """Whether rows are a mask that a page can draw."""
+    widths = {len(row) for row in rows}
+    small = len(widths) == 1 and 0 < len(rows) * max(widths) <= MOST_HEADS
+    return small and set().union(*rows) <= set("01")
+
+
+def _damaged(name: str, number: int, actual: str) -> StateError:
+    return StateError(
+        f"Line {number} of {name} is damaged",
+        expected="an event of a run",
+        actual=actual,
+        remedy=REMEDY,
+    )

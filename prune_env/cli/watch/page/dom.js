@@ -1,0 +1,63 @@
+// Making elements and writing numbers. Whatever comes from a run is text: nothing here parses HTML.
+
+/** Make an element: properties starting with "on" are listeners, the rest attributes. */
+export function el(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (name === "text") made.textContent = value;
+    else made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+/** A text of the user's: kept apart from its surroundings, whatever direction it is written in. */
+export function theirs(text, tag = "bdi") {
+  return el(tag, { class: "theirs", text: String(text) });
+}
+
+export function percent(share, digits = 1) {
+  return isNumber(share) ? `${(100 * share).toFixed(digits)} %` : "–";
+}
+
+export function points(value) {
+  return isNumber(value) ? value.toFixed(1) : "–";
+}
+
+export function plain(value) {
+  if (!isNumber(value)) return "–";
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 0.001 || size >= 100000)) return value.toExponential(2);
+  return value.toFixed(size < 10 ? 4 : 1);
+}
+
+export function duration(seconds) {
+  if (!isNumber(seconds)) return "–";
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+export function isNumber(value) {
+  return typeof value === "number" && Number.isFinite(value);
+}
+
+/** The 95 % Wilson interval of a share of `rows`, as shares; null where it is unknown. */
+export function wilson(share, rows) {
+  if (!isNumber(share) || !rows) return null;
+  const z = 1.959963984540054;
+  const middle = share + (z * z) / (2 * rows);
+  const half = z * Math.sqrt((share * (1 - share)) / rows + (z * z) / (4 * rows * rows));
+  const scale = 1 + (z * z) / rows;
+  return [Math.max(0, (middle - half) / scale), Math.min(1, (middle + half) / scale)];
+}
+
+/** Write a file to the user's downloads. */
+export function save(name, blob) {
+  const link = el("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}

@@ -1,0 +1,66 @@
+// Any state as a picture: drawn anew on a canvas, so that it needs nothing of the page.
+
+import { percent } from "./dom.js";
+import { colour, viridis } from "./colours.js";
+
+const SIZE = 34;
+const LEFT = 60;
+const TOP = 96;
+
+/** Return a PNG of a state: `title`, `lines` of text, `mask`, `available`, `values`, `chart`. */
+export function picture({ title, lines, mask, available, values, chart }) {
+  const heads = mask[0].length;
+  const grid = LEFT + SIZE * heads + 20;
+  const width = Math.max(720, grid, chart ? chart.width / devicePixelRatio + 40 : 0);
+  const below = TOP + SIZE * mask.length + 40;
+  const chartHeight = chart ? chart.height / devicePixelRatio + 20 : 0;
+  const canvas = document.createElement("canvas");
+  canvas.width = 2 * width;
+  canvas.height = 2 * (below + chartHeight);
+  const pen = canvas.getContext("2d");
+  pen.scale(2, 2);
+  pen.fillStyle = colour("--page");
+  pen.fillRect(0, 0, width, below + chartHeight);
+  pen.fillStyle = colour("--text");
+  pen.font = "600 18px system-ui";
+  pen.fillText(title, 20, 30, width - 40);
+  pen.font = "13px system-ui";
+  lines.forEach((line, index) => pen.fillText(line, 20, 52 + 18 * index, width - 40));
+  drawHeads(pen, mask, available, values);
+  if (chart) pen.drawImage(chart, 20, below, chart.width / devicePixelRatio, chart.height / devicePixelRatio);
+  return new Promise((resolve) => { canvas.toBlob(resolve, "image/png"); });
+}
+
+function drawHeads(pen, mask, available, values) {
+  const all = (values ?? []).flat();
+  const low = Math.min(...all);
+  const high = Math.max(...all);
+  pen.font = "12px system-ui";
+  mask.forEach((row, layer) => {
+    const y = TOP + SIZE * layer;
+    pen.fillStyle = colour("--quiet");
+    pen.fillText(`layer ${layer}`, 8, y + 21);
+    [...row].forEach((kept, head) => {
+      const x = LEFT + SIZE * head;
+      if (available[layer]?.[head] !== "1") return;
+      const value = values?.[layer]?.[head];
+      pen.fillStyle = kept === "1" ? colour("--blue") : colour("--line");
+      if (kept === "1" && values) pen.fillStyle = viridis(high > low ? (value - low) / (high - low) : 0.5);
+      pen.fillRect(x, y, SIZE - 3, SIZE - 3);
+      if (kept === "1") return;
+      pen.strokeStyle = colour("--quiet");
+      pen.beginPath();
+      pen.moveTo(x + 8, y + 8);
+      pen.lineTo(x + SIZE - 11, y + SIZE - 11);
+      pen.moveTo(x + SIZE - 11, y + 8);
+      pen.lineTo(x + 8, y + SIZE - 11);
+      pen.stroke();
+    });
+  });
+}
+
+/** The lines of text under the title of a picture. */
+export function captions(frame, model, pruned, total) {
+  const tau = model ? `, tau ${percent(model.tau)}` : "";
+  return [`accuracy ${percent(frame.accuracy)}${tau}; ${pruned} of ${total} heads pruned`];
+}

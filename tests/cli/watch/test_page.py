@@ -1,0 +1,296 @@
+"""The page in a real browser: runs that ended, go on, die; heads, texts, two of everything."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+
+from prune_env.cli.options import TableOptions
+from prune_env.cli.watch.origin import Origin
+from prune_env.data.dataset import write_jsonl
+from prune_env.utils.event_kinds import MaskSet, ModelShown, PhaseAdvanced, PhaseBegun, RunEnded
+from prune_env.utils.events import EVENTS, ORIGIN, EventLog, emit, recording
+from tests.cli.watch.support import (
+    HOSTILE,
+    record_benchmark,
+    record_healing,
+    record_purify,
+    served,
+)
+from tests.support import tiny_dataset
+
+FULL = ["1111", "1111"]
+
+
+@pytest.fixture(scope="module")
+def asked_run(tiny_folder, tmp_path_factory):
+    """A short run that says which model it is of, and on which data."""
+    folder = tmp_path_factory.mktemp("asked")
+    write_jsonl(folder / "clean.jsonl", tiny_dataset(80))
+    record_purify(folder / "run", layers=2, heads=4, steps=3)
+    told = asdict(Origin(model=str(tiny_folder), data=str(folder / "clean.jsonl")))
+    told["tables"] = {name: value for name, value in asdict(TableOptions()).items() if value}
+    (folder / "run" / ORIGIN).write_text(json.dumps(told), "utf-8")
+    return folder / "run"
+
+
+def go(page, place):
+    """Open a page, and wait until all that the run has told is drawn."""
+    page.goto(place)
+    page.locator(".badge:is(.ended, .running, .died, .failed)").last.wait_for()
+
+
+def head(page, layer, index):
+    return page.get_by_label(f"Layer {layer}, head {index},")
+
+
+def move(page, step):
+    page.get_by_label("Time", exact=True).fill(str(step))
+
+
+def test_a_finished_run_is_replayed(page, tmp_path):
+    with served(record_purify(tmp_path / "run")) as place:
+        go(page, place)
+        assert page.locator(".badge").inner_text() == "purify ended"
+        assert page.locator(".head.pruned:not(i)").count() == 40
+        assert page.get_by_text("40 of 72").is_visible()
+        move(page, 0)
+        assert page.locator(".head.pruned:not(i)").count() == 0
+        assert page.locator(".head.next:not(i)").count() == 1
+        page.get_by_label("One on").click()
+        assert page.locator(".head.pruned:not(i)").count() == 1
+        assert page.get_by_text("2 of 41").is_visible()
+        page.get_by_role("button", name="Play").click()
+        page.get_by_text("10 of 41").wait_for()
+        page.get_by_role("button", name="Pause").click()
+        shown = page.locator(".facts").inner_text()
+        assert "accuracy" in shown
+        assert "[" in shown
+        assert page.locator(".chart canvas").count() == 2
+
+
+def test_what_healing_did_is_shown(page, tmp_path):
+    with served(record_purify(tmp_path / "run")) as place:
+        go(page, place)
+        healing = page.get_by_label("Healing")
+        told = healing.inner_text()
+        assert "71.0 %" in told
+        assert "7.9 %" in told
+        assert "cf" in told
+        assert "49 of 9216" in told
+        healing.get_by_text("What each of 6 maps kept").click()
+        assert healing.get_by_text("encoder.layer.5.output.dense").is_visible()
+
+
+def test_the_colours_follow_the_metric(page, tmp_path):
+    with served(record_purify(tmp_path / "run")) as place:
+        go(page, place)
+        tile = head(page, 0, 0)
+        move(page, 0)
+        before = tile.evaluate("tile => tile.style.backgroundColor")
+        page.get_by_label("Colour by", exact=True).select_option("magnitude")
+        assert tile.evaluate("tile => tile.style.backgroundColor") != before
+        assert page.get_by_text("magnitude:").is_visible()
+
+
+def test_a_run_that_goes_on_is_followed_to_its_end(page, tmp_path):
+    log = EventLog(tmp_path / EVENTS, "train")
+    log.write(ModelShown("model", FULL, 0.9, 0.8, rows=100))
+    log.write(PhaseBegun("Training ppo", 400))
+    with served(tmp_path) as place:
+        go(page, place)
+        page.get_by_text("train running").wait_for()
+        log.write(PhaseAdvanced(100))
+        page.get_by_text("100 of 400").wait_for()
+        log.write(MaskSet(["0111", "1111"], 0.88, "learn", step=7, terms={"sparsity": 0.1}))
+        page.get_by_text("1 of 8").wait_for()
+        assert page.locator(".head.pruned:not(i)").count() == 1
+        move(page, 0)  # who looks back is not torn away by what comes
+        log.write(MaskSet(["0011", "1111"], 0.86, "learn", step=8))
+        page.get_by_text("1 of 3").wait_for()
+        assert page.locator(".head.pruned:not(i)").count() == 0
+        log.write(RunEnded("done"))
+        log.close()
+        page.get_by_text("train ended").wait_for()
+
+
+RUN = """
+import sys, time
+from pathlib import Path
+from prune_env.utils.event_kinds import ModelShown
+from prune_env.utils.events import emit, recording
+with recording(Path(sys.argv[1]), "train"):
+    emit(ModelShown("model", ["11"], 0.9, 0.8))
+    time.sleep(20)
+"""
+
+
+def test_a_run_that_dies_is_told(page, tmp_path):
+    with subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path)]) as run:
+        while not (tmp_path / EVENTS).is_file() or b"\n" not in (tmp_path / EVENTS).read_bytes():
+            assert run.poll() is None
+        with served(tmp_path) as place:
+            go(page, place)
+            page.get_by_text("train running").wait_for()
+            run.send_signal(signal.SIGKILL)
+            page.get_by_text("train died").wait_for()
+            assert page.get_by_text("ended without a word").is_visible()
+
+
+def test_a_run_that_failed_says_why(page, tmp_path):
+    with pytest.raises(ValueError, match="disk"), recording(tmp_path, "purify"):
+        raise ValueError(f"no disk {HOSTILE}")
+    with served(tmp_path) as place:
+        go(page, place)
+        page.get_by_text("purify failed").wait_for()
+        assert page.get_by_text(f"no disk {HOSTILE}").is_visible()
+
+
+def test_a_click_on_a_head_asks_the_model(page, asked_run):
+    with served(asked_run) as place:
+        go(page, place)
+        move(page, 0)
+        head(page, 1, 2).click()
+        panel = page.get_by_label("One head")
+        panel.get_by_text("Layer 1, head 2: kept").wait_for()
+        assert "of 8 from below" in panel.inner_text()
+        panel.locator(".token.framed").wait_for()
+        assert panel.locator(".token.framed").inner_text() == "[CLS]"
+        assert panel.locator("td .bar").count() == 4
+        panel.get_by_role("button", name="Close this head").click()
+        panel.get_by_text("Under the changed mask").wait_for()
+        assert "On all 16 validation texts" in panel.inner_text()
+        assert page.locator(".head.changed:not(i)").count() == 1
+        panel.get_by_role("button", name="Back to the run's mask").click()
+        assert page.locator(".head.changed:not(i)").count() == 0
+
+
+def test_the_keyboard_alone_is_enough(page, asked_run):
+    with served(asked_run) as place:
+        go(page, place)
+        move(page, 0)
+        page.get_by_label("Colour by", exact=True).focus()
+        page.keyboard.press("Tab")
+        for key in ("ArrowRight", "ArrowDown", "ArrowRight", "ArrowUp", "ArrowLeft", "Enter"):
+            page.keyboard.press(key)
+        assert page.get_by_text("Layer 0, head 1: kept").is_visible()
+        focused = "document.activeElement.getAttribute('aria-label')"
+        assert page.evaluate(focused).startswith("Layer 0, head 1,")
+        page.keyboard.press("ArrowUp")  # there is nothing above
+        assert page.evaluate(focused).startswith("Layer 0, head 1,")
+
+
+def test_a_run_without_model_says_what_to_give(page, tmp_path):
+    with served(record_purify(tmp_path / "run")) as place:
+        go(page, place)
+        head(page, 0, 0).click()
+        assert page.get_by_text("--model MODEL --data DATA").is_visible()
+        assert page.get_by_role("button", name="Close this head").count() == 0
+
+
+def test_two_runs_stand_side_by_side(page, tmp_path):
+    runs = [record_purify(tmp_path / f"run{seed}", seed=seed, steps=10 + seed) for seed in (0, 1)]
+    with served(*runs) as place:
+        go(page, place)
+        page.get_by_text("11 of 11").wait_for()
+        page.get_by_text("12 of 12").wait_for()
+        left, right = (each.bounding_box() for each in page.locator(".run").all())
+        assert left["x"] + left["width"] <= right["x"]
+        assert left["y"] == right["y"]
+        page.get_by_label("Time", exact=True).first.fill("0")
+        assert page.get_by_text("1 of 11").is_visible()
+        assert page.get_by_text("12 of 12").is_visible()
+
+
+def test_two_pages_at_once_do_not_know_of_each_other(page, browser, tmp_path):
+    log = EventLog(tmp_path / EVENTS, "train")
+    log.write(ModelShown("model", FULL, 0.9, 0.8))
+    other = browser.new_page()
+    with served(tmp_path) as place:
+        go(page, place)
+        go(other, place)
+        for step in range(1, 6):
+            log.write(MaskSet(["0111", "1111"], 0.9, "learn", step=step))
+        for each in (page, other):
+            each.get_by_text("6 of 6").wait_for()
+        move(page, 2)
+        assert other.get_by_text("6 of 6").is_visible()
+        other.close()
+        log.write(MaskSet(["0111", "1111"], 0.9, "learn", step=6))
+        page.get_by_text("3 of 7").wait_for()
+    log.close()
+
+
+def test_texts_of_others_stay_text(page, tmp_path):
+    folder = tmp_path / "<b>run<b>"
+    with recording(_made(folder), "purify"):
+        emit(ModelShown(HOSTILE, FULL, 0.9, 0.8, importance={HOSTILE: [[1.0] * 4] * 2}))
+        emit(PhaseBegun(HOSTILE, 3))
+        emit(
+            MaskSet(FULL, 0.9, "search", model=HOSTILE, reward=1.0, terms={HOSTILE: 1.0, "b": 2.0})
+        )
+        record_healing((HOSTILE, f"{HOSTILE} 2"), (HOSTILE,))
+    hostile = record_benchmark(tmp_path / "grid", error=HOSTILE)
+    with served(folder, hostile) as place:
+        go(page, place)
+        page.locator("q").first.wait_for()
+        for tag in ("q", "th bdi", "td bdi", "option", ".legend bdi"):
+            assert HOSTILE in page.locator(tag).all_text_contents()
+        assert page.locator("img, b.run, script:not([src])").count() == 0
+        assert page.title().startswith("<b>run<b>")
+        assert page.get_by_text("<b>run<b>").is_visible()
+
+
+def test_a_benchmark_is_a_table_that_fills(page, tmp_path):
+    with served(record_benchmark(tmp_path / "grid")) as place:
+        go(page, place)
+        page.get_by_text("4 of 6: 3 done, 1 failed, 1 running").wait_for()
+        assert page.get_by_text("DivergedError: Training produced NaN").is_visible()
+        assert page.get_by_text("No defender sees this").is_visible()
+        assert page.locator("tbody tr").count() == 6
+        assert page.get_by_label("Heads", exact=True).locator("visible=true").count() == 0
+
+
+def test_any_state_is_saved_as_picture_and_as_values(page, tmp_path):
+    with served(record_purify(tmp_path / "run")) as place:
+        go(page, place)
+        move(page, 5)
+        with page.expect_download() as found:
+            page.get_by_label("Save this state as PNG").click()
+        picture = found.value.path().read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) > 5000
+        with page.expect_download() as found:
+            page.get_by_label("Save this state as JSON").click()
+        value = json.loads(found.value.path().read_text("utf-8"))
+        assert value["state"] == 6
+        assert "".join(value["frame"]["mask"]).count("0") == 5
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone(browser, tmp_path, scheme):
+    runs = record_purify(tmp_path / "run"), record_benchmark(tmp_path / "grid")
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page = context.new_page()
+    with served(*runs) as place:
+        go(page, place)
+        page.get_by_text("41 of 41").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        box = head(page, 0, 11).bounding_box()
+        assert box["x"] + box["width"] <= 390
+        assert box["width"] >= 20
+        text, ground = (
+            page.evaluate(f"getComputedStyle(document.body).{name}")
+            for name in ("color", "backgroundColor")
+        )
+        bright = [sum(map(int, each[4:-1].split(","))) for each in (text, ground)]
+        assert (bright[0] > bright[1]) == (scheme == "dark")
+    context.close()
+
+
+def _made(folder):
+    folder.mkdir()
+    return folder
