@@ -85,3 +85,19 @@ def test_purifying_loads_nothing_of_research() -> None:
 def test_nothing_imports_from_the_facade() -> None:
     """`import prune_env` inside the package would close a circle through every public name."""
     assert not [name for name, targets in ARROWS.items() if FACADE in targets]
+
+
+def test_imports_run_in_the_written_order() -> None:
+    height = {room: at for at, layer in enumerate(LAYERS) for room in layer}
+    upward = {
+        (name, target)
+        for name, targets in ARROWS.items()
+        for target in targets
+        if height.get(MODULES[target].room, -1) > height.get(MODULES[name].room, len(LAYERS))
+    }
+    assert not upward
+
+
+def test_at_most_11_floors() -> None:
+    built = floors(ROOMS)
+    assert len(built) <= 11, built
