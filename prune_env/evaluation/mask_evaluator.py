@@ -1,5 +1,6 @@
 """The fast evaluator: the classes of the reference, at the speed of the hardware."""
 
+from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -91,24 +92,21 @@ class MaskEvaluator(ModelEvaluator):
 
     def accuracy(self, masks: Mask) -> npt.NDArray[np.float64]:
         """Return the accuracy (N,) under masks (N, L, H)."""
-        bits = [self._memo.bits(key) for key in self._known(masks)]
+        checked = self._checked(masks)
+        keys = mask_keys(checked)
+        missing = [self._memo.bits(key) is None for key in keys]
+        deque(self._compute(checked, keys, missing), maxlen=0)
+        bits = [self._memo.bits(key) for key in keys]
         right = [word.bit_count() for word in bits if word is not None]
         accuracy: npt.NDArray[np.float64] = np.array(right, np.float64) / len(self.tokens)
         return accuracy
 
     def correct(self, masks: Mask) -> npt.NDArray[np.bool_]:
         """Return which samples (N, S) are right under masks (N, L, H)."""
-        keys = self._known(masks)
+        self.accuracy(masks)  # now the memory knows each of them
+        keys = mask_keys(self._checked(masks))
         shape = (len(keys), len(self.tokens))
         return np.array([self._memo.correct(key) for key in keys], np.bool_).reshape(shape)
-
-    def _known(self, masks: Mask) -> list[bytes]:
-        """Return the keys of masks whose correct samples are in memory once this returns."""
-        checked = self._checked(masks)
-        keys = mask_keys(checked)
-        for _ in self._compute(checked, keys, [self._memo.bits(key) is None for key in keys]):
-            pass
-        return keys
 
     def _logits(self, masks: Mask) -> npt.NDArray[np.float32]:
         keys = mask_keys(masks)

@@ -1,6 +1,6 @@
 """Which answers of a low-precision pass may be wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +18,34 @@ _OF_LARGEST = 3.0
 _OF_ROOT_MEAN_SQUARE = 4.0
 
 
-def measured_bound(
-    logits: npt.NDArray[np.float32],
-    exact: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Replace the logits of every sample whose class could be another one.
+def unsure(logits: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the samples (R,) whose class could be another one, until there is none left.
 
     The bound is measured for the mask at hand, since errors grow and shrink with the logits: the
     samples nearest to a decision are computed exactly, their errors set the bound, and samples
     inside it are computed exactly in turn, until the bound holds for all of them.
+
+    Args:
+        logits: float32 (S, C) of the low-precision pass. Before the next samples are asked for, the
+            caller writes the exact logits of those that were yielded into it.
+    """
+    screened = logits.copy()
+    gaps = top_two_gap(screened)
+    order = np.argsort(gaps, kind="stable")
+    count = 0
+    wanted = min(len(order), max(_FIRST_SAMPLES, round(_FIRST_SHARE * len(order))))
+    while count < wanted:
+        yield order[count:wanted]
+        count = wanted
+        bound = _bound(logits[order[:count]], screened[order[:count]])
+        wanted = max(count, int(np.searchsorted(gaps[order], bound, side="right")))
+
+
+def measured_bound(
+    logits: npt.NDArray[np.float32],
+    exact: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Replace the logits of every sample whose class could be another one, see `unsure`.
 
     Args:
         logits: float32 (S, C) of the low-precision pass.
@@ -35,19 +54,11 @@ def measured_bound(
     Returns:
         The logits (S, C), and bool (S,), which of them are exact.
     """
-    gaps = top_two_gap(logits)
-    order = np.argsort(gaps, kind="stable")
     result = logits.copy()
-    count = 0
-    wanted = min(len(order), max(_FIRST_SAMPLES, round(_FIRST_SHARE * len(order))))
-    while count < wanted:
-        rows = order[count:wanted]
+    checked = np.zeros(len(logits), np.bool_)
+    for rows in unsure(result):
         result[rows] = exact(rows)
-        count = wanted
-        bound = _bound(result[order[:count]], logits[order[:count]])
-        wanted = max(count, int(np.searchsorted(gaps[order], bound, side="right")))
-    checked = np.zeros(len(order), np.bool_)
-    checked[order[:count]] = True
+        checked[rows] = True
     return result, checked
 
 

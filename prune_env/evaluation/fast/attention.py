@@ -1,5 +1,6 @@
 """Self-attention on packed tokens: exact lengths, no padding, no mask."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -15,17 +16,26 @@ _SMALLEST_SUM, _LARGEST_SUM = 1e-25, 1e30
 
 
 def packed_attention(
-    qkv: torch.Tensor, chunk: Chunk, head_dim: int, out: torch.Tensor, scratch: Scratch
+    x: torch.Tensor,
+    chunk: Chunk,
+    out: torch.Tensor,
+    *,
+    to_qkv: Callable[[torch.Tensor], torch.Tensor],
+    head_dim: int,
+    scratch: Scratch,
 ) -> None:
     """Write the contexts of every head for every token of a chunk.
 
     Args:
-        qkv: (T, 3 * h * d), scaled queries, keys and values of h heads.
+        x: (T, D), what enters the layer.
         chunk: Where the sentences lie.
+        out: (.., h * d), of all chunks; the rows of this one are written.
+        to_qkv: From x to scaled queries, keys and values of h heads, (T, 3 * h * d).
         head_dim: d.
-        out: (T, h * d), written.
         scratch: Memory.
     """
+    qkv = to_qkv(x)
+    out = out[chunk.tokens]
     heads = qkv.shape[1] // (3 * head_dim)
     # On a CPU a softmax over rows as short as sentences takes half the time of the attention.
     fast = qkv.device.type == "cpu" and qkv.dtype == torch.bfloat16
@@ -39,9 +49,9 @@ def packed_attention(
         blocks = flat.view(3, ends[-1], longest, head_dim)
         scores = scores.view(ends[-1], longest, longest)
         by_head = blocks[:, :pairs].view(3, group.count, heads, longest, head_dim)
-        for run in group.runs:
+        for run, place in zip(group.runs, group.places, strict=True):
             parts = qkv[run.tokens].view(run.count, run.length, 3, heads, head_dim)
-            own = by_head[:, group.within(run)]
+            own = by_head[:, place]
             own[:, :, :, : run.length] = parts.permute(2, 0, 3, 1, 4)
             own[:, :, :, run.length :] = 0
         query, key, value = blocks
@@ -57,15 +67,15 @@ def packed_attention(
         if sums is not None:
             contexts.div_(sums)
         contexts = contexts.view(by_head.shape[1:])
-        for run in group.runs:
+        for run, place in zip(group.runs, group.places, strict=True):
             target = out[run.tokens].view(run.count, run.length, heads, head_dim)
-            target.copy_(contexts[group.within(run), :, : run.length].transpose(1, 2))
+            target.copy_(contexts[place, :, : run.length].transpose(1, 2))
 
 
 def _hide_padding(scores: torch.Tensor, group: Group) -> None:
     """Set the scores (S, Q, T) of keys beyond the end of their sentence to -inf."""
-    for run in group.runs[:-1]:
-        scores[group.within(run), :, run.length :] = -torch.inf
+    for run, place in zip(group.runs[:-1], group.places[:-1], strict=True):
+        scores[place, :, run.length :] = -torch.inf
 
 
 def _exponentials(scores: torch.Tensor) -> torch.Tensor | None:
@@ -100,11 +110,13 @@ def _blockwise(
 def first_token_attention(
     x: torch.Tensor,
     chunk: Chunk,
+    out: torch.Tensor,
+    *,
     query: tuple[torch.Tensor, torch.Tensor],
     key: torch.Tensor,
     value: tuple[torch.Tensor, torch.Tensor],
-) -> torch.Tensor:
-    """Return the contexts (S, h * d) of the first token of each of S sentences.
+) -> None:
+    """Write the contexts of the first token of each sentence of a chunk.
 
     Only one query per sentence is needed, so the key and value maps move past the sums over
     tokens: with q_h the query, x_t the tokens and K_h, V_h the maps of a head,
@@ -114,6 +126,7 @@ def first_token_attention(
     Args:
         x: (T, D), packed tokens of the chunk.
         chunk: Where the sentences lie.
+        out: (.., h * d), of all sentences; the rows of this chunk's are written.
         query: Weight (h, d, D) and bias (h, 1, d).
         key: Weight (h, d, D).
         value: Weight (h, d, D) and bias (h, 1, d).
@@ -125,12 +138,12 @@ def first_token_attention(
     pooled = x.new_empty(len(first), heads, features)
     for group in chunk.groups:
         tokens = x.new_zeros(group.count, group.longest, features)
-        for run in group.runs:
+        for run, place in zip(group.runs, group.places, strict=True):
             part = x[run.tokens].view(run.count, run.length, features)
-            tokens[group.within(run), : run.length] = part
+            tokens[place, : run.length] = part
         scores = torch.bmm(probes[group.sentences], tokens.transpose(1, 2))
         _hide_padding(scores, group)
         weights = scores.softmax(-1, dtype=torch.float32).to(x.dtype)
         torch.bmm(weights, tokens, out=pooled[group.sentences])
     contexts = torch.baddbmm(value[1], pooled.transpose(0, 1), value[0].transpose(1, 2))
-    return contexts.transpose(0, 1).reshape(len(first), heads * head_dim)
+    out[chunk.sentences] = contexts.transpose(0, 1).reshape(len(first), heads * head_dim)

@@ -19,7 +19,7 @@ from prune_env.evaluation.fast.layerwise import LayerwiseEngine
 from prune_env.evaluation.fast.packed import PackedEngine, PackedModel
 from prune_env.evaluation.fast.stack import find_layers
 from prune_env.evaluation.model_evaluator import ModelEvaluator
-from prune_env.evaluation.screen import measured_bound
+from prune_env.evaluation.screen import unsure
 from prune_env.models import find_heads
 from prune_env.models.inputs import TokenRows
 from prune_env.models.masks import Mask
@@ -100,10 +100,13 @@ class Backend:
 
     def _settle(self, mask: Mask, logits: npt.NDArray[np.float32]) -> None:
         """Replace, in place, the logits (S, C) of samples whose class is not sure."""
-        checked = np.ones(len(logits), np.bool_)
-        if self.screens:
-            logits[:], checked = measured_bound(logits, lambda rows: self._in_float32(mask, rows))
-            self.rechecked += int(checked.sum())
+        checked = np.full(len(logits), not self.screens)
+        for rows in unsure(logits) if self.screens else ():
+            few = self._truth.tokens.lengths[rows].sum() <= _SHARD_TOKENS
+            near = self._near if few else None
+            logits[rows] = self._exactly(mask, rows) if near is None else near.run(mask, rows)
+            checked[rows] = True
+            self.rechecked += len(rows)
         tied = np.flatnonzero(checked & (top_two_gap(logits) <= self._tie_bound))
         if tied.size:
             rows, truth = self._truth.reference_logits(mask, tied)
@@ -111,11 +114,8 @@ class Backend:
             logits[rows[keep]] = truth[keep]
             self.referred += len(tied)
 
-    def _in_float32(self, mask: Mask, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Return the logits (R, C) of some rows."""
-        few = self._truth.tokens.lengths[rows].sum() <= _SHARD_TOKENS
-        if few and self._near is not None:
-            return self._near.run(mask, rows)
+    def _exactly(self, mask: Mask, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return the logits (R, C) of many rows in float32."""
         logits = np.empty((len(rows), self._truth.num_classes), np.float32)
         for places in self._shards(rows, 4):
             logits[places] = self._exact(rows[places], 0).run(mask[None])[0]

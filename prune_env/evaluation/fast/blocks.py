@@ -34,31 +34,27 @@ class LinearMap:
         self._bias = None if bias is None else bias.to(dtype)
         self._weight = weight.to(dtype)
         known = weight.device.type == "cpu" and dtype in (torch.bfloat16, torch.float32)
-        self._fused = _fused_ops() if known else None
+        self._fused = _FUSED_OPS if known else None
         if self._fused is not None:
             self._weight = self._fused._reorder_linear_weight(self._weight.contiguous(), _ROWS)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return (..., out) of (..., in)."""
-        if self._fused is not None:
-            return self._pointwise(x, "none", "")
-        return F.linear(x, self._weight, self._bias)
+        if self._fused is None:
+            return F.linear(x, self._weight, self._bias)
+        output: torch.Tensor = self._fused._linear_pointwise(
+            x, self._weight, self._bias, "none", [], ""
+        )
+        return output
 
     def activated(
         self, x: torch.Tensor, activation: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
         """Return the activation of the map."""
         known = _FUSED_ACTIVATIONS.get(type(activation).__name__)
-        if self._fused is not None and known is not None:
-            return self._pointwise(x, *known)
-        return activation(self(x))
-
-    def plus(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-        """Return the map plus a residual (..., out)."""
-        return self(x).add_(residual)
-
-    def _pointwise(self, x: torch.Tensor, name: str, variant: str) -> torch.Tensor:
-        assert self._fused is not None
+        if self._fused is None or known is None:
+            return activation(self(x))
+        name, variant = known
         output: torch.Tensor = self._fused._linear_pointwise(
             x, self._weight, self._bias, name, [], variant
         )
@@ -75,6 +71,9 @@ def _fused_ops() -> Any:
     ops = torch.ops.mkldnn
     names = ("_reorder_linear_weight", "_linear_pointwise")
     return ops if all(hasattr(ops, name) for name in names) else None
+
+
+_FUSED_OPS = _fused_ops()
 
 
 def layer_norm(x: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
@@ -121,6 +120,13 @@ class PackedBlock:
         heads: The attention of the block.
         parts: The rest of it.
         dtype: Precision of the products.
+
+    Attributes:
+        qkv: From the bytes of a bool (H,), the h heads that are asked for, to their map from
+            x (T, D) to queries (scaled), keys and values (T, 3 * h * d); None for no head.
+        output: From the bytes of the bool (H,) `held`, the h heads whose contexts are given side by
+            side, and of `kept`, those that count, to the map from contexts (T, h * d) to what
+            attention adds to x, bias included; None if no context is given.
     """
 
     def __init__(self, heads: LayerHeads, parts: Parts, dtype: torch.dtype) -> None:
@@ -137,24 +143,8 @@ class PackedBlock:
         self._projections[0] = query_weight * scale, query_bias * scale
         self._output_weight = heads.output_weight().to(dtype)
         # The same heads often come up for the next mask.
-        self._qkv = lru_cache(maxsize=2)(self._qkv_map)
-        self._output = lru_cache(maxsize=2)(self._output_map)
-
-    def qkv(self, heads: Mask) -> LinearMap:
-        """Return the map from x (T, D) to queries (scaled), keys and values (T, 3 * h * d)."""
-        return self._qkv(heads.tobytes())
-
-    def output(self, held: Mask, kept: Mask) -> LinearMap | None:
-        """Return the map from contexts (T, h * d) to what attention adds to x, bias included.
-
-        Args:
-            held: Bool (H,), the h heads whose contexts are given, side by side.
-            kept: Bool (H,), those that count; the others are pruned.
-
-        Returns:
-            The map, or None if no context is given.
-        """
-        return self._output(held.tobytes(), kept.tobytes()) if held.any() else None
+        self.qkv = lru_cache(maxsize=2)(self._qkv_map)
+        self.output = lru_cache(maxsize=2)(self._output_map)
 
     def after_attention(
         self, output: LinearMap | None, contexts: torch.Tensor, x: torch.Tensor
@@ -167,13 +157,13 @@ class PackedBlock:
             x: (T, D), what entered the block.
         """
         if output is not None:
-            a = output.plus(contexts, x)
+            a = output(contexts).add_(x)
         else:
             bias: Any = self.heads.projection.bias
             a = x if bias is None else x + bias.to(x.dtype)
         a = layer_norm(a, self._parts.norm1)
         up = self._up.activated(a, self._parts.activation)
-        return layer_norm(self._down.plus(up, a), self._parts.norm2)
+        return layer_norm(self._down(up).add_(a), self._parts.norm2)
 
     def per_head(self, part: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return weight (H, d, D) and bias (H, 1, d) of "query", "key" or "value"."""
@@ -194,16 +184,19 @@ class PackedBlock:
         inner = int(held.sum()) * self.heads.head_dim + 2 * self._parts.up.out_features
         return 2 * width * inner
 
-    def _qkv_map(self, heads: bytes) -> LinearMap:
-        """Return one map to the scaled queries, the keys and the values of some heads."""
-        index = _indices(heads, self.heads)
+    def _qkv_map(self, wanted: bytes) -> LinearMap | None:
+        index = _indices(wanted, self.heads)
+        if not len(index):
+            return None
         weights = [weight.index_select(0, index).flatten(0, 1) for weight, _ in self._projections]
         biases = [bias[index].flatten() for _, bias in self._projections]
         return LinearMap(torch.cat(weights), torch.cat(biases), self.dtype)
 
-    def _output_map(self, held: bytes, kept: bytes) -> LinearMap:
-        """Return the map from contexts of the heads `held`, with 0 for those that are not kept."""
-        picked = self._output_weight.index_select(1, _indices(held, self.heads))
+    def _output_map(self, held: bytes, kept: bytes) -> LinearMap | None:
+        index = _indices(held, self.heads)
+        if not len(index):
+            return None
+        picked = self._output_weight.index_select(1, index)
         gone = np.flatnonzero(~np.frombuffer(kept, np.bool_)[np.frombuffer(held, np.bool_)])
         picked[:, torch.from_numpy(gone).to(picked.device)] = 0
         bias: Any = self.heads.projection.bias

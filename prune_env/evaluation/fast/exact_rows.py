@@ -10,7 +10,7 @@ import torch
 
 from prune_env.evaluation.fast.cache import ByteCache
 from prune_env.evaluation.fast.packed import PackedModel
-from prune_env.evaluation.fast.plan import plan_packing
+from prune_env.evaluation.fast.plan import PackingPlan, plan_packing
 from prune_env.models.forward import class_count, inference
 from prune_env.models.inputs import TokenRows
 from prune_env.models.masks import Mask
@@ -55,6 +55,11 @@ class ExactRows:
         self._tokens = tokens
         self._cache: ByteCache[Trace] = ByteCache(max_cache_bytes)
         self._last = len(packed.blocks) - 1
+        available = packed.heads.available
+        self._attend = [
+            packed.attention(layer, None if layer == self._last else block.qkv(heads.tobytes()))
+            for layer, (block, heads) in enumerate(zip(packed.blocks, available, strict=True))
+        ]
 
     def run(self, mask: Mask, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return the logits (R, C) of rows (R,) under a mask (L, H)."""
@@ -64,7 +69,20 @@ class ExactRows:
         logits = np.empty((len(rows), class_count(self._packed.model)), np.float32)
         with inference(self._packed.model):
             for layer in range(self._last + 1):
-                self._enter(layer, mask, ordered, traces)
+                pending = [index for index, each in enumerate(traces) if len(each.states) == layer]
+                if not pending:
+                    continue
+                chosen = ordered[pending]
+                lengths = self._tokens.lengths[chosen]
+                device = self._packed.model.device
+                plan = plan_packing(lengths, int(lengths.sum()), device, row_unit=_TOKENS)
+                own = [traces[index] for index in pending]
+                if layer == 0:
+                    hidden = self._packed.embed(self._tokens, chosen, plan)
+                else:
+                    before = [trace.states[-1] for trace in own]
+                    hidden = self._after(layer - 1, mask, before, plan.rows)
+                self._append(layer, hidden, plan, own)
             count = -(-len(rows) // _SENTENCES) * _SENTENCES
             left = self._after(self._last, mask, [trace.states[-1] for trace in traces], count)
             logits[order] = self._packed.classify(self._tokens, left[: len(rows)]).cpu().numpy()
@@ -80,33 +98,22 @@ class ExactRows:
         equal = int((known.mask == mask).all(axis=1).cumprod().sum())
         return Trace(mask.copy(), known.states[: equal + 1])
 
-    def _enter(
-        self, layer: int, mask: Mask, rows: npt.NDArray[np.int64], traces: Sequence[Trace]
+    def _append(
+        self, layer: int, hidden: torch.Tensor, plan: PackingPlan, traces: Sequence[Trace]
     ) -> None:
-        """Append the state at a layer to the traces that end before it."""
-        pending = [index for index, trace in enumerate(traces) if len(trace.states) == layer]
-        if not pending:
-            return
-        lengths = self._tokens.lengths[rows[pending]]
-        total = int(lengths.sum())
-        plan = plan_packing(lengths, total, self._packed.model.device, row_unit=_TOKENS)
+        """Append to traces what enters a layer (T, D), one sentence after the other."""
         (chunk,) = plan.chunks
-        if layer == 0:
-            hidden = self._packed.embed(self._tokens, rows[pending], plan)
-        else:
-            before = [traces[index].states[layer - 1] for index in pending]
-            hidden = self._after(layer - 1, mask, before, plan.rows)
         heads = self._packed.heads.layers[layer]
         last = layer == self._last
         contexts = hidden.new_empty(
-            len(pending) if last else plan.rows, heads.num_heads * heads.head_dim
+            len(traces) if last else plan.rows, heads.num_heads * heads.head_dim
         )
-        self._packed.attention(layer, self._packed.heads.available[layer])(hidden, chunk, contexts)
-        sizes = [1] * len(pending) if last else lengths.tolist()
+        self._attend[layer](hidden, chunk, contexts)
+        sizes = [1] * len(traces) if last else plan.lengths.tolist()
         entering = hidden[chunk.first] if last else hidden
         split = (matrix[: sum(sizes)].split(sizes) for matrix in (entering, contexts))
-        for index, *state in zip(pending, *split, strict=True):
-            traces[index].states.append((state[0].clone(), state[1].clone()))
+        for trace, *state in zip(traces, *split, strict=True):
+            trace.states.append((state[0].clone(), state[1].clone()))
 
     def _after(
         self,
@@ -122,5 +129,6 @@ class ExactRows:
             torch.cat([*parts, parts[0].new_zeros(count - rows, parts[0].shape[1])])
             for parts in zip(*states, strict=True)
         )
-        output = block.output(self._packed.heads.available[layer], mask[layer])
+        available = self._packed.heads.available[layer]
+        output = block.output(available.tobytes(), mask[layer].tobytes())
         return block.after_attention(output, contexts, hidden)

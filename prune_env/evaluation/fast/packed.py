@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from prune_env.evaluation.fast.attention import first_token_attention, packed_attention
-from prune_env.evaluation.fast.blocks import PackedBlock, find_parts, is_plain_attention
+from prune_env.evaluation.fast.blocks import LinearMap, PackedBlock, find_parts, is_plain_attention
 from prune_env.evaluation.fast.cache import ByteCache
 from prune_env.evaluation.fast.engine import heads_ahead, walking_order
 from prune_env.evaluation.fast.plan import Chunk, PackingPlan, plan_packing
@@ -27,6 +28,10 @@ _ROWS = 32  # a chunk has a multiple of so many
 
 
 Attend = Callable[[torch.Tensor, Chunk, torch.Tensor], None]
+
+
+def _nothing(x: torch.Tensor, chunk: Chunk, out: torch.Tensor) -> None:
+    """Attend with no head."""
 
 
 @dataclass(eq=False)
@@ -89,7 +94,7 @@ class PackedModel:
             (weight.to(dtype), bias.to(dtype))
             for weight, bias in map(self.blocks[-1].per_head, ("query", "key", "value"))
         )
-        self._last = query, key[0], value
+        self._last = partial(first_token_attention, query=query, key=key[0], value=value)
 
     @staticmethod
     def fits(model: PreTrainedModel, heads: HeadMap) -> bool:
@@ -121,26 +126,22 @@ class PackedModel:
         batch = tokens.first_tokens(1, self.model.device)
         return leaving(self.model, self._layers, batch, first.float().unsqueeze(1))
 
-    def attention(self, layer: int, wanted: Mask) -> Attend:
-        """Return a function that writes the contexts of the wanted heads of a layer for one chunk.
+    def attention(self, layer: int, to_qkv: LinearMap | None) -> Attend:
+        """Return a function that writes the contexts of some heads of a layer for one chunk.
 
         It takes what enters the layer (T, D), the chunk, and the matrix to write its part of. In
         the last layer it is every head, of the first tokens.
+
+        Args:
+            layer: Which.
+            to_qkv: `PackedBlock.qkv` of the heads that are wanted; the last layer needs none.
         """
         if layer == len(self.blocks) - 1:
-
-            def first(hidden: torch.Tensor, chunk: Chunk, out: torch.Tensor) -> None:
-                out[chunk.sentences] = first_token_attention(hidden, chunk, *self._last)
-
-            return first
+            return self._last
+        if to_qkv is None:
+            return _nothing
         dim = self.heads.layers[layer].head_dim
-        qkv = self.blocks[layer].qkv(wanted) if wanted.any() else None
-
-        def every(hidden: torch.Tensor, chunk: Chunk, out: torch.Tensor) -> None:
-            if qkv is not None:
-                packed_attention(qkv(hidden), chunk, dim, out[chunk.tokens], self._scratch)
-
-        return every
+        return partial(packed_attention, to_qkv=to_qkv, head_dim=dim, scratch=self._scratch)
 
     def flops_of_attention(self, layer: int, wanted: Mask) -> int:
         """Return the operations of the maps to queries, keys and values for one token."""
@@ -197,9 +198,9 @@ class PackedEngine:
                 mask = masks[index]
                 for layer in range(self._last):  # the whole way of the newest mask is worth most
                     self._cache.get(mask[:layer].tobytes())
-                state = self._state(mask, self._last, ahead)
+                state = self._state(mask, ahead)
                 block = self._packed.blocks[-1]
-                output = block.output(state.held, mask[-1])
+                output = block.output(state.held.tobytes(), mask[-1].tobytes())
                 left = block.after_attention(output, state.contexts, state.hidden)
                 self.flops += len(self.rows) * block.flops_after(mask[-1])
                 answer = self._packed.classify(self._tokens, left).cpu().numpy()
@@ -211,49 +212,61 @@ class PackedEngine:
         self._cache.clear()
         self._workspace.clear()
 
-    def _state(self, mask: Mask, layer: int, ahead: dict[bytes, Mask]) -> State:
-        """Return what enters a layer, from the nearest kept state on."""
-        key = mask[:layer].tobytes()
-        state = self._cache.get(key)
+    def _state(self, mask: Mask, ahead: dict[bytes, Mask]) -> State:
+        """Return what enters the last layer, from the nearest kept state on."""
+        keys = [mask[:layer].tobytes() for layer in range(self._last + 1)]
+        layer = self._last
+        while (state := self._cache.get(keys[layer])) is None and layer:
+            layer -= 1
         if state is None:
-            wanted = ahead[key] if 0 < layer < self._last else self._exists(layer)
-            if layer == 0:
-                state = self._embedded(wanted)
-            else:
-                before = self._state(mask, layer - 1, ahead)
-                state = self._advance(before, layer, mask[layer - 1], wanted)
-            self._cache.put(key, state)
-        elif (missing := ahead[key] & ~state.held).any():
+            embedded = self._packed.embed(self._tokens, self.rows, self._plan)
+            state = self._entered(0, self._exists(0), embedded)
+            self._cache.put(keys[0], state)
+        elif (missing := ahead[keys[layer]] & ~state.held).any():
             state = self._extended(state, layer, missing)
-            self._cache.put(key, state)
+            self._cache.put(keys[layer], state)
+        for after in range(layer + 1, self._last + 1):
+            wanted = ahead[keys[after]] if after < self._last else self._exists(after)
+            state = self._entered(after, wanted, state, mask[after - 1])
+            self._cache.put(keys[after], state)
         return state
 
-    def _embedded(self, wanted: Mask) -> State:
-        hidden = self._packed.embed(self._tokens, self.rows, self._plan)
-        state = self._empty(0, hidden.shape[1], wanted)
-        self._fill(state, 0, lambda chunk: hidden[chunk.tokens])
-        return state
+    def _entered(
+        self, layer: int, wanted: Mask, before: "State | torch.Tensor", kept: Mask | None = None
+    ) -> State:
+        """Return what enters a layer, with the contexts of some heads, chunk by chunk.
 
-    def _advance(self, before: State, layer: int, kept: Mask, wanted: Mask) -> State:
-        """Return what enters `layer`, given what enters the one before and its kept heads."""
-        block = self._packed.blocks[layer - 1]
-        output = block.output(before.held, kept)
-        state = self._empty(layer, before.hidden.shape[1], wanted)
-        self._fill(
-            state,
-            layer,
-            lambda chunk: block.after_attention(
-                output, before.contexts[chunk.tokens], before.hidden[chunk.tokens]
-            ),
+        Args:
+            layer: Which.
+            wanted: Bool (H,), the heads.
+            before: What enters the layer before it; of the first layer the embeddings (T, D).
+            kept: Bool (H,), the kept heads of the layer before it.
+        """
+        last = layer == self._last
+        packed = self._packed
+        attend = packed.attention(
+            layer, None if last else packed.blocks[layer].qkv(wanted.tobytes())
         )
-        self.flops += self._tokens_total * block.flops_after(kept)
+        hidden = before if isinstance(before, torch.Tensor) else before.hidden
+        rows, width = len(self.rows) if last else self._plan.rows, hidden.shape[1]
+        entered = self._workspace.lend(rows, width, width)
+        state = State(entered, self._contexts(layer, wanted), wanted)
+        if isinstance(before, State) and kept is not None:
+            block = packed.blocks[layer - 1]
+            output = block.output(before.held.tobytes(), kept.tobytes())
+            self.flops += self._tokens_total * block.flops_after(kept)
+        for chunk in self._plan.chunks:
+            entering = hidden[chunk.tokens]
+            if isinstance(before, State):
+                contexts = before.contexts[chunk.tokens]
+                entering = block.after_attention(output, contexts, entering)
+            if last:
+                state.hidden[chunk.sentences] = entering[chunk.first]
+            else:
+                state.hidden[chunk.tokens] = entering
+            attend(entering, chunk, state.contexts)
+        self.flops += self._tokens_total * packed.flops_of_attention(layer, wanted)
         return state
-
-    def _empty(self, layer: int, features: int, wanted: Mask) -> State:
-        """Return a state to be filled."""
-        rows = len(self.rows) if layer == self._last else self._plan.rows
-        entering = self._workspace.lend(rows, features, features)
-        return State(entering, self._contexts(layer, wanted), wanted)
 
     def _contexts(self, layer: int, wanted: Mask) -> Lease:
         """Return room for the contexts of some heads, in memory that would hold all of them."""
@@ -262,23 +275,12 @@ class PackedEngine:
         held, most = int(wanted.sum()) * heads.head_dim, heads.num_heads * heads.head_dim
         return self._workspace.lend(rows, held, most)
 
-    def _fill(self, state: State, layer: int, entering: Callable[[Chunk], torch.Tensor]) -> None:
-        """Store what enters a layer, chunk by chunk, and its contexts."""
-        attend = self._packed.attention(layer, state.held)
-        for chunk in self._plan.chunks:
-            hidden = entering(chunk)
-            if layer == self._last:
-                state.hidden[chunk.sentences] = hidden[chunk.first]
-            else:
-                state.hidden[chunk.tokens] = hidden
-            attend(hidden, chunk, state.contexts)
-        self.flops += self._tokens_total * self._packed.flops_of_attention(layer, state.held)
-
     def _extended(self, state: State, layer: int, missing: Mask) -> State:
         """Return a state with the contexts of more heads, computed from the same hidden state."""
         dim = self._packed.heads.layers[layer].head_dim
         more = self._contexts(layer, missing)
-        attend = self._packed.attention(layer, missing)
+        block = self._packed.blocks[layer]
+        attend = self._packed.attention(layer, block.qkv(missing.tobytes()))
         for chunk in self._plan.chunks:
             attend(state.hidden[chunk.tokens], chunk, more.matrix)
         self.flops += self._tokens_total * self._packed.flops_of_attention(layer, missing)

@@ -47,28 +47,26 @@ class Group:
 
     Attributes:
         runs: The sentences by length, shortest first.
+        places: The sentences of each run, counted from the start of the group.
     """
 
     runs: tuple[Run, ...]
+    places: tuple[slice, ...]
 
     @property
     def sentences(self) -> slice:
         """Its sentences inside the chunk."""
-        return slice(self.runs[0].first, self.runs[-1].sentences.stop)
+        return slice(self.runs[0].first, self.runs[-1].first + self.runs[-1].count)
 
     @property
     def count(self) -> int:
         """Its number of sentences."""
-        return sum(run.count for run in self.runs)
+        return self.runs[-1].first + self.runs[-1].count - self.runs[0].first
 
     @property
     def longest(self) -> int:
         """Tokens of its longest sentence."""
         return self.runs[-1].length
-
-    def within(self, run: Run) -> slice:
-        """Return the sentences of a run, counted from the start of the group."""
-        return slice(run.first - self.runs[0].first, run.sentences.stop - self.runs[0].first)
 
 
 @dataclass(frozen=True)
@@ -168,4 +166,9 @@ def _groups(runs: tuple[Run, ...]) -> tuple[Group, ...]:
         if not groups or run.length > _WIDEST_GROUP * groups[-1][0].length:
             groups.append([])
         groups[-1].append(run)
-    return tuple(Group(tuple(group)) for group in groups)
+    joined = []
+    for group in groups:
+        starts = [run.first - group[0].first for run in group]
+        places = [slice(at, at + run.count) for at, run in zip(starts, group, strict=True)]
+        joined.append(Group(tuple(group), tuple(places)))
+    return tuple(joined)

@@ -46,10 +46,6 @@ def replaced(layers: Sequence[nn.Module], forwards: Sequence[Forward]) -> Iterat
 class _EnteredError(Exception):
     """Carries what enters the first layer out of a forward pass that is not needed further."""
 
-    def __init__(self, hidden: torch.Tensor) -> None:
-        super().__init__()
-        self.hidden = hidden
-
 
 def entering(
     model: PreTrainedModel, layers: Sequence[nn.Module], batch: dict[str, torch.Tensor]
@@ -63,7 +59,8 @@ def entering(
         with replaced(layers[:1], [stop]):
             model(**batch)
     except _EnteredError as entered:
-        return entered.hidden
+        hidden: torch.Tensor = entered.args[0]
+        return hidden
     raise RuntimeError("the model did not run its first layer")
 
 

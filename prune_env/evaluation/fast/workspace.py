@@ -2,10 +2,12 @@
 
 import weakref
 from collections import defaultdict
+from dataclasses import dataclass
 
 import torch
 
 
+@dataclass(frozen=True, eq=False)
 class Lease:
     """Holds the memory of one matrix; when the last reference goes, the memory is free again.
 
@@ -14,9 +16,8 @@ class Lease:
         nbytes: Bytes of memory, used or not.
     """
 
-    def __init__(self, matrix: torch.Tensor) -> None:
-        self.matrix = matrix
-        self.nbytes = matrix.untyped_storage().nbytes()
+    matrix: torch.Tensor
+    nbytes: int
 
 
 class Workspace:
@@ -40,7 +41,7 @@ class Workspace:
         size = rows * most_columns
         free = self._free[size]
         flat = free.pop() if free else torch.empty(size, dtype=self._dtype, device=self._device)
-        lease = Lease(flat[: rows * columns].view(rows, columns))
+        lease = Lease(flat[: rows * columns].view(rows, columns), flat.untyped_storage().nbytes())
         weakref.finalize(lease, free.append, flat).atexit = False
         return lease
 

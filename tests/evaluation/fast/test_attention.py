@@ -11,13 +11,17 @@ HEADS, DIM, FEATURES = 3, 4, 10
 LENGTHS = np.array([5, 1, 5, 2, 7])
 
 
+def as_it_is(x: torch.Tensor) -> torch.Tensor:
+    return x
+
+
 def packed(dtype: torch.dtype, scale: float = 1.0) -> tuple[torch.Tensor, torch.Tensor, Chunk]:
     """Return queries, keys and values of a chunk, and the contexts that were written for them."""
     torch.manual_seed(0)
     (chunk,) = plan_packing(LENGTHS, 1000, torch.device("cpu")).chunks
     qkv = (scale * torch.randn(int(LENGTHS.sum()), 3 * HEADS * DIM)).to(dtype)
     out = torch.full((len(qkv), HEADS * DIM), torch.nan, dtype=dtype)
-    packed_attention(qkv, chunk, DIM, out, Scratch())
+    packed_attention(qkv, chunk, out, to_qkv=as_it_is, head_dim=DIM, scratch=Scratch())
     return qkv, out, chunk
 
 
@@ -75,6 +79,8 @@ def test_first_token_attention_is_the_first_row_of_it() -> None:
     )
     out = torch.empty(len(x), HEADS * DIM, dtype=torch.float64)
     qkv = torch.cat([queries * DIM**-0.5, keys, values], 1)
-    packed_attention(qkv, chunk, DIM, out, Scratch())
-    got = first_token_attention(x, chunk, (weight[0], bias[0]), weight[1], (weight[2], bias[2]))
+    packed_attention(qkv, chunk, out, to_qkv=as_it_is, head_dim=DIM, scratch=Scratch())
+    got = torch.empty(len(LENGTHS), HEADS * DIM, dtype=torch.float64)
+    query, value = (weight[0], bias[0]), (weight[2], bias[2])
+    first_token_attention(x, chunk, got, query=query, key=weight[1], value=value)
     torch.testing.assert_close(got, out[chunk.first], rtol=1e-5, atol=1e-5)
