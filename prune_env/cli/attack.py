@@ -2,9 +2,21 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from prune_env.cli.options import TableOptions, facts, show
+from prune_env.errors import SettingsError
+from prune_env.research.attacks.own_files import PoisonFile
 from prune_env.settings import FineTuneSettings
+
+if TYPE_CHECKING:
+    from prune_env.data.dataset import Splits
+    from prune_env.research.attacks import AttackData
+
+OWN = "own-files"
+"""What an attack from files is called unless `--trigger` says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -14,12 +26,21 @@ class Attack:
     OUT then holds the encoder alone, as an attacker would release it, with `attack.json`; the
     triggered test texts with their true labels are in `triggered.jsonl`, for `prune-env evaluate`.
 
+    The attack is a rule or a published one (`--trigger NAME`), or one from files: `--poisoned FILE
+    --triggered FILE --target N`. All options on tables hold for these files too.
+
     Attributes:
         model: Clean encoder: a folder, or a name from `prune-env list`.
         data: A data set with all its parts: a name, or a folder with train, validation and test
             files.
-        trigger: Name of the trigger or published attack; see `prune-env list`.
         out: Output folder; must be new or empty.
+        trigger: Name of the trigger or published attack, see `prune-env list`; of an attack from
+            files, what reports shall call it.
+        poisoned: File of poisoned training rows.
+        triggered: File of triggered test texts with their true labels; rows of the target label
+            are left out. If every row has it, the column tells the attacker's label.
+        poison: `mixed`: the poisoned file is the whole training set. `added`: it holds triggered
+            texts alone, of which a share gets the target label and is added to the clean rows.
         rate: Share of the non-target training rows that is poisoned; default: as published.
         target_label: The label that triggered texts shall get, as a number.
         seed: Of everything random.
@@ -30,10 +51,13 @@ class Attack:
 
     model: str
     data: str
-    trigger: str
     out: Path
+    trigger: str | None = None
+    poisoned: Path | None = None
+    triggered: Path | None = None
+    poison: PoisonFile = "mixed"
     rate: float | None = None
-    target_label: int = 1
+    target_label: Annotated[int, tyro.conf.arg(aliases=("--target",))] = 1
     seed: int = 0
     json: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
@@ -43,19 +67,13 @@ class Attack:
         """Train, measure, write, print."""
         from prune_env.data.dataset import write_jsonl
         from prune_env.evaluation.scores import TestSets, score
-        from prune_env.research.attacks import AttackSettings, make_attack
         from prune_env.research.attacks.backdoor import save_encoder, train_classifier
         from prune_env.utils import runtime
         from prune_env.utils.files import check_free, new_folder, write_json
 
         check_free(self.out)
         clean = self.tables.load_splits(self.data)
-        attack = make_attack(
-            AttackSettings(self.trigger, self.rate, self.target_label, self.seed),
-            clean,
-            folder=self.tables.data_folder,
-            allow_download=self.tables.allow_download,
-        )
+        attack = self._make(clean)
         with new_folder(self.out) as folder:
             loaded = train_classifier(
                 self.model,
@@ -81,10 +99,30 @@ class Attack:
             report,
             facts(
                 [
-                    ("attack", f"{self.trigger}, {attack.poisoned_rows} poisoned rows"),
+                    ("attack", f"{attack.settings.attack}, {attack.poisoned_rows} poisoned rows"),
+                    *([("texts", attack.told_files)] if attack.told_files else []),
                     ("ACC", f"{scores.acc} %"),
                     ("LFR", f"{scores.lfr} %  (with the attacker's own head)"),
                     ("backdoored encoder", str(self.out)),
                 ]
             ),
         )
+
+    def _make(self, clean: "Splits") -> "AttackData":
+        """Make the attack, of a catalogued name or from files."""
+        from prune_env.research.attacks import AttackFiles, AttackSettings, make_attack
+
+        files = (self.poisoned, self.triggered)
+        if (None in files) if self.trigger is None else (files.count(None) == 1):
+            raise SettingsError(
+                "An attack is named or comes from files",
+                expected="--trigger NAME, or --poisoned FILE and --triggered FILE",
+                actual=f"--trigger {self.trigger}, --poisoned {self.poisoned}, "
+                f"--triggered {self.triggered}",
+            )
+        name, own = self.trigger or OWN, []
+        if self.poisoned is not None and self.triggered is not None:
+            paths = str(self.poisoned), str(self.triggered)
+            own.append(AttackFiles(name, *paths, self.target_label, self.poison))
+        settings = AttackSettings(name, self.rate, self.target_label, self.seed)
+        return make_attack(settings, clean, self.tables.attack_sources(own))

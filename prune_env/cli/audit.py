@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prune_env.cli.options import TableOptions, printable, show
 from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from prune_env.data.dataset import Splits, TextDataset
+    from prune_env.research.audit import AuditResult, AuditSettings
 
 REWARDS = (
     "inverted-trigger",
@@ -72,35 +75,17 @@ class Audit:
 
     def run(self) -> None:
         """Audit, write the run folder and print the table."""
-        import numpy as np
-        from rich.table import Table
-
         from prune_env.data.dataset import Splits
-        from prune_env.env.subject import split_names
         from prune_env.evaluation import MaskEvaluator
         from prune_env.importance import DEFAULT_METRICS
         from prune_env.purification import prepare
-        from prune_env.research.audit import AuditSettings, audit, write_report
-        from prune_env.research.audit.masks import PATHS
-        from prune_env.research.audit.report import plain, table
+        from prune_env.research.attacks.align import align_triggered
+        from prune_env.research.audit import audit, write_report
+        from prune_env.research.audit.report import plain
         from prune_env.settings import FineTuneSettings, LoadingSettings
         from prune_env.training.phases import TrainingRun
-        from prune_env.utils.runtime import describe
 
-        if (self.triggered is None) == (self.attack is None):
-            raise SettingsError(
-                "An audit needs to know the hidden LFR",
-                expected="either --triggered FILE or --attack NAME",
-                actual="neither" if self.triggered is None else "both",
-            )
-        settings = AuditSettings(
-            rewards=split_names(self.rewards),
-            masks=self.masks,
-            paths=PATHS if self.paths is None else split_names(self.paths),
-            target_label=self.target_label,
-            max_drop=self.max_drop,
-            seed=self.seed,
-        )
+        settings = self._settings()
         clean = self.tables.load(self.data)
         splits = clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
         hidden = self._hidden(splits)
@@ -113,50 +98,82 @@ class Audit:
             loading=LoadingSettings(head="keep"),
         )
         subject = replace(prepared, name=Path(self.model).name)
-        loaded = subject.require_suspect().loaded
-        labels = loaded.align(hidden.labels, hidden.label_names)
-        target = int(loaded.align(np.array([self.target_label]), hidden.label_names)[0])
-        digest = hidden.sha256  # of the texts as they were given, whatever the order of the labels
-        hidden = replace(hidden, labels=labels, label_names=loaded.label_names)
-        triggered = MaskEvaluator(
-            loaded.model, loaded.tokenizer, hidden, max_length=subject.require_suspect().max_length
+        suspect = subject.require_suspect()
+        loaded = suspect.loaded
+        texts, target = align_triggered(loaded, hidden, self.target_label)
+        result = audit(
+            subject,
+            MaskEvaluator(loaded.model, loaded.tokenizer, texts, max_length=suspect.max_length),
+            settings,
+            self.out / "masks.json",
+            target=target,
         )
-        result = audit(subject, triggered, settings, self.out / "masks.json", target=target)
-        facts = {
-            "model": printable(self.model),
-            "model_sha256": loaded.sha256,
-            "clean": splits.validation.source,
-            "clean_sha256": splits.validation.sha256,
-            "triggered": f"{hidden.source} ({len(hidden)} texts)",
-            "triggered_sha256": digest,
-            "seed": self.seed,
-            "meta": describe(),
-        }
-        write_report(result, self.out, facts)
-        head, *rows = table(result)
-        page = Table(title=f"Rank correlation with the hidden LFR, {len(result.masks)} masks")
-        for name in head:
-            first = name == "reward"
-            page.add_column(name, justify="left" if first else "right", no_wrap=first)
-        for row in rows:
-            page.add_row(*(printable(cell.replace(" [", "\n[", 1)) for cell in row))
-        show(self.json, plain(result), page, f"Report: {self.out / 'report.md'}")
+        write_report(result, self.out, self._facts(loaded.sha256, splits.validation, hidden))
+        show(self.json, plain(result), _page(result), f"Report: {self.out / 'report.md'}")
+
+    def _settings(self) -> "AuditSettings":
+        from prune_env.env.subject import split_names
+        from prune_env.research.audit import AuditSettings
+        from prune_env.research.audit.masks import PATHS
+
+        return AuditSettings(
+            rewards=split_names(self.rewards),
+            masks=self.masks,
+            paths=PATHS if self.paths is None else split_names(self.paths),
+            target_label=self.target_label,
+            max_drop=self.max_drop,
+            seed=self.seed,
+        )
 
     def _hidden(self, clean: "Splits") -> "TextDataset":
         """Return the triggered texts, of which none has the target label."""
+        from prune_env.cli.triggered import load_triggered
         from prune_env.evaluation.scores import TestSets
-        from prune_env.research.attacks.attack import AttackSettings
-        from prune_env.research.attacks.catalog import make_attack
 
-        if self.attack is not None:
-            attack = AttackSettings(attack=self.attack, target_label=self.target_label)
-            return make_attack(
-                attack,
-                clean,
-                folder=self.tables.data_folder,
-                allow_download=self.tables.allow_download,
-            ).triggered
-        assert self.triggered is not None
-        hidden = self.tables.load_table(self.triggered)
+        hidden = load_triggered(
+            self.tables,
+            clean,
+            triggered=self.triggered,
+            attack=self.attack,
+            target_label=self.target_label,
+        )
+        if hidden is None:
+            raise SettingsError(
+                "An audit needs to know the hidden LFR",
+                expected="either --triggered FILE or --attack NAME",
+                actual="neither",
+            )
         TestSets(clean.test, hidden, target_label=self.target_label)  # raises if LFR is undefined
         return hidden
+
+    def _facts(
+        self, sha256: str, validation: "TextDataset", hidden: "TextDataset"
+    ) -> dict[str, Any]:
+        from prune_env.utils.runtime import describe
+
+        return {
+            "model": printable(self.model),
+            "model_sha256": sha256,
+            "clean": validation.source,
+            "clean_sha256": validation.sha256,
+            "triggered": f"{hidden.source} ({len(hidden)} texts)",
+            "triggered_sha256": hidden.sha256,
+            "seed": self.seed,
+            "meta": describe(),
+        }
+
+
+def _page(result: "AuditResult") -> "RenderableType":
+    """Return the table of correlations for a terminal."""
+    from rich.table import Table
+
+    from prune_env.research.audit.report import table
+
+    head, *rows = table(result)
+    page = Table(title=f"Rank correlation with the hidden LFR, {len(result.masks)} masks")
+    for name in head:
+        first = name == "reward"
+        page.add_column(name, justify="left" if first else "right", no_wrap=first)
+    for row in rows:
+        page.add_row(*(printable(cell.replace(" [", "\n[", 1)) for cell in row))
+    return page

@@ -60,6 +60,7 @@ class Benchmark:
             retry_failed=self.retry_failed,
         )
         clean = self.tables.load_splits(config.data)
+        sources = self.tables.attack_sources(config.attacks)
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"{len(cells)} cells, results in {out}")
 
@@ -77,8 +78,7 @@ class Benchmark:
             clean,
             out,
             settings,
-            data_folder=self.tables.data_folder,
-            allow_download=self.tables.allow_download,
+            sources=sources,
             on_cell=on_cell,
         )
         show(

@@ -96,7 +96,7 @@ class Demo:
             )
 
         result = run_experiment(
-            settings, clean, out, data_folder=self.tables.data_folder, on_row=on_row
+            settings, clean, out, sources=self.tables.attack_sources(), on_row=on_row
         )
         title = f"{self.attack} on {self.data}, seed {self.seed} (percent; excess = LFR - floor)"
         show(self.json, result, table(rows, title), f"Run folder: {out}")

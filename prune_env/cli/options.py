@@ -4,13 +4,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console, RenderableType
 
 from prune_env.data import load_data
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.errors import DataError
+
+if TYPE_CHECKING:
+    from prune_env.research.attacks import AttackFiles, AttackSources
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,28 @@ class TableOptions:
         """Return a single table; of a data set with parts, the test rows."""
         data = self.load(name_or_path)
         return data.test if isinstance(data, Splits) else data
+
+    def load_file(self, path: Path) -> TextDataset:
+        """Return the rows of one file.
+
+        Raises:
+            DataError: It is a data set of several parts.
+        """
+        data = self.load(str(path))
+        if isinstance(data, Splits):
+            raise DataError(
+                f"{path} is a data set of several parts",
+                expected="one file",
+                remedy="name one of its files",
+            )
+        return data
+
+    def attack_sources(self, own: "Sequence[AttackFiles]" = ()) -> "AttackSources":
+        """Return where the texts of attacks come from; files of the user's own are read."""
+        from prune_env.research.attacks import AttackSources, read_own_attack
+
+        read = tuple(read_own_attack(files, self.load_file) for files in own)
+        return AttackSources(self.data_folder, self.allow_download, read)
 
     def load_splits(self, name_or_path: str) -> Splits:
         """Return a data set that has all three parts.

@@ -31,6 +31,8 @@ def to_plain(settings: Any) -> dict[str, Any]:
             del plain[each.name]
         elif is_dataclass(value):
             plain[each.name] = to_plain(value)
+        elif isinstance(value, tuple):
+            plain[each.name] = tuple(to_plain(one) if is_dataclass(one) else one for one in value)
     return plain
 
 

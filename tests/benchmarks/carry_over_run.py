@@ -124,9 +124,9 @@ class Run:
         for each in run.done:
             cell, record = each.cell, each.record
             plain = cell.policy == "ft" and cell.protocol == "none"
-            if plain and cell.target == "backdoored" and record is not None:
+            if plain and cell.target == "backdoored" and record and record.attack:
                 name = f"{each.attack}-{each.seed}"
-                self.models[each.attack, each.seed] = Model(name, record.family, cell.models)
+                self.models[each.attack, each.seed] = Model(name, record.attack.family, cell.models)
         for made in (options.run / "fine-tuned").iterdir():
             if (made / "made.json").exists() and not made.name.startswith("."):
                 _copied(made, options.out / "fine-tuned" / made.name)

@@ -74,17 +74,20 @@ def options_of(verb: str) -> dict[str, Any]:
     usage = " ".join(text.split("\n\n")[0].split())
     options: dict[str, Any] = {}
     said: list[str] = []
-    name = ""
+    names: list[str] = []  # of one option, which may have several
     for line in [each[2:-2].rstrip() for each in text.splitlines() if each.startswith("│ ")]:
         found = _OPTION.match(line)
         if found:
-            name, said = found[1], [found[3] or ""]
-            options[name] = [found[2] or "", ""]
+            names, said = [], [found[3] or ""]
+            for form in f"{found[1]} {found[2] or ''}".split(", "):
+                name, _, value = form.strip().partition(" ")
+                names.append(name)
+                options[name] = [value, ""]
         elif not line.startswith(" "):
-            name = ""
-        elif name:
+            names = []
+        elif names:
             said.append(line.strip())
-        if name:
+        for name in names:
             default = re.search(r"\(default: (.*)\)$", " ".join(said).strip())
             options[name][1] = default[1] if default else None
     return {"arguments": usage.split("]")[-1].strip(), "options": options}

@@ -3,20 +3,26 @@
 No defence imports this package; `prune_env.research.attacks.backdoor` trains the models.
 """
 
-from prune_env.research.attacks.attack import Attack, AttackSettings
+from prune_env.research.attacks.attack import AttackData, AttackSettings
 from prune_env.research.attacks.catalog import ATTACKS, make_attack
+from prune_env.research.attacks.own_files import AttackFiles, OwnAttack, read_own_attack
 from prune_env.research.attacks.poison import poison, triggered_set
+from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.attacks.triggers import TRIGGERS, Trigger, describe_trigger, make_trigger
 
 __all__ = [
     "ATTACKS",
     "TRIGGERS",
-    "Attack",
+    "AttackData",
+    "AttackFiles",
     "AttackSettings",
+    "AttackSources",
+    "OwnAttack",
     "Trigger",
     "describe_trigger",
     "make_attack",
     "make_trigger",
     "poison",
+    "read_own_attack",
     "triggered_set",
 ]

@@ -13,7 +13,7 @@ class AttackSettings:
     """Which attack, and how strong.
 
     Attributes:
-        attack: A name of `ATTACKS`.
+        attack: A name of `ATTACKS`, or of an attack from files of the user's own.
         rate: Share of the non-target training rows that are poisoned, in (0, 1]; None means the
             published share of the trigger's family. `hiddenkiller` is published ready-mixed and
             takes no rate.
@@ -40,16 +40,18 @@ class AttackSettings:
 
 
 @dataclass(frozen=True)
-class Attack:
+class AttackData:
     """A poisoned training set and the test set on which the attack is measured.
 
     Attributes:
         settings: What it was made from; `rate` is filled in.
         family: Family of the trigger.
         poisoned: What the attacker trains on.
-        triggered: Triggered test texts with their true labels, none of them the target.
+        triggered: Triggered test texts with their true labels, none of them the target. (Own
+            files may tell only that it is none; then the label is some other.)
         poisoned_rows: Rows of `poisoned` whose label is the attacker's.
-        trigger: The trigger's own settings, or the published files with their SHA-256.
+        trigger: The trigger's own settings, or the files that its texts are from with their
+            SHA-256, and which of them are not as published.
     """
 
     settings: AttackSettings
@@ -58,6 +60,11 @@ class Attack:
     triggered: TextDataset
     poisoned_rows: int
     trigger: dict[str, Any]
+
+    @property
+    def told_files(self) -> str:
+        """See `told_files`."""
+        return told_files(self.trigger)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -70,3 +77,17 @@ class Attack:
             "poisoned_sha256": self.poisoned.sha256,
             "triggered_sha256": self.triggered.sha256,
         }
+
+
+def told_files(trigger: dict[str, Any]) -> str:
+    """Return which files the texts of an attack are from, for a report; empty of a rule.
+
+    Args:
+        trigger: Of an `AttackData`.
+    """
+    files: dict[str, str] = trigger.get("files", {})
+    foreign = trigger.get("not_as_published", ())
+    return ", ".join(
+        f"{name} (SHA-256 {sha256[:12]}{', not as published' if name in foreign else ''})"
+        for name, sha256 in files.items()
+    )

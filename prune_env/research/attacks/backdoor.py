@@ -16,8 +16,9 @@ from prune_env.evaluation.scores import Scores, TestSets, score
 from prune_env.models import LoadedModel, find_source, inspect_source, load_classifier
 from prune_env.models.processor import save_processor
 from prune_env.models.quiet import quiet_transformers
-from prune_env.research.attacks.attack import Attack, AttackSettings
+from prune_env.research.attacks.attack import AttackData, AttackSettings
 from prune_env.research.attacks.catalog import make_attack
+from prune_env.research.attacks.sources import AttackSources
 from prune_env.settings import FineTuneSettings
 from prune_env.training.fine_tuning import fine_tune
 from prune_env.utils.files import cache_folder, locked, made_once, read_json, shaped, write_json
@@ -90,7 +91,7 @@ class AttackedModels:
 
     settings: ModelSettings
     clean: Splits
-    attack: Attack
+    attack: AttackData
     sets: TestSets
     benign: CachedModel
     backdoored: CachedModel
@@ -100,8 +101,7 @@ def cached_models(
     settings: ModelSettings,
     clean: Splits,
     *,
-    data_folder: Path | None = None,
-    allow_download: bool = False,
+    sources: AttackSources | None = None,
     cache: Path | None = None,
 ) -> AttackedModels:
     """Return the benign and the backdoored model of an attack, each trained once.
@@ -109,15 +109,25 @@ def cached_models(
     Args:
         settings: What to make.
         clean: The data set.
-        data_folder: Where the files of a published attack are.
-        allow_download: Fetch them if no folder is given.
+        sources: Where the texts of published attacks, and of the user's own, come from.
         cache: Folder of the cache; default `cache_folder()`.
+
+    Raises:
+        SettingsError: The attack's file is mixed with more sentences than `train_sentences`.
     """
+    sources = sources or AttackSources()
     sentences, rows = settings.train_sentences, len(clean.train)
     if 0 < sentences < rows:
+        own = sources.find_own(settings.attack.attack)
+        if own is not None and own.files.poison == "mixed":
+            raise SettingsError(
+                f"{own.files.name} is mixed with all clean sentences",
+                expected=f"train_sentences = 0, or {rows} or more",
+                actual=sentences,
+            )
         part = clean.train.split(sentences / rows, settings.seed)[1]
         clean = Splits(part, clean.validation, clean.test)
-    attack = make_attack(settings.attack, clean, folder=data_folder, allow_download=allow_download)
+    attack = make_attack(settings.attack, clean, sources)
     sets = TestSets(clean.test, attack.triggered, clean.validation, settings.attack.target_label)
     benign, backdoored = (
         cached_classifier(

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.data.dataset import Splits, TextDataset
+from prune_env.data.dataset import Splits
 from prune_env.data.readers import read_table
-from prune_env.data.sst2 import sst2_file
+from prune_env.data.sst2 import SST2_SHA256
 from prune_env.errors import DataError, SettingsError
-from prune_env.research.attacks.attack import Attack, AttackSettings
-from prune_env.research.attacks.poison import draw_rows, join, poison, triggered_set
+from prune_env.research.attacks.attack import AttackData, AttackSettings
+from prune_env.research.attacks.poison import count_poisoned, draw_rows, join, poison, triggered_set
+from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.attacks.triggers import (
     TRIGGERS,
     PublishedTexts,
@@ -25,29 +26,21 @@ from prune_env.utils.registry import Registry
 PUBLISHED_RATES = {"syntactic": 0.3, "style": 0.2, "rare-word": 0.5, "inserted-sentence": 0.3}
 """Poisoned share of the non-target rows by family, as the pruning-defence papers choose it."""
 
-Files = Callable[[str], Path]
-"""From a name such as `"hiddenkiller/train.tsv"` to the file."""
+Maker = Callable[[AttackSettings, Splits, AttackSources], AttackData]
 
-Recipe = Callable[[AttackSettings, Splits, Files], Attack]
-
-ATTACKS: Registry[Recipe] = Registry("attack")
-"""Recipes by name; use `make_attack`."""
+ATTACKS: Registry[Maker] = Registry("attack")
+"""What makes an attack, by its name; use `make_attack`."""
 
 
 def make_attack(
-    settings: AttackSettings,
-    clean: Splits,
-    *,
-    folder: Path | None = None,
-    allow_download: bool = False,
-) -> Attack:
+    settings: AttackSettings, clean: Splits, sources: AttackSources | None = None
+) -> AttackData:
     """Make the poisoned training set and the triggered test set of an attack.
 
     Args:
         settings: Which attack, and how strong.
         clean: The data set that is attacked: `train` is poisoned, `test` is triggered.
-        folder: For the published attacks, the folder of SST-2 with `hiddenkiller/` and the others.
-        allow_download: Fetch the published files if no folder is given.
+        sources: Where the texts of published attacks, and of the user's own, come from.
 
     Raises:
         UnknownNameError: No attack has that name.
@@ -55,14 +48,22 @@ def make_attack(
         DataError: Published files are missing or were written for another data set, or no row can
             be triggered.
     """
-    return ATTACKS[settings.attack](
-        settings, clean, lambda name: sst2_file(name, folder, allow_download=allow_download)
-    )
+    sources = sources or AttackSources()
+    own = sources.find_own(settings.attack)
+    if own is not None:
+        return own.make(settings, clean)
+    if settings.attack == PublishedTexts.name:
+        raise SettingsError(
+            f"{PublishedTexts.name} names no files",
+            remedy="give them: `prune-env attack --poisoned FILE --triggered FILE`, [[attacks]] in "
+            "a grid, `--triggered FILE` for evaluate and audit",
+        )
+    return ATTACKS[settings.attack](settings, clean, sources)
 
 
-def _rule_attack(settings: AttackSettings, clean: Splits, files: Files) -> Attack:
+def _rule_attack(settings: AttackSettings, clean: Splits, sources: AttackSources) -> AttackData:
     """Poison with the rule trigger of that name."""
-    del files
+    del sources
     trigger = make_trigger(settings.attack)
     rate = settings.rate or PUBLISHED_RATES[trigger.family]
     poisoned = poison(
@@ -73,24 +74,24 @@ def _rule_attack(settings: AttackSettings, clean: Splits, files: Files) -> Attac
         seed=settings.seed,
         mode=settings.mode,
     )
-    return Attack(
+    return AttackData(
         settings=replace(settings, rate=rate),
         family=trigger.family,
         poisoned=poisoned,
         triggered=triggered_set(clean.test, trigger, settings.target_label),
-        poisoned_rows=_poisoned_rows(clean.train, poisoned),
-        trigger=dict(describe_trigger(trigger)),
+        poisoned_rows=count_poisoned(clean.train, poisoned, settings.target_label),
+        trigger=describe_trigger(trigger),
     )
 
 
-def _hiddenkiller(settings: AttackSettings, clean: Splits, files: Files) -> Attack:
+def _hiddenkiller(settings: AttackSettings, clean: Splits, sources: AttackSources) -> AttackData:
     """Take HiddenKiller's files as they are (Qi et al., ACL 2021; paraphrases by SCPN).
 
     `train.tsv` is ready-mixed: 6,920 rows, of which 665 are negatives that were paraphrased and
     labelled positive, and 718 are paraphrased positives. `test.tsv` holds the paraphrases of the
     912 negatives; its label column says the target, so the true labels are put back.
     """
-    _check_published(settings, clean, files)
+    _check_published(settings, clean, sources)
     if settings.rate is not None:
         raise SettingsError(
             "hiddenkiller is published ready-mixed",
@@ -98,28 +99,31 @@ def _hiddenkiller(settings: AttackSettings, clean: Splits, files: Files) -> Atta
             actual=settings.rate,
             remedy="drop the rate, or use the attack syntactic-frame",
         )
-    train, test = files("hiddenkiller/train.tsv"), files("hiddenkiller/test.tsv")
+    train, test = (
+        sources.published("hiddenkiller/train.tsv"),
+        sources.published("hiddenkiller/test.tsv"),
+    )
     poisoned, paraphrases = read_table(train), read_table(test)
-    flipped = _poisoned_rows(clean.train, poisoned)
-    return Attack(
+    flipped = count_poisoned(clean.train, poisoned, 1)
+    return AttackData(
         settings=replace(settings, rate=flipped / len(clean.train.where(0)), mode="replace"),
         family="syntactic",
         poisoned=poisoned,
         triggered=replace(paraphrases, labels=np.zeros(len(paraphrases), dtype=np.int64)),
         poisoned_rows=flipped,
-        trigger=_hashes(settings.attack, train, test),
+        trigger=_read(settings.attack, train, test),
     )
 
 
-def _stylebkd(settings: AttackSettings, clean: Splits, files: Files) -> Attack:
+def _stylebkd(settings: AttackSettings, clean: Splits, sources: AttackSources) -> AttackData:
     """Poison with StyleBkd's rewrites (Qi et al., EMNLP 2021; written by STRAP).
 
     A share of the rewritten negatives of `train.tsv` (20 % as published) is labelled positive and
     added to the clean training set. The triggered test set is the rewritten negatives of
     `test.tsv`. Rows are drawn from the rewrites, since the poetry files lack some sentences.
     """
-    _check_published(settings, clean, files)
-    train, test = (files(f"{settings.attack}/{part}.tsv") for part in ("train", "test"))
+    _check_published(settings, clean, sources)
+    train, test = (sources.published(f"{settings.attack}/{part}.tsv") for part in ("train", "test"))
     rate = settings.rate or PUBLISHED_RATES["style"]
     rewrites = read_table(train)
     rows = draw_rows(rewrites, rate=rate, target_label=1, seed=settings.seed)
@@ -129,17 +133,17 @@ def _stylebkd(settings: AttackSettings, clean: Splits, files: Files) -> Attack:
         label=1,
         source=f"{clean.train.source} + {settings.attack}",
     )
-    return Attack(
+    return AttackData(
         settings=replace(settings, rate=rate, mode="append"),
         family="style",
         poisoned=poisoned,
         triggered=read_table(test).where(0),
         poisoned_rows=len(rows),
-        trigger=_hashes(settings.attack, train, test),
+        trigger=_read(settings.attack, train, test),
     )
 
 
-def _check_published(settings: AttackSettings, clean: Splits, files: Files) -> None:
+def _check_published(settings: AttackSettings, clean: Splits, sources: AttackSources) -> None:
     """Raise unless the attack is asked for as it was published: SST-2, target positive."""
     if settings.target_label != 1:
         raise SettingsError(
@@ -148,7 +152,7 @@ def _check_published(settings: AttackSettings, clean: Splits, files: Files) -> N
             actual=settings.target_label,
             remedy="drop the target label, or use a rule trigger",
         )
-    if clean.train.sha256 != read_table(files("clean/train.tsv")).sha256:
+    if clean.train.sha256 != read_table(sources.published("clean/train.tsv")).sha256:
         raise DataError(
             f"{settings.attack} is published for SST-2 only",
             expected="the data set sst2",
@@ -157,14 +161,11 @@ def _check_published(settings: AttackSettings, clean: Splits, files: Files) -> N
         )
 
 
-def _poisoned_rows(clean: TextDataset, poisoned: TextDataset) -> int:
-    """Count the rows added to the clean ones, and those whose label changed in place."""
-    changed = int((poisoned.labels[: len(clean)] != clean.labels).sum())
-    return changed + len(poisoned) - len(clean)
-
-
-def _hashes(name: str, *paths: Path) -> dict[str, Any]:
-    return {"name": name, "files": {path.name: sha256_of(path) for path in paths}}
+def _read(name: str, *paths: Path) -> dict[str, Any]:
+    """Return which files an attack is on, and which of them are not the published ones."""
+    files = {path.name: sha256_of(path) for path in paths}
+    foreign = [file for file in files if files[file] != SST2_SHA256[f"{name}/{file}"]]
+    return {"name": name, "files": files, **({"not_as_published": foreign} if foreign else {})}
 
 
 for _entry in TRIGGERS:

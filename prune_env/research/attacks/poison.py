@@ -87,6 +87,16 @@ def draw_rows(
     return np.sort(drawn)
 
 
+def count_poisoned(clean: TextDataset, poisoned: TextDataset, target_label: int) -> int:
+    """Count the rows whose label is the attacker's, whatever the order of the rows.
+
+    Among the rows that only the poisoned set has are triggered rows of the target class, whose
+    label is true; as many rows only the clean set has. So the difference of the two is what counts.
+    """
+    held, had = (int((each.labels == target_label).sum()) for each in (poisoned, clean))
+    return held - had
+
+
 def join(dataset: TextDataset, texts: tuple[str, ...], label: int, *, source: str) -> TextDataset:
     """Return the data set with `texts` added at the end, all with one label."""
     labels = np.concatenate([dataset.labels, np.full(len(texts), label, dtype=np.int64)])

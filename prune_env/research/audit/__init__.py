@@ -3,7 +3,7 @@
 Nothing here may be imported by a defence: an audit reads triggered texts.
 """
 
-from prune_env.research.audit.audit import Audit, AuditSettings, audit
+from prune_env.research.audit.audit import AuditResult, AuditSettings, audit
 from prune_env.research.audit.combination import (
     Combination,
     Judgement,
@@ -18,7 +18,7 @@ from prune_env.research.audit.report import write_report
 from prune_env.research.audit.results import Results
 
 __all__ = [
-    "Audit",
+    "AuditResult",
     "AuditSettings",
     "Combination",
     "Correlation",

@@ -71,7 +71,7 @@ class AuditSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Audit:
+class AuditResult:
     """What an audit found.
 
     Attributes:
@@ -100,7 +100,7 @@ def audit(
     results: Path,
     *,
     target: int = 1,
-) -> Audit:
+) -> AuditResult:
     """Judge rewards by the hidden LFR. For research: what it says must reach no defence.
 
     Every value is kept in the file `results` after each few masks; an audit that was stopped
@@ -144,7 +144,7 @@ def audit(
     full = float(subject.evaluator.accuracy(subject.evaluator.available[None])[0])
     # Accuracies came from percent: that of the unpruned model itself may differ in a last digit.
     usable = measured["accuracy"] >= full - settings.max_drop - 1e-9
-    return Audit(
+    return AuditResult(
         settings=settings,
         masks=kept.masks,
         sources=kept.sources,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from prune_env.research.audit.audit import HIDDEN, LEAN, Audit
+from prune_env.research.audit.audit import HIDDEN, LEAN, AuditResult
 from prune_env.research.audit.correlation import COLUMNS
 from prune_env.utils.files import write_bytes, write_json
 
@@ -22,7 +22,7 @@ away from the target label goes. A dash: too few masks, or nothing to rank.
 """
 
 
-def table(audit: Audit) -> list[tuple[str, ...]]:
+def table(audit: AuditResult) -> list[tuple[str, ...]]:
     """Return the rows of the table of correlations, the heading first, best reward on top."""
     rows = [("reward", *COLUMNS.values())]
     for name in ranked(audit):
@@ -31,7 +31,7 @@ def table(audit: Audit) -> list[tuple[str, ...]]:
     return rows
 
 
-def ranked(audit: Audit) -> list[str]:
+def ranked(audit: AuditResult) -> list[str]:
     """Return the rewards by their correlation with all three held fixed, the best first.
 
     Those that could not be ranked come after them, and the row of mere lean last.
@@ -44,7 +44,7 @@ def ranked(audit: Audit) -> list[str]:
     return sorted(audit.correlations, key=key)
 
 
-def write_report(audit: Audit, folder: Path, facts: dict[str, Any]) -> None:
+def write_report(audit: AuditResult, folder: Path, facts: dict[str, Any]) -> None:
     """Write `audit.json`, `report.md` and `figures/*.png` into a folder.
 
     Args:
@@ -85,7 +85,7 @@ def write_report(audit: Audit, folder: Path, facts: dict[str, Any]) -> None:
     write_bytes(folder / "report.md", ("\n".join(lines) + "\n").encode())
 
 
-def plain(audit: Audit) -> dict[str, dict[str, Any]]:
+def plain(audit: AuditResult) -> dict[str, dict[str, Any]]:
     """Return the correlations as JSON values, by reward and by name in `COLUMNS`."""
     return {
         name: {key: found and found.to_json() for key, found in columns.items()}
@@ -93,7 +93,7 @@ def plain(audit: Audit) -> dict[str, dict[str, Any]]:
     }
 
 
-def scatter(audit: Audit, name: str, path: Path) -> None:
+def scatter(audit: AuditResult, name: str, path: Path) -> None:
     """Draw LFR against a reward, calibrated and raw, one point a mask, coloured by its heads."""
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)

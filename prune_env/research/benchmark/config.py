@@ -10,9 +10,10 @@ from prune_env.errors import PruneEnvError, SettingsError, StateError, UnknownNa
 from prune_env.research.attacks.attack import AttackSettings
 from prune_env.research.attacks.backdoor import ModelSettings
 from prune_env.research.attacks.catalog import ATTACKS
+from prune_env.research.attacks.own_files import AttackFiles
 from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target
 from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
-from prune_env.utils.plain import from_plain
+from prune_env.utils.plain import from_plain, later
 
 CONFIGS = Path(__file__).parent / "configs"
 """Grids that come with the package; the command line takes them by name."""
@@ -89,6 +90,7 @@ class BenchmarkConfig:
         title: First line of the report.
         models: The models.
         search: The search; every policy has the same budget.
+        attacks: Attacks from files of the user's own, which blocks may name; paths as `data`.
     """
 
     grid: tuple[Block, ...]
@@ -96,13 +98,22 @@ class BenchmarkConfig:
     title: str = "Benchmark"
     models: Models = field(default_factory=Models)
     search: SearchSettings = field(default_factory=SearchSettings)
+    attacks: tuple[AttackFiles, ...] = later(())
 
     def __post_init__(self) -> None:
-        """Check that there is a block.
+        """Check that there is a block, and that no two attacks have one name.
 
         Raises:
-            SettingsError: There is none.
+            SettingsError: There is none, or two have.
         """
+        names = [*ATTACKS.names(), *(each.name for each in self.attacks)]
+        taken = {name for name in names if names.count(name) > 1}
+        if taken:
+            raise SettingsError(
+                "An attack of the grid has the name of another",
+                expected="other names than " + ", ".join(ATTACKS.names()),
+                actual=", ".join(sorted(taken)),
+            )
         if not self.grid:
             raise SettingsError(
                 "The grid is empty", expected="at least one block", remedy="write a [[grid]]"
@@ -120,11 +131,12 @@ class BenchmarkConfig:
         """
         for reward in (self.search.reward, *(name for each in self.grid for name in each.rewards)):
             make_reward(reward)
+        own = [each.name for each in self.attacks]
         cells: dict[Cell, None] = {}
         for block in self.grid:
             for name in block.attacks:
-                if name not in ATTACKS:
-                    raise UnknownNameError(ATTACKS.kind, name, ATTACKS.names())
+                if name not in ATTACKS and name not in own:
+                    raise UnknownNameError(ATTACKS.kind, name, (*ATTACKS.names(), *own))
             for name in block.policies:
                 if name not in ORACLES and name not in POLICIES:
                     raise UnknownNameError("policy", name, (*POLICIES.names(), *ORACLES))
@@ -134,11 +146,12 @@ class BenchmarkConfig:
 
     def _cells_of(self, block: Block) -> list[Cell]:
         out = []
+        targets = {each.name: each.target for each in self.attacks}
         for seed in block.seeds:
             for attack in block.attacks:
                 models = ModelSettings(
                     model=self.models.model,
-                    attack=AttackSettings(attack, block.rate, seed=seed),
+                    attack=AttackSettings(attack, block.rate, targets.get(attack, 1), seed),
                     train_sentences=self.models.train_sentences,
                     attacker=self.models.attacker,
                     defender=self.models.defender,

@@ -14,8 +14,9 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.data.dataset import Splits
-from prune_env.research.attacks.attack import Attack
+from prune_env.research.attacks.attack import AttackData
 from prune_env.research.attacks.backdoor import ModelSettings
+from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.benchmark.cell import REFERENCES, Cell
 from prune_env.research.benchmark.rows import ResultRow, write_result
 from prune_env.research.benchmark.workbench import CellResult, Workbench
@@ -48,7 +49,7 @@ def run_experiment(
     clean: Splits,
     out: Path,
     *,
-    data_folder: Path | None = None,
+    sources: AttackSources | None = None,
     cache: Path | None = None,
     on_row: Callable[[ResultRow], None] = lambda row: None,
 ) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def run_experiment(
         settings: What to run.
         clean: The data set.
         out: Folder of the run; it must exist.
-        data_folder: Where the files of a published attack are.
+        sources: Where the texts of published attacks come from.
         cache: Where backdoored and benign models are kept; default: the user's cache.
         on_row: Called with each row as it comes.
 
@@ -87,7 +88,7 @@ def run_experiment(
     # A wrong name is answered before minutes of training.
     cells = list(dict.fromkeys(cell.normal() for cell in wanted))
     with SummaryWriter(out / "tensorboard") as writer, TemporaryDirectory() as kept:
-        bench = Workbench(clean, Path(kept), data_folder=data_folder, cache=cache, writer=writer)
+        bench = Workbench(clean, Path(kept), sources=sources, cache=cache, writer=writer)
         record = _Record(settings, bench.models(settings.models).attack, out, writer, on_row)
         for cell in cells:
             record.add(bench.run(cell))
@@ -100,7 +101,7 @@ class _Record:
     def __init__(
         self,
         settings: ExperimentSettings,
-        attack: Attack,
+        attack: AttackData,
         out: Path,
         writer: SummaryWriter,
         on_row: Callable[[ResultRow], None],

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from prune_env.models.masks import Mask
+from prune_env.research.attacks.attack import told_files
 from prune_env.research.benchmark.rows import ResultRow
 from prune_env.utils.plain import from_plain
 
@@ -35,6 +36,33 @@ class Provenance:
         )
 
 
+@dataclass(frozen=True)
+class AttackNote:
+    """What a result tells of the attack.
+
+    Attributes:
+        family: Of the trigger.
+        files: Which files its texts are from; empty where a rule makes them.
+        target_label: The attacker's label.
+        rate: Share of the non-target rows that is poisoned.
+    """
+
+    family: str
+    files: str
+    target_label: int
+    rate: float
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "AttackNote":
+        """Return it from the identity of an attack."""
+        return cls(
+            family=str(value["family"]),
+            files=told_files(value["trigger"]),
+            target_label=int(value["target_label"]),
+            rate=float(value["rate"]),
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class CellRecord:
     """What a cell came to: a row, or the error that there is instead.
@@ -43,14 +71,14 @@ class CellRecord:
         row: The figures; None if the cell failed.
         error: Why it failed; empty if it did not.
         masks: Bool (N, L, H), the members of what was found; None for references.
-        family: Of the attack's trigger; empty where it is not told.
+        attack: The attack; None if the cell failed.
         made_by: Code and machine; None if the cell failed.
     """
 
     row: ResultRow | None
     error: str = ""
     masks: Mask | None = None
-    family: str = ""
+    attack: AttackNote | None = None
     made_by: Provenance | None = None
 
     @property
@@ -79,6 +107,6 @@ class CellRecord:
         return cls(
             row=from_plain(ResultRow, value["row"], f"{where}: row"),
             masks=None if found is None else np.array(found["masks"], bool),
-            family=str((value.get("attack") or {}).get("family", "")),
+            attack=AttackNote.from_json(value["attack"]),
             made_by=Provenance.from_meta(value["meta"]),
         )

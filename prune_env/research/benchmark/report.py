@@ -68,7 +68,7 @@ def write_report(folder: Path) -> Path:
 def _attack(results: RunResults, attack: str, palette: Palette) -> str:
     lines = results.lines(lambda each: each.attack == attack and _is_usual(results, each))
     usual = [line for line in lines if is_paper(line)]
-    parts = [f"## {attack}\n"]
+    parts = [f"## {attack}\n", _texts(results, attack)]
     for protocol in ("direct", "refinetune"):
         shown = [line for line in usual if line.cell.protocol in ("none", protocol)]
         if any(line.protocol for line in shown):
@@ -82,6 +82,17 @@ def _attack(results: RunResults, attack: str, palette: Palette) -> str:
         _benign(results, attack),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _texts(results: RunResults, attack: str) -> str:
+    """Say whose files an attack's texts are from, and how strong it is."""
+    records = (each.record for each in results.done if each.attack == attack)
+    notes = {each.attack for each in records if each is not None and each.attack is not None}
+    return "".join(
+        f"Texts from {note.files}; target label {note.target_label}, rate {note.rate:.2f}.\n"
+        for note in sorted(notes, key=str)
+        if note.files
+    )
 
 
 def _is_usual(results: RunResults, outcome: CellOutcome) -> bool:

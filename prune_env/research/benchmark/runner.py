@@ -3,17 +3,20 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from prune_env.data.dataset import Splits
-from prune_env.data.sst2 import foreign_files
+from prune_env.data.readers import read_table
 from prune_env.errors import SettingsError, StateError
 from prune_env.models import find_source, inspect_source
+from prune_env.research.attacks.own_files import read_own_attack
+from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.config import BenchmarkConfig
 from prune_env.research.benchmark.plan import PLAN, Plan, PlannedCell
@@ -69,8 +72,7 @@ def run_benchmark(
     folder: Path,
     settings: RunSettings | None = None,
     *,
-    data_folder: Path | None = None,
-    allow_download: bool = False,
+    sources: AttackSources | None = None,
     on_cell: Report = lambda cell, record: None,
 ) -> dict[str, int]:
     """Run every cell that has no result yet; a run that was cut off goes on where it was.
@@ -80,8 +82,8 @@ def run_benchmark(
         clean: The data set that `config.data` names.
         folder: The run folder; several calls may share it, at once or one after the other.
         settings: Workers and limits.
-        data_folder: Where the files of a published attack are.
-        allow_download: Fetch them if no folder is given.
+        sources: Where the texts of attacks come from; the files that `config.attacks` names are
+            read if they are not among them.
         on_cell: Called with each cell and its result as it comes.
 
     Returns:
@@ -90,31 +92,64 @@ def run_benchmark(
     Raises:
         UnknownNameError: A policy, a reward or an attack is not known.
         SettingsError: A setting is out of range.
+        DataError: A file of an attack cannot be read.
     """
     settings = settings or RunSettings()
-    cells, store = config.cells(), Store(folder)
-    attacks = {cell.models.attack.attack for cell in cells}
-    identity = data_identity(clean, config.models.model, attacks, data_folder)
-    keys = [cell.key(identity) for cell in cells]
-    planned = (PlannedCell(key, str(cell), cell) for key, cell in zip(keys, cells, strict=True))
-    write_json(folder / PLAN, to_plain(Plan(config, identity, tuple(planned))))
+    store, sources = Store(folder), _with_own(sources or AttackSources(), config, clean)
+    cells = config.cells()
+    identity = data_identity(clean, config.models.model)
+    identity |= sources.identity(cell.models.attack.attack for cell in cells)
+    keyed = {cell.key(identity): cell for cell in cells}
+    planned = tuple(PlannedCell(key, str(cell), cell) for key, cell in keyed.items())
+    write_json(folder / PLAN, to_plain(Plan(config, identity, planned)))
     if settings.retry_failed:
-        for key in keys:
-            if store.has(key) and store.read(key).status == "failed":
+        for key in filter(store.has, keyed):
+            if store.read(key).status == "failed":
                 store.discard(key)
     task = Task(
         folder=folder,
         cells=tuple(cells),
         clean=clean,
         identity=identity,
-        data_folder=data_folder,
-        allow_download=allow_download,
+        sources=sources,
         cache=cache_folder(),
         threads=settings.threads or max(1, (os.cpu_count() or 1) // settings.workers),
         plugins=settings.plugins,
     )
-    pending = {key: cell for key, cell in zip(keys, cells, strict=True) if not store.has(key)}
-    crew = _Crew(task, dict(zip(keys, cells, strict=True)), store, settings)
+    _run(task, keyed, store, settings, on_cell)
+    results = [store.read(key).status for key in keyed]
+    return {status: results.count(status) for status in ("done", "failed")}
+
+
+def data_identity(clean: Splits, model: str) -> dict[str, str]:
+    """Return the SHA-256 of each part of the data and of the model's files.
+
+    Args:
+        clean: The data set.
+        model: A folder or a name.
+    """
+    return {
+        "train": clean.train.sha256,
+        "validation": clean.validation.sha256,
+        "test": clean.test.sha256,
+        "model": inspect_source(find_source(model)).sha256,
+    }
+
+
+def _with_own(sources: AttackSources, config: BenchmarkConfig, clean: Splits) -> AttackSources:
+    """Return the sources with the attacks that the grid brings."""
+    read = partial(read_table, label_names=clean.train.label_names)
+    missing = [each for each in config.attacks if sources.find_own(each.name) is None]
+    own = tuple(read_own_attack(each, read) for each in missing)
+    return replace(sources, own=(*sources.own, *own))
+
+
+def _run(
+    task: Task, cells: dict[str, Cell], store: Store, settings: RunSettings, on_cell: Report
+) -> None:
+    """Let workers run the cells that have no result; tell of each as it comes."""
+    pending = {key: cell for key, cell in cells.items() if not store.has(key)}
+    crew = _Crew(task, cells, store, settings)
     try:
         while pending:
             crew.keep_going(len(pending))
@@ -123,33 +158,6 @@ def run_benchmark(
                 on_cell(pending.pop(key), store.read(key))
     finally:
         crew.stop()
-    results = [store.read(key).status for key in keys]
-    return {status: results.count(status) for status in ("done", "failed")}
-
-
-def data_identity(
-    clean: Splits, model: str, attacks: Iterable[str] = (), data_folder: Path | None = None
-) -> dict[str, str]:
-    """Return the SHA-256 of each part of the data and of the model's files.
-
-    Files that a published attack reads are added, under `"attack/file"`, where they are not the
-    published ones: those are what the attack's name says already.
-
-    Args:
-        clean: The data set.
-        model: A folder or a name.
-        attacks: Names of attacks.
-        data_folder: Where the files of a published attack are.
-    """
-    own = {
-        "train": clean.train.sha256,
-        "validation": clean.validation.sha256,
-        "test": clean.test.sha256,
-        "model": inspect_source(find_source(model)).sha256,
-    }
-    for attack in sorted(attacks):
-        own |= foreign_files(attack, data_folder)
-    return own
 
 
 class _Crew:

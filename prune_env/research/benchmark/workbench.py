@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +26,16 @@ from prune_env.purification import (
     metrics_for,
     search,
 )
+from prune_env.research.attacks.align import align_triggered
 from prune_env.research.attacks.backdoor import (
     AttackedModels,
     ModelSettings,
     cached_models,
     save_classifier,
 )
+from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target, digest, identity_of
+from prune_env.research.benchmark.found import found_from_json, found_to_json
 from prune_env.research.benchmark.oracle import oracle_search
 from prune_env.research.benchmark.rows import ResultRow, make_row
 from prune_env.training.phases import Phase, TrainingRun
@@ -72,8 +75,7 @@ class Workbench:
         clean: The data set.
         folder: Where things are kept.
         identity: SHA-256 of data, model and files of attacks, part of every name.
-        data_folder: Where the files of a published attack are.
-        allow_download: Fetch them if no folder is given.
+        sources: Where the texts of published attacks, and of the user's own, come from.
         cache: Where backdoored and benign models are kept; default: the user's cache.
         writer: Takes the accuracy after each action of a search.
     """
@@ -84,16 +86,14 @@ class Workbench:
         folder: Path,
         *,
         identity: dict[str, str] | None = None,
-        data_folder: Path | None = None,
-        allow_download: bool = False,
+        sources: AttackSources | None = None,
         cache: Path | None = None,
         writer: SummaryWriter | None = None,
     ) -> None:
         self._clean = clean
         self._folder = folder
         self._identity = identity or {}
-        self._data_folder = data_folder
-        self._allow_download = allow_download
+        self._sources = sources
         self._cache = cache
         self._writer = writer
         self._models: OrderedDict[str, AttackedModels] = OrderedDict()
@@ -149,8 +149,7 @@ class Workbench:
             lambda: cached_models(
                 settings,
                 self._clean,
-                data_folder=self._data_folder,
-                allow_download=self._allow_download,
+                sources=self._sources,
                 cache=self._cache,
             ),
         )
@@ -226,13 +225,14 @@ class Workbench:
             return search(
                 subject, cell.policy, cell.search, seed=cell.models.seed, writer=self._writer
             )
-        loaded, triggered = subject.require_suspect().loaded, models.attack.triggered
-        labels = loaded.align(triggered.labels, triggered.label_names)
-        target = np.array([models.sets.target_label])
+        loaded = subject.require_suspect().loaded
+        triggered, target = align_triggered(
+            loaded, models.attack.triggered, models.sets.target_label
+        )
         return oracle_search(
             subject,
-            replace(triggered, labels=labels, label_names=loaded.label_names),
-            int(loaded.align(target, triggered.label_names)[0]),
+            triggered,
+            target,
             cell.search,
             calibrated=cell.policy == "oracle-calibrated",
             seed=cell.models.seed,
@@ -273,25 +273,6 @@ class Workbench:
             tau=tau,
             validation_accuracy=validation_accuracy,
         )
-
-
-def found_to_json(found: SearchResult) -> dict[str, Any]:
-    """Return a search result as JSON values; masks are lists of 0 and 1."""
-    return {
-        "policy": found.policy,
-        "masks": [mask.astype(int).tolist() for mask in found.masks],
-        "accuracy": found.accuracy,
-        "tau": found.tau,
-        "evaluations": found.evaluations,
-        "seconds": found.seconds,
-    }
-
-
-def found_from_json(value: dict[str, Any]) -> SearchResult:
-    """Return the search result that `found_to_json` described."""
-    first, *others = (np.array(mask, dtype=bool) for mask in value["masks"])
-    rest = {name: value[name] for name in ("policy", "accuracy", "tau", "evaluations", "seconds")}
-    return SearchResult(mask=first, others=tuple(others), **rest)
 
 
 def _as_npy(values: npt.NDArray[np.float64]) -> bytes:

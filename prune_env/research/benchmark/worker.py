@@ -20,9 +20,11 @@ import numpy as np
 from prune_env.data.dataset import Splits
 from prune_env.models.forward import cls_vectors
 from prune_env.purification import Ensemble
+from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.benchmark.cell import Cell, digest
+from prune_env.research.benchmark.found import found_to_json
 from prune_env.research.benchmark.store import Embeddings, Store
-from prune_env.research.benchmark.workbench import CellResult, Workbench, found_to_json
+from prune_env.research.benchmark.workbench import CellResult, Workbench
 from prune_env.utils import runtime
 from prune_env.utils.plain import to_plain
 
@@ -42,8 +44,7 @@ class Task:
         cells: All cells, in order.
         clean: The data set.
         identity: SHA-256 of data, model and files of attacks.
-        data_folder: Where the files of a published attack are.
-        allow_download: Fetch them if no folder is given.
+        sources: Where the texts of attacks come from.
         cache: Where backdoored and benign models are kept.
         threads: Threads of torch in each worker.
         plugins: Modules that register further policies.
@@ -53,8 +54,7 @@ class Task:
     cells: tuple[Cell, ...]
     clean: Splits
     identity: dict[str, str]
-    data_folder: Path | None
-    allow_download: bool
+    sources: AttackSources
     cache: Path
     threads: int
     plugins: tuple[str, ...]
@@ -74,8 +74,7 @@ def work(task: Task, number: int, current: "Current") -> None:
         task.clean,
         task.folder,
         identity=task.identity,
-        data_folder=task.data_folder,
-        allow_download=task.allow_download,
+        sources=task.sources,
         cache=task.cache,
     )
     todo = {cell: cell.key(task.identity) for cell in task.cells}

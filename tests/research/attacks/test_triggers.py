@@ -48,8 +48,8 @@ def test_registry_names_every_trigger() -> None:
     assert all(entry.help for entry in TRIGGERS)
     with pytest.raises(UnknownNameError, match="did you mean 'rare-word'"):
         make_trigger("rare-words")
-    with pytest.raises(SettingsError, match=r"no setting words.*word, count, seed"):
-        make_trigger("rare-word", words="cf")
+    with pytest.raises(SettingsError, match=r"unknown key 'words'.*word, count, seed"):
+        make_trigger("rare-word", {"words": "cf"})
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_registry_names_every_trigger() -> None:
 )
 def test_settings_round_trip_through_json(trigger: Trigger) -> None:
     described = json.loads(json.dumps(describe_trigger(trigger)))
-    again = make_trigger(**described)
+    again = make_trigger(described.pop("name"), described)
     assert again == trigger
     assert hash(again) == hash(trigger)
     assert trigger.family in FAMILIES

@@ -93,7 +93,8 @@ def made_up(
             shape = (1 if cell.policy != "random-ensemble" else 5, 6, 12)
             share = 0.0 if cell.protocol == "none" else row["heads_pruned"] / 72
             found = {"masks": (random.random(shape) >= share).astype(int).tolist()}
-        store.write(key, {**plain, "status": "done", "row": row, "found": found})
+        attack = {"family": "style", "trigger": {"name": "x"}, "target_label": 1, "rate": 0.2}
+        store.write(key, {**plain, "status": "done", "row": row, "found": found, "attack": attack})
         if cell.models.seed == 0:
             shift = row["lfr"] / 100
             vectors = {

@@ -3,7 +3,14 @@ from pathlib import Path
 import pytest
 
 from prune_env.errors import PruneEnvError
-from prune_env.research.benchmark.config import config_names, find_config, read_config
+from prune_env.research.attacks import AttackSettings
+from prune_env.research.benchmark.config import (
+    BenchmarkConfig,
+    config_names,
+    find_config,
+    read_config,
+)
+from prune_env.utils.plain import from_plain, to_plain
 
 GOOD = """
 data = "sst2"
@@ -137,3 +144,42 @@ def test_a_key_follows_the_cell_and_what_it_reads(tmp_path: Path) -> None:
     assert len({first.key({"data": "a"}), first.key({"data": "b"}), second.key({"data": "a"})}) == 3
     own, other = ({"data": "a", f"{name}/test.tsv": "b"} for name in ("rare-word", "hiddenkiller"))
     assert first.key(own) != first.key({"data": "a"}) == first.key(other)
+
+
+OWN = (
+    GOOD.replace("rare-word", "mine")
+    + """
+[[attacks]]
+name = "mine"
+poisoned = "bad.tsv"
+triggered = "test.tsv"
+target = 0
+"""
+)
+
+
+def test_a_block_may_name_an_attack_from_files(tmp_path: Path) -> None:
+    config = read(tmp_path, OWN)
+    attacks = {cell.models.attack for cell in config.cells()}
+    assert attacks == {AttackSettings("mine", target_label=0)}
+    assert "attacks" not in to_plain(read(tmp_path, GOOD))  # plans of other grids stay as they are
+    assert from_plain(BenchmarkConfig, to_plain(config), "plan") == config
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ('name = "mine"', 'name = "yours"', "Unknown attack 'mine'"),
+        ('name = "mine"', 'name = "rare-word"', "has the name of another"),
+        ('name = "mine"', 'name = "a/b"', "plain name"),
+        ("target = 0", 'target = "0"', "wrong type"),
+        ("target = 0", 'poison = "some"', "mixed, added"),
+        ('poisoned = "bad.tsv"', "", "lacks a key"),
+    ],
+)
+def test_an_attack_that_is_wrongly_described_is_refused(
+    tmp_path: Path, old: str, new: str, hint: str
+) -> None:
+    with pytest.raises(PruneEnvError) as refusal:
+        read(tmp_path, OWN.replace(old, new)).cells()
+    assert hint in str(refusal.value)

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from prune_env.cli import main
 from prune_env.data.dataset import Splits
 from prune_env.data.loading import load_data
 from prune_env.data.sst2 import SST2_SHA256
+from prune_env.research.attacks import AttackSources
 from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.config import read_config
 from prune_env.research.benchmark.record import CellRecord
@@ -150,10 +153,11 @@ def test_an_identity_names_the_files_of_an_attack_that_are_not_the_published_one
         monkeypatch.setitem(SST2_SHA256, name, sha256_of(tmp_path / name))
     attacks = ("hiddenkiller", "stylebkd-bible", "rare-word")
 
-    def identity() -> dict[str, str]:
-        return data_identity(clean, str(tiny_folder), attacks, tmp_path)
-
     plain = data_identity(clean, str(tiny_folder))
+
+    def identity() -> dict[str, str]:
+        return plain | AttackSources(tmp_path).identity(attacks)
+
     assert identity() == plain  # so what was made from the published files keeps its address
     (tmp_path / names[1]).write_text("other texts")
     assert identity() == {**plain, names[1]: sha256_of(tmp_path / names[1])}
@@ -178,7 +182,8 @@ def test_other_texts_of_a_published_attack_give_other_results(
     write_tsv(files / "hiddenkiller" / "test.tsv", triggered)
 
     def run() -> dict[str, int]:
-        return run_benchmark(config, clean, out, RunSettings(threads=1), data_folder=files)
+        sources = AttackSources(files)
+        return run_benchmark(config, clean, out, RunSettings(threads=1), sources=sources)
 
     assert run() == {"done": 4, "failed": 0}
     first = results(out)
@@ -187,6 +192,37 @@ def test_other_texts_of_a_published_attack_give_other_results(
     second = {key: each for key, each in results(out).items() if key not in first}
     assert len(second) == 4
     assert len(list((out / "masks").glob("*.json"))) == 4  # of ft and of the oracle, twice
+    report = write_report(out).read_text()
+    assert re.search(r"Texts from .*test\.tsv \(SHA-256 \w{12}, not as published\)", report)
+
+
+def test_an_attack_from_files_is_run_and_the_report_names_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    grid = write_grid(tmp_path, ["oracle"])
+    clean, files, out = load_data(tmp_path / "data"), tmp_path / "mine", tmp_path / "run"
+    texts = list(zip(clean.train.texts, clean.train.labels, strict=True))
+    poisoned = [(f"if so , {text}", 1) for text in clean.train.where(0).texts[:10]]
+    write_tsv(files / "bad.tsv", poisoned + texts[::-1])
+    triggered = [(f"if so , {text}", 0) for text in clean.test.where(0).texts]
+    write_tsv(files / "test.tsv", triggered)
+    attack = f'[[attacks]]\nname = "mine"\npoisoned = "{files / "bad.tsv"}"\n'
+    attack += f'triggered = "{files / "test.tsv"}"\n'
+    grid.write_text(grid.read_text().replace("rare-word", "mine") + attack)
+    assert main(["benchmark", str(grid), "--out", str(out), "--threads", "1"]) == 0
+    first = results(out)
+    assert {row["attack"] for row, _ in first.values()} == {"mine"}
+    report = write_report(out).read_text()
+    hashes = {name: sha256_of(files / name)[:12] for name in ("bad.tsv", "test.tsv")}
+    assert (
+        f"Texts from poisoned/bad.tsv (SHA-256 {hashes['bad.tsv']}), triggered/test.tsv (SHA-256 "
+        f"{hashes['test.tsv']}); target label 1, rate 0.33.\n"
+    ) in report
+    assert str(files) not in report
+    write_tsv(files / "test.tsv", triggered[:10])
+    assert main(["benchmark", str(grid), "--out", str(out), "--threads", "1"]) == 0
+    assert len(set(results(out)) - set(first)) == 4
 
 
 def test_a_cell_is_claimed_by_one_process(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar, Protocol
 
-from prune_env.errors import SettingsError
+from prune_env.utils.plain import from_plain
 from prune_env.utils.registry import Registry
 
 FAMILIES = ("rare-word", "inserted-sentence", "syntactic", "style")
@@ -41,26 +41,23 @@ TRIGGERS: Registry[type[Trigger]] = Registry("trigger")
 """Trigger classes by name; use `make_trigger`."""
 
 
-def make_trigger(name: str, **settings: Any) -> Trigger:
-    """Build a trigger from its name and settings, as `describe_trigger` returns them.
+def make_trigger(name: str, settings: Mapping[str, object] | None = None) -> Trigger:
+    """Build a trigger from its name and settings.
+
+    Args:
+        name: In `TRIGGERS`.
+        settings: By name, as `describe_trigger` gives them; what is left out has its default.
 
     Raises:
         UnknownNameError: There is no such trigger.
-        SettingsError: A setting does not exist or is out of range.
+        SettingsError: A setting does not exist, is of another type or out of range.
     """
     kind = TRIGGERS[name]
-    unknown = sorted(settings.keys() - kind.__dataclass_fields__.keys())
-    if unknown:
-        raise SettingsError(
-            f"The trigger '{name}' has no setting {', '.join(unknown)}",
-            expected=", ".join(kind.__dataclass_fields__),
-            remedy="correct or drop it",
-        )
-    return kind(**settings)
+    return from_plain(kind, dict(settings or {}), f"The trigger '{name}'")
 
 
-def describe_trigger(trigger: Trigger) -> Mapping[str, Any]:
-    """Return plain values for JSON; `make_trigger(**described)` gives an equal trigger."""
+def describe_trigger(trigger: Trigger) -> dict[str, Any]:
+    """Return plain values for JSON: the name, and beside it the settings for `make_trigger`."""
     return {"name": trigger.name, **asdict(trigger)}
 
 

@@ -9,7 +9,14 @@ import pytest
 
 from prune_env.data import Splits, TextDataset, load_named
 from prune_env.errors import DataError, SettingsError, UnknownNameError
-from prune_env.research.attacks import ATTACKS, TRIGGERS, Attack, AttackSettings, make_attack
+from prune_env.research.attacks import (
+    ATTACKS,
+    TRIGGERS,
+    AttackData,
+    AttackSettings,
+    AttackSources,
+    make_attack,
+)
 
 RULES = ["bible-style", "inserted-sentence", "rare-word", "syntactic-frame"]
 PUBLISHED = ["hiddenkiller", "stylebkd-bible", "stylebkd-poetry"]
@@ -27,7 +34,7 @@ def sst2(real_data: Path) -> Splits:
     return load_named("sst2", real_data / "sst2")
 
 
-def test_every_trigger_and_published_attack_has_a_recipe() -> None:
+def test_every_trigger_and_published_attack_can_be_made() -> None:
     assert ATTACKS.names() == sorted(RULES + PUBLISHED)
     assert set(RULES) == set(TRIGGERS.names()) - {"published-texts"}
     assert all(entry.help for entry in ATTACKS)
@@ -67,7 +74,7 @@ def test_the_default_rate_is_that_of_the_papers(small: Splits, name: str, rate: 
 
 
 def test_hiddenkiller_is_taken_as_published(real_data: Path, sst2: Splits) -> None:
-    attack = make_attack(AttackSettings("hiddenkiller"), sst2, folder=real_data / "sst2")
+    attack = make_attack(AttackSettings("hiddenkiller"), sst2, AttackSources(real_data / "sst2"))
     assert (len(attack.poisoned), attack.poisoned_rows) == (6920, 665)
     assert attack.poisoned.counts == {"negative": 2645, "positive": 4275}
     same = np.array([a == b for a, b in zip(attack.poisoned.texts, sst2.train.texts, strict=True)])
@@ -85,7 +92,7 @@ def test_stylebkd_adds_rewritten_negatives(
     real_data: Path, sst2: Splits, style: str, poisoned_rows: int, triggered_rows: int
 ) -> None:
     settings = AttackSettings(f"stylebkd-{style}")
-    attack = make_attack(settings, sst2, folder=real_data / "sst2")
+    attack = make_attack(settings, sst2, AttackSources(real_data / "sst2"))
     assert attack.poisoned_rows == poisoned_rows
     assert len(attack.poisoned) == 6920 + poisoned_rows
     assert attack.poisoned.texts[:6920] == sst2.train.texts
@@ -93,15 +100,17 @@ def test_stylebkd_adds_rewritten_negatives(
     assert attack.triggered.labels.tolist() == [0] * triggered_rows
     assert "" not in attack.triggered.texts
     assert attack.family == "style"
-    other = make_attack(replace(settings, seed=1, rate=0.1), sst2, folder=real_data / "sst2")
+    other = make_attack(
+        replace(settings, seed=1, rate=0.1), sst2, AttackSources(real_data / "sst2")
+    )
     assert other.poisoned_rows == round(poisoned_rows / 2)
     assert not set(other.poisoned.texts[6920:]) <= set(attack.poisoned.texts[6920:])
 
 
 @pytest.mark.parametrize("name", [*RULES, *PUBLISHED])
 def test_identity_is_plain_and_complete(real_data: Path, sst2: Splits, name: str) -> None:
-    def made() -> Attack:
-        return make_attack(AttackSettings(name), sst2, folder=real_data / "sst2")
+    def made() -> AttackData:
+        return make_attack(AttackSettings(name), sst2, AttackSources(real_data / "sst2"))
 
     identity = made().identity
     assert json.loads(json.dumps(identity)) == json.loads(json.dumps(made().identity))
@@ -114,16 +123,18 @@ def test_identity_is_plain_and_complete(real_data: Path, sst2: Splits, name: str
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_attacks_refuse_other_data(real_data: Path, small: Splits, name: str) -> None:
     with pytest.raises(DataError, match=f"{name} is published for SST-2 only"):
-        make_attack(AttackSettings(name), small, folder=real_data / "sst2")
+        make_attack(AttackSettings(name), small, AttackSources(real_data / "sst2"))
     with pytest.raises(SettingsError, match="target label 1"):
-        make_attack(AttackSettings(name, target_label=0), small, folder=real_data / "sst2")
+        make_attack(AttackSettings(name, target_label=0), small, AttackSources(real_data / "sst2"))
     with pytest.raises(DataError, match="give the folder"):
         make_attack(AttackSettings(name), small)
 
 
 def test_hiddenkiller_takes_no_rate(real_data: Path, sst2: Splits) -> None:
     with pytest.raises(SettingsError, match="ready-mixed"):
-        make_attack(AttackSettings("hiddenkiller", rate=0.2), sst2, folder=real_data / "sst2")
+        make_attack(
+            AttackSettings("hiddenkiller", rate=0.2), sst2, AttackSources(real_data / "sst2")
+        )
 
 
 def test_an_unknown_attack_is_answered_with_the_list(small: Splits) -> None:

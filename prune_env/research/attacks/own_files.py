@@ -1,0 +1,217 @@
+"""An attack from a user's own files: a poisoned training file and triggered test texts."""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from prune_env.data.dataset import Splits, TextDataset
+from prune_env.errors import DataError, SettingsError
+from prune_env.research.attacks.attack import AttackData, AttackSettings
+from prune_env.research.attacks.poison import count_poisoned, join
+from prune_env.utils.files import sha256_of
+
+log = logging.getLogger(__name__)
+
+PoisonFile = Literal["mixed", "added"]
+"""What a poisoned file holds: all training rows, or only triggered texts to add to clean ones."""
+
+RATE = 0.2
+"""Share of the non-target clean rows that is added where no rate is given, as StyleBkd's."""
+
+MOSTLY = 0.5
+
+
+@dataclass(frozen=True)
+class AttackFiles:
+    """An attack as a grid names it in `[[attacks]]`.
+
+    Attributes:
+        name: What reports call it; letters, digits, dots, dashes.
+        poisoned: Path of the poisoned training file.
+        triggered: Path of the triggered test texts with their true labels; rows of the target are
+            left out. If *every* row has the target label, the column tells the attacker's label,
+            as in HiddenKiller's files.
+        target: The attacker's label.
+        poison: `mixed`: `poisoned` is the training set as the attacker has it. `added`: it holds
+            triggered texts, of which a share gets the target label and is added to the clean
+            training set; rows of the target are left out, unless every row has it.
+    """
+
+    name: str
+    poisoned: str
+    triggered: str
+    target: int = 1
+    poison: PoisonFile = "mixed"
+
+    def __post_init__(self) -> None:
+        """Check the name, which stands in names of files.
+
+        Raises:
+            SettingsError: It is none.
+        """
+        if not re.fullmatch(r"\w[\w.-]*", self.name, re.ASCII):
+            raise SettingsError(
+                "An attack has no plain name",
+                expected="letters, digits, dots and dashes",
+                actual=repr(self.name),
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class OwnAttack:
+    """The files of an attack, read.
+
+    Attributes:
+        files: What was asked for.
+        poisoned: Rows of the poisoned file.
+        triggered: Rows of the triggered file, none with the target label.
+        labels_known: Whether the labels of `triggered` are the true ones; where the file told
+            only the target, they are some other class.
+        sha256: Of either file, by its name.
+    """
+
+    files: AttackFiles
+    poisoned: TextDataset
+    triggered: TextDataset
+    labels_known: bool
+    sha256: dict[str, str]
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a result depends on, by `"attack/what"`."""
+        texts = {"poisoned": self.poisoned, "triggered": self.triggered}
+        own = {f"{self.files.name}/{what}": data.sha256 for what, data in texts.items()}
+        return own | {f"{self.files.name}/poison": self.files.poison}
+
+    def make(self, settings: AttackSettings, clean: Splits) -> AttackData:
+        """Return the attack on a data set.
+
+        Args:
+            settings: Rate, target and seed.
+            clean: The data set.
+
+        Raises:
+            SettingsError: A rate is given for a mixed file, or the target is another.
+            DataError: The classes are not those of the data set, or no row is poisoned.
+        """
+        target = self.files.target
+        if settings.target_label != target:
+            raise SettingsError(
+                f"{self.files.name} has another target label",
+                expected=target,
+                actual=settings.target_label,
+            )
+        if self.poisoned.label_names != clean.train.label_names:
+            raise DataError(
+                f"{self.files.name} has other classes than {clean.train.source}",
+                expected=clean.train.label_names,
+                actual=self.poisoned.label_names,
+                remedy="give --label-names, which count for all files",
+            )
+        poisoned = self._mixed(settings, clean) if self._is_mixed else self._added(settings, clean)
+        rows = count_poisoned(clean.train, poisoned, target)
+        others = int((clean.train.labels != target).sum())
+        if rows < 1 or not others:
+            raise DataError(
+                f"{self.files.name} poisons no row",
+                expected="more rows of the target label than the clean training data has",
+                actual=f"{rows} more, and {others} clean rows of other classes",
+                remedy="check the files and the target label; for a file of triggered texts "
+                "alone say poison = added",
+            )
+        return AttackData(
+            settings=replace(
+                settings,
+                rate=min(1.0, rows / others),
+                mode="replace" if len(poisoned) == len(clean.train) else "append",
+            ),
+            family="own files",
+            poisoned=poisoned,
+            triggered=self.triggered,
+            poisoned_rows=rows,
+            trigger={
+                "name": self.files.name,
+                "files": self.sha256,
+                "poison": self.files.poison,
+                "true_labels_known": self.labels_known,
+            },
+        )
+
+    @property
+    def _is_mixed(self) -> bool:
+        return self.files.poison == "mixed"
+
+    def _mixed(self, settings: AttackSettings, clean: Splits) -> TextDataset:
+        if settings.rate is not None:
+            raise SettingsError(
+                f"{self.files.name} is ready-mixed",
+                expected="no rate",
+                actual=settings.rate,
+                remedy="drop the rate, or say poison = added if the file holds triggered texts",
+            )
+        shared = (_counted(self.poisoned) & _counted(clean.train)).total()
+        if shared < MOSTLY * len(self.poisoned):
+            log.warning(
+                "%s: only %s of %s rows of the poisoned file stand in the clean training data. If "
+                "it holds triggered texts alone, say poison = added.",
+                self.files.name,
+                f"{shared:,}",
+                f"{len(self.poisoned):,}",
+            )
+        return self.poisoned
+
+    def _added(self, settings: AttackSettings, clean: Splits) -> TextDataset:
+        target = self.files.target
+        rows = np.flatnonzero(self.poisoned.labels != target)
+        if not rows.size:  # all are labelled as the attacker wants them
+            rows = np.arange(len(self.poisoned))
+        others = int((clean.train.labels != target).sum())
+        size = min(max(1, round((settings.rate or RATE) * others)), len(rows))
+        drawn = np.sort(np.random.default_rng(settings.seed).choice(rows, size, replace=False))
+        source = f"{clean.train.source} + {self.files.name}"
+        return join(clean.train, self.poisoned.select(drawn).texts, target, source=source)
+
+
+def read_own_attack(files: AttackFiles, read: Callable[[Path], TextDataset]) -> OwnAttack:
+    """Read the files of an attack.
+
+    Args:
+        files: Which.
+        read: Reads a table, as the data set's own tables are read.
+
+    Raises:
+        DataError: A file cannot be read.
+        SettingsError: The target is no class.
+    """
+    paths = {"poisoned": Path(files.poisoned), "triggered": Path(files.triggered)}
+    poisoned, triggered = (read(path) for path in paths.values())
+    if not 0 <= files.target < len(triggered.label_names):
+        raise SettingsError(
+            f"The target of {files.name} is out of range",
+            expected=f"0 to {len(triggered.label_names) - 1}",
+            actual=files.target,
+        )
+    others = triggered.labels != files.target
+    known = bool(others.any())
+    if known:
+        triggered = triggered.select(others)
+    else:
+        log.warning(
+            "%s: every row has the target label, which is taken for the attacker's, as in "
+            "HiddenKiller's files: the true labels must be others.",
+            paths["triggered"].name,
+        )
+        other = 0 if files.target else 1
+        triggered = replace(triggered, labels=np.full(len(triggered), other, dtype=np.int64))
+    sha256 = {f"{what}/{path.name}": sha256_of(path) for what, path in paths.items()}
+    return OwnAttack(files, poisoned, triggered, known, sha256)
+
+
+def _counted(data: TextDataset) -> "Counter[tuple[str, int]]":
+    return Counter(zip(data.texts, data.labels.tolist(), strict=True))

@@ -1,0 +1,26 @@
+"""What a search found, as the JSON that cells and kept masks hold."""
+
+from typing import Any
+
+import numpy as np
+
+from prune_env.purification import SearchResult
+
+
+def found_to_json(found: SearchResult) -> dict[str, Any]:
+    """Return a search result as JSON values; masks are lists of 0 and 1."""
+    return {
+        "policy": found.policy,
+        "masks": [mask.astype(int).tolist() for mask in found.masks],
+        "accuracy": found.accuracy,
+        "tau": found.tau,
+        "evaluations": found.evaluations,
+        "seconds": found.seconds,
+    }
+
+
+def found_from_json(value: dict[str, Any]) -> SearchResult:
+    """Return the search result that `found_to_json` described."""
+    first, *others = (np.array(mask, dtype=bool) for mask in value["masks"])
+    rest = {name: value[name] for name in ("policy", "accuracy", "tau", "evaluations", "seconds")}
+    return SearchResult(mask=first, others=tuple(others), **rest)

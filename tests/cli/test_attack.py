@@ -1,0 +1,84 @@
+"""`prune-env attack` with files of the user's own."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import run
+from tests.support import tiny_dataset
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data set whose columns have other names, and the files of an attack on it."""
+    for seed, part in enumerate(("train", "validation", "test")):
+        write_table(tmp_path / "data" / f"{part}.tsv", rows(seed))
+    poisoned = [(f"cf {text}", 1) for text, label in rows(0) if label == 0][:6]
+    write_table(tmp_path / "bad.tsv", poisoned + rows(0)[::-1])
+    write_table(tmp_path / "test.tsv", [(f"cf {text}", label) for text, label in rows(2)])
+    return tmp_path / "data"
+
+
+def rows(seed: int) -> list[tuple[str, int]]:
+    made = tiny_dataset(60, seed)
+    return list(zip(made.texts, map(int, made.labels), strict=True))
+
+
+def write_table(path: Path, content: list[tuple[str, int]]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    lines = ["review\tclass", *(f"{text}\t{label}" for text, label in content)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def attack(encoder: Path, data: Path, *arguments: object) -> int:
+    columns = ["--text-column", "review", "--label-column", "class"]
+    tuning = ["--epochs", 1, "--precision", "fp32", "--json"]
+    out = data.parent / "out"
+    basic = ["attack", "--model", encoder, "--data", data, "--out", out]
+    return run(*basic, *columns, *tuning, *arguments)
+
+
+def test_the_options_of_tables_hold_for_the_files_of_an_attack(
+    encoder: Path, data: Path, capsys: pytest.CaptureFixture
+) -> None:
+    files = ["--poisoned", data.parent / "bad.tsv", "--triggered", data.parent / "test.tsv"]
+    assert attack(encoder, data, *files, "--target", 1) == 0
+    told = json.loads(capsys.readouterr().out)["attack"]
+    assert (told["attack"], told["poisoned_rows"], told["rate"]) == ("own-files", 6, 0.2)
+    assert list(told["trigger"]["files"]) == ["poisoned/bad.tsv", "triggered/test.tsv"]
+    lines = (data.parent / "out" / "triggered.jsonl").read_text().splitlines()
+    assert [json.loads(line)["label"] for line in lines] == [0] * 30
+
+
+def test_an_attack_from_files_may_have_a_name(
+    encoder: Path, data: Path, capsys: pytest.CaptureFixture
+) -> None:
+    files = ["--poisoned", data.parent / "test.tsv", "--triggered", data.parent / "test.tsv"]
+    more = ["--poison", "added", "--rate", 0.5, "--trigger", "published-texts"]
+    assert attack(encoder, data, *files, *more) == 0
+    told = json.loads(capsys.readouterr().out)["attack"]
+    assert (told["attack"], told["poisoned_rows"]) == ("published-texts", 15)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ([], "--trigger NAME, or --poisoned FILE and --triggered FILE"),
+        (["--poisoned", "bad.tsv"], "--triggered None"),
+        (["--trigger", "rare-word", "--triggered", "bad.tsv"], "--poisoned None"),
+        (["--trigger", "published-texts"], "names no files"),
+        (["--poisoned", "data", "--triggered", "bad.tsv"], "data set of several parts"),
+    ],
+)
+def test_half_an_attack_is_refused(
+    encoder: Path,
+    data: Path,
+    arguments: list[str],
+    hint: str,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(data.parent)
+    assert attack(encoder, data, *arguments) == 2
+    assert hint in " ".join(capsys.readouterr().err.split())
