@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class StopRequest:
+class Interrupt:
     """Notes the first signal while the body runs; a second Ctrl-C interrupts at once.
 
     Only the main thread of Python can be told of signals; elsewhere nothing is noted.
@@ -18,8 +18,8 @@ class StopRequest:
         signal: Number of the signal, None if there was none.
 
     Example:
-        >>> with StopRequest() as stop:
-        ...     stop()
+        >>> with Interrupt() as interrupt:
+        ...     interrupt()
         False
     """
 

@@ -1,10 +1,8 @@
 """Training an agent from a folder to a folder: what `prune-env train` does."""
 
-import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +10,10 @@ import gymnasium as gym
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
+from prune_env.agents.agent import Agent
 from prune_env.agents.callbacks import EarlyStop, KeepBest, chain, read_best
 from prune_env.agents.checkpoint import read_checkpoint
-from prune_env.agents.interrupt import StopRequest
+from prune_env.agents.interrupt import Interrupt
 from prune_env.agents.record import (
     EpisodeCallback,
     EpisodeReport,
@@ -22,26 +21,21 @@ from prune_env.agents.record import (
     asked_masks,
     restore_counts,
 )
+from prune_env.agents.run_folder import check_same_settings, settings_written
 from prune_env.agents.tensorboard import TensorBoard
 from prune_env.agents.train_settings import TrainSettings
-from prune_env.agents.trained import load_agent
-from prune_env.env.head_pruning_env import HeadPruningEnv
-from prune_env.env.policy import POLICIES
-from prune_env.env.pool import Pool
-from prune_env.env.registration import ENVIRONMENTS
-from prune_env.env.subject import Subject
-from prune_env.errors import SettingsError, StateError, UnknownNameError
-from prune_env.evaluation.counting import CountingEvaluator
+from prune_env.agents.trained import agent_class, load_agent
+from prune_env.agents.training_envs import learning_env, make_env, pool_of
+from prune_env.errors import StateError
+from prune_env.evaluation import Evaluator
 from prune_env.models import save_mask
 from prune_env.utils import runtime
-from prune_env.utils.files import check_free, locked, read_json, shaped, write_json
+from prune_env.utils.files import check_free, locked, shaped, write_json
 from prune_env.utils.progress import progress
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class TrainResult:
+class TrainedAgent:
     """What a training left.
 
     Attributes:
@@ -50,7 +44,7 @@ class TrainResult:
         signal: Number of the signal that ended the training early, None if none did.
     """
 
-    agent: Any
+    agent: Agent
     report: dict[str, Any]
     signal: int | None
 
@@ -61,7 +55,7 @@ class TrainResult:
         return best
 
 
-def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> TrainResult:
+def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> TrainedAgent:
     """Train an agent, and leave it in a folder.
 
     The folder holds `settings.json`; `agent/`, the checkpoints, from which a killed run is
@@ -80,12 +74,11 @@ def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> Tra
         StateError: There is nothing to resume, its settings differ, or another process trains in
             the folder.
         UnknownNameError: No environment has this id.
-        SettingsError: A hyperparameter is unknown, the model has no such part of sentences, or
-            is below tau before a head is pruned.
+        SettingsError: A hyperparameter or the part of sentences is wrong, or tau is out of reach.
     """
     started = time.perf_counter()
     if resume:
-        _check_same(settings, folder)
+        check_same_settings(settings, folder)
         read_best(folder)  # what is damaged must be known before the training, not after it
     else:
         check_free(folder)
@@ -96,16 +89,16 @@ def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> Tra
                 f"Another process trains in {folder}", remedy="wait for it, or choose another --out"
             )
         saved = folder / "agent"
-        with _announced(settings, folder):
-            tests = _make(settings.env, settings.env_arguments)
-            env = _learning(settings, tests)
+        with settings_written(settings, folder):
+            tests = make_env(settings.env, settings.env_arguments)
+            env = learning_env(settings, tests)
             # Without a checkpoint, the run was killed before it had saved anything.
             begun = any(saved.glob("*.json"))
             agent, counted = _resume(saved, env) if begun else (_begin(settings, env), 0)
         if not begun:
             agent.save(saved)
-        with StopRequest() as stop:
-            _learn(settings, folder, agent, env, tests, counted=counted, stop=stop)
+        with Interrupt() as interrupt:
+            _learn(settings, folder, agent, env, tests, counted=counted, interrupt=interrupt)
         report = {
             "settings": asdict(settings),
             "hyperparameters": agent.hyperparameters,
@@ -113,26 +106,26 @@ def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> Tra
             "judged_on": "all validation sentences",
             "steps": agent.record.steps,
             "episodes": agent.record.episodes,
-            "evaluations": sum(board.subject.evaluator.evaluations for board in _pool(env).boards),
+            "evaluations": sum(each.evaluations for each in _evaluators(env)),
             "seconds_of_this_call": time.perf_counter() - started,
-            "interrupted_by_signal": stop.signal,
+            "interrupted_by_signal": interrupt.signal,
             "best": read_best(folder),
             "best_met": _best_met(agent.record, tests, folder),
             "meta": runtime.describe(),
         }
         write_json(folder / "report.json", report)
-    return TrainResult(agent, report, stop.signal)
+    return TrainedAgent(agent, report, interrupt.signal)
 
 
 def _learn(
     settings: TrainSettings,
     folder: Path,
-    agent: Any,
+    agent: Agent,
     env: gym.Env[Any, Any],
     tests: gym.Env[Any, Any],
     *,
     counted: int,
-    stop: StopRequest,
+    interrupt: Interrupt,
 ) -> None:
     """Let an agent learn to the end or to the signal, and keep it as it was when it did best.
 
@@ -143,12 +136,12 @@ def _learn(
         env: Where it learns.
         tests: Where it is tested without exploration.
         counted: Masks that it asked for before.
-        stop: Of Ctrl-C and SIGTERM.
+        interrupt: Of Ctrl-C and SIGTERM.
     """
     with progress(f"Training {settings.algorithm}", settings.total_steps) as advance:
-        board = _board(settings, folder, env, agent, counted)
-        keep_best = KeepBest(agent, tests, folder, settings.test_every, board.tested)
-        by_tests = len(_pool(env).boards) > 1
+        tensorboard = _tensorboard(settings, folder, env, agent, counted)
+        keep_best = KeepBest(agent, tests, folder, settings.test_every, tensorboard.tested)
+        by_tests = len(pool_of(env).boards) > 1
         patience = EarlyStop(settings.patience, agent.record, by_tests=by_tests)
         try:
             if not agent.record.finished:
@@ -156,159 +149,36 @@ def _learn(
                     env,
                     total_steps=settings.total_steps,
                     max_evaluations=settings.max_evaluations,
-                    callback=chain(board, keep_best, _follow(advance), patience),
+                    callback=chain(tensorboard, keep_best, _follow(advance), patience),
                     save_to=folder / "agent",
                     save_every=settings.save_every,
-                    stop_requested=stop,
+                    stop_requested=interrupt,
                 )
             # An interrupted run ends later, and then as if it had not been interrupted.
-            if stop.signal is None:
+            if interrupt.signal is None:
                 keep_best.test(agent.record.steps)
         finally:
-            board.close()
+            tensorboard.close()
 
 
-def _make(env_id: str, arguments: Mapping[str, Any]) -> gym.Env[Any, Any]:
-    if env_id.count(":") > 1:  # Gymnasium takes one module before the id, and trips over two
-        raise UnknownNameError("environment", env_id, ENVIRONMENTS.names())
-    try:
-        env = gym.make(env_id, **arguments)
-    except gym.error.UnregisteredEnv:
-        raise UnknownNameError("environment", env_id, ENVIRONMENTS.names()) from None
-    except (gym.error.Error, ImportError) as error:  # it imports what stands before a colon
-        raise SettingsError(
-            f"Gymnasium cannot make {env_id!r:.80}",
-            expected=f"one of {', '.join(ENVIRONMENTS.names())}",
-            actual=error,
-        ) from None
-    if not isinstance(env.unwrapped, HeadPruningEnv):
-        raise SettingsError(
-            f"{env_id} is not an environment of this package", expected="prune_env/..."
-        )
-    return env
-
-
-def _learning(settings: TrainSettings, tests: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """Return the environment to learn in: it counts masks, and may judge them on fewer sentences.
-
-    The count is of distinct masks asked, not of those that had to be computed: what the tests, or
-    the same run before it was killed, made the evaluator remember must not change the training.
-    """
-    whole = [board.subject for board in _pool(tests).boards]
-    subjects = whole
-    if settings.validation_subset is not None:
-        subjects = [subject.on_part(settings.validation_subset) for subject in subjects]
-    _check_tau(tests, whole, subjects)
-    pool = [
-        replace(subject, evaluator=CountingEvaluator(subject.evaluator)) for subject in subjects
-    ]
-    return _make(settings.env, {**settings.env_arguments, "model": None, "pool": pool})
-
-
-def _check_tau(
-    tests: gym.Env[Any, Any], whole: Sequence[Subject], parts: Sequence[Subject]
-) -> None:
-    """Raise if all models are below tau before a head is pruned; warn if some are.
-
-    Args:
-        tests: Knows tau.
-        whole: The models, judged on all validation sentences, as the tests do.
-        parts: The same models, judged as the learning does.
-
-    Raises:
-        SettingsError: There is nothing to learn.
-    """
-    threshold = tests.get_wrapper_attr("core").settings.threshold
-    below = {}
-    for subjects in zip(whole, parts, strict=True):
-        for evaluator in (subject.evaluator for subject in subjects):
-            accuracy = float(evaluator.accuracy(evaluator.available[None])[0])
-            if accuracy < threshold(accuracy):
-                below[subjects[0].name] = f"{accuracy:.4f} ({subjects[0].name})"
-    if not below:
-        return
-    expected = f"a validation accuracy of at least {threshold(0.0)}"
-    actual = ", ".join(below.values())
-    if len(below) == len(whole):
-        raise SettingsError(
-            "The unpruned model is below tau, so no head can be pruned and nothing be learned",
-            expected=expected,
-            actual=actual,
-            remedy="give --max-drop, which counts from the unpruned model, or a lower --tau",
-        )
-    log.warning(
-        "Some models are below tau unpruned, and nothing can be learned on them. Expected: %s. "
-        "Actual: %s. Remedy: give --max-drop, or a lower --tau.",
-        expected,
-        actual,
+def _begin(settings: TrainSettings, env: gym.Env[Any, Any]) -> Agent:
+    return agent_class(settings.algorithm).for_env(
+        env, seed=settings.seed, hyperparameters=settings.hyperparameters
     )
 
 
-@contextmanager
-def _announced(settings: TrainSettings, folder: Path) -> Iterator[None]:
-    """Write settings.json before the body, so that a run killed at any moment can be resumed.
-
-    A mistake that the body finds takes it away again.
-    """
-    path = folder / "settings.json"
-    if path.exists():  # the run is resumed
-        yield
-        return
-    new = not folder.exists()
-    write_json(path, asdict(settings))
-    try:
-        yield
-    except Exception:
-        path.unlink()
-        if new:
-            folder.rmdir()
-        raise
-
-
-def _begin(settings: TrainSettings, env: gym.Env[Any, Any]) -> Any:
-    maker = POLICIES[settings.algorithm]
-    return maker.for_env(env, seed=settings.seed, hyperparameters=settings.hyperparameters)
-
-
-def _check_same(settings: TrainSettings, folder: Path) -> None:
-    """Raise unless the run in the folder was started with equal settings."""
-    path = folder / "settings.json"
-    if not path.exists():
-        raise StateError(
-            f"There is no run to resume in {folder}",
-            expected="settings.json, which `prune-env train` writes at once",
-            remedy="start it without --resume",
-        )
-    told, held = asdict(settings), read_json(path)
-    if not isinstance(held, dict):
-        raise StateError(
-            f"{path} holds no settings",
-            expected="a JSON object",
-            actual=f"{held!r:.80}",
-            remedy="restore it, or start a new run",
-        )
-    changed = [name for name in told if told[name] != held.get(name)]
-    if changed:
-        raise StateError(
-            f"The run in {folder} was started with other settings",
-            expected=", ".join(f"{name}={held.get(name)}" for name in changed),
-            actual=", ".join(f"{name}={told[name]}" for name in changed),
-            remedy="resume with the settings of settings.json, or start a new run",
-        )
-
-
-def _resume(saved: Path, env: gym.Env[Any, Any]) -> tuple[Any, int]:
+def _resume(saved: Path, env: gym.Env[Any, Any]) -> tuple[Agent, int]:
     """Return the saved agent, and how many masks it had asked for, which `env` counts on from."""
     asked = asked_masks(read_checkpoint(saved).tensors)
     agent = load_agent(saved)
     with shaped(saved, "what a training goes on from", "start a new run"):
-        return agent, restore_counts(_pool(env), asked)
+        return agent, restore_counts(pool_of(env), asked)
 
 
-def _board(
-    settings: TrainSettings, folder: Path, env: gym.Env[Any, Any], agent: Any, counted: int
+def _tensorboard(
+    settings: TrainSettings, folder: Path, env: gym.Env[Any, Any], agent: Agent, counted: int
 ) -> TensorBoard:
-    pool = _pool(env)
+    pool = pool_of(env)
     facts = {
         **{name: value for name, value in asdict(settings).items() if value is not None},
         "learns on": _sentences(settings),
@@ -319,12 +189,16 @@ def _board(
     writer = SummaryWriter(str(folder), purge_step=agent.record.steps + 1)  # written too much
     return TensorBoard(
         writer,
-        [each.subject.evaluator for each in pool.boards],
+        _evaluators(env),
         {**facts, **settings.env_arguments},
         agent.hyperparameters,
         subset=settings.validation_subset,
         counted=counted,
     )
+
+
+def _evaluators(env: gym.Env[Any, Any]) -> list[Evaluator]:
+    return [board.subject.evaluator for board in pool_of(env).boards]
 
 
 def _best_met(record: Record, tests: gym.Env[Any, Any], folder: Path) -> dict[str, Any] | None:
@@ -337,8 +211,9 @@ def _best_met(record: Record, tests: gym.Env[Any, Any], folder: Path) -> dict[st
         return None
     core = tests.get_wrapper_attr("core")
     board = core.pool.find(record.best_model)
-    accuracy, unpruned = board.accuracy(np.stack([record.best_mask, board.available])).tolist()
-    mask = board.crop(record.best_mask)
+    masks = board.crop(np.stack([record.best_mask, board.available]))
+    accuracy, unpruned = board.subject.evaluator.accuracy(masks).tolist()
+    mask = masks[0]
     save_mask(folder / "best_met.json", mask, model=record.best_model)
     return {
         "model": record.best_model,
@@ -355,12 +230,7 @@ def _sentences(settings: TrainSettings) -> str:
     return f"a stratified subset of {settings.validation_subset} validation sentences"
 
 
-def _pool(env: gym.Env[Any, Any]) -> Pool:
-    pool: Pool = env.get_wrapper_attr("core").pool
-    return pool
-
-
-def _follow(advance: Any) -> EpisodeCallback:
+def _follow(advance: Callable[[int], object]) -> EpisodeCallback:
     def tell(report: EpisodeReport) -> None:
         advance(report.steps)
 

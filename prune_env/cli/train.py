@@ -12,7 +12,7 @@ from prune_env.cli.options import facts, show
 from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
-    from prune_env.agents.training import TrainResult
+    from prune_env.agents.training import TrainedAgent
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Train:
             changes["num_envs"] = self.num_envs
         return changes
 
-    def _facts(self, result: "TrainResult") -> list[tuple[str, str]]:
+    def _facts(self, result: "TrainedAgent") -> list[tuple[str, str]]:
         report = result.report
         rows = [
             ("learned", f"{report['steps']} steps, {report['episodes']} episodes"),

@@ -117,7 +117,7 @@ def test_killed_while_the_models_are_loaded_it_can_be_resumed(tmp_path: Path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("prune_env.agents.training._make", killed)
+        patch.setattr("prune_env.agents.training.make_env", killed)
         with pytest.raises(KeyboardInterrupt):
             train(SETTINGS, tmp_path / "run")
     resumed = train(SETTINGS, tmp_path / "run", resume=True)

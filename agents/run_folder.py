@@ -1,0 +1,72 @@
+"""The folder of a training: its settings stand in it from the beginning to the end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from prune_env.agents.train_settings import TrainSettings
+from prune_env.errors import StateError
+from prune_env.utils.files import read_json, write_json
+
+SETTINGS = "settings.json"
+
+
+@contextmanager
+def settings_written(settings: TrainSettings, folder: Path) -> Iterator[None]:
+    """Write settings.json before the body, so that a run killed at any moment can be resumed.
+
+    A mistake that the body finds takes it away again.
+
+    Args:
+        settings: How the agent is trained.
+        folder: Of the run; made if missing.
+    """
+    path = folder / SETTINGS
+    if path.exists():  # the run is resumed
+        yield
+        return
+    new = not folder.exists()
+    write_json(path, asdict(settings))
+    try:
+        yield
+    except Exception:
+        path.unlink()
+        if new:
+            folder.rmdir()
+        raise
+
+
+def check_same_settings(settings: TrainSettings, folder: Path) -> None:
+    """Raise unless the run in the folder was started with equal settings.
+
+    Args:
+        settings: How the agent is to be trained.
+        folder: Of the run.
+
+    Raises:
+        StateError: There is no such run, its settings are damaged, or they differ.
+    """
+    path = folder / SETTINGS
+    if not path.exists():
+        raise StateError(
+            f"There is no run to resume in {folder}",
+            expected="settings.json, which `prune-env train` writes at once",
+            remedy="start it without --resume",
+        )
+    asked, held = asdict(settings), read_json(path)
+    if not isinstance(held, dict):
+        raise StateError(
+            f"{path} holds no settings",
+            expected="a JSON object",
+            actual=f"{held!r:.80}",
+            remedy="restore it, or start a new run",
+        )
+    changed = [name for name in asked if asked[name] != held.get(name)]
+    if changed:
+        raise StateError(
+            f"The run in {folder} was started with other settings",
+            expected=", ".join(f"{name}={held.get(name)}" for name in changed),
+            actual=", ".join(f"{name}={asked[name]}" for name in changed),
+            remedy="resume with the settings of settings.json, or start a new run",
+        )
