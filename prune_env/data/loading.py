@@ -102,8 +102,15 @@ def load_data(
         read, settings["image_column"] = read_images, image_column
     if not path.is_dir():
         return read(path, **settings)
+    return _load_folder(path, read, settings)
+
+
+def _load_folder(
+    path: Path, read: Callable[..., TextDataset], settings: dict[str, Any]
+) -> TextDataset | Splits:
+    """Return what a folder holds: saved by `datasets`, or tables for `read`."""
     saved = (path / "dataset_dict.json").is_file(), (path / "state.json").is_file()
-    if any(saved) and image_column is not None:
+    if any(saved) and read is read_images:
         raise DataError(
             f"{path} was written by the library `datasets`",
             expected="tables with a column of paths, for images",

@@ -136,32 +136,8 @@ def read_datasets(
         DataError: The library is missing, the data set cannot be found, has no such split or
             column, or a row cannot be read.
     """
-    try:
-        import datasets  # noqa: PLC0415  (optional, and slow to import)
-    except ImportError as error:
-        raise DataError(
-            "The library `datasets` is not installed",
-            remedy="pip install 'prune-env[datasets]'",
-        ) from error
     source = f"{name_or_path}:{split}"
-    if not allow_download and not Path(name_or_path).is_dir():
-        raise DataError(
-            f"There is no folder {name_or_path}",
-            expected="a folder written by datasets' save_to_disk",
-            remedy="allow the download if this is the name of a data set on the Hub",
-        )
-    try:
-        if Path(name_or_path).is_dir():
-            table: Any = datasets.load_from_disk(str(name_or_path))
-            table = table[split] if isinstance(table, datasets.DatasetDict) else table
-        else:
-            table = datasets.load_dataset(str(name_or_path), split=split, revision=revision)
-    except Exception as error:  # the library raises what its many backends raise
-        raise DataError(
-            f"datasets cannot load {source}",
-            actual=f"{type(error).__name__}: {error}"[:500],
-            remedy="check the name, the split and the folder",
-        ) from error
+    table = _load_split(str(name_or_path), split, allow_download, revision)
     columns = (text_column, label_column)
     missing = [name for name in columns if name not in table.column_names]
     if missing:
@@ -181,6 +157,36 @@ def read_datasets(
         )
     )
     return _collect(rows, source, columns, LabelParser(label_names), on_bad_row)
+
+
+def _load_split(place: str, split: str, allow_download: bool, revision: str | None) -> Any:
+    """Return a split as the library `datasets` holds it, see `read_datasets`."""
+    try:
+        import datasets  # noqa: PLC0415  (optional, and slow to import)
+    except ImportError as error:
+        raise DataError(
+            "The library `datasets` is not installed",
+            remedy="pip install 'prune-env[datasets]'",
+        ) from error
+    if not allow_download and not Path(place).is_dir():
+        raise DataError(
+            f"There is no folder {place}",
+            expected="a folder written by datasets' save_to_disk",
+            remedy="allow the download if this is the name of a data set on the Hub",
+        )
+    try:
+        if Path(place).is_dir():
+            table: Any = datasets.load_from_disk(place)
+            table = table[split] if isinstance(table, datasets.DatasetDict) else table
+        else:
+            table = datasets.load_dataset(place, split=split, revision=revision)
+    except Exception as error:  # the library raises what its many backends raise
+        raise DataError(
+            f"datasets cannot load {place}:{split}",
+            actual=f"{type(error).__name__}: {error}"[:500],
+            remedy="check the name, the split and the folder",
+        ) from error
+    return table
 
 
 def _collect(

@@ -72,15 +72,19 @@ def head_importance(
     result = np.zeros((*probe.heads.shape, len(metrics)))
     for column, name in enumerate(metrics):
         values = functions[name](probe)
-        if values.shape != probe.heads.shape or not np.isfinite(values).all():
-            raise MetricError(
-                f"Importance metric '{name}' is unusable on this model",
-                expected=f"finite values of shape {probe.heads.shape}",
-                actual=f"shape {values.shape}, {int((~np.isfinite(values)).sum())} not finite",
-                remedy="check the model's weights for NaN or Inf",
-            )
+        _check_values(name, values, probe.heads.shape)
         result[:, :, column] = values
     return result
+
+
+def _check_values(name: str, values: npt.NDArray[np.float64], shape: tuple[int, int]) -> None:
+    if values.shape != shape or not np.isfinite(values).all():
+        raise MetricError(
+            f"Importance metric '{name}' is unusable on this model",
+            expected=f"finite values of shape {shape}",
+            actual=f"shape {values.shape}, {int((~np.isfinite(values)).sum())} not finite",
+            remedy="check the model's weights for NaN or Inf",
+        )
 
 
 ImportanceMetric = Callable[["Probe"], npt.NDArray[np.float64]]

@@ -52,19 +52,7 @@ def model_card(
     )
     pruned = ~np.asarray(mask, dtype=bool)
     members = pruned if form == "ensemble" else pruned[None]
-    lines = {
-        "source": loaded.source,
-        "source SHA-256": loaded.sha256,
-        "architecture": type(loaded.model).__name__,
-        "labels": ", ".join(loaded.label_names),
-        "form": form,
-        "heads pruned": ", ".join(str(int(each.sum())) for each in members)
-        + f" of {members[0].size}",
-        "LFR": "not measured: a defender does not know the trigger",
-        **{str(name): _shown(value) for name, value in facts.items()},
-        "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
-        + f", Python {platform.python_version()}",
-    }
+    lines = _provenance(loaded, form, members, facts)
     table = "\n".join(f"| {name} | {_cell(value)} |" for name, value in lines.items())
     heads = _heads(pruned)
     vote = ""
@@ -98,6 +86,25 @@ hold. That lowers the risk; it proves nothing.
 
 {heads}
 """
+
+
+def _provenance(
+    loaded: LoadedModel, form: str, members: Mask, facts: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return the lines of the table, name to value; `members` (N, L, H) are the pruned heads."""
+    return {
+        "source": loaded.source,
+        "source SHA-256": loaded.sha256,
+        "architecture": type(loaded.model).__name__,
+        "labels": ", ".join(loaded.label_names),
+        "form": form,
+        "heads pruned": ", ".join(str(int(each.sum())) for each in members)
+        + f" of {members[0].size}",
+        "LFR": "not measured: a defender does not know the trigger",
+        **{str(name): _shown(value) for name, value in facts.items()},
+        "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+        + f", Python {platform.python_version()}",
+    }
 
 
 def _heads(pruned: Mask) -> str:

@@ -120,16 +120,7 @@ def load_classifier(
     """
     _check_arguments(num_labels, head, label_names, attn_implementation)
     folder = find_source(source, allow_download=allow_download, revision=revision)
-    for problem in find_problems(folder):
-        raise problem
-    if is_sliced(folder):
-        raise ModelError(
-            f"Heads were cut out of the model {source}",
-            expected="a whole model",
-            actual=f"a folder with {SLICED_MANIFEST}",
-            remedy="load it with prune_env.load_pruned; to prune more, take the model that it was "
-            "made from",
-        )
+    _check_whole(folder, source)
     files = list_files(folder)
     config = build_config(folder)
     weights = load_weights(folder)
@@ -150,6 +141,20 @@ def load_classifier(
     fit_processor(str(source), model, tokenizer)
     self_test(str(source), model, tokenizer)
     return LoadedModel(model, tokenizer, str(source), identity(files), plan.new, names)
+
+
+def _check_whole(folder: Path, source: str | Path) -> None:
+    """Refuse a folder that is unsafe or damaged, and one whose heads were cut out."""
+    for problem in find_problems(folder):
+        raise problem
+    if is_sliced(folder):
+        raise ModelError(
+            f"Heads were cut out of the model {source}",
+            expected="a whole model",
+            actual=f"a folder with {SLICED_MANIFEST}",
+            remedy="load it with prune_env.load_pruned; to prune more, take the model that it was "
+            "made from",
+        )
 
 
 def _check_arguments(
