@@ -1,4 +1,4 @@
-"""One network for any model: heads are a set, described one by one and judged in company."""
+"""One network for any model: heads are a set, each judged in the context of the others."""
 
 import torch
 from torch import Tensor, nn
@@ -53,10 +53,10 @@ class SetNetwork(nn.Module):
         kept = (mask > 0.5).unsqueeze(-1)
         tokens = self.embed(head_tokens(observation))
         in_layer = _mean(tokens, kept, 2).expand_as(tokens)
-        company = torch.cat([_mean(tokens, kept, (1, 2)), self._attend(tokens, kept)], dim=-1)
-        company = company.expand(*mask.shape, 2 * self.width)
-        tokens = self.combine(torch.cat([tokens, in_layer, company], dim=-1))
-        state = torch.cat([_mean(tokens, kept, (1, 2))[:, 0, 0], company[:, 0, 0], status], dim=-1)
+        context = torch.cat([_mean(tokens, kept, (1, 2)), self._attend(tokens, kept)], dim=-1)
+        context = context.expand(*mask.shape, 2 * self.width)
+        tokens = self.combine(torch.cat([tokens, in_layer, context], dim=-1))
+        state = torch.cat([_mean(tokens, kept, (1, 2))[:, 0, 0], context[:, 0, 0], status], dim=-1)
         state = self.pool(state)
         heads = self.head_logit(tokens).flatten(1)
         logits = torch.cat([heads, self.stop_logit(state)], dim=1)

@@ -15,32 +15,14 @@ from prune_env.agents.record import asked_masks
 from prune_env.agents.tensorboard import TensorBoard
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.training import train
-from prune_env.cli import main
-from prune_env.data.dataset import TextDataset, write_jsonl
 from prune_env.env.landscape import landscape_subject
-from prune_env.env.subjects import load_subject
 from prune_env.errors import (
     OutputExistsError,
-    PruneEnvError,
     SettingsError,
-    StateError,
-    UnknownNameError,
 )
-from prune_env.importance import DEFAULT_METRICS
 from prune_env.models import load_mask
-from prune_env.utils.files import locked, read_json, write_json
-
-SETTINGS = TrainSettings(
-    algorithm="epsilon-greedy",
-    env="prune_env/Landscape-v0",
-    env_arguments={"model": "landscape:layers=2,heads=4", "tau": 0.8},
-    total_steps=60,
-    save_every=20,
-    test_every=4,
-)
-PPO = replace(
-    SETTINGS, algorithm="ppo", hyperparameters={"num_envs": 2, "n_steps": 8, "batch_size": 16}
-)
+from prune_env.utils.files import read_json, write_json
+from tests.agents.support import PPO, SETTINGS
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, PPO], ids=["epsilon-greedy", "ppo"])
@@ -159,106 +141,6 @@ def test_the_share_of_remembered_masks_goes_on_where_it_was(
     assert rate == pytest.approx(new / (resumed["episodes"] - stopped.episodes))
 
 
-def test_it_may_learn_on_few_sentences_but_is_judged_on_all(
-    tiny_folder: Path, tiny_data: TextDataset, tmp_path: Path
-):
-    data = tmp_path / "data.jsonl"
-    write_jsonl(data, tiny_data)
-    arguments = {"model": str(tiny_folder), "data": str(data), "tau": 0.0}
-    settings = replace(
-        SETTINGS,
-        env="prune_env/HeadPruning-v0",
-        env_arguments=arguments,
-        validation_subset=16,
-        test_every=2,
-    )
-    accuracies = set()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "prune_env.agents.tensorboard.TensorBoard.__call__",
-            lambda self, report: accuracies.add(report.info["accuracy"]),
-        )
-        result = train(settings, tmp_path / "run")
-    assert all((16 * accuracy).is_integer() for accuracy in accuracies)
-    played = result.best["models"][0]
-    subject = load_subject(str(tiny_folder), str(data), DEFAULT_METRICS)
-    mask = np.array(played["mask"], bool)
-    assert played["accuracy"] == subject.evaluator.accuracy(mask[None])[0]
-    assert result.report["learned_on"] == "a stratified subset of 16 validation sentences"
-    assert result.report["judged_on"] == "all validation sentences"
-
-    part = subject.on_part(16)
-    assert np.array_equal(part.importance, subject.importance)
-    assert part.evaluator.fingerprint != subject.evaluator.fingerprint
-    assert part.evaluator is subject.on_part(16).evaluator  # the same sentences, found again
-    with pytest.raises(SettingsError, match="1 to 63 of 64"):
-        subject.on_part(64)
-    with pytest.raises(SettingsError, match="holds no texts"):
-        train(replace(SETTINGS, validation_subset=5), tmp_path / "other")
-
-
-def test_an_unknown_environment_is_named(tmp_path: Path):
-    with pytest.raises(UnknownNameError, match=r"did you mean 'prune_env/Tiny-v0'"):
-        train(replace(SETTINGS, env="prune_env/Tini-v0"), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("env", ["no_such_module:X-v0", "not an id", "a:b:c", ""])
-def test_an_id_that_gymnasium_cannot_make_is_one_message(env: str, tmp_path: Path):
-    with pytest.raises(PruneEnvError, match="prune_env/Tiny-v0"):
-        train(replace(SETTINGS, env=env), tmp_path / "run")
-
-
-def test_nothing_is_resumed_from_nothing(tmp_path: Path):
-    with pytest.raises(StateError, match="no run to resume"):
-        train(SETTINGS, tmp_path / "run", resume=True)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        *(("settings.json", text) for text in ("[]", "null", "3", '"x"', "[" * 50_000, "{")),
-        *(
-            ("best.json", text)
-            for text in (
-                "{}",
-                "[]",
-                "null",
-                '{"total_reward": "x", "steps": 1, "models": []}',
-                '{"total_reward": 1, "steps": 1, "models": [{}]}',
-                '{"total_reward": 1, "steps": 1, "models": 3}',
-            )
-        ),
-    ],
-)
-def test_a_file_of_a_run_with_another_shape_is_one_message(
-    name: str, content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    folder = tmp_path / "run"
-    line = ["train", "--env", "prune_env/Landscape-v0", "--algo", "epsilon-greedy"]
-    line += ["--steps", "20", "--out", str(folder)]
-    folder.mkdir()
-    if name == "best.json":
-        assert main(line) == 0
-    (folder / name).write_text(content)
-    capsys.readouterr()
-    assert main([*line, "--resume"]) == 2
-    said = capsys.readouterr().err
-    assert name in said
-    assert "Remedy" in said
-
-
-def test_changed_settings_are_refused_with_the_difference(tmp_path: Path):
-    train(SETTINGS, tmp_path / "run")
-    with pytest.raises(StateError, match=r"Expected: seed=0\. Actual: seed=1"):
-        train(replace(SETTINGS, seed=1), tmp_path / "run", resume=True)
-
-
-def test_two_processes_do_not_share_a_folder(tmp_path: Path):
-    with locked(tmp_path / "run"), pytest.raises(StateError, match="Another process"):
-        train(SETTINGS, tmp_path / "run")
-
-
 def test_patience_ends_it(tmp_path: Path):
     result = train(replace(SETTINGS, total_steps=5000, patience=5), tmp_path / "run")
     record = result.agent.record
@@ -310,26 +192,6 @@ def test_the_best_mask_met_is_judged_on_all_sentences(tmp_path: Path):
     assert met["heads_pruned"] == np.sum(~mask) > 0
     assert met["keeps_tau"] is True
     assert np.array_equal(load_mask(tmp_path / "run" / "best_met.json"), mask)
-
-
-def test_a_model_below_tau_is_told_before_it_learns_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    low, high = (f"landscape:layers=2,heads=4,seed={seed}" for seed in (0, 1))
-    accuracies = [
-        landscape_subject(layers=2, heads=4, seed=seed).evaluator.accuracy(np.ones((1, 2, 4), bool))
-        for seed in (0, 1)
-    ]
-    tau = float(np.mean(accuracies))
-    if accuracies[0] > accuracies[1]:
-        low, high = high, low
-    with pytest.raises(SettingsError, match=rf"below tau.*\({low}\)\. Remedy: give --max-drop"):
-        train(replace(SETTINGS, env_arguments={"model": low, "tau": tau}), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-    arguments = {"model": None, "pool": [low, high], "tau": tau}
-    train(replace(SETTINGS, env_arguments=arguments), tmp_path / "run")
-    assert f"({low})" in caplog.text
-    assert f"({high})" not in caplog.text
 
 
 def test_unknown_hyperparameters_and_bad_numbers_are_refused(tmp_path: Path):

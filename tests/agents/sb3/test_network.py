@@ -66,7 +66,7 @@ def test_padding_changes_nothing():
     assert (padded_logits[:, :-1].view(2, 4, 4)[:, 2:] == ILLEGAL).all()
 
 
-def test_heads_see_their_company():
+def test_heads_see_their_context():
     observation = random_observation(1)
     observation["mask"][:] = 1
     alone = {key: value.copy() for key, value in observation.items()}

@@ -1,0 +1,64 @@
+"""The folder of a training: what it is resumed from, and what it refuses."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from prune_env.agents.training import train
+from prune_env.cli import main
+from prune_env.errors import (
+    StateError,
+)
+from prune_env.utils.files import locked
+from tests.agents.support import SETTINGS
+
+
+def test_nothing_is_resumed_from_nothing(tmp_path: Path):
+    with pytest.raises(StateError, match="no run to resume"):
+        train(SETTINGS, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(("settings.json", text) for text in ("[]", "null", "3", '"x"', "[" * 50_000, "{")),
+        *(
+            ("best.json", text)
+            for text in (
+                "{}",
+                "[]",
+                "null",
+                '{"total_reward": "x", "steps": 1, "models": []}',
+                '{"total_reward": 1, "steps": 1, "models": [{}]}',
+                '{"total_reward": 1, "steps": 1, "models": 3}',
+            )
+        ),
+    ],
+)
+def test_a_file_of_a_run_with_another_shape_is_one_message(
+    name: str, content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "run"
+    line = ["train", "--env", "prune_env/Landscape-v0", "--algo", "epsilon-greedy"]
+    line += ["--steps", "20", "--out", str(folder)]
+    folder.mkdir()
+    if name == "best.json":
+        assert main(line) == 0
+    (folder / name).write_text(content)
+    capsys.readouterr()
+    assert main([*line, "--resume"]) == 2
+    said = capsys.readouterr().err
+    assert name in said
+    assert "Remedy" in said
+
+
+def test_changed_settings_are_refused_with_the_difference(tmp_path: Path):
+    train(SETTINGS, tmp_path / "run")
+    with pytest.raises(StateError, match=r"Expected: seed=0\. Actual: seed=1"):
+        train(replace(SETTINGS, seed=1), tmp_path / "run", resume=True)
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path: Path):
+    with locked(tmp_path / "run"), pytest.raises(StateError, match="Another process"):
+        train(SETTINGS, tmp_path / "run")
