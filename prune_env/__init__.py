@@ -109,8 +109,10 @@ __all__ = [
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
-register_environments()
-# The one place that tells the tables of lower rooms who fills them; none of it is imported here.
+# The one place that tells lower rooms of what stands above them; none of it is imported here.
+register_environments(
+    "prune_env.env.head_pruning_env:HeadPruningEnv", "prune_env.env.vector_env:HeadPruningVectorEnv"
+)
 fill_from("policy", "prune_env.agents", "prune_env.baselines")
 fill_from("kind of agent's folder", "prune_env.agents")
 fill_from("penalty", "prune_env.baselines")

@@ -47,15 +47,20 @@ ENVIRONMENTS.register(
 )
 
 
-def register_environments() -> None:
-    """Register every id with Gymnasium; a second call changes nothing."""
+def register_environments(single: str, vector: str) -> None:
+    """Register every id with Gymnasium; a second call changes nothing.
+
+    Args:
+        single: `"module:class"` of the environment for one episode at a time.
+        vector: The same of that for many.
+    """
     for entry in ENVIRONMENTS:
         if entry.name not in gym.registry:
             environment = entry.load()
             gym.register(
                 entry.name,
-                entry_point="prune_env.env.head_pruning_env:HeadPruningEnv",
-                vector_entry_point="prune_env.env.vector_env:HeadPruningVectorEnv",
+                entry_point=single,
+                vector_entry_point=vector,
                 max_episode_steps=environment.max_episode_steps,
                 kwargs=dict(environment.kwargs),
             )

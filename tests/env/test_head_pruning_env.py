@@ -16,8 +16,8 @@ from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
-import prune_env
 from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.registration import register_environments
 from prune_env.errors import SettingsError, UnknownNameError
 from tests.env.support import PrescribedEvaluator, env_over, falls_by, random_legal
 
@@ -237,7 +237,7 @@ def test_registering_again_changes_nothing():
     before = dict(gym.registry)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        prune_env.env.registration.register_environments()
+        register_environments("elsewhere:Env", "elsewhere:VectorEnv")
     assert dict(gym.registry) == before
 
 
