@@ -30,7 +30,8 @@ from prune_env.errors import StateError
 from prune_env.evaluation import Evaluator
 from prune_env.models import save_mask
 from prune_env.utils import runtime
-from prune_env.utils.files import check_free, locked, shaped, write_json
+from prune_env.utils.files import locked, shaped, write_json
+from prune_env.utils.output import check_free
 from prune_env.utils.progress import progress
 
 

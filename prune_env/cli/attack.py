@@ -69,9 +69,10 @@ class Attack:
         from prune_env.evaluation.scores import TestSets, score
         from prune_env.research.attacks.backdoor import save_encoder, train_classifier
         from prune_env.utils import runtime
-        from prune_env.utils.files import check_free, new_folder, write_json
+        from prune_env.utils.files import new_folder, write_json
+        from prune_env.utils.output import try_place
 
-        check_free(self.out)
+        try_place(self.out)
         clean = self.tables.load_splits(self.data)
         attack = self._make(clean)
         with new_folder(self.out) as folder:

@@ -62,10 +62,10 @@ class Demo:
         from prune_env.research.attacks.backdoor import ModelSettings
         from prune_env.research.benchmark.experiment import ExperimentSettings, run_experiment
         from prune_env.research.benchmark.rows import ResultRow, table, treatment
-        from prune_env.utils.files import check_free
+        from prune_env.utils.output import try_place
 
         out = self.out or Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
-        check_free(out)
+        try_place(out)
         settings = ExperimentSettings(
             models=ModelSettings(
                 model=self.model,

@@ -87,9 +87,9 @@ class Purify:
         from prune_env.env.rewards.reward import make_reward
         from prune_env.models.catalog import check_hub, push_folder
         from prune_env.purification import purify
-        from prune_env.utils.files import check_free
+        from prune_env.utils.output import try_place
 
-        check_free(self.out)
+        try_place(self.out)
         if self.push_to_hub is not None:
             check_hub(self.push_to_hub)
         if self.policy != "auto":

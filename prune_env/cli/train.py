@@ -114,7 +114,7 @@ class Train:
         """Train, and return the exit status: 0, or 128 + the signal that ended it early."""
         from prune_env.agents.train_settings import TrainSettings
         from prune_env.agents.training import train
-        from prune_env.utils.files import check_free
+        from prune_env.utils.output import check_free
 
         if not self.resume:
             check_free(self.out)

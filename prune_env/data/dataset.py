@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from prune_env.errors import DataError, SettingsError
 from prune_env.utils.files import write_bytes
+from prune_env.utils.limits import TEXT
 
 if TYPE_CHECKING:
     pass
@@ -130,9 +131,12 @@ class TextDataset:
     def split(self, fraction: float, seed: int) -> tuple["TextDataset", "TextDataset"]:
         """Draw a stratified part; the same seed and rows give the same part.
 
+        Rows of one text (without case, runs of white space made one) stay together, since a text
+        that a model was trained on must not judge it; how many there are is warned of.
+
         Args:
             fraction: Share of each class that goes to the part, in (0, 1); rounded to whole rows,
-                and at least one row of each class stays on either side.
+                and at least one text of each class stays on either side.
             seed: Seed of the draw.
 
         Returns:
@@ -140,24 +144,43 @@ class TextDataset:
 
         Raises:
             SettingsError: The fraction is outside (0, 1).
-            DataError: A class that has rows has only one.
+            DataError: A class that has rows has only one text.
         """
         if not 0 < fraction < 1:
             raise SettingsError("fraction must lie inside (0, 1)", actual=fraction)
         random = np.random.default_rng(seed)
         taken = np.zeros(len(self), dtype=bool)
+        first = self._first_rows()
+        repeated = int((first != np.arange(len(self))).sum())
+        if repeated:
+            warnings.warn(
+                f"{repeated} of {len(self)} rows of {self.source} repeat the text of another row: "
+                "rows of one text stay in one part.",
+                UserWarning,
+                stacklevel=2,
+            )
         for label in np.unique(self.labels):
-            rows = np.flatnonzero(self.labels == label)
+            # A text counts as of the class of its first row; so many rows has each text.
+            rows, counts = np.unique(first[self.labels[first] == label], return_counts=True)
             if len(rows) < 2:
                 raise DataError(
                     f"{self.source}: class '{self.label_names[label]}' is too small to be split",
-                    expected="2 rows or more of each class",
+                    expected="2 different texts or more of each class",
                     actual=len(rows),
                     remedy="bring more data, or give the parts as separate files",
                 )
-            size = min(max(round(fraction * len(rows)), 1), len(rows) - 1)
-            taken[random.permutation(rows)[:size]] = True
+            order = random.permutation(len(rows))
+            size = min(max(round(fraction * counts.sum()), 1), counts.sum() - 1)
+            full = np.cumsum(counts[order]) >= size
+            taken[rows[order[: min(int(full.argmax()) + 1, len(rows) - 1)]]] = True
+        taken = taken[first]
         return self.select(~taken), self.select(taken)
+
+    def _first_rows(self) -> npt.NDArray[np.int64]:
+        """Return, for each row, the first one with its text; int64 (N,)."""
+        seen: dict[str, int] = {}
+        rows = (seen.setdefault(_normalised(text), row) for row, text in enumerate(self.texts))
+        return np.fromiter(rows, np.int64, len(self))
 
 
 @dataclass(frozen=True)
@@ -181,6 +204,8 @@ def text_problem(text: object) -> str:
         return f"{type(text).__name__} {text!r:.80}"
     if "\0" in text:
         return "a NUL character"
+    if len(text) > TEXT.value:
+        return f"{len(text):,} characters, more than {TEXT.value:,}"
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -1,6 +1,8 @@
 """Labelled images: a table of paths, read as strictly as a table of texts."""
 
 import hashlib
+import os
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +11,8 @@ from prune_env.data.dataset import TextDataset
 from prune_env.data.readers import read_table
 from prune_env.errors import DataError
 from prune_env.utils.files import sha256_of
+from prune_env.utils.limits import IMAGE_BYTES, IMAGE_PIXELS
+from prune_env.utils.reading import opened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,12 +48,13 @@ def read_images(path: str | Path, *, image_column: str = "image", **settings: An
     table = read_table(path, text_column=image_column, **settings)
     folder = Path(path).resolve().parent
     files = tuple(str(folder / name) for name in table.texts)
-    missing = [name for name in files if not Path(name).is_file()]
+    # Path.is_file raises for names that no file can have.
+    missing = [name for name in files if not os.path.isfile(name)]
     if missing:
         raise DataError(
             f"{path} names {len(missing)} images that do not exist",
             expected=f"paths relative to {folder}, in the column '{image_column}'",
-            actual=", ".join(missing[:3]),
+            actual=", ".join(f"{name:.300}" for name in missing[:3]),
             remedy="correct the paths",
         )
     return ImageDataset(files, table.labels, table.label_names, table.source, table.skipped)
@@ -64,10 +69,19 @@ def open_image(path: str) -> "Image":
     from PIL import Image  # noqa: PLC0415 - texts need it not
 
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with (
+            opened(Path(path), IMAGE_BYTES, DataError) as file,
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(file, formats=FORMATS) as image,
+        ):
+            # Nothing is decoded yet: the size stands in the header.
+            pixels = image.width * image.height
+            IMAGE_PIXELS.check(pixels, f"{path[:200]!r} is too large an image", DataError)
             rgb: Image.Image = image.convert("RGB")
             return rgb
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # each format of the library has errors of its own
         raise DataError(
             f"{path[:200]!r} is no image that can be read",
             expected=f"a whole file of {', '.join(FORMATS)}",

@@ -1,5 +1,6 @@
 """From what a user writes after `--data` to texts: a name, a file or a folder."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,14 +94,14 @@ def load_data(
         "label_names": label_names,
         "on_bad_row": on_bad_row,
     }
-    if not path.exists() and path.name == str(name_or_path) and not path.suffix:
+    if not os.path.exists(path) and path.name == str(name_or_path) and not path.suffix:
         raise UnknownNameError(DATASETS.kind, name_or_path, DATASETS.names())
     read: Callable[..., TextDataset] = read_table
     if image_column is None:
         settings["text_column"] = text_column
     else:
         read, settings["image_column"] = read_images, image_column
-    if not path.is_dir():
+    if not os.path.isdir(path):  # which is false, and no error, of names that no file can have
         return read(path, **settings)
     return _load_folder(path, read, settings)
 
@@ -156,4 +157,11 @@ def _saved_split(folder: Path, part: str) -> str:
     for stem in SPLIT_FILES[part]:
         if (folder / stem).is_dir():
             return stem
-    return part
+    held = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())[:20]
+    raise DataError(
+        f"The data set {folder} has no {part} part",
+        expected=" or ".join(SPLIT_FILES[part]),
+        actual=", ".join(held) or "no part",
+        remedy=f"give one part, such as {folder / held[0] if held else folder}, a share of which "
+        "then judges the masks, or another with --validation",
+    )

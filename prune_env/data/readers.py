@@ -1,6 +1,7 @@
 """Strict readers: every row arrives, or an error says which one does not and why."""
 
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,8 @@ import numpy as np
 from prune_env.data.dataset import DEFAULT_LABEL_NAMES, TextDataset, text_problem
 from prune_env.data.tables import Row, table_rows
 from prune_env.errors import DataError, SettingsError
+from prune_env.utils.limits import FOLDER_FILES, TABLE_BYTES, TABLE_LINES
+from prune_env.utils.reading import kind_of
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
 
@@ -138,6 +141,7 @@ def read_datasets(
     """
     source = f"{name_or_path}:{split}"
     table = _load_split(str(name_or_path), split, allow_download, revision)
+    TABLE_LINES.check(len(table), f"{source} has too many rows", DataError)
     columns = (text_column, label_column)
     missing = [name for name in columns if name not in table.column_names]
     if missing:
@@ -149,7 +153,9 @@ def read_datasets(
         )
     if label_names is None:
         label_names = getattr(table.features[label_column], "names", None)
-    cells = table.select_columns(list(columns))[:]  # row by row would be 100 times slower
+    table = table.select_columns(list(columns))
+    TABLE_BYTES.check(table.data.nbytes, f"{source} is too large", DataError)
+    cells = table[:]  # row by row would be 100 times slower
     rows = (
         Row(number, number, {text_column: text, label_column: label})
         for number, (text, label) in enumerate(
@@ -176,10 +182,13 @@ def _load_split(place: str, split: str, allow_download: bool, revision: str | No
         )
     try:
         if Path(place).is_dir():
+            _check_files(Path(place))
             table: Any = datasets.load_from_disk(place)
             table = table[split] if isinstance(table, datasets.DatasetDict) else table
         else:
             table = datasets.load_dataset(place, split=split, revision=revision)
+    except DataError:
+        raise
     except Exception as error:  # the library raises what its many backends raise
         raise DataError(
             f"datasets cannot load {place}:{split}",
@@ -187,6 +196,20 @@ def _load_split(place: str, split: str, allow_download: bool, revision: str | No
             remedy="check the name, the split and the folder",
         ) from error
     return table
+
+
+def _check_files(folder: Path) -> None:
+    """Raise if a folder holds what would be waited for, or more than a data set."""
+    for count, path in enumerate(folder.rglob("*"), start=1):
+        FOLDER_FILES.check(count, f"{folder} holds too many files", DataError)
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise DataError(
+                f"{path} is no file that can be read",
+                expected="regular files and folders",
+                actual=kind_of(mode),
+                remedy="delete it",
+            )
 
 
 def _collect(

@@ -2,14 +2,23 @@
 
 import csv
 import io
-import json
-import sys
+import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prune_env.errors import DataError
+from prune_env.utils.limits import (
+    STATE_ENTRIES,
+    TABLE_BYTES,
+    TABLE_COLUMNS,
+    TABLE_LINE,
+    TABLE_LINES,
+    TEXT,
+)
+from prune_env.utils.reading import parse_json, read_bounded
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ def table_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
         raise DataError(
             f"{path} is not a table that can be read",
             expected=f"a file that ends in {', '.join(readers)}",
-            actual=(path.suffix or "no file extension") if path.exists() else "no such file",
+            actual=(path.suffix or "no file extension") if os.path.exists(path) else "no such file",
             remedy="check the path, or convert the file",
         )
     return readers[path.suffix.lower()](path, _decoded(path), columns)
@@ -53,7 +62,7 @@ def table_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
 
 def _decoded(path: Path) -> str:
     try:
-        raw = path.read_bytes()
+        raw = read_bounded(path, TABLE_BYTES, DataError)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read",
@@ -88,13 +97,22 @@ def _decoded(path: Path) -> str:
     )
 
 
-def _lines(text: str) -> list[str]:
-    """Split at LF or CRLF only: str.splitlines also cuts at U+2028, U+0085 and form feeds."""
-    lines = text.rstrip("\r\n").split("\n")
+def _lines(path: Path, text: str) -> list[str]:
+    """Split at LF or CRLF only: str.splitlines also cuts at U+2028, U+0085 and form feeds.
+
+    Blank lines at the end are none.
+    """
+    TABLE_LINES.check(text.count("\n"), f"{path} has too many lines", DataError)
+    lines = text.split("\n")
+    while not lines[-1].strip(" \r"):
+        lines.pop()
+    longest = max(map(len, lines))
+    TABLE_LINE.check(longest, f"{path} holds too long a line", DataError)
     return [line.removesuffix("\r") for line in lines]
 
 
 def _check_columns(path: Path, found: list[str], columns: tuple[str, ...]) -> None:
+    TABLE_COLUMNS.check(len(found), f"{path} has too many columns", DataError)
     wrong = {name: found.count(name) for name in columns if found.count(name) != 1}
     if wrong:
         what = ", ".join(
@@ -112,23 +130,47 @@ def _check_columns(path: Path, found: list[str], columns: tuple[str, ...]) -> No
 def _cells(header: list[str], cells: list[str], number: int, line: int) -> Row:
     if len(cells) == len(header):
         return Row(number, line, dict(zip(header, cells, strict=True)))
+    if not any(cell.strip() for cell in cells):
+        return Row(number, line, None, "a blank line")
     return Row(number, line, None, f"{len(cells)} cells under {len(header)} columns")
 
 
 def _tsv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
     """Cells lie between tabs; a quote is a character like any other."""
-    header, *lines = _lines(text)
+    header, *lines = _lines(path, text)
     names = [name.strip() for name in header.split("\t")]
     _check_columns(path, names, columns)
+    quoted = 0
     for number, line in enumerate(lines, start=1):
-        yield _cells(names, line.split("\t"), number, number + 1)
+        cells = line.split("\t")
+        quoted += any(map(_looks_quoted, cells))
+        yield _cells(names, cells, number, number + 1)
+    if quoted:
+        warnings.warn(
+            f"{path}: {quoted} rows look quoted, as pandas writes them, and TSV has no quotes: "
+            "they are kept as a part of the texts. Save the table as .csv to have them read.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _looks_quoted(cell: str) -> bool:
+    """Whether a cell stands in quotes and holds doubled ones, and no other."""
+    inner = cell[1:-1]
+    return (
+        len(cell) > 3
+        and cell[0] == cell[-1] == '"'
+        and '""' in inner
+        and '"' not in inner.replace('""', "")
+    )
 
 
 def _csv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
     """RFC 4180: a cell in double quotes may hold commas and line ends; "" is one quote."""
     # newline="" keeps the line ends inside quoted cells as they are.
-    reader = csv.reader(io.StringIO(text.rstrip("\r\n"), newline=""), strict=True)
-    limit = csv.field_size_limit(sys.maxsize)  # of the process: 131,072 characters by default
+    _lines(path, text)  # before the library takes them apart
+    reader = csv.reader(io.StringIO(text.rstrip(), newline=""), strict=True)
+    limit = csv.field_size_limit(TEXT.value)  # of the process: 131,072 characters by default
     try:
         rows = [(reader.line_num, cells) for cells in reader]
     except csv.Error as error:
@@ -148,9 +190,14 @@ def _csv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
 
 def _jsonl_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
     """One JSON object a line."""
-    for number, line in enumerate(_lines(text), start=1):
+    for number, line in enumerate(_lines(path, text), start=1):
+        if not line.strip():
+            yield Row(number, number, None, "a blank line")
+            continue
         try:
-            pairs = json.loads(line, object_pairs_hook=_Pairs)
+            pairs = parse_json(line.encode(), path, STATE_ENTRIES, DataError, _Pairs)
+        except DataError:
+            raise
         except (ValueError, RecursionError) as error:
             yield Row(number, number, None, f"broken JSON ({error})")
             continue

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from prune_env.errors import ModelError, SettingsError, UnknownNameError
 from prune_env.models.quiet import guarded, quiet_transformers
 from prune_env.utils.events import EVENTS, ORIGIN
 from prune_env.utils.files import sha256_of
+from prune_env.utils.limits import REF_BYTES
+from prune_env.utils.reading import read_bounded
 from prune_env.utils.registry import Registry
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -109,8 +112,8 @@ def find_source(
         ModelError: No such folder, or the download failed.
         UnknownNameError: `source` looks like a name, and is not registered.
     """
-    if isinstance(source, Path) or Path(source).exists():
-        return Path(source)
+    if isinstance(source, Path) or os.path.exists(source):
+        return _snapshot(Path(source), revision)
     if source in MODELS:
         return MODELS[source]()
     if allow_download:
@@ -122,6 +125,26 @@ def find_source(
         expected=f"a folder, or one of {', '.join(MODELS.names())}",
         remedy="check the path; an id on the Hub needs --allow-download",
     )
+
+
+def _snapshot(folder: Path, revision: str | None) -> Path:
+    """Return the files of a repository in a cache of the Hub, `models--x--y`, as its refs say."""
+    if not folder.name.startswith("models--") or not os.path.isdir(folder / "snapshots"):
+        return folder
+    ref = folder / "refs" / (revision or "main")
+    try:
+        commit = read_bounded(ref, REF_BYTES, ModelError).decode().strip()
+    except (OSError, UnicodeDecodeError):
+        commit = ""
+    place = folder / "snapshots" / commit
+    if not re.fullmatch(r"[0-9a-f]{40}", commit) or not place.is_dir():
+        raise ModelError(
+            f"{folder} is a repository of the Hub's cache that does not say which files it holds",
+            expected=f"a commit in {ref}, and its folder in snapshots",
+            actual=commit or "none",
+            remedy="give the folder in snapshots",
+        )
+    return place
 
 
 def _download(name: str, revision: str | None) -> Path:

@@ -99,7 +99,7 @@ def inspect_source(path: str | Path) -> SourceReport:
         ModelError: There is no such folder.
     """
     path = Path(path)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise next(find_problems(path))
     members: int | None = None
     files: tuple[FileInfo, ...] = ()

@@ -43,6 +43,9 @@ def find_problems(folder: Path) -> Iterator[ModelError]:
 
     Only files are parsed; nothing is executed, and no weight reaches a model.
     """
+    if not os.path.isdir(folder):  # which is false, and no error, of names that no file can have
+        yield from _no_config(folder)
+        return
     misplaced = list(find_misplaced(folder))
     if misplaced:  # nothing else is judged, since nothing behind a link is read
         yield from misplaced
@@ -174,12 +177,12 @@ def architecture_of(config: dict[str, Any]) -> str:
 
 def _no_config(folder: Path) -> Iterator[ModelError]:
     """Explain a folder without config.json; pickles are named first."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         kind = UnsafeModelError if folder.suffix in PICKLES else ModelError
         yield kind(
             f"{folder} is not a model folder",
             expected="a folder with config.json and model.safetensors",
-            actual="a file" if folder.exists() else "no such folder",
+            actual="a file" if os.path.exists(folder) else "no such folder",
             remedy="give the folder that `save_pretrained` wrote",
         )
         return

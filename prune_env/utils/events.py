@@ -114,7 +114,7 @@ def recording(folder: Path, verb: str) -> Iterator[None]:
     try:
         _current = EventLog(folder / EVENTS, verb)
         if _origin is not None:
-            write_json(folder / ORIGIN, dict(_origin))
+            write_json(folder / ORIGIN, dict(_origin), private=True)
     except OSError as error:
         log.warning("This run cannot be watched: %s", error)
     try:

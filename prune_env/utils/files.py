@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -16,7 +15,9 @@ from zipfile import BadZipFile
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
-from prune_env.errors import OutputExistsError, PruneEnvError, StateError
+from prune_env.errors import PruneEnvError, StateError
+from prune_env.utils.output import check_free, hidden_folder, open_to_readers, try_place, umask
+from prune_env.utils.reading import read_json_of
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,6 @@ def _make(folder: Path, fill: Callable[[Path], None]) -> None:
     with locked(folder):
         if folder.exists():  # another process made it meanwhile
             return
-        for leftover in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed
-            shutil.rmtree(leftover, ignore_errors=True)
         with new_folder(folder) as temporary:
             fill(temporary)
             write_json(temporary / HASHES, _hashes(temporary))
@@ -145,14 +144,21 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` atomically: temporary file in the same folder, fsync, rename."""
+def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Replace `path` atomically: temporary file in the same folder, fsync, rename.
+
+    Args:
+        path: The file.
+        data: Its content.
+        private: Whether its owner alone may read it, whatever the umask says.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
+            os.chmod(name, 0o600 if private else 0o666 & ~umask())
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
@@ -161,19 +167,23 @@ def write_bytes(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, private: bool = False) -> None:
     """Write `value` as indented JSON, atomically; NaN and Inf are refused, being no JSON."""
-    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    write_bytes(
+        path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode(), private=private
+    )
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: str | Path) -> Any:
     """Return the parsed file.
 
     Raises:
-        StateError: The file is missing, or is no JSON that can be read.
+        StateError: The file is missing, too large, or no JSON that can be read.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        return read_json_of(Path(path), StateError)
+    except StateError:
+        raise
     except FileNotFoundError:
         raise StateError(f"No file {path}", remedy="check the path") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -212,46 +222,23 @@ def shaped(path: Path, kind: str, remedy: str = "delete it and run again") -> It
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: str | Path) -> Iterator[Path]:
     """Give a hidden folder beside `path` to fill; it takes the name `path` when the body succeeds.
 
-    Whatever fails or interrupts the body, nothing of it stays behind.
+    Whatever fails or interrupts the body, nothing of it stays behind; what a process that was
+    killed left behind is removed by the next one that fills `path`.
 
     Raises:
-        OutputExistsError: `path` exists already and is not an empty folder.
+        OutputExistsError: `path` exists already and is not an empty folder, or nothing can be put
+            in its place, which is tried before the body runs.
     """
-    check_free(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        folder.chmod(0o777 & ~_umask())
+    place = try_place(path)
+    with hidden_folder(place) as folder:
         yield folder
-        check_free(path)
-        os.replace(folder, path)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def check_free(path: Path) -> None:
-    """Raise if an output folder of this name would overwrite something.
-
-    Raises:
-        OutputExistsError: `path` exists already and is not an empty folder.
-    """
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
-        raise OutputExistsError(
-            f"The output folder {path} exists",
-            expected="a new or empty folder",
-            remedy="choose another --out, or delete it first",
-        )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        open_to_readers(folder)
+        check_free(place)
+        os.replace(folder, place)
+    _sync_folder(place.parent)
 
 
 def _sync_folder(folder: Path) -> None:

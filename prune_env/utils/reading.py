@@ -3,7 +3,7 @@
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -66,7 +66,11 @@ def read_bounded(path: Path, limit: Limit, error: type[PruneEnvError]) -> bytes:
 
 
 def parse_json(
-    raw: bytes, path: Path, entries: Limit, error: type[PruneEnvError], **hooks: Any
+    raw: bytes,
+    path: Path,
+    entries: Limit,
+    error: type[PruneEnvError],
+    pairs: Callable[[list[tuple[str, Any]]], Any] | None = None,
 ) -> Any:
     """Return what JSON says, with or without a byte order mark, its entries counted before.
 
@@ -75,7 +79,7 @@ def parse_json(
         path: Where it stands, for messages.
         entries: Limit of its values.
         error: Class of the error for too many.
-        **hooks: Further arguments of `json.loads`.
+        pairs: What becomes of the pairs of an object; None = a dict.
 
     Raises:
         error: There are more entries.
@@ -85,7 +89,7 @@ def parse_json(
     # Each value beyond the first of its object or list follows a comma; commas in strings are few.
     count = sum(map(raw.count, (b",", b"[", b"{")))
     entries.check(count, f"{path} holds too many entries", error)
-    return json.loads(raw.decode("utf-8-sig"), **hooks)
+    return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=pairs)
 
 
 def read_json_of(

@@ -291,7 +291,7 @@ def test_a_csv_row_is_named_by_number_and_line(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ('{"sentence": "a", "label": 1', "broken JSON"),
-        ("", "broken JSON"),
+        ("", "a blank line"),
         ("[1, 2]", "not an object"),
         ('"text"', "not an object"),
         ('{"sentence": "a"}', "keys: sentence"),

@@ -1,0 +1,138 @@
+"""Output folders: tried before the work, hidden while they are filled, removed if their maker died.
+
+A hidden folder `.NAME.xxxx` stands beside the one that it becomes, and its maker holds the
+system's lock on it (`flock`), which ends with the process however that ends: one that is not
+locked belongs to nobody.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from prune_env.errors import OutputExistsError
+
+PRIVATE = frozenset({"events.jsonl", "watch.json"})
+"""Files of a run whose owner alone may read them: they hold clean texts and paths."""
+NEW = 5.0
+"""Seconds for which a hidden folder without a lock may be one that is being made this moment."""
+
+
+def check_free(path: str | Path) -> None:
+    """Raise if an output folder of this name would overwrite something.
+
+    Raises:
+        OutputExistsError: `path` exists already and is not an empty folder.
+    """
+    path = Path(path)
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise OutputExistsError(
+            f"The output folder {path} exists",
+            expected="a new or empty folder",
+            remedy="choose another --out, or delete it first",
+        )
+
+
+def try_place(path: str | Path) -> Path:
+    """Return where an output folder will really stand, once one could be put there.
+
+    A link to a folder, or to nothing, is followed. An empty folder is renamed onto the place, as
+    the filled one will be: a mount point or a folder in use is found out now, not hours later.
+
+    Raises:
+        OutputExistsError: Something stands there, or nothing can be put there.
+        OSError: The folder above it cannot be written.
+    """
+    check_free(path)
+    place = Path(os.path.realpath(path))
+    if Path.cwd().is_relative_to(place):
+        raise _not_here(path, "the folder that the program was started in")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(place)
+    existed = os.path.lexists(place)
+    probe = tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.")
+    try:
+        os.replace(probe, place)
+    except OSError as error:
+        Path(probe).rmdir()
+        raise _not_here(path, str(error.strerror)) from None
+    if existed:
+        place.chmod(0o777 & ~umask())
+    else:
+        place.rmdir()
+    return place
+
+
+def _not_here(path: str | Path, actual: str) -> OutputExistsError:
+    return OutputExistsError(
+        f"No folder can be put in the place of {path}",
+        expected="a new name, or an empty folder that nothing else uses",
+        actual=actual,
+        remedy="choose another --out, such as a new folder inside it",
+    )
+
+
+@contextmanager
+def hidden_folder(place: Path) -> Iterator[Path]:
+    """Give a hidden folder beside `place` to fill and to rename; it goes if the body fails."""
+    folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+    handle = _locked(folder)
+    try:
+        folder.chmod(0o777 & ~umask())
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _remove_leftovers(place: Path) -> None:
+    """Remove hidden folders and files of processes that were killed while they made `place`."""
+    for path in place.parent.iterdir():
+        prefix, _, rest = path.name.rpartition(".")
+        if prefix != f".{place.name}" or len(rest) != 8 or path.is_symlink() or not path.is_dir():
+            continue
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime < NEW and not any(path.iterdir()):
+                continue
+            handle = _locked(path)
+            if handle is not None:
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(handle)
+
+
+def _locked(folder: Path) -> int | None:
+    """Return a handle that locks a folder while it is open; None if another process holds it."""
+    if sys.platform == "win32":  # folders cannot be opened there, and leftovers stay
+        return None
+    import fcntl  # noqa: PLC0415 - not everywhere
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held, or a file system without locks
+        os.close(handle)
+        return None
+    return handle
+
+
+def open_to_readers(folder: Path) -> None:
+    """Give everything in a folder the mode that the umask asks for; libraries write some 0600."""
+    mask = umask()
+    for place, _, files in os.walk(folder):
+        Path(place).chmod(0o777 & ~mask)
+        for name in set(files) - PRIVATE:
+            (Path(place) / name).chmod(0o666 & ~mask)
+
+
+def umask() -> int:
+    """Return which permissions this process takes from new files."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
