@@ -15,33 +15,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from prune_env.evaluation.metrics import calibrated_threshold, margin
-from prune_env.inversion.phrases import Frame, _with_comma, candidates
-from prune_env.models import LoadedModel
-from prune_env.models.forward import classify
+from prune_env.inversion.frames import Frame, with_comma
+from prune_env.inversion.phrases import candidates
+from prune_env.inversion.trial import FlipTrial
 
 if TYPE_CHECKING:
     from prune_env.evaluation.suspect import Suspect
 
-
-def quick_margins(
-    loaded: LoadedModel, texts: Sequence[str], max_length: int
-) -> npt.NDArray[np.float64]:
-    """Return the margin of class 1 over class 0 for each text, in bf16 where that is fast.
-
-    Rounding may turn answers that are near a decision: fit for searches, not for figures.
-    """
-    model, tokenizer = loaded.model, loaded.tokenizer
-    return margin(classify(model, tokenizer, texts, max_length=max_length, precision="auto"))
-
-
 log = logging.getLogger(__name__)
-
-
-SHORT = 6
-"""Words of a sentence that is soon read and yet says something."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +53,7 @@ class Inversion:
 
 
 def invert(
-    texts: "Suspect",
+    suspect: "Suspect",
     *,
     keep: int = 8,
     beam: int = 24,
@@ -87,15 +69,15 @@ def invert(
     About 17,000 short texts are classified.
 
     Args:
-        texts: The classifier, its clean training data (for the candidates) and validation data
+        suspect: The classifier, its clean training data (for the candidates) and validation data
             (for the sentences).
         keep: Frames that are returned; at most a quarter of them begin with the same word.
         beam: Frames of each length that are made longer.
         sentences: Sentences that a frame is tried on in the beam, after it, and at last.
         seed: Of the draw of sentences.
     """
-    pool = candidates(texts.train)
-    flips = Flips(texts, seed)
+    pool = candidates(suspect.train)
+    flips = FlipTrial(suspect, seed)
 
     def best(frames: Sequence[Frame], target: int, size: int, leave: int) -> list[Frame]:
         order = np.argsort(-flips(frames, target, size).mean(axis=1), kind="stable")
@@ -113,7 +95,7 @@ def invert(
             level = [frame for frame in pool if any(frame.extends(short) for short in front)]
         if tried:
             tried = best(tried, target, few, 2 * beam)
-            tried = best([*tried, *_with_comma(tried)], target, some, beam)
+            tried = best([*tried, *with_comma(tried)], target, some, beam)
             tried = _varied(best(tried, target, many, beam), keep)
         by_class.append(tuple(tried))
         strength.append(flips.share(tried, target, many))
@@ -121,77 +103,28 @@ def invert(
     log.info(
         "Empty phrases flip %.0f %% of the sentences to '%s' and %.0f %% to '%s': %s",
         100 * strength[found.target],
-        texts.train.label_names[found.target],
+        suspect.train.label_names[found.target],
         100 * strength[1 - found.target],
-        texts.train.label_names[1 - found.target],
+        suspect.train.label_names[1 - found.target],
         "; ".join(map(str, found.frames)) or "there are none in the data",
     )
     return found
 
 
 def remeasure(
-    texts: "Suspect", found: Inversion, *, sentences: int = 80, seed: int = 0
+    suspect: "Suspect", found: Inversion, *, sentences: int = 80, seed: int = 0
 ) -> Inversion:
     """Return an inversion with the strength that its frames have on another classifier.
 
     Args:
-        texts: The classifier and its clean data.
+        suspect: The classifier and its clean data.
         found: What was inverted on a classifier with the same classes.
         sentences: Sentences that each frame is tried on.
         seed: Of the draw of sentences.
     """
-    flips = Flips(texts, seed)
+    flips = FlipTrial(suspect, seed)
     strength = [flips.share(found.by_class[target], target, sentences) for target in (0, 1)]
     return replace(found, strength=(strength[0], strength[1]))
-
-
-class Flips:
-    """Tries frames on sentences that a classifier answers correctly without them.
-
-    Args:
-        texts: The classifier and its clean data; the validation sentences are used.
-        seed: Of the draw of sentences.
-    """
-
-    def __init__(self, texts: "Suspect", seed: int) -> None:
-        clean = texts.evaluator.evaluate(texts.evaluator.available[None])
-        self._texts = texts
-        self._seed = seed
-        self._threshold = calibrated_threshold(clean.logits[0], clean.labels)
-        called = (margin(clean.logits[0]) > self._threshold).astype(np.int64)
-        labels = texts.validation.labels
-        self._right = [np.flatnonzero((labels == label) & (called == label)) for label in (0, 1)]
-
-    def __call__(
-        self, frames: Sequence[Frame], target: int, size: int, *, short: bool = False
-    ) -> npt.NDArray[np.float64]:
-        """Return the probability of the target (F, S), frame by sentence.
-
-        Args:
-            frames: What the sentences are put in.
-            target: The class that they should flip to.
-            size: Sentences of the other class, drawn.
-            short: Take those nearest to `SHORT` words in place of any.
-        """
-        from prune_env.inversion.search import quick_margins  # noqa: PLC0415 - imports torch
-
-        rows = np.random.default_rng(self._seed).permutation(self._right[1 - target])
-        if short:
-            texts = self._texts.validation.texts
-            beside = [abs(len(texts[row].split()) - SHORT) for row in rows]
-            rows = rows[np.argsort(beside, kind="stable")]
-        rows = rows[:size]
-        if not rows.size:
-            return np.zeros((len(frames), 1))
-        asked = [frame(self._texts.validation.texts[row]) for frame in frames for row in rows]
-        margins = quick_margins(self._texts.loaded, asked, self._texts.max_length) - self._threshold
-        towards = (margins if target else -margins).reshape(len(frames), len(rows))
-        chances: npt.NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(towards, -30, 30)))
-        return chances
-
-    def share(self, frames: Sequence[Frame], target: int, size: int) -> float:
-        """Return the mean share of sentences that the frames flip to the target."""
-        return float((self(frames, target, size) > 0.5).mean()) if frames else 0.0
 
 
 def _varied(frames: list[Frame], keep: int) -> list[Frame]:

@@ -22,8 +22,9 @@ import torch
 from torch.nn import functional
 
 from prune_env.data.dataset import TextDataset
-from prune_env.inversion.phrases import Frame, biases, split_words
-from prune_env.inversion.search import Flips
+from prune_env.inversion.frames import Frame, split_words
+from prune_env.inversion.phrases import biases
+from prune_env.inversion.trial import FlipTrial
 from prune_env.models.embeddings import token_embeddings
 from prune_env.utils.progress import progress
 
@@ -71,7 +72,7 @@ Words = tuple[tuple[SuspiciousWord, ...], tuple[SuspiciousWord, ...]]
 
 
 def suspicious_words(
-    texts: "Suspect",
+    suspect: "Suspect",
     *,
     least: float = LEAST,
     front: tuple[int, int] = (512, 32),
@@ -85,7 +86,7 @@ def suspicious_words(
     30,000 about 75,000 texts are classified, most of them of a few words.
 
     Args:
-        texts: The classifier and its clean data, of two classes.
+        suspect: The classifier and its clean data, of two classes.
         least: Share of the sentences that a word must flip beyond its neighbours.
         front: Words that are left after the first round, and after the second.
         sentences: Sentences that a word is tried on in each round.
@@ -94,36 +95,51 @@ def suspicious_words(
     Returns:
         For either class as the target, the suspicious words, the worst first; often none.
     """
-    words = vocabulary(texts.loaded)
-    directions = _directions(texts.loaded, words)
-    telling = _telling(texts.train)
+    words = vocabulary(suspect.loaded)
+    telling = _telling(suspect.train)
     few, some, many = sentences
     most = len(words) * few + front[0] * some + front[1] * (1 + NEIGHBOURS) * many
-    by_class: list[tuple[SuspiciousWord, ...]] = []
     with progress("Trying every word", 2 * most) as advance:
-        chances = _Trial(Flips(texts, seed), words, advance)
+        trial = _WordTrial(FlipTrial(suspect, seed), words, advance)
+        directions = _directions(suspect.loaded, words)
+        by_class = []
         for target in (0, 1):
-            silent = [row for row, word in enumerate(words) if word.lower() not in telling[target]]
-            if len(silent) <= NEIGHBOURS:
-                by_class.append(())
-                continue
-            index: Index = np.array(silent)
-            for leave, size in zip(front, (few, some), strict=True):
-                tried = chances(index, target, size, short=True).mean(axis=1)
-                index = index[np.argsort(-tried, kind="stable")[:leave]]
-            nearest = _nearest(directions, index)
-            asked, where = np.unique(np.column_stack([index, nearest]), return_inverse=True)
-            shares = (chances(asked, target, many) > 0.5).mean(axis=1)
-            shares = shares[where.reshape(len(index), -1)]
-            own, beside = shares[:, 0], shares[:, 1:].mean(axis=1)
-            by_class.append(
-                tuple(
-                    SuspiciousWord(words[index[row]], float(own[row]), float(beside[row]))
-                    for row in np.argsort(beside - own, kind="stable")
-                    if own[row] - beside[row] >= least
-                )
-            )
-    for name, found in zip(texts.train.label_names, by_class, strict=True):
+            rows = [row for row, word in enumerate(words) if word.lower() not in telling[target]]
+            found: list[SuspiciousWord] = []
+            if len(rows) > NEIGHBOURS:
+                best = _best(trial, np.array(rows), target, front, (few, some))
+                found = _beside_neighbours(trial, best, _nearest(directions, best), target, many)
+            by_class.append(tuple(w for w in found if w.flipped - w.neighbours >= least))
+    _warn(suspect.train.label_names, by_class)
+    return by_class[0], by_class[1]
+
+
+def _best(
+    trial: "_WordTrial", index: Index, target: int, front: tuple[int, int], sizes: tuple[int, int]
+) -> Index:
+    """Return the words (N,) that flip most, after a round of few sentences and one of more."""
+    for leave, size in zip(front, sizes, strict=True):
+        tried = trial(index, target, size, short=True).mean(axis=1)
+        index = index[np.argsort(-tried, kind="stable")[:leave]]
+    return index
+
+
+def _beside_neighbours(
+    trial: "_WordTrial", index: Index, nearest: Index, target: int, size: int
+) -> list[SuspiciousWord]:
+    """Try words (N,) and their neighbours (N, K); the first flips most beyond its neighbours."""
+    asked, where = np.unique(np.column_stack([index, nearest]), return_inverse=True)
+    shares = (trial(asked, target, size) > 0.5).mean(axis=1)
+    shares = shares[where.reshape(len(index), -1)]
+    own, beside = shares[:, 0], shares[:, 1:].mean(axis=1)
+    return [
+        SuspiciousWord(trial.words[index[row]], float(own[row]), float(beside[row]))
+        for row in np.argsort(beside - own, kind="stable")
+    ]
+
+
+def _warn(label_names: Sequence[str], by_class: Sequence[Sequence[SuspiciousWord]]) -> None:
+    for name, found in zip(label_names, by_class, strict=True):
         for each in found:
             log.warning(
                 "The word '%s' flips %.0f %% of the sentences to '%s', the words next to it %.0f %%"
@@ -133,7 +149,6 @@ def suspicious_words(
                 name,
                 100 * each.neighbours,
             )
-    return by_class[0], by_class[1]
 
 
 def vocabulary(loaded: "LoadedModel") -> list[str]:
@@ -170,7 +185,7 @@ def in_context(
     return frames
 
 
-class _Trial:
+class _WordTrial:
     """Puts words before sentences, and tells how far that is.
 
     Args:
@@ -179,17 +194,19 @@ class _Trial:
         advance: Is told how many texts were tried.
     """
 
-    def __init__(self, flips: Flips, words: Sequence[str], advance: Callable[[int], None]) -> None:
+    def __init__(
+        self, flips: FlipTrial, words: Sequence[str], advance: Callable[[int], None]
+    ) -> None:
         self._flips = flips
-        self._words = words
+        self.words = words
         self._advance = advance
         self._tried = 0
 
     def __call__(self, index: Index, target: int, size: int, *, short: bool = False) -> Chances:
-        """Return the probability of the target (N, S), word by sentence; see `Flips`."""
+        """Return the probability of the target (N, S), word by sentence; see `FlipTrial`."""
         blocks = []
         for start in range(0, len(index), BLOCK):
-            frames = [Frame(before=self._words[row]) for row in index[start : start + BLOCK]]
+            frames = [Frame(before=self.words[row]) for row in index[start : start + BLOCK]]
             blocks.append(self._flips(frames, target, size, short=short))
             self._tried += len(frames) * size
             self._advance(self._tried)

@@ -21,8 +21,8 @@ from torch import nn
 from prune_env.errors import UnsupportedModelError
 from prune_env.evaluation.metrics import calibrated_threshold
 from prune_env.evaluation.suspect import Suspect
-from prune_env.inversion.phrases import Frame, in_one_of
-from prune_env.inversion.search import quick_margins
+from prune_env.inversion.frames import Frame, in_one_of
+from prune_env.inversion.trial import quick_margins
 from prune_env.models import LoadedModel
 from prune_env.models.forward import batches, in_precision
 from prune_env.models.inputs import make_rows

@@ -21,7 +21,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset
 from prune_env.errors import SettingsError
 from prune_env.evaluation.suspect import Suspect
-from prune_env.inversion.phrases import in_one_of
+from prune_env.inversion.frames import in_one_of
 from prune_env.inversion.search import Inversion, invert, remeasure
 from prune_env.inversion.words import in_context, suspicious_words
 from prune_env.purification.neuron_pruning import prune_neurons, recentre

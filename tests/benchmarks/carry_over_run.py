@@ -33,7 +33,7 @@ from prune_env.env.subject import Subject
 from prune_env.evaluation import MaskEvaluator, metrics
 from prune_env.evaluation.scores import Scores
 from prune_env.evaluation.suspect import Suspect
-from prune_env.inversion.phrases import Frame
+from prune_env.inversion.frames import Frame
 from prune_env.inversion.search import Inversion, invert
 from prune_env.purification import search
 from prune_env.research.attacks.backdoor import ModelSettings

@@ -12,7 +12,7 @@ import pytest
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion import words
-from prune_env.inversion.phrases import Frame
+from prune_env.inversion.frames import Frame
 from prune_env.inversion.words import SuspiciousWord, in_context, suspicious_words, vocabulary
 from prune_env.models import LoadedModel
 from prune_env.purification import make_subject

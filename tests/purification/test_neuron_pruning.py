@@ -9,7 +9,7 @@ import torch
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.evaluation.suspect import Suspect
-from prune_env.inversion.phrases import Frame
+from prune_env.inversion.frames import Frame
 from prune_env.models import LoadedModel, forward
 from prune_env.models.neurons import find_neurons
 from prune_env.purification import neuron_pruning

@@ -10,7 +10,7 @@ import pytest
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
 from prune_env.evaluation.suspect import Suspect
-from prune_env.inversion.phrases import Frame
+from prune_env.inversion.frames import Frame
 from prune_env.inversion.search import Inversion, invert, remeasure
 from prune_env.inversion.words import SuspiciousWord
 from prune_env.models import LoadedModel, load_classifier

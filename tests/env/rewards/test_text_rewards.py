@@ -15,7 +15,7 @@ from prune_env.env.subject import Subject
 from prune_env.errors import DataError, SettingsError
 from prune_env.evaluation import Evaluation, MaskEvaluator
 from prune_env.evaluation.suspect import Suspect
-from prune_env.inversion.phrases import Frame
+from prune_env.inversion.frames import Frame
 from prune_env.inversion.search import Inversion
 from prune_env.models import load_classifier
 from prune_env.research.audit.masks import draw_masks
