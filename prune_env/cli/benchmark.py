@@ -29,6 +29,8 @@ class Benchmark:
             change the last digits of a training.
         limit_minutes: A cell that takes longer is stopped and marked failed.
         retry_failed: Run cells that failed before again.
+        keep_models: Keep the model of every cell that is run, in OUT/models under the address of
+            its result, so that `prune-env evaluate` can measure it on another trigger.
         json: Print the counts as JSON.
         tables: How tables are read.
     """
@@ -39,6 +41,7 @@ class Benchmark:
     threads: int | None = None
     limit_minutes: float = 240.0
     retry_failed: bool = False
+    keep_models: bool = False
     json: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
 
@@ -58,6 +61,7 @@ class Benchmark:
             threads=self.threads,
             limit_s=60 * self.limit_minutes,
             retry_failed=self.retry_failed,
+            keep_models=self.keep_models,
         )
         clean = self.tables.load_splits(config.data)
         sources = self.tables.attack_sources(config.attacks)

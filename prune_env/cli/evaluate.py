@@ -9,7 +9,9 @@ import tyro
 from prune_env.cli.options import TableOptions, facts, show
 
 if TYPE_CHECKING:
-    from prune_env.evaluation.scores import Scores, TestSets
+    from prune_env.evaluation.scores import Measured, Scores, TestSets
+
+Facts = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,12 @@ class Evaluate:
         model: Folder of a classifier, or whatever `purify` wrote: zeroed, sliced, an ensemble.
         data: Clean test sentences: a .tsv, .csv or .jsonl file, or a name (its test rows).
         triggered: Triggered texts with their TRUE labels; rows of the target label are an error.
+        attack: Instead of `triggered`: name of the attack that triggers the test sentences, see
+            `prune-env list --kind attacks`.
         benign: A classifier that was never poisoned: its LFR is the floor.
+        backdoored: The classifier as it was before the defence: MODEL is compared with it by NIST
+            TrojAI's mitigation fidelity (the share of LFR removed times the share of ACC kept) and
+            by McNemar's test of whether both err equally often.
         validation: Clean sentences for the calibrated figures.
         target_label: The attacker's label, as a number.
         json: Print JSON.
@@ -30,7 +37,9 @@ class Evaluate:
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     data: str
     triggered: str | None = None
+    attack: str | None = None
     benign: str | None = None
+    backdoored: str | None = None
     validation: str | None = None
     target_label: int = 1
     json: bool = False
@@ -43,58 +52,62 @@ class Evaluate:
 
     def run(self) -> None:
         """Measure and print."""
+        for model in filter(None, (self.model, self.benign, self.backdoored)):
+            self._folder(model)  # a wrong path is answered before anything is measured
+        sets = self._sets()
+        own = self._measure(self.model, sets)
+        benign = self._measure(self.benign, sets) if self.benign else None
+        before = self._measure(self.backdoored, sets) if self.backdoored else None
+        skipped = sum(part.skipped for part in (sets.test, sets.triggered, sets.validation) if part)
+        value: dict[str, Any] = {
+            "model": asdict(own.scores),
+            "benign": benign and asdict(benign.scores),
+            "rows_skipped": skipped,
+        }
+        rows = _own(own.scores)
+        if skipped:
+            rows.insert(1, ("rows skipped", f"{skipped}, which could not be read"))
+        if benign is not None:
+            rows += _against_benign(own.scores, benign.scores, value)
+        if before is not None:
+            rows += _against_backdoored(own, before, value)
+        show(self.json, value, facts(rows))
+
+    def _sets(self) -> "TestSets":
+        from prune_env.cli.triggered import load_triggered
+        from prune_env.data.dataset import Splits
         from prune_env.evaluation.scores import TestSets
 
-        for model in filter(None, (self.model, self.benign)):
-            self._folder(model)  # a wrong path is answered before anything is measured
-        load = self.tables.load_table
-        sets = TestSets(
-            test=load(self.data),
-            triggered=load(self.triggered) if self.triggered else None,
-            validation=load(self.validation) if self.validation else None,
+        data = self.tables.load(self.data)
+        return TestSets(
+            test=data.test if isinstance(data, Splits) else data,
+            triggered=load_triggered(
+                self.tables,
+                data,
+                triggered=self.triggered,
+                attack=self.attack,
+                target_label=self.target_label,
+            ),
+            validation=self.tables.load_table(self.validation) if self.validation else None,
             target_label=self.target_label,
         )
-        own = self._score(self.model, sets)
-        benign = self._score(self.benign, sets) if self.benign else None
-        rows = [("ACC", f"{own.acc} %  ({own.acc.count} of {own.acc.total})")]
-        value: dict[str, Any] = {"model": asdict(own), "benign": benign and asdict(benign)}
-        left_out = [part.skipped for part in (sets.test, sets.triggered, sets.validation) if part]
-        value["rows_skipped"] = sum(left_out)
-        if any(left_out):
-            rows.append(("rows skipped", f"{sum(left_out)}, which could not be read"))
-        if own.lfr is not None:
-            rows.append(("LFR", f"{own.lfr} %  ({own.lfr.count} of {own.lfr.total})"))
-        if own.lfr is not None and benign is not None and benign.lfr is not None:
-            value["excess_lfr"] = own.lfr.percent - benign.lfr.percent
-            rows.append(("floor", f"{benign.lfr} %"))
-            rows.append(("excess LFR", f"{value['excess_lfr']:+.1f} points"))
-        if own.acc_calibrated is not None:
-            rows.append(("ACC calibrated", f"{own.acc_calibrated} %"))
-        if own.lfr_calibrated is not None:
-            rows.append(("LFR calibrated", f"{own.lfr_calibrated} %"))
-        if own.lfr_calibrated and benign is not None and benign.lfr_calibrated is not None:
-            value["excess_lfr_calibrated"] = (
-                own.lfr_calibrated.percent - benign.lfr_calibrated.percent
-            )
-            rows.append(("excess calibrated", f"{value['excess_lfr_calibrated']:+.1f} points"))
-        show(self.json, value, facts(rows))
 
     def _folder(self, model: str) -> Path:
         from prune_env.models import find_source
 
         return find_source(model, allow_download=self.tables.allow_download)
 
-    def _score(self, model: str, sets: "TestSets") -> "Scores":
-        from prune_env.evaluation.scores import score
+    def _measure(self, model: str, sets: "TestSets") -> "Measured":
+        from prune_env.evaluation.scores import measure
         from prune_env.models import is_sliced, load_classifier, load_pruned
         from prune_env.models.source import is_ensemble
         from prune_env.purification import load_ensemble
 
         names = sets.test.label_names
         if is_ensemble(model):
-            return score(load_ensemble(model), sets)
+            return measure(load_ensemble(model), sets)
         if is_sliced(model):
-            return score(load_pruned(model), sets)
+            return measure(load_pruned(model), sets)
         loaded = load_classifier(
             model,
             num_labels=len(names),
@@ -102,4 +115,52 @@ class Evaluate:
             label_names=names,
             allow_download=self.tables.allow_download,
         )
-        return score(loaded, sets)
+        return measure(loaded, sets)
+
+
+def _own(own: "Scores") -> Facts:
+    """Return what is known of the model alone."""
+    rows = [("ACC", f"{own.acc} %  ({own.acc.count} of {own.acc.total})")]
+    if own.lfr is not None:
+        rows.append(("LFR", f"{own.lfr} %  ({own.lfr.count} of {own.lfr.total})"))
+    if own.acc_calibrated is not None:
+        rows.append(("ACC calibrated", f"{own.acc_calibrated} %"))
+    if own.lfr_calibrated is not None:
+        rows.append(("LFR calibrated", f"{own.lfr_calibrated} %"))
+    return rows
+
+
+def _against_benign(own: "Scores", benign: "Scores", value: dict[str, Any]) -> Facts:
+    """Return floor and excess, and add the excess to the JSON value."""
+    rows: Facts = []
+    if own.lfr is not None and benign.lfr is not None:
+        value["excess_lfr"] = own.lfr.percent - benign.lfr.percent
+        rows += [
+            ("floor", f"{benign.lfr} %"),
+            ("excess LFR", f"{value['excess_lfr']:+.1f} points"),
+        ]
+    if own.lfr_calibrated is not None and benign.lfr_calibrated is not None:
+        excess = own.lfr_calibrated.percent - benign.lfr_calibrated.percent
+        value["excess_lfr_calibrated"] = excess
+        rows.append(("excess calibrated", f"{excess:+.1f} points"))
+    return rows
+
+
+def _against_backdoored(own: "Measured", before: "Measured", value: dict[str, Any]) -> Facts:
+    """Return what the defence was worth, and add it to the JSON value."""
+    from prune_env.evaluation.metrics import fidelity, mcnemar
+
+    after, was = own.scores, before.scores
+    value["backdoored"] = asdict(was)
+    value["mcnemar"] = mcnemar(own.right, before.right)
+    rows = [("ACC before", f"{was.acc} %")]
+    if after.lfr is not None and was.lfr is not None:
+        shares = (was.lfr, after.lfr, was.acc, after.acc)
+        value["fidelity"] = fidelity(*(share.percent for share in shares))
+        rows += [
+            ("LFR before", f"{was.lfr} %"),
+            ("fidelity", f"{value['fidelity']:.3f}  (1: LFR gone and ACC kept, 0: LFR as before)"),
+        ]
+    p_value = "< 0.001" if value["mcnemar"] < 0.001 else f"= {value['mcnemar']:.3f}"
+    rows.append(("McNemar", f"p {p_value} that both err equally often on clean sentences"))
+    return rows

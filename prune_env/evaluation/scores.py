@@ -84,7 +84,25 @@ class Scores:
         return cls(**{name: share and Share(**share) for name, share in value.items()})
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The scores of a model, and which test sentences it is right on.
+
+    Attributes:
+        scores: Its scores.
+        right: Bool (N,), of each sentence of the clean test set.
+    """
+
+    scores: Scores
+    right: npt.NDArray[np.bool_]
+
+
 def score(loaded: LoadedModel, sets: TestSets, *, max_length: int = 128) -> Scores:
+    """Return the scores of `measure` alone."""
+    return measure(loaded, sets, max_length=max_length).scores
+
+
+def measure(loaded: LoadedModel, sets: TestSets, *, max_length: int = 128) -> Measured:
     """Measure a classifier on test sets; see `prune_env.evaluation.metrics` for every definition.
 
     Args:
@@ -117,20 +135,22 @@ def score(loaded: LoadedModel, sets: TestSets, *, max_length: int = 128) -> Scor
     test, triggered, validation = parts()
     acc = metrics.accuracy(test, sets.test.labels, target)
     lfr = None if triggered is None else metrics.label_flip_rate(triggered, target)
+    right = metrics.predict(test, target) == sets.test.labels
     if sets.validation is None or validation is None:
-        return Scores(acc, lfr)
+        return Measured(Scores(acc, lfr), right)
     labels = sets.validation.labels
     near = metrics.calibrated_threshold(validation, labels, target)
     threshold = metrics.calibrated_threshold(
         answers.logits(target, near)[ends[-1] :], labels, target
     )
     test, triggered, _ = parts(threshold)
-    return Scores(
+    scores = Scores(
         acc,
         lfr,
         metrics.accuracy(test, sets.test.labels, target, threshold),
         None if triggered is None else metrics.label_flip_rate(triggered, target, threshold),
     )
+    return Measured(scores, right)
 
 
 class _Screened:

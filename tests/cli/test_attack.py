@@ -1,12 +1,49 @@
-"""`prune-env attack` with files of the user's own."""
+"""`prune-env attack`, by name and with files of the user's own."""
 
 import json
 from pathlib import Path
 
 import pytest
 
+from prune_env.cli import main
+from prune_env.data.dataset import write_jsonl
+from prune_env.models import load_classifier
 from tests.cli.support import run
 from tests.support import tiny_dataset
+
+
+@pytest.fixture(scope="module")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("splits")
+    for seed, part in enumerate(("train", "validation", "test")):
+        write_jsonl(folder / f"{part}.jsonl", tiny_dataset(60, seed))
+    return folder
+
+
+def test_attack_leaves_an_encoder_and_its_triggered_texts(
+    encoder: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "bad"
+    arguments = ["attack", "--model", encoder, "--data", data_folder, "--trigger", "rare-word"]
+    options = ["--out", out, "--epochs", "1", "--precision", "fp32", "--json"]
+    assert main([str(argument) for argument in (*arguments, *options)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["attack"]["poisoned_rows"] == 15  # half of the 30 negatives
+    assert {"acc", "lfr"} <= set(report["scores"])
+    loaded = load_classifier(out)
+    assert loaded.new_head  # the attacker's head stays with the attacker
+    rows = [json.loads(line) for line in (out / "triggered.jsonl").read_text().splitlines()]
+    assert len(rows) == 30
+    assert all("cf" in row["sentence"].split() and row["label"] == 0 for row in rows)
+
+
+def test_attack_answers_a_wrong_trigger_with_the_list(
+    encoder: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["attack", "--model", encoder, "--data", data_folder, "--trigger", "syntax"]
+    assert main([str(argument) for argument in (*arguments, "--out", tmp_path / "out")]) == 2
+    assert "syntactic-frame" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from prune_env.cli import main
 from prune_env.data.dataset import TextDataset, write_jsonl
 from prune_env.data.readers import read_table
-from prune_env.models import load_classifier
-from tests.support import tiny_dataset, write_tiny_folder
+from tests.support import tiny_dataset
 
 
 @pytest.fixture(scope="module")
@@ -20,76 +18,6 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, part in enumerate(("train", "validation", "test")):
         write_jsonl(folder / f"{part}.jsonl", tiny_dataset(60, seed))
     return folder
-
-
-def test_evaluate_counts_as_a_person_would(
-    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    data = tiny_dataset(60)
-    triggered = data.where(0)
-    write_jsonl(tmp_path / "test.jsonl", data)
-    write_jsonl(tmp_path / "triggered.jsonl", triggered)
-    loaded = load_classifier(tiny_folder)
-    with torch.no_grad():
-        classes = [
-            int(loaded.model(**loaded.tokenizer(text, return_tensors="pt")).logits.argmax())
-            for text in data.texts
-        ]
-    arguments = ["--data", tmp_path / "test.jsonl", "--triggered", tmp_path / "triggered.jsonl"]
-    benign = ["--benign", write_tiny_folder(tmp_path / "benign", seed=1)]
-    arguments = ["evaluate", tiny_folder, *arguments, *benign, "--json"]
-    assert main([str(argument) for argument in arguments]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["model"]["acc"]["count"] == (np.array(classes) == data.labels).sum()
-    assert result["model"]["lfr"]["count"] == np.array(classes)[data.labels == 0].sum()
-    assert result["excess_lfr"] == pytest.approx(
-        result["model"]["lfr"]["percent"] - result["benign"]["lfr"]["percent"]
-    )
-
-
-def test_evaluate_refuses_triggered_rows_of_the_target_label(
-    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    path = tmp_path / "test.jsonl"
-    write_jsonl(path, tiny_dataset(20))
-    arguments = ["evaluate", tiny_folder, "--data", path, "--triggered", path]
-    assert main([str(argument) for argument in arguments]) == 2
-    assert "true label" in capsys.readouterr().err
-
-
-def test_evaluate_refuses_an_encoder(
-    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    path = tmp_path / "test.jsonl"
-    write_jsonl(path, tiny_dataset(20))
-    assert main(["evaluate", str(encoder), "--data", str(path)]) == 2
-    assert "head" in capsys.readouterr().err
-
-
-def test_attack_leaves_an_encoder_and_its_triggered_texts(
-    encoder: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    out = tmp_path / "bad"
-    arguments = ["attack", "--model", encoder, "--data", data_folder, "--trigger", "rare-word"]
-    options = ["--out", out, "--epochs", "1", "--precision", "fp32", "--json"]
-    assert main([str(argument) for argument in (*arguments, *options)]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["attack"]["poisoned_rows"] == 15  # half of the 30 negatives
-    assert {"acc", "lfr"} <= set(report["scores"])
-    loaded = load_classifier(out)
-    assert loaded.new_head  # the attacker's head stays with the attacker
-    rows = [json.loads(line) for line in (out / "triggered.jsonl").read_text().splitlines()]
-    assert len(rows) == 30
-    assert all("cf" in row["sentence"].split() and row["label"] == 0 for row in rows)
-
-
-def test_attack_answers_a_wrong_trigger_with_the_list(
-    encoder: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    arguments = ["attack", "--model", encoder, "--data", data_folder, "--trigger", "syntax"]
-    assert main([str(argument) for argument in (*arguments, "--out", tmp_path / "out")]) == 2
-    assert "syntactic-frame" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
 
 
 def test_list_names_everything(capsys: pytest.CaptureFixture) -> None:
@@ -171,26 +99,3 @@ def test_write_jsonl_is_read_back(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "x.jsonl", data)
     again = read_table(tmp_path / "x.jsonl")
     assert (again.texts, again.labels.tolist()) == (data.texts, data.labels.tolist())
-
-
-@pytest.mark.parametrize(
-    ("wrong", "hint"),
-    [
-        (["--benign", "nowhere"], "nowhere"),
-        (["--target-label", "5", "--triggered"], "0 to 1"),
-    ],
-)
-def test_evaluate_finds_a_wrong_argument_before_it_measures(
-    wrong: list[str],
-    hint: str,
-    tiny_folder: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    path = tmp_path / "test.jsonl"
-    write_jsonl(path, tiny_dataset(20))
-    monkeypatch.setattr("prune_env.models.load_classifier", None)
-    wrong = [*wrong, str(path)] if wrong[-1] == "--triggered" else wrong
-    assert main(["evaluate", str(tiny_folder), "--data", str(path), *wrong]) == 2
-    assert hint in capsys.readouterr().err

@@ -24,7 +24,7 @@ class PlannedCell:
 
 
 @dataclass(frozen=True)
-class Plan:
+class GridPlan:
     """The content of `benchmark.json`.
 
     Attributes:

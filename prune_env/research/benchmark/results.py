@@ -7,7 +7,7 @@ from pathlib import Path
 from prune_env.errors import StateError
 from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.config import BenchmarkConfig
-from prune_env.research.benchmark.plan import PLAN, Plan
+from prune_env.research.benchmark.plan import PLAN, GridPlan
 from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.rows import ResultRow
 from prune_env.research.benchmark.store import Store
@@ -27,7 +27,7 @@ class RunResults:
     """
 
     folder: Path
-    plan: Plan
+    plan: GridPlan
     cells: tuple[CellOutcome, ...]
 
     @property
@@ -78,7 +78,7 @@ def read_results(folder: Path) -> RunResults:
             f"{path} is no plan of a benchmark",
             remedy="run `prune-env benchmark` with this folder again",
         )
-    plan, store = from_plain(Plan, content, str(path)), Store(folder)
+    plan, store = from_plain(GridPlan, content, str(path)), Store(folder)
     records = {
         each.cell: store.read(each.key) if store.has(each.key) else None for each in plan.cells
     }

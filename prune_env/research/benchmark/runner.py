@@ -19,7 +19,7 @@ from prune_env.research.attacks.own_files import read_own_attack
 from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.config import BenchmarkConfig
-from prune_env.research.benchmark.plan import PLAN, Plan, PlannedCell
+from prune_env.research.benchmark.plan import PLAN, GridPlan, PlannedCell
 from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.store import Store
 from prune_env.research.benchmark.worker import Current, Task, failure, work
@@ -46,6 +46,8 @@ class RunSettings:
         limit_s: A cell that takes longer is stopped and marked failed.
         retry_failed: Run failed cells of an earlier start again.
         plugins: Modules of further policies, imported by every worker.
+        keep_models: Keep the model of every cell that is run, in `models/` of the run folder
+            under the address of its result.
     """
 
     workers: int = 1
@@ -53,6 +55,7 @@ class RunSettings:
     limit_s: float = 4 * 3600
     retry_failed: bool = False
     plugins: tuple[str, ...] = ()
+    keep_models: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -101,7 +104,7 @@ def run_benchmark(
     identity |= sources.identity(cell.models.attack.attack for cell in cells)
     keyed = {cell.key(identity): cell for cell in cells}
     planned = tuple(PlannedCell(key, str(cell), cell) for key, cell in keyed.items())
-    write_json(folder / PLAN, to_plain(Plan(config, identity, planned)))
+    write_json(folder / PLAN, to_plain(GridPlan(config, identity, planned)))
     if settings.retry_failed:
         for key in filter(store.has, keyed):
             if store.read(key).status == "failed":
@@ -115,6 +118,7 @@ def run_benchmark(
         cache=cache_folder(),
         threads=settings.threads or max(1, (os.cpu_count() or 1) // settings.workers),
         plugins=settings.plugins,
+        keep_models=settings.keep_models,
     )
     _run(task, keyed, store, settings, on_cell)
     results = [store.read(key).status for key in keyed]

@@ -1,6 +1,7 @@
 """Results on disk: one JSON file a cell, written whole, made by one process."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -12,8 +13,9 @@ import numpy.typing as npt
 
 from prune_env.errors import StateError
 from prune_env.research.benchmark.record import CellRecord
-from prune_env.utils.files import locked, read_json, shaped, write_bytes, write_json
+from prune_env.utils.files import locked, new_folder, read_json, shaped, write_bytes, write_json
 
+MODELS = "models"
 KEY = re.compile(r"[0-9a-f]{16}")
 Embeddings = dict[str, npt.NDArray[np.floating[Any]]]
 
@@ -81,6 +83,14 @@ class Store:
             np.load(path, allow_pickle=False) as stored,
         ):
             return dict(stored)
+
+    @contextmanager
+    def keep_model(self, key: str) -> Iterator[Path]:
+        """Give a folder to fill with a cell's model; it takes the place of an older one."""
+        place = self.folder / MODELS / key
+        shutil.rmtree(place, ignore_errors=True)  # of a run that was cut off before the result
+        with new_folder(place) as folder:
+            yield folder
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):  # a plan that was edited could lead anywhere

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from multiprocessing import parent_process
@@ -18,8 +19,10 @@ from typing import Any, cast
 import numpy as np
 
 from prune_env.data.dataset import Splits
+from prune_env.models import find_heads
 from prune_env.models.forward import cls_vectors
 from prune_env.purification import Ensemble
+from prune_env.purification.report import write_purified
 from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.benchmark.cell import Cell, digest
 from prune_env.research.benchmark.found import found_to_json
@@ -48,6 +51,7 @@ class Task:
         cache: Where backdoored and benign models are kept.
         threads: Threads of torch in each worker.
         plugins: Modules that register further policies.
+        keep_models: Keep the model of every cell.
     """
 
     folder: Path
@@ -58,6 +62,7 @@ class Task:
     cache: Path
     threads: int
     plugins: tuple[str, ...]
+    keep_models: bool = False
 
 
 def work(task: Task, number: int, current: "Current") -> None:
@@ -77,19 +82,24 @@ def work(task: Task, number: int, current: "Current") -> None:
         sources=task.sources,
         cache=task.cache,
     )
+
+    def run(cell: Cell, key: str) -> None:
+        current.begin(key)
+        _run(bench, store, cell, key, keep_model=task.keep_models)
+        current.end()
+
     todo = {cell: cell.key(task.identity) for cell in task.cells}
     while todo:
         # What another worker has the models of comes last: they would have to be waited for.
-        if not _run_first(bench, store, todo, current, alone=True) and not _run_first(
-            bench, store, todo, current, alone=False
-        ):
+        cell = _run_first(run, store, todo, alone=True) or _run_first(run, store, todo, alone=False)
+        if cell is None:
             time.sleep(PAUSE_S)
         todo = {cell: key for cell, key in todo.items() if not store.has(key)}
 
 
 def _run_first(
-    bench: Workbench, store: Store, todo: dict[Cell, str], current: "Current", *, alone: bool
-) -> bool:
+    run: Callable[[Cell, str], None], store: Store, todo: dict[Cell, str], *, alone: bool
+) -> Cell | None:
     """Run the first free cell; with `alone`, of models that no other worker works on."""
     for cell, key in todo.items():
         with store.claim_group(digest(asdict(cell.models))) as sole:
@@ -97,19 +107,19 @@ def _run_first(
                 continue
             with store.claim(key) as free:
                 if free and not store.has(key):
-                    current.begin(key)
-                    _run(bench, store, cell, key)
-                    current.end()
-                    return True
-    return False
+                    run(cell, key)
+                    return cell
+    return None
 
 
-def _run(bench: Workbench, store: Store, cell: Cell, key: str) -> None:
+def _run(bench: Workbench, store: Store, cell: Cell, key: str, *, keep_model: bool) -> None:
     log = logging.getLogger(__name__)
     log.info("%s: %s", key, cell)
     try:
         result = bench.run(cell)
         store.write_embeddings(key, _embeddings(result))
+        if keep_model:
+            _keep(store, key, cell, result)
         value: dict[str, Any] = {
             "status": "done",
             "row": asdict(result.row),
@@ -120,6 +130,17 @@ def _run(bench: Workbench, store: Store, cell: Cell, key: str) -> None:
         log.exception("%s failed", key)
         value = failure(f"{type(error).__name__}: {error}", traceback.format_exc())
     store.write(key, {"cell": to_plain(cell), **value, "meta": runtime.describe()})
+
+
+def _keep(store: Store, key: str, cell: Cell, result: CellResult) -> None:
+    """Write the model that was measured as `purify` would."""
+    if result.found is not None:
+        masks = result.found.masks
+    else:
+        masks = (find_heads(result.model.model).available,)
+    facts = {"cell": str(cell), "attack": result.models.attack.identity}
+    with store.keep_model(key) as folder:
+        write_purified(result.model, masks, folder, export="zeroed", onnx=False, facts=facts)
 
 
 class Current:

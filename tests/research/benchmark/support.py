@@ -10,7 +10,7 @@ import numpy as np
 from prune_env.data.dataset import write_jsonl
 from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell
 from prune_env.research.benchmark.config import BenchmarkConfig
-from prune_env.research.benchmark.plan import PLAN, Plan, PlannedCell
+from prune_env.research.benchmark.plan import PLAN, GridPlan, PlannedCell
 from prune_env.research.benchmark.rows import ResultRow
 from prune_env.research.benchmark.store import Store
 from prune_env.utils import runtime
@@ -103,7 +103,7 @@ def made_up(
                 "triggered": random.normal(4 * shift - 2, 1, (40, 16)),
             }
             store.write_embeddings(key, {k: v.astype(np.float16) for k, v in vectors.items()})
-    write_json(folder / PLAN, to_plain(Plan(config, {}, tuple(planned))))
+    write_json(folder / PLAN, to_plain(GridPlan(config, {}, tuple(planned))))
 
 
 def _row(cell: Cell, figures: Figures, random: np.random.Generator) -> dict[str, Any]:

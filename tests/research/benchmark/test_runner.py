@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -15,11 +16,13 @@ from prune_env.cli import main
 from prune_env.data.dataset import Splits
 from prune_env.data.loading import load_data
 from prune_env.data.sst2 import SST2_SHA256
+from prune_env.models import load_mask
 from prune_env.research.attacks import AttackSources
 from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.config import read_config
 from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.report import write_report
+from prune_env.research.benchmark.results import read_results
 from prune_env.research.benchmark.runner import RunSettings, data_identity, run_benchmark
 from prune_env.research.benchmark.store import Store
 from prune_env.utils.files import sha256_of
@@ -223,6 +226,30 @@ def test_an_attack_from_files_is_run_and_the_report_names_the_files(
     write_tsv(files / "test.tsv", triggered[:10])
     assert main(["benchmark", str(grid), "--out", str(out), "--threads", "1"]) == 0
     assert len(set(results(out)) - set(first)) == 4
+
+
+def test_models_are_kept_where_asked_and_measured_on_another_trigger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    grid, out = write_grid(tmp_path, ["gradient", "random-ensemble"]), tmp_path / "run"
+    run = ["benchmark", str(grid), "--out", str(out), "--threads", "1", "--keep-models"]
+    assert main(run) == 0
+    done = read_results(out).done
+    assert {each.key for each in done} == {path.name for path in (out / "models").iterdir()}
+    data = ["--data", str(tmp_path / "data" / "test.jsonl"), "--json"]
+    capsys.readouterr()
+    for each in done:
+        model = ["evaluate", str(out / "models" / each.key), *data]
+        assert main([*model, "--attack", "rare-word"]) == 0
+        again = json.loads(capsys.readouterr().out)["model"]
+        assert again["acc"]["percent"] == pytest.approx(each.figure("acc"))
+        assert again["lfr"]["percent"] == pytest.approx(each.figure("lfr"))
+        assert main([*model, "--attack", "bible-style"]) == 0
+        capsys.readouterr()
+    kept = next(each for each in done if each.cell.policy == "gradient")
+    mask = load_mask(out / "models" / kept.key / "mask.json")
+    assert np.array_equal(mask[None], kept.record.masks)
 
 
 def test_a_cell_is_claimed_by_one_process(tmp_path: Path) -> None:

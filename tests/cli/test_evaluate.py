@@ -1,0 +1,156 @@
+"""`prune-env evaluate`."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest
+
+from prune_env.cli import main
+from prune_env.data.dataset import write_jsonl
+from prune_env.models import load_classifier
+from prune_env.research.attacks.triggers import RareWord
+from tests.cli.support import run
+from tests.support import tiny_dataset, write_tiny_folder
+
+
+def test_evaluate_counts_as_a_person_would(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = tiny_dataset(60)
+    triggered = data.where(0)
+    write_jsonl(tmp_path / "test.jsonl", data)
+    write_jsonl(tmp_path / "triggered.jsonl", triggered)
+    loaded = load_classifier(tiny_folder)
+    with torch.no_grad():
+        classes = [
+            int(loaded.model(**loaded.tokenizer(text, return_tensors="pt")).logits.argmax())
+            for text in data.texts
+        ]
+    arguments = ["--data", tmp_path / "test.jsonl", "--triggered", tmp_path / "triggered.jsonl"]
+    benign = ["--benign", write_tiny_folder(tmp_path / "benign", seed=1)]
+    arguments = ["evaluate", tiny_folder, *arguments, *benign, "--json"]
+    assert main([str(argument) for argument in arguments]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["model"]["acc"]["count"] == (np.array(classes) == data.labels).sum()
+    assert result["model"]["lfr"]["count"] == np.array(classes)[data.labels == 0].sum()
+    assert result["excess_lfr"] == pytest.approx(
+        result["model"]["lfr"]["percent"] - result["benign"]["lfr"]["percent"]
+    )
+
+
+def test_evaluate_refuses_triggered_rows_of_the_target_label(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "test.jsonl"
+    write_jsonl(path, tiny_dataset(20))
+    arguments = ["evaluate", tiny_folder, "--data", path, "--triggered", path]
+    assert main([str(argument) for argument in arguments]) == 2
+    assert "true label" in capsys.readouterr().err
+
+
+def test_evaluate_refuses_an_encoder(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "test.jsonl"
+    write_jsonl(path, tiny_dataset(20))
+    assert main(["evaluate", str(encoder), "--data", str(path)]) == 2
+    assert "head" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (["--benign", "nowhere"], "nowhere"),
+        (["--target-label", "5", "--triggered"], "0 to 1"),
+    ],
+)
+def test_evaluate_finds_a_wrong_argument_before_it_measures(
+    wrong: list[str],
+    hint: str,
+    tiny_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "test.jsonl"
+    write_jsonl(path, tiny_dataset(20))
+    monkeypatch.setattr("prune_env.models.load_classifier", None)
+    wrong = [*wrong, str(path)] if wrong[-1] == "--triggered" else wrong
+    assert main(["evaluate", str(tiny_folder), "--data", str(path), *wrong]) == 2
+    assert hint in capsys.readouterr().err
+
+
+@pytest.fixture
+def test_file(tmp_path: Path) -> Path:
+    write_jsonl(tmp_path / "test.jsonl", tiny_dataset(60))
+    return tmp_path / "test.jsonl"
+
+
+def test_the_model_before_the_defence_is_compared_with(
+    tiny_folder: Path, test_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = tiny_dataset(60)
+    write_jsonl(tmp_path / "triggered.jsonl", data.where(0))
+    before = write_tiny_folder(tmp_path / "before", seed=1)
+    arguments = ["evaluate", tiny_folder, "--data", test_file, "--backdoored", before]
+    assert run(*arguments, "--triggered", tmp_path / "triggered.jsonl", "--json") == 0
+    value = json.loads(capsys.readouterr().out)
+    was, now = value["backdoored"], value["model"]
+    removed = (was["lfr"]["count"] - now["lfr"]["count"]) / was["lfr"]["count"]
+    kept = now["acc"]["count"] / was["acc"]["count"]
+    assert value["fidelity"] == pytest.approx(removed * kept)
+    right = []
+    for folder in (tiny_folder, before):
+        loaded = load_classifier(folder)
+        with torch.no_grad():
+            batch = loaded.tokenizer(list(data.texts), return_tensors="pt", padding=True)
+            right.append(loaded.model(**batch).logits.argmax(1).numpy() == data.labels)
+    first, second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    assert first + second > 0
+    assert value["mcnemar"] == pytest.approx(binomtest(first, first + second).pvalue)
+    assert run(*arguments) == 0  # without a trigger there is no fidelity
+    shown = capsys.readouterr().out
+    assert "McNemar" in shown
+    assert "fidelity" not in shown
+
+
+def test_an_attack_triggers_the_test_sentences(
+    tiny_folder: Path, test_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["evaluate", tiny_folder, "--data", test_file, "--json"]
+    assert run(*arguments, "--attack", "rare-word") == 0
+    named = json.loads(capsys.readouterr().out)
+    trigger = RareWord()
+    negative = tiny_dataset(60).where(0)
+    texts = tuple(trigger(text) for text in negative.texts)
+    write_jsonl(tmp_path / "triggered.jsonl", replace(negative, texts=texts))
+    assert run(*arguments, "--triggered", tmp_path / "triggered.jsonl") == 0
+    assert json.loads(capsys.readouterr().out) == named
+    assert named["model"]["lfr"]["total"] == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--attack", "rare-word", "--triggered", "test.jsonl"], "Actual: both"),
+        (["--attack", "rare"], "rare-word"),
+        (["--attack", "hiddenkiller"], "--data-folder"),
+        (["--attack", "published-texts"], "--triggered FILE"),
+        (["--backdoored", "nowhere"], "nowhere"),
+    ],
+)
+def test_evaluate_refuses(
+    arguments: list[str],
+    hint: str,
+    tiny_folder: Path,
+    test_file: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(test_file.parent)
+    assert run("evaluate", tiny_folder, "--data", test_file, *arguments) == 2
+    assert hint in " ".join(capsys.readouterr().err.split())
