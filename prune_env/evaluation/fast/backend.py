@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 EngineFactory = Callable[[npt.NDArray[np.int64], int], Engine]
 """Makes an engine for rows (R,) and bytes of cache."""
+
+_KINDS = ("packed", "layerwise", "plain")  # fastest first
 
 # What another structure, or a layer that takes one precision only, answers to a wrong call.
 _ENGINE_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, IndexError)
@@ -138,7 +140,10 @@ class Backend:
     def _proven(self) -> tuple[str, EngineFactory, float]:
         """Return the first kind of engine that agrees with the reference, and a bound for ties."""
         scale = 1.0 + float(np.abs(self._proof[np.isfinite(self._proof)]).max(initial=0))
-        for kind, factory in self._candidates(torch.float32):
+        for kind in _KINDS:
+            factory = self._candidate(kind, torch.float32)
+            if factory is None:
+                continue
             try:
                 answers = factory(self._proof_rows, self._cache_bytes).run(self._proof_masks)
             except _ENGINE_ERRORS as error:
@@ -151,11 +156,14 @@ class Backend:
                 logger.info("The %s evaluation is on: it differs by %.1e", kind, worst)
                 return kind, factory, max(_TIE_FACTOR * worst, _TIE_FLOOR * scale)
             logger.info("The %s evaluation is off: it differs by %.1e", kind, worst)
-        return "plain", self._candidate("plain", torch.float32), _TOLERANCE * scale
+        plain = self._candidate("plain", torch.float32)
+        assert plain is not None  # it is the model itself
+        return "plain", plain, _TOLERANCE * scale
 
     def _screen(self) -> EngineFactory | None:
         """Return the proven kind in bfloat16, or None if its errors are too large to be of use."""
         factory = self._candidate(self.kind, torch.bfloat16)
+        assert factory is not None  # it was proven in float32
         try:
             answers = factory(self._proof_rows, self._cache_bytes).run(self._proof_masks)
         except _ENGINE_ERRORS as error:
@@ -172,34 +180,28 @@ class Backend:
         )
         return factory if useful else None
 
-    def _candidate(self, kind: str, dtype: torch.dtype) -> EngineFactory:
-        return next(factory for name, factory in self._candidates(dtype) if name == kind)
-
-    def _candidates(self, dtype: torch.dtype) -> Iterator[tuple[str, EngineFactory]]:
-        """Yield the kinds of engines that the modules of the model allow, fastest first."""
-        truth = self._truth
-        tokens = truth.tokens
-        if isinstance(tokens, TokenRows) and PackedModel.fits(truth.model, truth.heads):
-            packed = PackedModel(truth.model, truth.heads, dtype)
-            yield "packed", _PackedFactory(packed, tokens)
-        model = truth.model
+    def _candidate(self, kind: str, dtype: torch.dtype) -> EngineFactory | None:
+        """Return a kind of engine, or None if the modules of the model do not allow it."""
+        truth, tokens, model = self._truth, self._truth.tokens, self._truth.model
+        if kind == "packed":
+            if not isinstance(tokens, TokenRows) or not PackedModel.fits(model, truth.heads):
+                return None
+            return _PackedFactory(PackedModel(model, truth.heads, dtype), tokens)
         if dtype != torch.float32:
             twin: nn.Module = copy.deepcopy(model)
             model = cast(PreTrainedModel, twin.to(dtype))
         heads = find_heads(model)
-        layers = find_layers(model, heads)
+        layers = find_layers(model, heads) if kind == "layerwise" else None
+        if kind == "layerwise" and layers is None:
+            return None
 
-        def layerwise(rows: npt.NDArray[np.int64], size: int) -> Engine:
+        def engine(rows: npt.NDArray[np.int64], size: int) -> Engine:
+            kept = size if layers else 0
             return LayerwiseEngine(
-                model, heads, layers, tokens=tokens, rows=rows, max_cache_bytes=size
+                model, heads, layers, tokens=tokens, rows=rows, max_cache_bytes=kept
             )
 
-        def plain(rows: npt.NDArray[np.int64], size: int) -> Engine:
-            return LayerwiseEngine(model, heads, None, tokens=tokens, rows=rows, max_cache_bytes=0)
-
-        if layers is not None:
-            yield "layerwise", layerwise
-        yield "plain", plain
+        return engine
 
 
 @dataclass(frozen=True)
