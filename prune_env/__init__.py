@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from prune_env.env.observation import OBSERVATIONS, ObservationPart
     from prune_env.env.policy import POLICIES, Policy
     from prune_env.env.replay import validate
-    from prune_env.env.rewards.perturbation import Consistency
+    from prune_env.env.rewards.consistency import Consistency
     from prune_env.env.rewards.reward import REWARDS, Oracle, Reward
     from prune_env.env.state import State, read_states, write_states
     from prune_env.env.subject import Subject
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BatchCore": "env.batch_core",
-    "Consistency": "env.rewards.perturbation",
+    "Consistency": "env.rewards.consistency",
     "DEFAULT_METRICS": "importance",
     "EpisodeSettings": "env.episode",
     "Evaluation": "evaluation",

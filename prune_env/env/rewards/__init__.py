@@ -5,14 +5,19 @@ from prune_env.env.rewards.reward import REWARDS, Accuracy, Oracle, Sparsity
 for _reward in (Sparsity, Accuracy, Oracle):
     REWARDS.register(_reward.name, _reward, help=(_reward.__doc__ or "").splitlines()[0])
 
+_ROOM = "prune_env.env.rewards."
 REWARDS.register(
     "consistency",
-    "prune_env.env.rewards.perturbation:Consistency",
+    _ROOM + "consistency:Consistency",
     help="Share of clean sentences whose answer stays when words are left out.",
+)
+REWARDS.register(
+    "inverted-trigger",
+    _ROOM + "inverted_trigger:InvertedTrigger",
+    help="withstands empty phrases that flip",
 )
 
 for _name, _place, _help in (
-    ("inverted-trigger", "inverted_trigger:InvertedTrigger", "withstands empty phrases that flip"),
     ("latent-trigger", "latent_trigger:LatentTrigger", "withstands a shift of the embeddings"),
     ("surrogate", "surrogate:SurrogateBackdoor", "withstands triggers planted in a copy"),
     (
@@ -25,30 +30,14 @@ for _name, _place, _help in (
         "surrogate:SurrogateButStyle",
         "withstands planted triggers, no old words among them",
     ),
-    (
-        "flips-word-drop",
-        "perturbation:WordDropFlips",
-        "flips go to both classes when words are left out",
-    ),
-    (
-        "flips-shuffle",
-        "perturbation:ShuffleFlips",
-        "flips go to both classes when words change places",
-    ),
-    ("flips-clause", "perturbation:ClauseFlips", "flips go to both classes behind an empty clause"),
-    (
-        "flips-sentence",
-        "perturbation:SentenceFlips",
-        "flips go to both classes beside a neutral sentence",
-    ),
-    (
-        "flips-rare-words",
-        "perturbation:RareWordFlips",
-        "flips go to both classes with words inserted",
-    ),
-    ("flips-old-words", "perturbation:OldWordFlips", "flips go to both classes in archaic wording"),
-    ("split-agreement", "perturbation:SplitAgreement", "answers stay when words are cut in two"),
-    ("entropy", "text_reward:Entropy", "answers to clean sentences are unsure"),
+    ("flips-word-drop", "flips:WordDropFlips", "flips go to both classes when words are left out"),
+    ("flips-shuffle", "flips:ShuffleFlips", "flips go to both classes when words change places"),
+    ("flips-clause", "flips:ClauseFlips", "flips go to both classes behind an empty clause"),
+    ("flips-sentence", "flips:SentenceFlips", "flips go to both classes beside a neutral sentence"),
+    ("flips-rare-words", "flips:RareWordFlips", "flips go to both classes with words inserted"),
+    ("flips-old-words", "flips:OldWordFlips", "flips go to both classes in archaic wording"),
+    ("split-agreement", "flips:SplitAgreement", "answers stay when words are cut in two"),
+    ("entropy", "entropy:Entropy", "answers to clean sentences are unsure"),
     ("layer-consistency", "layer_consistency:LayerConsistency", "hidden states change little"),
 ):
-    REWARDS.register(_name, f"prune_env.env.rewards.{_place}", help=_help)
+    REWARDS.register(_name, f"{_ROOM}tried.{_place}", help=f"{_help} (tried, found blind)")

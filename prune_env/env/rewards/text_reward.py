@@ -10,7 +10,6 @@ from prune_env.env.rewards.reward import Reward, Scores
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation.metrics import margins_over_threshold
-from prune_env.models.masks import Mask
 
 if TYPE_CHECKING:
     from prune_env.evaluation.base import Evaluation
@@ -90,29 +89,3 @@ def flipped_share(margins: npt.NDArray[np.float64], labels: npt.NDArray[np.int64
     called = np.where(np.isnan(margins), -1, margins > 0)
     shares = [(called[:, labels == label] != label).mean(axis=1) for label in (0, 1)]
     return np.stack(shares, axis=1)
-
-
-class Entropy(TextReward):
-    """Mean entropy of the answers to clean sentences, in bits, at a calibrated threshold.
-
-    The margin over the threshold is divided by its spread over the sentences, so that neither a
-    bias to one class nor the scale of the logits counts.
-    """
-
-    name = "entropy"
-    range = (0.0, 1.0)
-    source = "Backdoored models are too sure: MEFT maximises entropy before fine-tuning"
-    reads = "clean validation data"
-
-    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
-        """Return the score of every mask, see `Reward.score`."""
-        self.check(subject)
-        clean = subject.evaluator.evaluate(masks)
-        margins = calibrated_margins(clean, clean)
-        spread = margins.std(axis=1, keepdims=True)
-        # Twice the spread apart is about as sure as the logits of a fine-tuned classifier are.
-        chance = 1 / (1 + np.exp(-2 * margins / np.where(spread > 0, spread, 1)))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            bits = -(chance * np.log2(chance) + (1 - chance) * np.log2(1 - chance))
-        scores: Scores = np.where(np.isnan(margins), 0.0, np.nan_to_num(bits)).mean(axis=1)
-        return scores

@@ -35,7 +35,7 @@ def _nothing(x: torch.Tensor, chunk: Chunk, out: torch.Tensor) -> None:
 
 
 @dataclass(eq=False)
-class State:
+class LayerState:
     """What enters a layer, and what its heads make of it.
 
     Attributes:
@@ -183,7 +183,7 @@ class PackedEngine:
         self._packed = packed
         self._tokens = tokens
         self._plan = plan_packing(tokens.lengths[rows], chunk, device, row_unit=_ROWS)
-        self._cache: ByteCache[State] = ByteCache(max_cache_bytes)
+        self._cache: ByteCache[LayerState] = ByteCache(max_cache_bytes)
         self._last = len(packed.blocks) - 1
         self._workspace = Workspace(packed.dtype, device)
         self._tokens_total = int(self._plan.lengths.sum())
@@ -212,7 +212,7 @@ class PackedEngine:
         self._cache.clear()
         self._workspace.clear()
 
-    def _state(self, mask: Mask, ahead: dict[bytes, Mask]) -> State:
+    def _state(self, mask: Mask, ahead: dict[bytes, Mask]) -> LayerState:
         """Return what enters the last layer, from the nearest kept state on."""
         keys = [mask[:layer].tobytes() for layer in range(self._last + 1)]
         layer = self._last
@@ -232,8 +232,12 @@ class PackedEngine:
         return state
 
     def _entered(
-        self, layer: int, wanted: Mask, before: "State | torch.Tensor", kept: Mask | None = None
-    ) -> State:
+        self,
+        layer: int,
+        wanted: Mask,
+        before: "LayerState | torch.Tensor",
+        kept: Mask | None = None,
+    ) -> LayerState:
         """Return what enters a layer, with the contexts of some heads, chunk by chunk.
 
         Args:
@@ -250,14 +254,14 @@ class PackedEngine:
         hidden = before if isinstance(before, torch.Tensor) else before.hidden
         rows, width = len(self.rows) if last else self._plan.rows, hidden.shape[1]
         entered = self._workspace.lend(rows, width, width)
-        state = State(entered, self._contexts(layer, wanted), wanted)
-        if isinstance(before, State) and kept is not None:
+        state = LayerState(entered, self._contexts(layer, wanted), wanted)
+        if isinstance(before, LayerState) and kept is not None:
             block = packed.blocks[layer - 1]
             output = block.output(before.held.tobytes(), kept.tobytes())
             self.flops += self._tokens_total * block.flops_after(kept)
         for chunk in self._plan.chunks:
             entering = hidden[chunk.tokens]
-            if isinstance(before, State):
+            if isinstance(before, LayerState):
                 contexts = before.contexts[chunk.tokens]
                 entering = block.after_attention(output, contexts, entering)
             if last:
@@ -275,7 +279,7 @@ class PackedEngine:
         held, most = int(wanted.sum()) * heads.head_dim, heads.num_heads * heads.head_dim
         return self._workspace.lend(rows, held, most)
 
-    def _extended(self, state: State, layer: int, missing: Mask) -> State:
+    def _extended(self, state: LayerState, layer: int, missing: Mask) -> LayerState:
         """Return a state with the contexts of more heads, computed from the same hidden state."""
         dim = self._packed.heads.layers[layer].head_dim
         more = self._contexts(layer, missing)
@@ -290,7 +294,7 @@ class PackedEngine:
         for held, contexts in ((state.held, state.contexts), (missing, more.matrix)):
             places = torch.from_numpy(np.flatnonzero(held[both])).to(split.device)
             split[:, places] = contexts.unflatten(1, (-1, dim))
-        return State(state.entering, joined, both)
+        return LayerState(state.entering, joined, both)
 
     def _exists(self, layer: int) -> Mask:
         """Return every head of a layer (H,): at both ends of the model all contexts are kept."""

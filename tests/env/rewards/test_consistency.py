@@ -5,7 +5,7 @@ import pytest
 
 from prune_env.data.dataset import write_jsonl
 from prune_env.env.head_pruning_env import HeadPruningEnv
-from prune_env.env.rewards.perturbation import Consistency
+from prune_env.env.rewards.consistency import Consistency
 from prune_env.env.rewards.rewrites import WordDrop
 from prune_env.env.subject import Subject
 from prune_env.env.subjects import load_subject

@@ -8,9 +8,9 @@ import torch
 
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.rewards.inverted_trigger import InvertedTrigger
-from prune_env.env.rewards.latent_trigger import LatentTrigger
-from prune_env.env.rewards.layer_consistency import LayerConsistency
 from prune_env.env.rewards.reward import REWARDS, make_reward
+from prune_env.env.rewards.tried.latent_trigger import LatentTrigger
+from prune_env.env.rewards.tried.layer_consistency import LayerConsistency
 from prune_env.env.subject import Subject
 from prune_env.errors import DataError, SettingsError
 from prune_env.evaluation import Evaluation, MaskEvaluator

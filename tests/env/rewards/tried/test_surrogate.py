@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from prune_env.env.rewards import surrogate
-from prune_env.env.rewards.surrogate import (
+from prune_env.env.rewards.tried import surrogate
+from prune_env.env.rewards.tried.surrogate import (
     SurrogateBackdoor,
     SurrogateButStyle,
     SurrogateButSyntactic,

@@ -1,12 +1,12 @@
-"""Rewards from the flips that a rewrite causes: do they go to one class?"""
+"""Rewards from the asymmetry of flips under rewrites of clean texts."""
 
 from typing import ClassVar
 
 import numpy as np
 
 from prune_env.data.dataset import Rewrite
-from prune_env.env.rewards.reward import Reward, Scores
-from prune_env.env.rewards.rewrites import REWRITES, WordDrop
+from prune_env.env.rewards.reward import Scores
+from prune_env.env.rewards.rewrites import REWRITES
 from prune_env.env.rewards.text_reward import (
     TextReward,
     calibrated_margins,
@@ -15,61 +15,7 @@ from prune_env.env.rewards.text_reward import (
     texts_of,
 )
 from prune_env.env.subject import Subject
-from prune_env.errors import SettingsError
 from prune_env.models.masks import Mask
-
-
-class Consistency(Reward):
-    """Share of clean sentences whose answer stays when words are left out, at a fair threshold.
-
-    A mask that merely margins to one class would answer everything alike and look consistent. So
-    the threshold of every mask is first shifted until, on the clean sentences, a class is
-    predicted as often as it is the label, and the share is averaged over the two classes.
-    Even so it is a weak sign of a backdoor: over random masks of MiniLM-L6, with class bias held
-    fixed, it had a rank correlation with the hidden LFR of 0.24 (HiddenKiller) and 0.53 (poetry
-    style).
-
-    Args:
-        rewrite: What is done to the sentences; words are left out by default.
-    """
-
-    name = "consistency"
-    range = (0.0, 1.0)
-    source = "Agreement under perturbation, as STRIP (Gao et al., ACSAC 2019) uses it on inputs"
-    reads = "clean validation data and perturbed copies of it"
-
-    def __init__(self, rewrite: Rewrite | None = None) -> None:
-        self.rewrite = rewrite or WordDrop()
-
-    def check(self, subject: Subject) -> None:
-        """Raise unless the subject holds texts of two classes.
-
-        Raises:
-            SettingsError: It does not.
-        """
-        if subject.rewritten is None:
-            raise SettingsError(
-                f"The reward 'consistency' needs texts, and {subject.name} holds none",
-                expected="a model with data, or a Subject with `rewritten`",
-                remedy="choose another reward",
-            )
-
-    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
-        """Return the share of answers that stay, see `Reward.score`."""
-        self.check(subject)
-        assert subject.rewritten is not None
-        clean = subject.evaluator.evaluate(masks)
-        moved = subject.rewritten(self.rewrite).evaluate(masks)
-        if clean.logits.shape[2] != 2:
-            raise SettingsError(
-                "The reward 'consistency' is defined for two classes",
-                expected=2,
-                actual=clean.logits.shape[2],
-                remedy="choose another reward",
-            )
-        before, after = (calibrated_margins(clean, answers) for answers in (clean, moved))
-        return kept_share(before, after)
-
 
 SENTENCES = 300
 """Clean validation sentences that are rewritten; more make the score smoother, and dearer."""
