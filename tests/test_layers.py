@@ -101,3 +101,8 @@ def test_imports_run_in_the_written_order() -> None:
 def test_at_most_11_floors() -> None:
     built = floors(ROOMS)
     assert len(built) <= 11, built
+
+
+def test_no_circle_of_modules() -> None:
+    """Also none behind the two links, or behind a name in a string."""
+    assert circles(ARROWS) == []
