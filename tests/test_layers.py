@@ -1,5 +1,6 @@
 """What holds the house together, a rule a test; docs/architecture.md tells the reasons."""
 
+import ast
 import subprocess
 import sys
 
@@ -106,3 +107,12 @@ def test_at_most_11_floors() -> None:
 def test_no_circle_of_modules() -> None:
     """Also none behind the two links, or behind a name in a string."""
     assert circles(ARROWS) == []
+
+
+def test_class_names_are_unique() -> None:
+    homes: dict[str, list[str]] = {}
+    for module in MODULES.values():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(module.name)
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}

@@ -176,7 +176,7 @@ class PackedBlock:
     def flops_before(self, heads: Mask) -> int:
         """Return the floating-point operations of `qkv` for one token."""
         layer = self.heads
-        return 6 * int(heads.sum()) * layer.head_dim * layer.query.weight().shape[1]
+        return 6 * int(heads.sum()) * layer.head_dim * self._output_weight.shape[0]
 
     def flops_after(self, held: Mask) -> int:
         """Return the floating-point operations of `after_attention` for one token."""

@@ -26,7 +26,6 @@ _GPU_CHUNK = 1 << 15
 _EMBEDDED_ROWS = 256
 _ROWS = 32  # a chunk has a multiple of so many
 
-
 Attend = Callable[[torch.Tensor, Chunk, torch.Tensor], None]
 
 
@@ -248,9 +247,8 @@ class PackedEngine:
         """
         last = layer == self._last
         packed = self._packed
-        attend = packed.attention(
-            layer, None if last else packed.blocks[layer].qkv(wanted.tobytes())
-        )
+        to_qkv = None if last else packed.blocks[layer].qkv(wanted.tobytes())
+        attend = packed.attention(layer, to_qkv)
         hidden = before if isinstance(before, torch.Tensor) else before.hidden
         rows, width = len(self.rows) if last else self._plan.rows, hidden.shape[1]
         entered = self._workspace.lend(rows, width, width)
