@@ -133,7 +133,7 @@ class Record:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Record":
-        """Return the record that `state` described.
+        """Return the record whose values `state` gave.
 
         Raises:
             TypeError: A value is unknown or of the wrong kind.

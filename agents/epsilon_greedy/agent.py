@@ -96,17 +96,7 @@ class EpsilonGreedy(Agent):
         variant: str = "paper",
         hyperparameters: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Make an agent for the importance metrics that an environment shows, and for its id.
-
-        Args:
-            env: The environment.
-            seed: Of the agent.
-            variant: See the class.
-            hyperparameters: Changes to `EpsilonGreedySettings`, by name.
-
-        Raises:
-            SettingsError: A hyperparameter is unknown or out of range.
-        """
+        """Make an agent for an environment; `hyperparameters` change `EpsilonGreedySettings`."""
         env_id = env.spec.id if env.spec is not None else None
         settings = EpsilonGreedySettings.changed(hyperparameters or {}, env_id)
         metrics = env.get_wrapper_attr("metrics")
