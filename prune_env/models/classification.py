@@ -14,9 +14,10 @@ from transformers import (
 )
 
 from prune_env.errors import ModelError
+from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.heads import find_heads
 from prune_env.models.quiet import guarded
-from prune_env.models.source import IMAGE_TYPES, architecture_of
+from prune_env.models.source import architecture_of
 
 READY = ("ForSequenceClassification", "ForImageClassification")
 ENCODER = (

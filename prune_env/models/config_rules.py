@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.errors import ModelError, UnsafeModelError, UnsupportedModelError
-from prune_env.utils.limits import ADDED_TOKENS, CONFIG_DEPTH, LABELS
-
-TEXT_TYPES = frozenset(
-    "albert bert deberta-v2 distilbert electra gemma gemma2 gemma3_text gpt2 llama mistral"
-    " modernbert mpnet qwen2 qwen3 roberta t5 xlm-roberta".split()
+from prune_env.models.architectures import (
+    IMAGE_PROCESSORS,
+    IMAGE_TYPES,
+    TEXT_TYPES,
+    TOKENIZERS,
 )
-IMAGE_TYPES = frozenset({"clip", "clip_vision_model", "vit"})
-"""`model_type` values of config.json that may be loaded."""
+from prune_env.utils.limits import ADDED_TOKENS, CONFIG_DEPTH, LABELS
 
 FORBIDDEN_KEYS = ("auto_map", "trust_remote_code", "quantization_config", "transformers_weights")
 FORBIDDEN_PREFIXES = ("_attn_implementation", "attn_implementation", "_experts_implementation")
@@ -22,13 +21,6 @@ CVE-2026-5241 get round `trust_remote_code=False` by such keys)."""
 AUTOSET = "_attn_implementation_autoset"
 """Whether transformers 4.46 to 4.5x chose the implementation itself: a bool, no name."""
 
-TOKENIZERS = frozenset(
-    f"{name}Tokenizer"
-    for name in "Albert Bert CLIP DebertaV2 DistilBert Electra GPT2 Gemma Llama MPNet PreTrained"
-    " Qwen2 Roberta T5 XLMRoberta".split()
-) | {"TokenizersBackend"}
-IMAGE_PROCESSORS = frozenset({"CLIPImageProcessor", "ViTImageProcessor"})
-"""Classes of transformers, with or without "Fast", that a folder may name; some others unpickle."""
 PROCESSORS = {
     "tokenizer_class": TOKENIZERS,
     "image_processor_type": IMAGE_PROCESSORS,

@@ -12,11 +12,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from prune_env.errors import ModelError, UnsupportedModelError
+from prune_env.models.building import build_config, load_weights
 from prune_env.models.card import model_card
 from prune_env.models.classification import classifier_class, plan_head
 from prune_env.models.heads import HeadMap, LayerHeads, find_heads
 from prune_env.models.inspection import identity, list_files
-from prune_env.models.loading import LoadedModel, build_config, load_weights
+from prune_env.models.loading import LoadedModel
 from prune_env.models.masks import save_mask
 from prune_env.models.processor import (
     fit_processor,

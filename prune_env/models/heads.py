@@ -10,20 +10,15 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from prune_env.errors import UnsupportedModelError
-from prune_env.models.masks import Mask
-
-# How the families name the same parts. A name is only a hint: shapes are checked below.
-QUERY_KEY_VALUE = (
-    ("query", "key", "value"),
-    ("q_proj", "k_proj", "v_proj"),
-    ("query_proj", "key_proj", "value_proj"),
-    ("q_lin", "k_lin", "v_lin"),
-    ("q", "k", "v"),
+from prune_env.models.architectures import (
+    FUSED,
+    HEAD_COUNTS,
+    HEAD_WIDTHS,
+    OUTPUT,
+    QUERY_KEY_VALUE,
+    SHARED_LAYERS,
 )
-FUSED = ("Wqkv", "c_attn")
-HEAD_COUNTS = ("num_attention_heads", "num_heads", "n_heads")
-HEAD_WIDTHS = ("attention_head_size", "head_dim", "key_value_proj_dim")
-OUTPUT = ("o_proj", "out_proj", "out_lin", "dense", "o", "Wo", "c_proj")
+from prune_env.models.masks import Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +158,7 @@ def find_heads(model: nn.Module) -> HeadMap:
             remedy="use a supported architecture; `load_classifier` names them",
         )
     calls = 1 if expected is None else expected // len(found)
-    if calls > 1 and getattr(config, "model_type", None) != "albert":
+    if calls > 1 and getattr(config, "model_type", None) not in SHARED_LAYERS:
         raise UnsupportedModelError(
             f"{type(model).__name__} has attention in {len(found)} of {expected} layers only",
             remedy="use a supported architecture; `load_classifier` names them",

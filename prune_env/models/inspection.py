@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.errors import ModelError, PruneEnvError, UnsafeModelError
+from prune_env.models.architectures import head_count
+from prune_env.models.config_rules import MAX_COUNT
 from prune_env.models.folder import find_misplaced, leaves
 from prune_env.models.masks import load_mask
 from prune_env.models.source import (
     ENSEMBLE_MANIFEST,
-    MAX_COUNT,
     PICKLES,
     SLICED_MANIFEST,
     architecture_of,
     find_problems,
-    head_count,
     is_ensemble,
     read_config,
 )

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from prune_env.errors import ModelError, UnsupportedModelError
+from prune_env.models.architectures import NOT_EXPORTABLE
 from prune_env.models.loading import LoadedModel
 from prune_env.models.processor import sample_inputs
 from prune_env.models.pruning import slice_heads, zero_heads
@@ -27,10 +28,6 @@ SAMPLES = (
     ["Three", "of", "them, with a few more words in the last"],
 )
 """The first is traced; the others differ in batch size and length."""
-
-
-NOT_EXPORTABLE = frozenset({"t5"})
-"""Its classifier looks for the end of each text with shapes that depend on the data."""
 
 
 def require_onnx(model_type: str) -> None:

@@ -11,11 +11,11 @@ import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
 from prune_env.errors import ModelError
+from prune_env.models.architectures import IMAGE_TYPES, PADDED_POSITIONS
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.gates import check_gates
 from prune_env.models.heads import find_heads
 from prune_env.models.quiet import guarded, quiet_transformers
-from prune_env.models.source import IMAGE_TYPES
 from prune_env.models.trial import try_file, try_tokenizer
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
@@ -142,8 +142,8 @@ def fit_processor(source: str, model: PreTrainedModel, processor: Any) -> None:
     accepted = signature(model.forward).parameters
     processor.model_input_names = [name for name in processor.model_input_names if name in accepted]
     positions = getattr(model.config, "max_position_embeddings", None)
-    if model.config.model_type in ("mpnet", "roberta", "xlm-roberta"):
-        positions -= processor.pad_token_id + 1  # their first position follows the padding index
+    if model.config.model_type in PADDED_POSITIONS:
+        positions -= processor.pad_token_id + 1
     longest = processor.model_max_length
     if type(longest) not in (int, float) or not longest > 2:
         raise ModelError(

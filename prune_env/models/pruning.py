@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from prune_env.models.heads import HEAD_COUNTS, HeadMap, LayerHeads, find_heads
+from prune_env.models.architectures import HEAD_COUNTS, POSITION_MAPS, SHARED_BIASES
+from prune_env.models.heads import HeadMap, LayerHeads, find_heads
 from prune_env.models.masks import Mask, validate_mask
 
 
@@ -88,13 +89,6 @@ def _zero_layer(layer: LayerHeads, kept: Mask) -> None:
             bias = layer.value.bias()
             if bias is not None:
                 bias[rows] = 0
-
-
-SHARED_BIASES = frozenset({"mpnet", "t5"})
-"""Their layers share one table of position biases with an entry per head."""
-
-POSITION_MAPS = ("pos_key_proj", "pos_query_proj")
-"""DeBERTa's maps of relative positions, with rows per head as the key has."""
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.errors import ModelError, UnsafeModelError
-from prune_env.models.config_rules import (
-    IMAGE_TYPES,
-    MAX_COUNT,
-    TEXT_TYPES,
-    find_forbidden,
-    find_unsupported,
-)
+from prune_env.models.config_rules import find_forbidden, find_unsupported
 from prune_env.models.folder import find_misplaced
 from prune_env.models.header import damaged, find_damage
 from prune_env.models.tokenizer_files import find_tokenizer_problems
 from prune_env.utils.limits import CONFIG_BYTES, CONFIG_ENTRIES, INDEX_BYTES, TENSORS, Limit
 from prune_env.utils.reading import read_json_of
-
-__all__ = ["IMAGE_TYPES", "MAX_COUNT", "TEXT_TYPES"]
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5")
 CONFIGS = (
@@ -34,8 +26,6 @@ SLICED_MANIFEST = "sliced.json"
 """What says that heads were cut out of the weights beside it."""
 ENSEMBLE_MANIFEST = "ensemble.json"
 """What says that a folder holds several masked models, which vote."""
-LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-HEAD_KEYS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 
 
 def find_problems(folder: Path) -> Iterator[ModelError]:
@@ -154,17 +144,6 @@ def is_sliced(folder: str | Path) -> bool:
 def is_ensemble(folder: str | Path) -> bool:
     """Return whether a folder holds an ensemble."""
     return (Path(folder) / ENSEMBLE_MANIFEST).is_file()
-
-
-def head_count(config: dict[str, Any]) -> tuple[int, int] | None:
-    """Return (layers, heads) as a config states them, or None if it does not."""
-    nested = config.get("vision_config")
-    config = nested if isinstance(nested, dict) else config
-    counts = [
-        next((config[key] for key in keys if type(config.get(key)) is int), None)
-        for keys in (LAYER_KEYS, HEAD_KEYS)
-    ]
-    return None if counts[0] is None or counts[1] is None else (counts[0], counts[1])
 
 
 def architecture_of(config: dict[str, Any]) -> str:

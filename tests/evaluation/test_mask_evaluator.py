@@ -12,7 +12,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
 from prune_env.evaluation import NO_CLASS, Evaluator, MaskEvaluator, ReferenceEvaluator
 from prune_env.models import LoadedModel
-from prune_env.models.source import IMAGE_TYPES
+from prune_env.models.architectures import IMAGE_TYPES
 from tests.evaluation.support import (
     assert_same_answers,
     dead_classifier,

@@ -26,9 +26,8 @@ from prune_env.models import (
     save_zeroed,
     zero_heads,
 )
-from prune_env.models.loading import VISION_TOWER
+from prune_env.models.architectures import IMAGE_TYPES, TEXT_TYPES, VISION_TOWER
 from prune_env.models.quiet import quiet_transformers
-from prune_env.models.source import IMAGE_TYPES, TEXT_TYPES
 from tests.models.tiny import SIZES, tiny_classifier, tiny_inputs, write_tiny
 
 # The same weights in another order of additions: only rounding may differ.

@@ -16,7 +16,8 @@ from prune_env.models import (
     slice_heads,
     zero_heads,
 )
-from prune_env.models.pruning import SHARED_BIASES, LayerCut, plan_cuts
+from prune_env.models.architectures import SHARED_BIASES
+from prune_env.models.pruning import LayerCut, plan_cuts
 from tests.models.tiny import SIZES, tiny_classifier, tiny_inputs
 
 EXACT = {"rtol": 1e-5, "atol": 1e-5}

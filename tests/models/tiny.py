@@ -14,9 +14,9 @@ from transformers import (
 )
 
 from prune_env.models import LoadedModel
+from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.classification import classifier_class
 from prune_env.models.quiet import quiet_transformers
-from prune_env.models.source import IMAGE_TYPES
 from tests.support import tiny_tokenizer
 
 TEXTS = (

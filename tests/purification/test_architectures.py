@@ -10,7 +10,7 @@ import prune_env
 from prune_env.data import TextDataset, read_images
 from prune_env.evaluation import MaskEvaluator, ReferenceEvaluator
 from prune_env.models import HeadGates, LoadedModel, load_classifier, load_mask
-from prune_env.models.source import IMAGE_TYPES
+from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.settings import SearchSettings
 from tests.evaluation.support import assert_same_answers, random_masks
 from tests.models.tiny import SIZES, tiny_inputs, write_tiny, write_tiny_images

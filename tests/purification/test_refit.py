@@ -11,9 +11,9 @@ import torch
 from prune_env.data import TextDataset, read_images
 from prune_env.evaluation.metrics import margin
 from prune_env.models import LoadedModel, find_heads, full_mask, zero_heads
+from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.forward import classify
 from prune_env.models.heads import linear_weight
-from prune_env.models.source import IMAGE_TYPES
 from prune_env.purification import HEALINGS, heal, make_subject, purify, ridge
 from prune_env.purification import refit as refitting
 from prune_env.purification.refit import Refit, measure_accuracy

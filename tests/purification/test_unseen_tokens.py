@@ -7,9 +7,9 @@ import torch
 
 from prune_env.data.dataset import TextDataset
 from prune_env.models import LoadedModel
+from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.forward import classify
-from prune_env.models.source import IMAGE_TYPES
 from prune_env.purification import unseen_tokens
 from prune_env.purification.refit import Refit
 from prune_env.purification.unseen_tokens import HELD, NEIGHBOURS, TEMPERATURE, replace_unseen

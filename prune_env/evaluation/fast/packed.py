@@ -231,11 +231,7 @@ class PackedEngine:
         return state
 
     def _entered(
-        self,
-        layer: int,
-        wanted: Mask,
-        before: "LayerState | torch.Tensor",
-        kept: Mask | None = None,
+        self, layer: int, wanted: Mask, before: LayerState | torch.Tensor, kept: Mask | None = None
     ) -> LayerState:
         """Return what enters a layer, with the contexts of some heads, chunk by chunk.
 
