@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from prune_env.models.catalog import MODELS, find_source
     from prune_env.models.export import (
         load_pruned,
-        save_sliced,
-        save_zeroed,
         write_sliced,
         write_zeroed,
     )
@@ -48,8 +46,6 @@ _HOMES = {
     "load_pruned": "export",
     "model_card": "card",
     "save_mask": "masks",
-    "save_sliced": "export",
-    "save_zeroed": "export",
     "slice_heads": "pruning",
     "validate_mask": "masks",
     "write_sliced": "export",
@@ -80,8 +76,6 @@ __all__ = [
     "load_pruned",
     "model_card",
     "save_mask",
-    "save_sliced",
-    "save_zeroed",
     "slice_heads",
     "validate_mask",
     "write_sliced",

@@ -80,6 +80,19 @@ def build_model(
     seed: int,
     attn_implementation: str,
 ) -> PreTrainedModel:
+    """Return a classifier with the weights of its files, and a new head if that is planned.
+
+    Args:
+        source: The model, for messages.
+        config: Its configuration.
+        weights: The weights in the files, by name.
+        plan: Whether the head is new.
+        seed: Of a new head; the global random state is left alone.
+        attn_implementation: "sdpa" or "eager"; what has no sdpa is built as eager.
+
+    Raises:
+        ModelError: The weights are not exactly those of the architecture.
+    """
     # Copies, so that a model never changes or vanishes with the file that is mapped into memory.
     kept = {
         name: tensor.clone()

@@ -46,7 +46,7 @@ def push_folder(folder: Path, name: str) -> str:
     """Upload an exported model into a new private repository.
 
     Args:
-        folder: What `save_zeroed`, `save_sliced` or `purify` wrote.
+        folder: What `write_zeroed`, `write_sliced` or `purify` wrote.
         name: Id of the repository, `owner/model`.
 
     Returns:

@@ -33,7 +33,7 @@ from prune_env.models.inspection import (
 )
 from prune_env.models.processor import save_processor
 from prune_env.models.source import ENSEMBLE_MANIFEST, is_ensemble
-from prune_env.utils.files import new_folder, sha256_of, write_bytes, write_json
+from prune_env.utils.files import sha256_of, write_bytes, write_json
 
 
 class Ensemble(nn.Module):
@@ -93,18 +93,6 @@ def together(
     return replace(loaded, model=cast(PreTrainedModel, cast(object, ensemble)))
 
 
-def save_ensemble(
-    loaded: LoadedModel, folder: Path, facts: Mapping[str, Any] | None = None
-) -> None:
-    """Save as `write_ensemble` does, into a new folder that appears whole or not at all.
-
-    Raises:
-        OutputExistsError: The folder exists and is not empty.
-    """
-    with new_folder(Path(folder)) as temporary:
-        write_ensemble(loaded, temporary, facts)
-
-
 def write_ensemble(
     loaded: LoadedModel, folder: Path, facts: Mapping[str, Any] | None = None
 ) -> None:
@@ -145,7 +133,7 @@ def write_ensemble(
 
 
 def load_ensemble(folder: str | Path) -> LoadedModel:
-    """Load an ensemble that `save_ensemble` wrote, its members as strictly as any classifier.
+    """Load an ensemble that `write_ensemble` wrote, its members as strictly as any classifier.
 
     Returns:
         A `LoadedModel` whose `model` is an `Ensemble`, in eval mode.

@@ -26,16 +26,16 @@ from prune_env.models.processor import (
     save_processor,
     self_test,
 )
-from prune_env.models.pruning import LayerCut, apply_cuts, slice_heads, zero_heads
+from prune_env.models.pruning import LayerCut, apply_cuts, plan_cuts, zero_heads
 from prune_env.models.quiet import guarded, quiet_transformers
 from prune_env.models.source import SLICED_MANIFEST, find_problems, is_sliced, read_config
-from prune_env.utils.files import new_folder, sha256_of, write_bytes, write_json
+from prune_env.utils.files import sha256_of, write_bytes, write_json
 
-EXPORT_AGAIN = "export it again with save_sliced"
+EXPORT_AGAIN = "export it again with prune_env.models.write_sliced"
 
 
 def load_pruned(folder: str | Path) -> LoadedModel:
-    """Load a model that `save_sliced` wrote, as strictly as `load_classifier` loads others.
+    """Load a model that `write_sliced` wrote, as strictly as `load_classifier` loads others.
 
     Args:
         folder: The folder.
@@ -124,35 +124,6 @@ SLICED_FORMAT = "prune-env-sliced"
 SLICED_VERSION = 1
 
 
-def save_zeroed(
-    loaded: LoadedModel, mask: npt.ArrayLike, folder: Path, facts: Mapping[str, Any] | None = None
-) -> None:
-    """Save as `write_zeroed` does, into a new folder that appears whole or not at all.
-
-    Raises:
-        OutputExistsError: The folder exists and is not empty.
-        SettingsError: The mask does not fit the model.
-        ModelError: The model holds NaN or Inf, or is sliced already.
-    """
-    with new_folder(Path(folder)) as temporary:
-        write_zeroed(loaded, mask, temporary, facts)
-
-
-def save_sliced(
-    loaded: LoadedModel, mask: npt.ArrayLike, folder: Path, facts: Mapping[str, Any] | None = None
-) -> None:
-    """Save as `write_sliced` does, into a new folder that appears whole or not at all.
-
-    Raises:
-        OutputExistsError: The folder exists and is not empty.
-        SettingsError: The mask does not fit the model.
-        ModelError: The model holds NaN or Inf, or is sliced already.
-        UnsupportedModelError: The sliced model computes something else.
-    """
-    with new_folder(Path(folder)) as temporary:
-        write_sliced(loaded, mask, temporary, facts)
-
-
 def write_zeroed(
     loaded: LoadedModel, mask: npt.ArrayLike, folder: Path, facts: Mapping[str, Any] | None = None
 ) -> None:
@@ -203,9 +174,10 @@ def write_sliced(
     sample = sample_inputs(model, loaded.tokenizer)
     sample = {name: value.to(model.device) for name, value in sample.items()}
     zero_heads(model, mask)
+    cuts = plan_cuts(find_heads(model), mask)
     with torch.no_grad():
         expected = model(**sample).logits
-        cuts = slice_heads(model, mask)
+        apply_cuts(model, cuts)
         actual = model(**sample).logits
     if not torch.allclose(actual, expected, rtol=1e-3, atol=1e-4, equal_nan=True):
         raise UnsupportedModelError(

@@ -194,7 +194,7 @@ def damaged_ensemble(folder: Path, expected: str, actual: object) -> ModelError:
         f"The ensemble {folder} is damaged",
         expected=expected,
         actual=str(actual)[:300],
-        remedy="export it again with save_ensemble",
+        remedy="export it again with prune_env.purification.write_ensemble",
     )
 
 

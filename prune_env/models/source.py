@@ -137,7 +137,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def is_sliced(folder: str | Path) -> bool:
-    """Return whether a folder holds a model that `save_sliced` wrote."""
+    """Return whether a folder holds a model that `write_sliced` wrote."""
     return (Path(folder) / SLICED_MANIFEST).is_file()
 
 

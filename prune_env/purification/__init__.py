@@ -5,7 +5,7 @@ suspicious model and measures its heads, `search` lets a policy choose a mask, `
 purified model. `purify` is the three in a row, with the output folder.
 """
 
-from prune_env.models.ensemble import Ensemble, load_ensemble, save_ensemble, write_ensemble
+from prune_env.models.ensemble import Ensemble, load_ensemble, write_ensemble
 from prune_env.purification.heal import HEALINGS, Healed, heal, removes_backdoor
 from prune_env.purification.prepare import (
     fine_tune_suspicious,
@@ -32,7 +32,6 @@ __all__ = [
     "prepare",
     "purify",
     "removes_backdoor",
-    "save_ensemble",
     "search",
     "write_ensemble",
 ]

@@ -25,10 +25,9 @@ from prune_env.models import (
     full_mask,
     load_classifier,
     load_pruned,
-    save_sliced,
-    save_zeroed,
 )
 from prune_env.models.onnx import write_onnx
+from tests.models.exports import save_sliced, save_zeroed
 
 Answer = Callable[[], np.ndarray]
 

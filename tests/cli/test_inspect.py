@@ -11,8 +11,8 @@ from prune_env.cli import main
 from prune_env.data.dataset import write_jsonl
 from prune_env.models import LoadedModel
 from prune_env.models.ensemble import together
-from prune_env.purification import save_ensemble
 from prune_env.utils.files import sha256_of
+from tests.models.exports import save_ensemble
 from tests.models.hostile import edit_json
 from tests.support import tiny_dataset, write_tiny_folder
 

@@ -23,11 +23,11 @@ from prune_env.models import (
     inspect_source,
     load_classifier,
     load_mask,
-    save_zeroed,
     zero_heads,
 )
 from prune_env.models.architectures import IMAGE_TYPES, TEXT_TYPES, VISION_TOWER
 from prune_env.models.quiet import quiet_transformers
+from tests.models.exports import save_zeroed
 from tests.models.tiny import SIZES, tiny_classifier, tiny_inputs, write_tiny
 
 # The same weights in another order of additions: only rounding may differ.

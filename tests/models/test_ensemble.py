@@ -21,8 +21,9 @@ from prune_env.models import (
 )
 from prune_env.models.ensemble import together
 from prune_env.models.forward import classify
-from prune_env.purification import Ensemble, load_ensemble, save_ensemble
+from prune_env.purification import Ensemble, load_ensemble
 from prune_env.utils.files import sha256_of
+from tests.models.exports import save_ensemble
 from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer
 
 MASKS = [np.array([[True, True, False, True], [True, False, True, True]]), np.ones((2, 4), bool)]

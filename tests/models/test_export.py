@@ -19,11 +19,10 @@ from prune_env.models import (
     load_classifier,
     load_mask,
     load_pruned,
-    save_sliced,
-    save_zeroed,
     write_zeroed,
     zero_heads,
 )
+from tests.models.exports import save_sliced, save_zeroed
 from tests.models.tiny import SIZES, tiny_classifier, tiny_inputs
 
 MASK = np.array([[True, False, True, True], [False, True, True, False]])

@@ -14,12 +14,11 @@ from prune_env.models import (
     inspect_source,
     load_classifier,
     load_pruned,
-    save_sliced,
-    save_zeroed,
 )
 from prune_env.models.ensemble import together
 from prune_env.models.processor import SAVED_FILES
-from prune_env.purification import load_ensemble, save_ensemble
+from prune_env.purification import load_ensemble
+from tests.models.exports import save_ensemble, save_sliced, save_zeroed
 from tests.models.hostile import edit_json
 from tests.models.tiny import SIZES, write_tiny
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from prune_env.errors import ModelError, SettingsError
-from prune_env.models import LoadedModel, save_zeroed
+from prune_env.models import LoadedModel
 from prune_env.models.catalog import check_hub, push_folder
+from tests.models.exports import save_zeroed
 
 
 class LocalHub:

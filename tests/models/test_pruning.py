@@ -12,12 +12,12 @@ from prune_env.models import (
     HeadGates,
     LoadedModel,
     find_heads,
-    save_sliced,
     slice_heads,
     zero_heads,
 )
 from prune_env.models.architectures import SHARED_BIASES
 from prune_env.models.pruning import LayerCut, plan_cuts
+from tests.models.exports import save_sliced
 from tests.models.tiny import SIZES, tiny_classifier, tiny_inputs
 
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
