@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +15,8 @@ from prune_env.errors import DataError, SettingsError
 from prune_env.utils.files import write_bytes
 from prune_env.utils.limits import TEXT
 
-if TYPE_CHECKING:
-    pass
-
-
 Rewrite = Callable[[str], str]
-
+"""Takes a text and returns another one."""
 
 DEFAULT_LABEL_NAMES = ("negative", "positive")
 """Binary sentiment, the task of the published attacks: 0 negative, 1 positive."""
@@ -198,31 +193,6 @@ class Splits:
     test: TextDataset
 
 
-def text_problem(text: object) -> str:
-    """Say why a value cannot be tokenized; empty if it can."""
-    if not isinstance(text, str):
-        return f"{type(text).__name__} {text!r:.80}"
-    if "\0" in text:
-        return "a NUL character"
-    if len(text) > TEXT.value:
-        return f"{len(text):,} characters, more than {TEXT.value:,}"
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return f"a lone surrogate at character {error.start}"
-    return ""
-
-
-def write_jsonl(path: Path, dataset: TextDataset) -> None:
-    """Write one JSON object a line, `{"sentence": ..., "label": ...}`, atomically."""
-    lines = (
-        # An empty cell would be read as a missing value; a blank text is one of white space.
-        json.dumps({"sentence": text or " ", "label": int(label)}, ensure_ascii=False)
-        for text, label in zip(dataset.texts, dataset.labels, strict=True)
-    )
-    write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
-
-
 def overlap(a: TextDataset, b: TextDataset) -> int:
     """Count the rows of `b` whose text also stands in `a`, and warn if there are any.
 
@@ -257,6 +227,31 @@ def require_all_labels(dataset: TextDataset) -> None:
             actual=", ".join(f"{name}: {count}" for name, count in dataset.counts.items()),
             remedy="bring data of every class, or correct the label names",
         )
+
+
+def write_jsonl(path: Path, dataset: TextDataset) -> None:
+    """Write one JSON object a line, `{"sentence": ..., "label": ...}`, atomically."""
+    lines = (
+        # An empty cell would be read as a missing value; a blank text is one of white space.
+        json.dumps({"sentence": text or " ", "label": int(label)}, ensure_ascii=False)
+        for text, label in zip(dataset.texts, dataset.labels, strict=True)
+    )
+    write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def text_problem(text: object) -> str:
+    """Say why a value cannot be tokenized; empty if it can."""
+    if not isinstance(text, str):
+        return f"{type(text).__name__} {text!r:.80}"
+    if "\0" in text:
+        return "a NUL character"
+    if len(text) > TEXT.value:
+        return f"{len(text):,} characters, more than {TEXT.value:,}"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"a lone surrogate at character {error.start}"
+    return ""
 
 
 def _normalised(text: str) -> str:

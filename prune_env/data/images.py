@@ -3,12 +3,13 @@
 import hashlib
 import os
 import warnings
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prune_env.data.dataset import TextDataset
-from prune_env.data.readers import read_table
+from prune_env.data.readers import OnBadRow, read_table
 from prune_env.errors import DataError
 from prune_env.utils.files import sha256_of
 from prune_env.utils.limits import IMAGE_BYTES, IMAGE_PIXELS
@@ -34,18 +35,33 @@ class ImageDataset(TextDataset):
         return digest.hexdigest()
 
 
-def read_images(path: str | Path, *, image_column: str = "image", **settings: Any) -> ImageDataset:
+def read_images(
+    path: str | Path,
+    *,
+    image_column: str = "image",
+    label_column: str = "label",
+    label_names: Sequence[str] | None = None,
+    on_bad_row: OnBadRow = "error",
+) -> ImageDataset:
     """Read a table of image files and labels.
 
     Args:
         path: A .tsv, .csv or .jsonl file.
         image_column: Column of the paths, relative to the folder of the table, or absolute.
-        **settings: Further arguments of `read_table`.
+        label_column: As for `read_table`, and so are the others.
+        label_names: One name per class.
+        on_bad_row: `"error"` or `"skip"`.
 
     Raises:
         DataError: As `read_table` says, or a file is missing.
     """
-    table = read_table(path, text_column=image_column, **settings)
+    table = read_table(
+        path,
+        text_column=image_column,
+        label_column=label_column,
+        label_names=label_names,
+        on_bad_row=on_bad_row,
+    )
     folder = Path(path).resolve().parent
     files = tuple(str(folder / name) for name in table.texts)
     # Path.is_file raises for names that no file can have.

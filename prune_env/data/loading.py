@@ -11,8 +11,6 @@ from prune_env.data.readers import OnBadRow, read_datasets, read_table
 from prune_env.errors import DataError, UnknownNameError
 from prune_env.utils.registry import Registry
 
-__all__ = ["DATASETS", "Splits", "load_named"]
-
 Loader = Callable[[Path | None, bool], Splits]
 """`(folder, allow_download) -> Splits`."""
 

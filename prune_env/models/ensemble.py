@@ -85,7 +85,7 @@ class Ensemble(nn.Module):
         return cast(PreTrainedModel, self.models[min(index, len(self.models) - 1)])
 
 
-def together(
+def make_ensemble(
     loaded: LoadedModel, models: Sequence[PreTrainedModel], masks: Sequence[Mask]
 ) -> LoadedModel:
     """Return an `Ensemble` in the place of the model of `loaded`, in eval mode."""
@@ -164,4 +164,4 @@ def load_ensemble(folder: str | Path) -> LoadedModel:
     shape = find_heads(models[0].model).shape
     masks = [load_mask(folder / f"mask-{index}.json", shape) for index in range(manifest.members)]
     first = replace(models[0], source=str(folder), sha256=sha256_of(folder / ENSEMBLE_MANIFEST))
-    return together(first, [each.model for each in models], masks)
+    return make_ensemble(first, [each.model for each in models], masks)

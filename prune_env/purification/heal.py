@@ -9,7 +9,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, UnknownNameError
 from prune_env.models import LoadedModel, zero_heads
-from prune_env.models.ensemble import together
+from prune_env.models.ensemble import make_ensemble
 from prune_env.models.masks import Mask
 from prune_env.purification.fine_tune import FineTune
 from prune_env.purification.prepare import load_suspicious
@@ -70,7 +70,7 @@ def heal(
     suspect = replace(subject.require_suspect())
     check_healing(protocol, healing, suspect.train)
     if len(masks) > 1 and protocol == "direct" and not steps_of(healing):
-        return Healed(together(suspect.loaded, [suspect.loaded.model], masks))
+        return Healed(make_ensemble(suspect.loaded, [suspect.loaded.model], masks))
     members: list[LoadedModel] = []
     reports: list[StepReport] = []
     for mask in masks:
@@ -89,7 +89,7 @@ def heal(
     if len(members) == 1:
         return Healed(members[0], tuple(reports))
     models = [member.model for member in members]
-    return Healed(together(members[0], models, masks), tuple(reports))
+    return Healed(make_ensemble(members[0], models, masks), tuple(reports))
 
 
 def steps_of(healing: Healing) -> tuple[Step, ...]:

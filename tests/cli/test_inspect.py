@@ -10,7 +10,7 @@ import torch
 from prune_env.cli import main
 from prune_env.data.dataset import write_jsonl
 from prune_env.models import LoadedModel
-from prune_env.models.ensemble import together
+from prune_env.models.ensemble import make_ensemble
 from prune_env.utils.files import sha256_of
 from tests.models.exports import save_ensemble
 from tests.models.hostile import edit_json
@@ -107,7 +107,7 @@ def test_unsafe_weighs_more_than_unreadable(folder: Path, capsys: pytest.Capture
 @pytest.fixture
 def ensemble(tiny_model: LoadedModel, tmp_path: Path) -> Path:
     masks = [np.ones((2, 4), bool)] * 3
-    save_ensemble(together(tiny_model, [tiny_model.model], masks), tmp_path / "ensemble")
+    save_ensemble(make_ensemble(tiny_model, [tiny_model.model], masks), tmp_path / "ensemble")
     return tmp_path / "ensemble"
 
 

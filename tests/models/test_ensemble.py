@@ -19,7 +19,7 @@ from prune_env.models import (
     load_pruned,
     save_mask,
 )
-from prune_env.models.ensemble import together
+from prune_env.models.ensemble import make_ensemble
 from prune_env.models.forward import classify
 from prune_env.purification import Ensemble, load_ensemble
 from prune_env.utils.files import sha256_of
@@ -39,7 +39,7 @@ def test_an_ensemble_is_read_back_equal(
     tiny_model: LoadedModel, tiny_data: TextDataset, tmp_path: Path, shared: bool
 ) -> None:
     models = [tiny_model.model] if shared else [tiny_model.model, tiny_bert(seed=1)]
-    ensemble = together(tiny_model, models, MASKS)
+    ensemble = make_ensemble(tiny_model, models, MASKS)
     save_ensemble(ensemble, tmp_path / "out", {"policy": "random-ensemble"})
     again = load_ensemble(tmp_path / "out")
     assert len(list((tmp_path / "out").glob("model-*"))) == len(models)
@@ -55,10 +55,10 @@ def test_the_vote_is_the_mean_of_probabilities(
     tiny_model: LoadedModel, tiny_data: TextDataset
 ) -> None:
     alone = [
-        probabilities(together(deepcopy(tiny_model), [tiny_model.model], [mask]), tiny_data)
+        probabilities(make_ensemble(deepcopy(tiny_model), [tiny_model.model], [mask]), tiny_data)
         for mask in MASKS
     ]
-    vote = probabilities(together(tiny_model, [tiny_model.model], MASKS), tiny_data)
+    vote = probabilities(make_ensemble(tiny_model, [tiny_model.model], MASKS), tiny_data)
     assert not np.allclose(alone[0], alone[1])
     np.testing.assert_allclose(vote, np.mean(alone, axis=0), atol=1e-6)
     # A member that keeps every head is the model itself.
@@ -67,7 +67,7 @@ def test_the_vote_is_the_mean_of_probabilities(
 
 def test_sure_members_give_finite_logits(tiny_model: LoadedModel, tiny_data: TextDataset) -> None:
     tiny_model.model.classifier.weight.data *= 1e4
-    vote = together(tiny_model, [tiny_model.model], MASKS)
+    vote = make_ensemble(tiny_model, [tiny_model.model], MASKS)
     assert np.isfinite(classify(vote.model, vote.tokenizer, list(tiny_data.texts))).all()
 
 
@@ -114,7 +114,7 @@ def damage(folder: Path, how: str) -> None:
     ],
 )
 def test_a_damaged_ensemble_is_refused(tiny_model: LoadedModel, tmp_path: Path, how: str) -> None:
-    save_ensemble(together(tiny_model, [tiny_model.model], MASKS), tmp_path / "out")
+    save_ensemble(make_ensemble(tiny_model, [tiny_model.model], MASKS), tmp_path / "out")
     damage(tmp_path / "out", how)
     with pytest.raises(PruneEnvError):
         load_ensemble(tmp_path / "out")
@@ -127,7 +127,7 @@ def test_an_ensemble_is_inspected_with_its_members(
     tiny_model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    save_ensemble(together(tiny_model, [tiny_model.model, tiny_bert(seed=1)], MASKS), out)
+    save_ensemble(make_ensemble(tiny_model, [tiny_model.model, tiny_bert(seed=1)], MASKS), out)
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("a model was built")
@@ -149,7 +149,7 @@ def test_an_ensemble_is_inspected_with_its_members(
 
 
 def test_the_card_of_an_ensemble_tells_the_story(tiny_model: LoadedModel, tmp_path: Path) -> None:
-    ensemble = together(tiny_model, [tiny_model.model], MASKS)
+    ensemble = make_ensemble(tiny_model, [tiny_model.model], MASKS)
     save_ensemble(ensemble, tmp_path / "out", {"policy": "random-ensemble", "ACC": 0.91234567})
     card = (tmp_path / "out" / "README.md").read_text()
     assert card.startswith("---\npipeline_tag: text-classification\n")
@@ -173,7 +173,7 @@ def test_the_card_of_an_ensemble_tells_the_story(tiny_model: LoadedModel, tmp_pa
 @pytest.mark.parametrize("load", [load_classifier, load_pruned, head_shape])
 def test_an_ensemble_is_no_source(tiny_model: LoadedModel, tmp_path: Path, load: Any) -> None:
     out = tmp_path / "out"
-    save_ensemble(together(tiny_model, [tiny_model.model], MASKS), out)
+    save_ensemble(make_ensemble(tiny_model, [tiny_model.model], MASKS), out)
     with pytest.raises(ModelError, match="holds an ensemble") as caught:
         load(out)
     for part in ("an encoder or a classifier", "load_ensemble", str(out / "model-0")):
@@ -183,7 +183,7 @@ def test_an_ensemble_is_no_source(tiny_model: LoadedModel, tmp_path: Path, load:
 def test_an_ensemble_of_untrusted_files_is_loaded_as_strictly_as_a_model(
     tiny_model: LoadedModel, tmp_path: Path
 ) -> None:
-    save_ensemble(together(tiny_model, [tiny_model.model], MASKS), tmp_path / "out")
+    save_ensemble(make_ensemble(tiny_model, [tiny_model.model], MASKS), tmp_path / "out")
     config = tmp_path / "out" / "model-0" / "config.json"
     content = {**json.loads(config.read_text()), "auto_map": {"AutoModel": "evil.Model"}}
     config.write_text(json.dumps(content))
@@ -194,7 +194,7 @@ def test_an_ensemble_of_untrusted_files_is_loaded_as_strictly_as_a_model(
 def test_members_are_ordinary_classifiers(
     tiny_model: LoadedModel, tiny_data: TextDataset, tmp_path: Path
 ) -> None:
-    save_ensemble(together(tiny_model, [tiny_model.model], MASKS), tmp_path / "out")
+    save_ensemble(make_ensemble(tiny_model, [tiny_model.model], MASKS), tmp_path / "out")
     member = load_classifier(tmp_path / "out" / "model-0", head="keep")
     assert np.array_equal(
         probabilities(replace(tiny_model), tiny_data), probabilities(member, tiny_data)

@@ -15,7 +15,7 @@ from prune_env.models import (
     load_classifier,
     load_pruned,
 )
-from prune_env.models.ensemble import together
+from prune_env.models.ensemble import make_ensemble
 from prune_env.models.processor import SAVED_FILES
 from prune_env.purification import load_ensemble
 from tests.models.exports import save_ensemble, save_sliced, save_zeroed
@@ -127,7 +127,7 @@ def test_a_link_in_an_ensemble_is_refused(
     folder: Path, secret: Path, tmp_path: Path, name: str
 ) -> None:
     loaded = load_classifier(folder)
-    save_ensemble(together(loaded, [loaded.model], [MASK]), tmp_path / "out")
+    save_ensemble(make_ensemble(loaded, [loaded.model], [MASK]), tmp_path / "out")
     target = secret
     if "/" not in name:
         target = (tmp_path / "out" / name).rename(tmp_path / "moved")
@@ -142,7 +142,7 @@ EXPORTS: dict[str, Callable[[Path, Path], None]] = {
     "zeroed": lambda folder, out: save_zeroed(load_classifier(folder), MASK, out),
     "sliced": lambda folder, out: save_sliced(load_classifier(folder), MASK, out),
     "ensemble": lambda folder, out: save_ensemble(
-        together(loaded := load_classifier(folder), [loaded.model], [MASK]), out
+        make_ensemble(loaded := load_classifier(folder), [loaded.model], [MASK]), out
     ),
 }
 

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.policy import EnsemblePolicy, Learner, find_policy
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
+from prune_env.models.masks import Mask
 
-Mask = npt.NDArray[np.bool_]
 PATHS = ("gradient", "layerwise-variance", "pure", "magnitude", "gate-gradient", "random", "greedy")
 """Policies whose paths are walked, unless others are named."""
 

@@ -9,10 +9,10 @@ from prune_env.data.dataset import TextDataset
 from prune_env.env.subject import Subject
 from prune_env.evaluation import MaskEvaluator, metrics
 from prune_env.evaluation.counting import CountingEvaluator
+from prune_env.models.masks import Mask
 from prune_env.purification import SearchResult
 from prune_env.settings import SearchSettings
 
-Mask = npt.NDArray[np.bool_]
 ROUNDS = 1 / 3
 """Share of the heads that the budget is planned to last for; most of the gain comes early."""
 
