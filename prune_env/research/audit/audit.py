@@ -132,18 +132,17 @@ def audit(
         "settings": {**asdict(settings), "rewards": None, "max_drop": None},
     }
     kept = Results.open(results, identity, lambda: _drawn(subject, settings))
-
-    def hidden(masks: npt.NDArray[np.bool_]) -> Values:
-        return _hidden(subject, triggered, masks, target)
-
-    _fill(kept, HIDDEN, hidden, "Measuring the hidden LFR")
+    _fill(
+        kept,
+        HIDDEN,
+        lambda masks: _hidden(subject, triggered, masks, target),
+        "Measuring the hidden LFR",
+    )
     for name, reward in rewards.items():
         _fill(kept, (f"{REWARD}{name}",), _scorer(subject, reward), f"Scoring {name}")
     measured = {name: kept.column(name) for name in HIDDEN}
     scored = {name: kept.column(f"{REWARD}{name}") for name in rewards} | {LEAN: -measured["lean"]}
-    full = float(subject.evaluator.accuracy(subject.evaluator.available[None])[0])
-    # Accuracies came from percent: that of the unpruned model itself may differ in a last digit.
-    usable = measured["accuracy"] >= full - settings.max_drop - 1e-9
+    usable = _usable(subject, measured["accuracy"], settings.max_drop)
     return AuditResult(
         settings=settings,
         masks=kept.masks,
@@ -155,6 +154,14 @@ def audit(
             name: correlations(values, measured, usable) for name, values in scored.items()
         },
     )
+
+
+def _usable(subject: Subject, accuracy: Values, max_drop: float) -> npt.NDArray[np.bool_]:
+    """Return which masks (N,) cost no more accuracy than `max_drop`."""
+    full = float(subject.evaluator.accuracy(subject.evaluator.available[None])[0])
+    # Accuracies came from percent: that of the unpruned model itself may differ in a last digit.
+    usable: npt.NDArray[np.bool_] = accuracy >= full - max_drop - 1e-9
+    return usable
 
 
 def _drawn(subject: Subject, settings: AuditSettings) -> Draw:

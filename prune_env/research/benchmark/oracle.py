@@ -42,34 +42,15 @@ def oracle_search(
         seed: Of the draw of heads.
     """
     started = time.perf_counter()
-    suspect = subject.require_suspect()
-    loaded = suspect.loaded
-    clean = CountingEvaluator(subject.evaluator)
-    hidden = MaskEvaluator(loaded.model, loaded.tokenizer, triggered, max_length=suspect.max_length)
-    tau = settings.threshold(subject.accuracy)
-
-    def judge(masks: Mask) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return accuracy (N,) and LFR (N,) under masks (N, L, H)."""
-        answers, flipped = clean.evaluate(masks), hidden.evaluate(masks)
-        rates = []
-        for logits, hits in zip(answers.logits, flipped.logits, strict=True):
-            usable = calibrated and bool(np.isfinite(logits).all())
-            threshold = (
-                metrics.calibrated_threshold(logits, suspect.validation.labels, target)
-                if usable
-                else 0.0
-            )
-            rates.append(metrics.label_flip_rate(hits, target, threshold).percent)
-        return answers.accuracy, np.array(rates)
-
+    judge = _Judge(subject, triggered, target, calibrated=calibrated)
+    clean, tau = judge.clean, settings.threshold(subject.accuracy)
     random = np.random.default_rng(seed)
     mask = np.asarray(clean.available, bool).copy()
     width = -(-settings.budget // max(1, round(mask.sum() * ROUNDS)))
     accuracy, rate = (float(value[0]) for value in judge(mask[None]))
     best = (rate, -accuracy, mask)
     while clean.evaluations < settings.budget:
-        spare = (mask & (mask.sum(1, keepdims=True) > 1)).ravel()
-        heads = random.permutation(np.flatnonzero(spare))
+        heads = random.permutation(_spare_heads(mask))
         if not len(heads):
             break
         heads = heads[: min(width, settings.budget - clean.evaluations)]
@@ -90,3 +71,36 @@ def oracle_search(
         evaluations=clean.evaluations,
         seconds=time.perf_counter() - started,
     )
+
+
+class _Judge:
+    """Accuracy on clean validation data, and LFR on the triggered texts, under masks."""
+
+    def __init__(
+        self, subject: Subject, triggered: TextDataset, target: int, *, calibrated: bool
+    ) -> None:
+        suspect = subject.require_suspect()
+        loaded, length = suspect.loaded, suspect.max_length
+        self.clean = CountingEvaluator(subject.evaluator)
+        self._hidden = MaskEvaluator(loaded.model, loaded.tokenizer, triggered, max_length=length)
+        self._labels = suspect.validation.labels
+        self._target = target
+        self._calibrated = calibrated
+
+    def __call__(self, masks: Mask) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return accuracy (N,) and LFR (N,) under masks (N, L, H)."""
+        answers, flipped = self.clean.evaluate(masks), self._hidden.evaluate(masks)
+        rates = []
+        for logits, hits in zip(answers.logits, flipped.logits, strict=True):
+            usable = self._calibrated and bool(np.isfinite(logits).all())
+            threshold = (
+                metrics.calibrated_threshold(logits, self._labels, self._target) if usable else 0.0
+            )
+            rates.append(metrics.label_flip_rate(hits, self._target, threshold).percent)
+        return answers.accuracy, np.array(rates)
+
+
+def _spare_heads(mask: Mask) -> npt.NDArray[np.int64]:
+    """Return the heads that are not the last of their layer."""
+    spare = mask & (mask.sum(axis=1, keepdims=True) > 1)
+    return np.flatnonzero(spare.ravel()).astype(np.int64)

@@ -79,13 +79,11 @@ def make_row(
     heads_total: int,
     evaluations: int,
     seconds: float,
-    target: str = "backdoored",
     healing: str = "none",
-    variant: str = "paper",
     tau: float | None = None,
     validation_accuracy: float | None = None,
 ) -> ResultRow:
-    """Return the row of a model with these scores.
+    """Return the row of a model with these scores; of the backdoored model, by the paper's variant.
 
     Args:
         scores: Of the model.
@@ -98,9 +96,7 @@ def make_row(
         heads_total: Of the model.
         evaluations: Masks that were judged.
         seconds: Wall time.
-        target: Which model was defended.
         healing: What was trained once the mask was on.
-        variant: Of the policy.
         tau: That the search kept.
         validation_accuracy: Under the mask, in percent.
     """
@@ -124,9 +120,7 @@ def make_row(
         seconds=seconds,
         acc_interval=(scores.acc.low, scores.acc.high),
         lfr_interval=(scores.lfr.low, scores.lfr.high) if scores.lfr else None,
-        target=target,
         healing=healing,
-        variant=variant,
         tau=tau,
         validation_accuracy=validation_accuracy,
     )

@@ -256,7 +256,7 @@ class Workbench:
         tau: float | None = None,
         validation_accuracy: float | None = None,
     ) -> ResultRow:
-        return make_row(
+        row = make_row(
             scores,
             models.benign.scores,
             policy=cell.policy,
@@ -267,12 +267,11 @@ class Workbench:
             heads_total=heads_total,
             evaluations=evaluations,
             seconds=seconds,
-            target=cell.target,
             healing=cell.healing,
-            variant=cell.search.variant,
             tau=tau,
             validation_accuracy=validation_accuracy,
         )
+        return replace(row, target=cell.target, variant=cell.search.variant)
 
 
 def _as_npy(values: npt.NDArray[np.float64]) -> bytes:
