@@ -50,6 +50,8 @@ class Interrupt:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
+            for known in self._previous:  # while the interrupt unwinds
+                signal.signal(known, signal.SIG_IGN)
             raise KeyboardInterrupt
         self.signal = number
         log.warning("Stopping: the agent is saved first. Press Ctrl-C again to leave at once.")

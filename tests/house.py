@@ -32,7 +32,9 @@ class Module:
 
     @property
     def room(self) -> str:
-        """The entry at the top of the package that holds it."""
+        """The entry at the top of the package that holds it; the program starts in the last."""
+        if self.name == "prune_env.__main__":
+            return "cli"
         return self.name.split(".")[1] if "." in self.name else FACADE
 
     @cached_property

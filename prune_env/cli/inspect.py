@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from prune_env.cli.options import facts, printable, show
+from prune_env.cli.options import facts, show
+from prune_env.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console, RenderableType
 
+from prune_env import errors
 from prune_env.data import load_data
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.errors import DataError
@@ -144,10 +145,10 @@ def facts(rows: Sequence[tuple[str, str]]) -> RenderableType:
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
     for name, value in rows:
-        grid.add_row(name, Text(printable(value)))
+        grid.add_row(name, Text(errors.printable(value)))
     return grid
 
 
 def printable(text: str) -> str:
-    """Return text with control characters spelt out: a hostile file may hold terminal commands."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    """Return text of our own lines, control characters in them spelt out."""
+    return "\n".join(map(errors.printable, text.split("\n")))

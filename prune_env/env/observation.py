@@ -14,7 +14,7 @@ from prune_env.env.episode import Episode
 from prune_env.env.pool import Pool
 from prune_env.env.subject import SCALE_LIMIT, split_names
 from prune_env.errors import SettingsError
-from prune_env.utils.registry import Registry
+from prune_env.utils.registry import Registry, first_line
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -189,7 +189,7 @@ OBSERVATIONS: Registry[type[ObservationPart]] = Registry("observation")
 """Parts of the observation by name."""
 
 for _part in (MaskPart, ImportancePart, StatusPart, LegalPart):
-    OBSERVATIONS.register(_part.name, _part, help=(_part.__doc__ or "").splitlines()[0])
+    OBSERVATIONS.register(_part.name, _part, help=first_line(_part.__doc__))
 
 
 def make_observation(names: str | Sequence[str]) -> tuple[ObservationPart, ...]:

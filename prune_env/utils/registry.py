@@ -10,6 +10,11 @@ from prune_env.errors import SettingsError, UnknownNameError
 T = TypeVar("T")
 
 
+def first_line(text: str | None) -> str:
+    """Return the first line of a docstring, which `python -OO` takes away."""
+    return (text or "").partition("\n")[0]
+
+
 @dataclass(frozen=True)
 class Entry(Generic[T]):
     """One named thing.

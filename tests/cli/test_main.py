@@ -1,7 +1,13 @@
 """What every verb answers to errors of the machine."""
 
 import errno
+import logging
+import subprocess
+import sys
+import warnings
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -37,13 +43,93 @@ def test_an_error_of_the_machine_is_one_message(
     assert "Traceback" not in message
 
 
-def test_an_error_of_the_program_keeps_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+class PanicException(BaseException):
+    """As the Rust libraries raise it."""
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a bug \x1b[31m"), KeyError("k"), RecursionError(), PanicException("p")]
+)
+def test_whatever_was_not_foreseen_is_one_message(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     def fail(self: Inspect) -> int:
-        raise RuntimeError("a bug")
+        raise error
 
     monkeypatch.setattr(Inspect, "run", fail)
-    with pytest.raises(RuntimeError, match="a bug"):
-        main(["inspect", "x"])
+    assert main(["inspect", "x"]) == 2
+    message = capsys.readouterr().err
+    assert type(error).__name__ in message
+    assert "report" in message
+    assert "Traceback" not in message
+    assert "\x1b" not in message
+    assert main(["--debug", "inspect", "x"]) == main(["inspect", "x", "--debug"]) == 2
+    assert capsys.readouterr().err.count("Traceback") == 2
+
+
+def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_the_package_is_a_program_and_says_its_version() -> None:
+    told = run("-m", "prune_env", "--version")
+    assert (told.returncode, told.stdout) == (0, f"prune-env {version('prune-env')}\n")
+
+
+def test_without_docstrings_the_program_runs() -> None:
+    told = run("-OO", "-m", "prune_env", "list")
+    assert told.returncode == 0, told.stderr
+    assert "reward" in told.stdout
+
+
+def test_a_list_that_took_the_model_is_named(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["purify", "--label-names", "bad", "good", "folder", "--data", "d", "--out", "o"])
+    assert (
+        "takes every word up to the next option: 'bad' 'good' 'folder'" in capsys.readouterr().err
+    )
+
+
+STOPPED = """
+import os, signal, sys, time
+from prune_env.cli import main
+from prune_env.cli.inspect import Inspect
+def run(self):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT) * 5:
+            os.kill(os.getpid(), number)
+        time.sleep(0.05)
+        print("unwound")
+Inspect.run = run
+sys.exit(main(["inspect", "x"]))
+"""
+
+
+def test_further_signals_are_ignored_while_the_first_one_unwinds() -> None:
+    told = run("-c", STOPPED)
+    assert told.returncode == 143, told.stderr
+    assert told.stdout == "unwound\n"
+    assert told.stderr == "Terminated: nothing half written was left.\n"
+
+
+def test_what_libraries_log_does_nothing_to_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def log(self: Inspect) -> int:
+        logging.getLogger("prune_env.x").warning("a %s", "\x1b[2J\nforged")
+        warnings.warn("\x1b]0;title", UserWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(Inspect, "run", log)
+    assert main(["inspect", "x"]) == 0
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert r"a \x1b[2J\nforged" in said
 
 
 def test_a_folder_that_cannot_be_made_is_named(

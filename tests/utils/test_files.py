@@ -1,10 +1,14 @@
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from prune_env.errors import OutputExistsError, SettingsError, StateError
 from prune_env.utils.files import new_folder, read_json, sha256_of, shaped, write_bytes, write_json
+from prune_env.utils.output import try_place, umask
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -97,3 +101,76 @@ def test_written_json_ends_with_a_newline(tmp_path: Path) -> None:
     text = (tmp_path / "x.json").read_text()
     assert text.endswith("\n")
     assert json.loads(text) == [1]
+
+
+def test_what_is_written_has_the_mode_that_the_umask_asks_for(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {})
+    write_json(tmp_path / "b.json", {}, private=True)
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "deep").mkdir(mode=0o700)
+        for name in ("c", "deep/d"):
+            (folder / name).touch(0o600)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o666 & ~umask()
+    assert (tmp_path / "b.json").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "out" / "deep" / "d").stat().st_mode & 0o777 == 0o666 & ~umask()
+    assert (tmp_path / "out" / "deep").stat().st_mode & 0o777 == 0o777 & ~umask()
+
+
+def test_a_place_in_use_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for name in (".", str(tmp_path / "here")):
+        with pytest.raises(OutputExistsError, match="started in"), new_folder(name):
+            raise AssertionError("the work began")
+
+    def busy(*_: object) -> None:
+        raise OSError(16, "Device or resource busy")
+
+    monkeypatch.setattr("os.replace", busy)
+    with pytest.raises(OutputExistsError, match="busy"), new_folder(tmp_path / "mounted"):
+        raise AssertionError("the work began")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_followed(tmp_path: Path, there: bool) -> None:
+    if there:
+        (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to("real")
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "file").touch()
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["file"]
+    assert (tmp_path / "out").is_symlink()
+
+
+KILLED = """
+import os, signal, sys
+from prune_env.utils.files import new_folder
+with new_folder(sys.argv[1]) as folder:
+    (folder / "half").touch()
+    if sys.argv[2] == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_fills_stays(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", KILLED, str(out)]
+    assert subprocess.run([*command, "die"], check=False).returncode == -signal.SIGKILL
+    (dead,) = tmp_path.iterdir()
+    (tmp_path / ".out.notes").mkdir()  # not ours
+    with subprocess.Popen(
+        [*command, "live"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as living:
+        assert living.stdout is not None
+        assert living.stdout.readline() == "ready\n"
+        assert not dead.exists()
+        (held,) = (path for path in tmp_path.iterdir() if path.name != ".out.notes")
+        try_place(out)
+        assert held.exists()
+        living.communicate("")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.notes", "out"]

@@ -1,9 +1,10 @@
 """What a mask is paid for, by name: importing the package fills the table, and imports no torch."""
 
 from prune_env.env.rewards.reward import REWARDS, Accuracy, Oracle, Sparsity
+from prune_env.utils.registry import first_line
 
 for _reward in (Sparsity, Accuracy, Oracle):
-    REWARDS.register(_reward.name, _reward, help=(_reward.__doc__ or "").splitlines()[0])
+    REWARDS.register(_reward.name, _reward, help=first_line(_reward.__doc__))
 
 _ROOM = "prune_env.env.rewards."
 REWARDS.register(

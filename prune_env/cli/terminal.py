@@ -1,0 +1,130 @@
+"""What the program says besides its results: errors, log lines, warnings; and how it is stopped."""
+
+import logging
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+from prune_env.errors import PruneEnvError, printable
+from prune_env.utils import progress
+from prune_env.utils.memory import out_of_memory
+
+UNWINDING = 10.0
+"""Seconds for which further signals are ignored: what is unfinished is being removed."""
+LEFT = "Nothing half written is left."
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; unwinds like Ctrl-C, so that unfinished folders are removed."""
+
+
+@contextmanager
+def speaking_on(terminal: Console, *, debug: bool = False) -> Iterator[None]:
+    """Send progress bars, log lines and warnings to a terminal; make signals unwind, once.
+
+    Whatever a library logs may hold names from a stranger's files, which are shown and do nothing.
+
+    Args:
+        terminal: Where to.
+        debug: Show where errors in threads come from.
+    """
+    logger = logging.getLogger("prune_env")
+    handler = RichHandler(console=terminal, show_path=False, show_time=False, markup=False)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    progress.show_on(terminal)
+    make_record, thread_hook = logging.getLogRecordFactory(), threading.excepthook
+    logging.setLogRecordFactory(_harmless(make_record))
+    if not debug:
+        threading.excepthook = lambda told: logger.warning(
+            "A thread stopped: %s: %s", told.exc_type.__name__, told.exc_value
+        )
+    try:
+        with warnings.catch_warnings(), _stopping_once():
+            warnings.showwarning = lambda message, *_, **__: logger.warning("%s", message)
+            yield
+    finally:
+        logging.setLogRecordFactory(make_record)
+        threading.excepthook = thread_hook
+        progress.show_on(None)
+        logger.removeHandler(handler)
+        logger.propagate = True
+
+
+def _harmless(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
+    """Return a maker of log records whose messages are on one line, and without commands."""
+
+    def made(*arguments: Any, **named: Any) -> logging.LogRecord:
+        record = make(*arguments, **named)
+        try:
+            record.msg, record.args = printable(record.getMessage()), ()
+        except Exception:  # a library's mistake, which the handler tells
+            return record
+        return record
+
+    return made
+
+
+@contextmanager
+def _stopping_once() -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM unwind; ignore those that follow while it does."""
+    first: list[float] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if first and time.monotonic() - first[0] < UNWINDING:
+            return
+        first[:] = [time.monotonic()]
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no other thread can be told of signals
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # a shell starts background jobs so
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def tell_error(terminal: Console, error: BaseException, *, debug: bool = False) -> None:
+    """Print one message for whatever went wrong, and with `debug` where."""
+    terminal.print("[bold red]error:[/]", end=" ")
+    terminal.print(printable(_message(error)), markup=False, highlight=False, soft_wrap=True)
+    if debug:
+        traceback.print_exception(error, file=sys.stderr)
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, PruneEnvError):
+        return str(error)
+    # Libraries raise OSErrors of their own, without a number, for things that are no files.
+    if isinstance(error, OSError) and error.errno is not None:
+        return (
+            f"{error.filename or 'A file'} cannot be read or written: {error.strerror}. "
+            f"Remedy: check free space, path and permissions. {LEFT}"
+        )
+    if isinstance(error, MemoryError | RuntimeError) and out_of_memory(error):
+        return (
+            "There is not enough memory. Remedy: use a machine with more, or a smaller "
+            f"--batch-size, --max-length or model. {LEFT}"
+        )
+    return (
+        f"Something that was not foreseen: {type(error).__name__}: {error!s:.500}. Expected: a "
+        f"message that names what is wrong. {LEFT} Remedy: if model and data are whole, report "
+        "this with what the same command prints with --debug"
+    )
