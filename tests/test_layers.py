@@ -116,3 +116,8 @@ def test_class_names_are_unique() -> None:
             if isinstance(node, ast.ClassDef):
                 homes.setdefault(node.name, []).append(module.name)
     assert {name: places for name, places in homes.items() if len(places) > 1} == {}
+
+
+def test_no_module_over_300_lines() -> None:
+    lengths = {name: len(module.source.splitlines()) for name, module in MODULES.items()}
+    assert {name: lines for name, lines in lengths.items() if lines > 300} == {}

@@ -150,9 +150,7 @@ def audit(
         usable=usable,
         hidden=measured,
         rewards=scored,
-        correlations={
-            name: correlations(values, measured, usable) for name, values in scored.items()
-        },
+        correlations={name: correlations(each, measured, usable) for name, each in scored.items()},
     )
 
 
