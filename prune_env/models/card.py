@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from prune_env.models.loading import LoadedModel
 from prune_env.models.masks import Mask
+from prune_env.utils.escape import markdown
+from prune_env.utils.public import public_name
 
 PACKAGES = ("prune-env", "torch", "transformers")
 USE = {
@@ -53,7 +55,7 @@ def model_card(
     pruned = ~np.asarray(mask, dtype=bool)
     members = pruned if form == "ensemble" else pruned[None]
     lines = _provenance(loaded, form, members, facts)
-    table = "\n".join(f"| {name} | {_cell(value)} |" for name, value in lines.items())
+    table = "\n".join(f"| {markdown(name)} | {markdown(value)} |" for name, value in lines.items())
     heads = _heads(pruned)
     vote = ""
     if form == "ensemble":
@@ -93,7 +95,7 @@ def _provenance(
 ) -> dict[str, str]:
     """Return the lines of the table, name to value; `members` (N, L, H) are the pruned heads."""
     return {
-        "source": loaded.source,
+        "source": public_name(loaded.source),
         "source SHA-256": loaded.sha256,
         "architecture": type(loaded.model).__name__,
         "labels": ", ".join(loaded.label_names),
@@ -119,11 +121,6 @@ def _heads(pruned: Mask) -> str:
 
 def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _cell(value: str) -> str:
-    """Return a value that cannot break out of its table cell."""
-    return " ".join(value.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _version(package: str) -> str:

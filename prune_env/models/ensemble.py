@@ -34,6 +34,7 @@ from prune_env.models.inspection import (
 from prune_env.models.processor import save_processor
 from prune_env.models.source import ENSEMBLE_MANIFEST, is_ensemble
 from prune_env.utils.files import sha256_of, write_bytes, write_json
+from prune_env.utils.public import public_name
 
 
 class Ensemble(nn.Module):
@@ -115,14 +116,14 @@ def write_ensemble(
         save_processor(loaded.tokenizer, place)
         digests.append(sha256_of(place / "model.safetensors"))
     for index, mask in enumerate(ensemble.masks):
-        save_mask(folder / f"mask-{index}.json", mask, source=loaded.source)
+        save_mask(folder / f"mask-{index}.json", mask, source=public_name(loaded.source))
     manifest = {
         "format": ENSEMBLE_FORMAT,
         "version": ENSEMBLE_VERSION,
         "members": len(ensemble.masks),
         "weights_sha256": digests,
         "label_names": list(loaded.label_names),
-        "source": loaded.source,
+        "source": public_name(loaded.source),
         "source_sha256": loaded.sha256,
         "facts": dict(facts or {}),
     }

@@ -30,6 +30,7 @@ from prune_env.models.pruning import LayerCut, apply_cuts, plan_cuts, zero_heads
 from prune_env.models.quiet import guarded, quiet_transformers
 from prune_env.models.source import SLICED_MANIFEST, find_problems, is_sliced, read_config
 from prune_env.utils.files import sha256_of, write_bytes, write_json
+from prune_env.utils.public import public_name
 
 EXPORT_AGAIN = "export it again with prune_env.models.write_sliced"
 
@@ -240,7 +241,9 @@ def _finish(
 ) -> None:
     """Add all but the weights, read everything back, and make it durable."""
     save_processor(loaded.tokenizer, folder)
-    save_mask(folder / "mask.json", mask, source=loaded.source, source_sha256=loaded.sha256)
+    save_mask(
+        folder / "mask.json", mask, source=public_name(loaded.source), source_sha256=loaded.sha256
+    )
     write_bytes(folder / "README.md", model_card(loaded, mask, form, facts or {}).encode())
     for problem in find_problems(folder):
         raise problem

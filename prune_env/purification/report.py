@@ -8,6 +8,8 @@ from typing import Any
 from prune_env.data.dataset import TextDataset
 from prune_env.env.policy import TrainedStrategy, find_policy
 from prune_env.env.subject import Subject
+from prune_env.inversion.frames import Frame
+from prune_env.inversion.function_words import FUNCTION_WORDS, MARKS
 from prune_env.inversion.search import Inversion
 from prune_env.models import LoadedModel, Mask, write_sliced, write_zeroed
 from prune_env.models.ensemble import write_ensemble
@@ -19,6 +21,10 @@ from prune_env.purification.step import RefitReport, StepReport
 from prune_env.settings import Export
 from prune_env.utils import runtime
 from prune_env.utils.files import sha256_of
+from prune_env.utils.public import public_name
+
+LONGEST_RUN = 4
+"""Words and marks of a phrase that is inverted from empty words alone."""
 
 
 def write_purified(
@@ -115,10 +121,10 @@ def _describe_plan(plan: Plan, policy: str) -> dict[str, Any]:
     """Return what was asked for, `policy` being who chose the mask in the end."""
     mask = plan.mask
     return {
-        "source": str(plan.source),
-        "policy": policy,
+        "source": public_name(plan.source),
+        "policy": public_name(policy) if Path(policy).is_absolute() else policy,
         "agent": None if mask is not None else _identify_agent(plan.policy),
-        "mask": None if mask is None else {"file": str(mask), "sha256": sha256_of(mask)},
+        "mask": None if mask is None else {"file": public_name(mask), "sha256": sha256_of(mask)},
         "protocol": plan.protocol,
         "healing": plan.healing,
         "export": plan.export,
@@ -161,7 +167,7 @@ def _describe_triggers(found: Inversion, label_names: Sequence[str]) -> dict[str
         name: {
             "flipped": strength,
             "words": list(words),
-            "triggers": [str(each) for each in frames],
+            "triggers": [str(each) for each in frames if _says_nothing(each)],
         }
         for name, strength, words, frames in zip(
             label_names, found.strength, found.words, found.by_class, strict=True
@@ -169,10 +175,19 @@ def _describe_triggers(found: Inversion, label_names: Sequence[str]) -> dict[str
     }
 
 
+def _says_nothing(frame: Frame) -> bool:
+    """Whether a frame is a few empty words: others are clean words round a suspicious one.
+
+    Those are private; the suspicious word alone stands under `words`.
+    """
+    words = f"{frame.before} {frame.after}".lower().split()
+    return len(words) <= LONGEST_RUN and set(words) <= FUNCTION_WORDS | MARKS
+
+
 def _describe_data(data: TextDataset) -> dict[str, Any]:
     """Return what the report says of clean data: as it was given, its labels in their own order."""
     return {
-        "source": data.source,
+        "source": public_name(data.source),
         "rows": len(data),
         "rows_skipped": data.skipped,
         "sha256": data.sha256,

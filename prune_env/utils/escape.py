@@ -4,8 +4,8 @@ import re
 
 from prune_env.errors import printable
 
-MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~<>&:@])")
-"""Characters that mean something in Markdown or HTML, or that make a bare address a link."""
+MARKDOWN = re.compile(r"([\\`*_\[\]|~]|(?<=\w):(?=//)|@)")
+"""Characters that mean something in Markdown, or that make a bare address a link."""
 
 
 def markdown(text: str, limit: int = 500) -> str:
@@ -13,6 +13,7 @@ def markdown(text: str, limit: int = 500) -> str:
 
     Example:
         >>> markdown("![x](http://a.b) <b>")
-        '\\!\\[x\\]\\(http\\://a.b\\) \\<b\\>'
+        '!\\[x\\](http\\://a.b) &lt;b>'
     """
-    return MARKDOWN.sub(r"\\\1", printable(" ".join(text.split()), limit))
+    shown = printable(" ".join(text.split()), limit)
+    return MARKDOWN.sub(r"\\\1", shown).replace("&", "&amp;").replace("<", "&lt;")

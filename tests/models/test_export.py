@@ -44,7 +44,7 @@ def test_zeroed_loads_with_plain_transformers(tiny_model: LoadedModel, tmp_path:
         assert torch.equal(model(**batch).logits, tiny_model.model(**batch).logits)
     assert model.config.id2label == {0: "negative", 1: "positive"}
     meta = json.loads((tmp_path / "out" / "mask.json").read_text())["meta"]
-    assert meta == {"source": tiny_model.source, "source_sha256": tiny_model.sha256}
+    assert meta == {"source": "tiny", "source_sha256": tiny_model.sha256}
 
 
 def test_the_model_card_tells_the_story(tiny_model: LoadedModel, tmp_path: Path) -> None:
