@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from prune_env.agents.record import EpisodeCallback, EpisodeReport, Record
+from prune_env.env.told import tell_mask
 from prune_env.utils.files import read_json, shaped, write_json
 
 BEST = "best.json"
@@ -90,6 +91,15 @@ class KeepBest:
         names = self._env.get_wrapper_attr("core").pool.names
         played = [play(self._env, self._agent, name) for name in names]
         self._tested(steps, played)
+        for result in played:
+            tell_mask(
+                np.array(result["mask"], bool),
+                result["accuracy"],
+                "test",
+                model=result["model"],
+                reward=result["total_reward"],
+                step=steps,
+            )
         total_reward = float(np.mean([result["total_reward"] for result in played]))
         best = read_best(self._folder)
         if best is None or best["total_reward"] < total_reward:

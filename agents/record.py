@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from prune_env.agents.features import BoolArray
 from prune_env.env.pool import Pool
+from prune_env.env.told import tell_mask
 from prune_env.evaluation.counting import CountingEvaluator
 
 Array = npt.NDArray[Any]
@@ -95,6 +96,16 @@ class Record:
         if total_reward > self.best_return:
             self.best_return, self.best_episode = total_reward, self.episodes
             self.best_mask, self.best_model = mask.copy(), info["model"]
+        tell_mask(
+            mask,
+            info["accuracy"],
+            "learn",
+            model=info["model"],
+            reward=total_reward,
+            terms=reward_terms,
+            step=self.steps,
+            sometimes=self.best_episode != self.episodes,
+        )
         return EpisodeReport(
             number=self.episodes,
             steps=self.steps,

@@ -26,10 +26,14 @@ from prune_env.agents.tensorboard import TensorBoard
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.trained import agent_class, load_agent
 from prune_env.agents.training_envs import learning_env, make_env, pool_of
+from prune_env.env.told import tell_subject
 from prune_env.errors import StateError
 from prune_env.evaluation import Evaluator
+from prune_env.evaluation.counting import CountingEvaluator
 from prune_env.models import save_mask
 from prune_env.utils import runtime
+from prune_env.utils.event_kinds import MasksCounted
+from prune_env.utils.events import due, emit, recorded, recording
 from prune_env.utils.files import locked, shaped, write_json
 from prune_env.utils.output import check_free
 from prune_env.utils.progress import progress
@@ -98,7 +102,7 @@ def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> Tra
             agent, counted = _resume(saved, env) if begun else (_begin(settings, env), 0)
         if not begun:
             agent.save(saved)
-        with Interrupt() as interrupt:
+        with recording(folder, "train"), Interrupt() as interrupt:
             _learn(settings, folder, agent, env, tests, counted=counted, interrupt=interrupt)
         report = {
             "settings": asdict(settings),
@@ -139,6 +143,7 @@ def _learn(
         counted: Masks that it asked for before.
         interrupt: Of Ctrl-C and SIGTERM.
     """
+    _tell_subjects(env)
     with progress(f"Training {settings.algorithm}", settings.total_steps) as advance:
         tensorboard = _tensorboard(settings, folder, env, agent, counted)
         keep_best = KeepBest(agent, tests, folder, settings.test_every, tensorboard.tested)
@@ -150,7 +155,7 @@ def _learn(
                     env,
                     total_steps=settings.total_steps,
                     max_evaluations=settings.max_evaluations,
-                    callback=chain(tensorboard, keep_best, _follow(advance), patience),
+                    callback=chain(tensorboard, keep_best, _follow(advance, env), patience),
                     save_to=folder / "agent",
                     save_every=settings.save_every,
                     stop_requested=interrupt,
@@ -231,8 +236,26 @@ def _sentences(settings: TrainSettings) -> str:
     return f"a stratified subset of {settings.validation_subset} validation sentences"
 
 
-def _follow(advance: Callable[[int], object]) -> EpisodeCallback:
+def _follow(advance: Callable[[int], object], env: gym.Env[Any, Any]) -> EpisodeCallback:
+    """Return what tells how far the learning is, and how many masks it asked."""
+
     def tell(report: EpisodeReport) -> None:
         advance(report.steps)
+        if due(MasksCounted):
+            computed = sum(each.evaluations for each in _evaluators(env))
+            emit(MasksCounted(asked=max(report.asked, computed), computed=computed))
 
     return tell
+
+
+def _tell_subjects(env: gym.Env[Any, Any]) -> None:
+    """Tell of the models that are learned on, judged as the learning judges them."""
+    if not recorded():
+        return
+    threshold = env.get_wrapper_attr("core").settings.threshold
+    for board in pool_of(env).boards:
+        evaluator = board.subject.evaluator
+        if isinstance(evaluator, CountingEvaluator):  # what is told must not count
+            evaluator = evaluator.beneath
+        accuracy = float(evaluator.accuracy(evaluator.available[None])[0])
+        tell_subject(board.subject, threshold(accuracy), accuracy)

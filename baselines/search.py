@@ -10,6 +10,7 @@ import numpy.typing as npt
 from prune_env.baselines.baseline import Baseline, BoolArray
 from prune_env.env.episode import EpisodeSettings
 from prune_env.env.policy import Observation, Requirements
+from prune_env.env.told import tell_mask
 from prune_env.errors import SettingsError
 from prune_env.importance.registry import DEFAULT_METRICS
 
@@ -168,6 +169,8 @@ class Scorer:
             asked = np.stack(list(new.values()))
             answer = self._evaluator.evaluate(asked)
             costs = answer.loss if self._cost is None else self._cost(asked, answer.accuracy)
+            best = int(np.argmin(costs))
+            tell_mask(asked[best], float(answer.accuracy[best]), "tried", sometimes=True)
             for key, accuracy, cost in zip(new, answer.accuracy, costs, strict=True):
                 self._known[key] = (float(accuracy), float(cost))
             self._left -= len(new)

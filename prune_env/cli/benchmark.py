@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from prune_env.cli.options import TableOptions, facts, show
+from prune_env.cli.watch.serve import beside
 
 if TYPE_CHECKING:
     from prune_env.research.benchmark.cell import Cell
@@ -32,6 +33,7 @@ class Benchmark:
         keep_models: Keep the model of every cell that is run, in OUT/models under the address of
             its result, so that `prune-env evaluate` can measure it on another trigger.
         json: Print the counts as JSON.
+        watch: Show the run on a page of this machine while it goes on, see `prune-env watch`.
         tables: How tables are read.
     """
 
@@ -43,6 +45,7 @@ class Benchmark:
     retry_failed: bool = False
     keep_models: bool = False
     json: bool = False
+    watch: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
 
     def run(self) -> None:
@@ -77,14 +80,15 @@ class Benchmark:
             flipped = "" if row.lfr is None else f", LFR {row.lfr:.1f}"
             console.print(f"{cell}: ACC {row.acc:.1f}{flipped}  [dim]{row.seconds:.0f} s[/]")
 
-        counts = run_benchmark(
-            config,
-            clean,
-            out,
-            settings,
-            sources=sources,
-            on_cell=on_cell,
-        )
+        with beside(out, self.watch):
+            counts = run_benchmark(
+                config,
+                clean,
+                out,
+                settings,
+                sources=sources,
+                on_cell=on_cell,
+            )
         show(
             self.json,
             {**counts, "out": str(out)},

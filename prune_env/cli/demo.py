@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from prune_env.cli.options import TableOptions, show
+from prune_env.cli.watch.serve import beside
 from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
 
 
@@ -28,6 +29,7 @@ class Demo:
         attacker_epochs: Passes over the poisoned data.
         seed: Each seed makes another backdoored model.
         json: Print the result as JSON.
+        watch: Show the run on a page of this machine while it goes on, see `prune-env watch`.
         tables: How tables are read.
         search: The search for the mask.
         fine_tune: The defender's fine-tuning; the attacker's is the same but for its epochs.
@@ -46,6 +48,7 @@ class Demo:
     attacker_epochs: int = 4
     seed: int = 0
     json: bool = False
+    watch: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
     search: SearchSettings = field(
         default_factory=lambda: SearchSettings(budget=60, importance_sentences=400)
@@ -95,8 +98,9 @@ class Demo:
                 f"{name}: ACC {row.acc:.1f}{flipped}  [dim]{row.seconds:.0f} s[/]", highlight=False
             )
 
-        result = run_experiment(
-            settings, clean, out, sources=self.tables.attack_sources(), on_row=on_row
-        )
+        with beside(out, self.watch):
+            result = run_experiment(
+                settings, clean, out, sources=self.tables.attack_sources(), on_row=on_row
+            )
         title = f"{self.attack} on {self.data}, seed {self.seed} (percent; excess = LFR - floor)"
         show(self.json, result, table(rows, title), f"Run folder: {out}")

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from prune_env.cli.options import TableOptions, facts, show
+from prune_env.cli.watch.origin import Origin
+from prune_env.cli.watch.serve import beside
 from prune_env.errors import SettingsError
 from prune_env.settings import Export, FineTuneSettings, Healing, Protocol, SearchSettings
 
@@ -53,6 +55,7 @@ class Purify:
             Face Hub, such as `me/purified`; you must be logged in.
         seed: Of everything random.
         json: Print the report as JSON.
+        watch: Show the run on a page of this machine while it goes on, see `prune-env watch`.
         tables: How tables are read.
         search: The search for the mask.
         fine_tune: The fine-tuning on clean data.
@@ -72,6 +75,7 @@ class Purify:
     push_to_hub: str | None = None
     seed: int = 0
     json: bool = False
+    watch: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
     search: SearchSettings = field(default_factory=SearchSettings)
     fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
@@ -105,22 +109,23 @@ class Purify:
         train, validation = self.tables.load_clean(
             self.data, self.validation, self.validation_share, self.seed
         )
-        report = purify(
-            self.model,
-            train,
-            validation,
-            self.out,
-            policy=self.policy,
-            mask=self.mask,
-            protocol=self.protocol,
-            healing=self.healing,
-            export=self.export,
-            onnx=self.onnx,
-            search_settings=self.search,
-            fine_tune_settings=self.fine_tune,
-            seed=self.seed,
-            allow_download=self.tables.allow_download,
-        )
+        with beside(self.out, self.watch, self._origin()):
+            report = purify(
+                self.model,
+                train,
+                validation,
+                self.out,
+                policy=self.policy,
+                mask=self.mask,
+                protocol=self.protocol,
+                healing=self.healing,
+                export=self.export,
+                onnx=self.onnx,
+                search_settings=self.search,
+                fine_tune_settings=self.fine_tune,
+                seed=self.seed,
+                allow_download=self.tables.allow_download,
+            )
         if self.push_to_hub is not None:
             report["pushed_to"] = push_folder(self.out, self.push_to_hub)
         result = report["result"]
@@ -144,6 +149,17 @@ class Purify:
                     *([("pushed to", report["pushed_to"])] if self.push_to_hub else []),
                 ]
             ),
+        )
+
+    def _origin(self) -> Origin:
+        """Return what the page of `prune-env watch` asks when it is opened later."""
+        return Origin(
+            self.model,
+            self.data,
+            self.validation,
+            self.validation_share,
+            self.seed,
+            self.tables,
         )
 
 

@@ -9,6 +9,8 @@ import tyro
 import yaml  # type: ignore[import-untyped]
 
 from prune_env.cli.options import facts, show
+from prune_env.cli.watch.origin import Origin
+from prune_env.cli.watch.serve import beside
 from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ class Train:
             tests without exploration decide, over all models.
         resume: Go on with the run in OUT; every other option must be as before.
         json: Print the report as JSON.
+        watch: Show the run on a page of this machine while it goes on, see `prune-env watch`.
         environment: What it plays.
     """
 
@@ -108,6 +111,7 @@ class Train:
     patience: int | None = None
     resume: bool = False
     json: bool = False
+    watch: bool = False
     environment: EnvOptions = field(default_factory=EnvOptions)
 
     def run(self) -> int:
@@ -131,7 +135,10 @@ class Train:
             test_every=self.test_every,
             patience=self.patience,
         )
-        result = train(settings, self.out, resume=self.resume)
+        played = self.environment
+        model = played.model or next(iter(played.pool or ()), None)
+        with beside(self.out, self.watch, Origin(model, played.data, env=self.env)):
+            result = train(settings, self.out, resume=self.resume)
         show(self.json, result.report, facts(self._facts(result)))
         return 0 if result.signal is None else 128 + result.signal
 

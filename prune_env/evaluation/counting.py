@@ -26,6 +26,11 @@ class CountingEvaluator:
         self._asked: set[bytes] = set()
 
     @property
+    def beneath(self) -> Evaluator:
+        """The evaluator that answers, to be asked without counting."""
+        return self._evaluator
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Layers and heads of a mask (L, H)."""
         return self._evaluator.shape

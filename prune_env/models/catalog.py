@@ -9,14 +9,14 @@ from pathlib import Path
 
 from prune_env.errors import ModelError, SettingsError, UnknownNameError
 from prune_env.models.quiet import guarded, quiet_transformers
-from prune_env.utils.events import EVENTS, ORIGIN
 from prune_env.utils.files import sha256_of
 from prune_env.utils.limits import REF_BYTES
+from prune_env.utils.output import PRIVATE
 from prune_env.utils.reading import read_bounded
 from prune_env.utils.registry import Registry
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-KEPT_AT_HOME = ["tensorboard/*", ".*", EVENTS, ORIGIN]
+KEPT_AT_HOME = ["tensorboard/*", ".*", *sorted(PRIVATE)]
 """What is not uploaded: training curves, hidden files, what the run told, with texts and paths."""
 
 

@@ -27,6 +27,8 @@ from prune_env.models import LoadedModel
 from prune_env.models.forward import batches, in_precision
 from prune_env.models.inputs import make_rows
 from prune_env.models.neurons import LayerNeurons, find_neurons
+from prune_env.utils.event_kinds import UnitsPruned
+from prune_env.utils.events import emit
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +129,8 @@ def prune_neurons(
             break
         pruned += size
     log.info("%d of %d neurons pruned", pruned, sum(layer.count for layer in layers))
+    silent = [int((~layer.weight().any(dim=0)).sum()) for layer in layers]
+    emit(UnitsPruned(pruned=silent, total=[layer.count for layer in layers]))
     return pruned
 
 

@@ -24,6 +24,7 @@ from prune_env.settings import (
     Protocol,
     SearchSettings,
 )
+from prune_env.utils.events import recording
 from prune_env.utils.files import new_folder, write_json
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,11 @@ def purify(
 def carry_out(plan: Plan, out: Path) -> dict[str, Any]:
     """Purify as planned; returns and errors as those of `purify`."""
     plan.check()
-    with new_folder(out) as folder, SummaryWriter(folder / "tensorboard") as writer:
+    with (
+        new_folder(out) as folder,
+        recording(folder, "purify"),
+        SummaryWriter(folder / "tensorboard") as writer,
+    ):
         events = folder / "tensorboard"
         subject = prepare(
             plan.source,

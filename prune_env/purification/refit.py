@@ -31,6 +31,8 @@ from prune_env.purification.step import MaskedModel, RefitReport, Step, StepRepo
 from prune_env.purification.unseen_tokens import replace_unseen
 from prune_env.training.fine_tuning import fine_tune
 from prune_env.training.phases import TrainingRun
+from prune_env.utils.event_kinds import RefitDone
+from prune_env.utils.events import emit
 from prune_env.utils.progress import progress
 from prune_env.utils.runtime import use_bf16
 
@@ -84,8 +86,14 @@ class Refit(Step):
         )
         reports = []
         for number in range(self.rounds):
-            done = self.refit(model, least=before - self.max_drop, seed=run.seed)
-            reports.append(replace(done, unseen_tokens=0 if number else replaced))
+            reports.append(
+                self.refit(
+                    model,
+                    least=before - self.max_drop,
+                    seed=run.seed,
+                    unseen_tokens=0 if number else replaced,
+                )
+            )
             zero_heads(loaded.model, model.mask)
             fine_tune(
                 loaded.model,
@@ -99,7 +107,9 @@ class Refit(Step):
             )
         return StepReport(refits=tuple(reports))
 
-    def refit(self, model: MaskedModel, *, least: float, seed: int = 0) -> RefitReport:
+    def refit(
+        self, model: MaskedModel, *, least: float, seed: int = 0, unseen_tokens: int = 0
+    ) -> RefitReport:
         """Refit the linear maps of every layer to clean data, in place.
 
         All maps are refitted with the same strength: the largest that validation accuracy allows,
@@ -110,6 +120,7 @@ class Refit(Step):
                 data do not count.
             least: Validation accuracy (0 to 1) that must stay.
             seed: Of the draw of texts.
+            unseen_tokens: Those that were replaced before it, for the report.
 
         Returns:
             What was done; nothing, where no strength leaves that accuracy.
@@ -124,7 +135,7 @@ class Refit(Step):
             def attempt(strength: float) -> RefitReport:
                 kept = float(np.mean([each.fit(strength) for each in maps]))
                 left = measure_accuracy(loaded, suspect.validation, length)
-                return RefitReport(strength, kept, left)
+                return RefitReport(strength, kept, left, unseen_tokens)
 
             best: RefitReport | None = None
             low, high = 0, len(self.strengths)
@@ -138,9 +149,9 @@ class Refit(Step):
                 advance(len(self.strengths) - (high - low))
             if best is None:
                 best = attempt(0.0)
-            else:
-                for each in maps:
-                    each.fit(best.strength)
+            names = {module: name for name, module in loaded.model.named_modules()}
+            kept = {names[each.module]: each.fit(best.strength) for each in maps}
+        emit(RefitDone(**vars(best), maps=kept))
         log.info(
             "Refitted with strength %.3g: %.0f %% of the squared weights stay",
             best.strength,

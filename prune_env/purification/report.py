@@ -8,12 +8,10 @@ from typing import Any
 from prune_env.data.dataset import TextDataset
 from prune_env.env.policy import TrainedStrategy, find_policy
 from prune_env.env.subject import Subject
-from prune_env.inversion.frames import Frame
-from prune_env.inversion.function_words import FUNCTION_WORDS, MARKS
-from prune_env.inversion.search import Inversion
 from prune_env.models import LoadedModel, Mask, write_sliced, write_zeroed
 from prune_env.models.ensemble import write_ensemble
 from prune_env.models.onnx import write_onnx
+from prune_env.purification.findings import describe_triggers
 from prune_env.purification.heal import Healed
 from prune_env.purification.plan import Plan
 from prune_env.purification.search import SearchResult
@@ -22,9 +20,6 @@ from prune_env.settings import Export
 from prune_env.utils import runtime
 from prune_env.utils.files import sha256_of
 from prune_env.utils.public import public_name
-
-LONGEST_RUN = 4
-"""Words and marks of a phrase that is inverted from empty words alone."""
 
 
 def write_purified(
@@ -148,9 +143,7 @@ def _describe_healing(reports: Sequence[StepReport], label_names: Sequence[str])
     left = [report.left for report in reports if report.left is not None]
     return {
         "refits": [_describe_refit(each) for each in refits],
-        "inverted_triggers": [
-            _describe_triggers(each, label_names) for each in inverted[:1] + left
-        ],
+        "inverted_triggers": [describe_triggers(each, label_names) for each in inverted[:1] + left],
     }
 
 
@@ -159,29 +152,6 @@ def _describe_refit(refit: RefitReport) -> dict[str, Any]:
     values = asdict(refit)
     values["strangers"] = values.pop("unseen_tokens")
     return values
-
-
-def _describe_triggers(found: Inversion, label_names: Sequence[str]) -> dict[str, Any]:
-    """Return the triggers of an inversion by the name of the label that they flip to."""
-    return {
-        name: {
-            "flipped": strength,
-            "words": list(words),
-            "triggers": [str(each) for each in frames if _says_nothing(each)],
-        }
-        for name, strength, words, frames in zip(
-            label_names, found.strength, found.words, found.by_class, strict=True
-        )
-    }
-
-
-def _says_nothing(frame: Frame) -> bool:
-    """Whether a frame is a few empty words: others are clean words round a suspicious one.
-
-    Those are private; the suspicious word alone stands under `words`.
-    """
-    words = f"{frame.before} {frame.after}".lower().split()
-    return len(words) <= LONGEST_RUN and set(words) <= FUNCTION_WORDS | MARKS
 
 
 def _describe_data(data: TextDataset) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.policy import EnsemblePolicy, Learner, Policy, Requirements, find_policy
 from prune_env.env.subject import Subject
+from prune_env.env.told import tell_counts, tell_mask, tell_step, tell_subject
 from prune_env.errors import BudgetError, SettingsError
 from prune_env.evaluation.counting import CountingEvaluator
 from prune_env.models import load_mask
@@ -90,16 +91,22 @@ def search(
             subject.accuracy,
             tau,
         )
+    tell_subject(subject, tau, subject.accuracy)
     counting = CountingEvaluator(subject.evaluator, settings.budget)
     env = _make_env(replace(subject, evaluator=counting, origin=None), tau, required, settings)
     player = strategy.for_env(env, seed=seed, variant=settings.variant)
     if isinstance(player, Learner) and settings.variant != "released":  # published loops learn none
         with progress(f"Training {policy}", settings.budget) as advance, suppress(BudgetError):
+
+            def follow(_: object) -> None:
+                advance(counting.evaluations)
+                tell_counts(subject.evaluator)
+
             player.learn(
                 env,
                 total_steps=20 * settings.budget,
                 max_evaluations=settings.budget,
-                callback=lambda _: advance(counting.evaluations),
+                callback=follow,
             )
     masks = _choose_masks(
         player,
@@ -107,10 +114,14 @@ def search(
         lambda each: play(env, each, seed=seed, writer=writer, tag=policy),
         spent=counting.evaluations >= settings.budget,
     )
+    accuracies = subject.evaluator.accuracy(np.stack(masks))
+    for mask, accuracy in zip(masks, accuracies.tolist(), strict=True):
+        tell_mask(mask, accuracy, "chosen", model=subject.name)
+    tell_counts(subject.evaluator)
     return SearchResult(
         policy=policy,
         mask=masks[0],
-        accuracy=float(subject.evaluator.accuracy(np.stack(masks)).mean()),
+        accuracy=float(accuracies.mean()),
         tau=tau,
         evaluations=counting.evaluations,
         seconds=time.perf_counter() - started,
@@ -195,6 +206,7 @@ def play(
             done = terminated or truncated
             step += 1
             advance(info["heads_pruned"])
+            tell_step(info, int(action), reward, step)
             if writer is not None:
                 writer.add_scalar(f"search/{tag}/accuracy", info["accuracy"], step)
                 writer.add_scalar(f"search/{tag}/heads_pruned", info["heads_pruned"], step)
@@ -218,6 +230,8 @@ def read_mask(subject: Subject, path: Path, settings: SearchSettings) -> SearchR
     mask = load_mask(path, subject.evaluator.shape) & subject.evaluator.available
     accuracy = float(subject.evaluator.accuracy(mask[None])[0])
     tau = settings.threshold(subject.accuracy)
+    tell_subject(subject, tau, subject.accuracy)
+    tell_mask(mask, accuracy, "chosen", model=subject.name)
     if accuracy < tau:
         log.warning(
             "Under the mask of %s, validation accuracy is %.3f, below tau %.3f", path, accuracy, tau

@@ -24,10 +24,13 @@ from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.frames import in_one_of
 from prune_env.inversion.search import Inversion, invert, remeasure
 from prune_env.inversion.words import in_context, suspicious_words
+from prune_env.purification.findings import describe_triggers
 from prune_env.purification.neuron_pruning import prune_neurons, recentre
 from prune_env.purification.step import MaskedModel, Step, StepReport
 from prune_env.training.fine_tuning import fine_tune
 from prune_env.training.phases import TrainingRun
+from prune_env.utils.event_kinds import TriggersFound
+from prune_env.utils.events import emit
 
 FRAMES = 24
 """Triggers of either kind that are kept for a class."""
@@ -71,6 +74,8 @@ class Unlearn(Step):
             f"triggers to unlearn, seed {run.seed}",
             lambda: invert_triggers(suspect, seed=run.seed),
         )
+        names = loaded.label_names
+        emit(TriggersFound("before", describe_triggers(found, names)))
         fine_tune(
             loaded.model,
             loaded.tokenizer,
@@ -90,6 +95,7 @@ class Unlearn(Step):
         prune_neurons(trained, found.frames, found.target, seed=run.seed)
         recentre(trained)
         left = remeasure(suspect.with_model(loaded), found, seed=run.seed)
+        emit(TriggersFound("after", describe_triggers(left, names)))
         return StepReport(inverted=found, left=left)
 
     def _with_triggers(self, data: TextDataset, found: Inversion, seed: int) -> TextDataset:

@@ -35,7 +35,7 @@ ORIGIN = "watch.json"
 
 FORMAT, VERSION = "prune-env-events", 1
 INTERVAL_S = 0.2
-"""Least time between two events that `emit_sometimes` writes of a kind."""
+"""Least time between two events of a kind that comes often, see `due`."""
 
 TRIES = 20
 """To lock the file."""
@@ -77,12 +77,12 @@ class EventLog:
         seconds = self._offset + time.perf_counter() - self._opened
         self._append({"kind": type(event).__name__, "t": round(seconds, 4), **vars(event)})
 
-    def due(self, event: Event) -> bool:
+    def due(self, kind: type[Event]) -> bool:
         """Whether no event of this kind was called due within the last `INTERVAL_S`."""
-        now, last = time.perf_counter(), self._last.get(type(event), -math.inf)
+        now, last = time.perf_counter(), self._last.get(kind, -math.inf)
         if now - last < INTERVAL_S:
             return False
-        self._last[type(event)] = now
+        self._last[kind] = now
         return True
 
     def close(self) -> None:
@@ -129,11 +129,11 @@ def recording(folder: Path, verb: str) -> Iterator[None]:
 
 
 @contextmanager
-def origin(**told: Any) -> Iterator[None]:
+def origin(told: Mapping[str, Any] | None) -> Iterator[None]:
     """Let recordings in the body keep in `watch.json` what they are of.
 
     Args:
-        **told: JSON values: `model`, `data` and how the data is read.
+        told: JSON values: `model`, `data` and how the data is read.
     """
     global _origin  # noqa: PLW0603 - see `recording`
     _origin = told
@@ -159,9 +159,14 @@ def emit(event: Event) -> None:
         _give_up()
 
 
+def due(kind: type[Event]) -> bool:
+    """Whether a run is recorded, and no event of this kind was called due just now."""
+    return _current is not None and _current.due(kind)
+
+
 def emit_sometimes(event: Event) -> None:
     """Write an event unless one of its kind was written just now."""
-    if _current is not None and _current.due(event):
+    if due(type(event)):
         emit(event)
 
 

@@ -1,6 +1,7 @@
 """Dataclasses to plain values and back, strictly: a typo in a file is answered with its name."""
 
 from dataclasses import asdict, field, fields, is_dataclass
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -79,6 +80,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise SettingsError(f"{where} is unknown", expected=expected, actual=value)
     elif is_dataclass(hint):
         return from_plain(hint, value, where)  # type: ignore[arg-type]
+    elif hint is Path and type(value) is str:
+        return Path(value)
     elif hint is float and type(value) is int:
         return float(value)
     elif type(value) is not hint:

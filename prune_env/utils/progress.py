@@ -1,4 +1,7 @@
-"""Progress bars: silent in the library, drawn on stderr when the command line asks for them."""
+"""Progress: silent in the library, drawn on stderr when the command line asks for it.
+
+Where a run is recorded, its phases are told there too.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +16,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from prune_env.utils.event_kinds import PhaseAdvanced, PhaseBegun, PhaseEnded
+from prune_env.utils.events import emit, emit_sometimes, recorded
+
 _console: Console | None = None
 _shown = False
-"""Whether a bar is being drawn."""
+"""Whether something is in progress, so that what runs inside shows nothing of its own."""
 
 
 def show_on(console: Console | None) -> None:
@@ -36,19 +42,31 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
         A function that is told how many units are done so far.
     """
     global _shown  # noqa: PLW0603 - one terminal a process
-    if _console is None or _shown:
+    if _shown or (_console is None and not recorded()):
         yield lambda done: None
         return
     _shown = True
+    emit(PhaseBegun(description, int(total)))
     try:
-        with _drawn(_console, description, total) as advance:
+        with _drawn(_console, description, total) as draw:
+
+            def advance(done: int) -> None:
+                draw(done)
+                emit_sometimes(PhaseAdvanced(int(done)))
+
             yield advance
     finally:
         _shown = False
+        emit(PhaseEnded())
 
 
 @contextmanager
-def _drawn(console: Console, description: str, total: int) -> Iterator[Callable[[int], None]]:
+def _drawn(
+    console: Console | None, description: str, total: int
+) -> Iterator[Callable[[int], None]]:
+    if console is None:
+        yield lambda done: None
+        return
     if not console.is_terminal:  # a log file gets a line, not a bar
         console.print(f"{description} ...", highlight=False)
         yield lambda done: None

@@ -15,7 +15,7 @@ from prune_env.evaluation.counting import CountingEvaluator
 def _info(pruned: int) -> dict:
     mask = np.ones((2, 3), bool)
     mask.flat[:pruned] = False
-    return {"mask": mask, "model": f"m{pruned}", "evaluations": 2}
+    return {"mask": mask, "model": f"m{pruned}", "accuracy": 0.5, "evaluations": 2}
 
 
 def _add(record: Record, total: float, pruned: int):

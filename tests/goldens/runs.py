@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 import prune_env
+from prune_env.utils.output import PRIVATE
 from tests.goldens.files import inside
 from tests.goldens.names import output
 from tests.goldens.tiny import CLEAN, MODEL, TEXTS, rows
@@ -90,9 +91,14 @@ def masked(value: Any) -> Any:
 
 
 def files_of(folder: Path) -> list[str]:
-    """Return the files of a folder; of TensorBoard's, only that there are some."""
+    """Return the files of a folder; of TensorBoard's, only that there are some.
+
+    What a run tells to `prune-env watch` came later, beside the files that stay.
+    """
     found = set()
     for path in folder.rglob("*"):
+        if path.name in PRIVATE:
+            continue
         if path.is_file():
             name = path.name if "tfevents" not in path.name else "events.out.tfevents"
             found.add(str(path.relative_to(folder).with_name(name)))

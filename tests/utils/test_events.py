@@ -14,6 +14,7 @@ import pytest
 from prune_env.utils import events
 from prune_env.utils.event_kinds import MaskSet, PhaseAdvanced, PhaseBegun, RunEnded, mask_rows
 from prune_env.utils.events import EVENTS, ORIGIN, EventLog, emit, emit_sometimes, recording
+from prune_env.utils.output import PRIVATE
 
 
 def lines(folder):
@@ -122,10 +123,11 @@ def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path, caplog):
 
 
 def test_the_file_is_private_and_says_where_model_and_data_are(tmp_path):
-    with events.origin(model="m", data="d"), recording(tmp_path, "purify"):
+    with events.origin({"model": "m", "data": "d"}), recording(tmp_path, "purify"):
         pass
     assert json.loads((tmp_path / ORIGIN).read_text("utf-8")) == {"model": "m", "data": "d"}
-    for name in (EVENTS, ORIGIN):
+    assert {EVENTS, ORIGIN} == PRIVATE
+    for name in PRIVATE:
         assert (tmp_path / name).stat().st_mode & 0o077 == 0
 
 

@@ -1,14 +1,15 @@
 """Which model and data a run is of, so that the page can ask the model itself."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prune_env.cli.options import TableOptions
 from prune_env.errors import ModelError, SettingsError, StateError
 from prune_env.utils.events import ORIGIN
-from prune_env.utils.files import read_json, shaped
+from prune_env.utils.files import read_json
+from prune_env.utils.plain import from_plain, to_plain
 
 if TYPE_CHECKING:
     from prune_env.evaluation.suspect import Suspect
@@ -35,6 +36,14 @@ class Origin:
     seed: int = 0
     tables: TableOptions = field(default_factory=TableOptions)
     env: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values, paths from the root on: a page may be opened from elsewhere."""
+        plain: dict[str, Any] = json.loads(json.dumps(to_plain(self), default=str))
+        for name in ("model", "data", "validation"):
+            value = plain[name]
+            plain[name] = str(Path(value).resolve()) if value and Path(value).exists() else value
+        return plain
 
     def load(self, run: Path) -> "tuple[Suspect, str]":
         """Return the classifier with its clean texts, and which of the run's models it is.
@@ -115,24 +124,9 @@ def find_origin(run: Path, given: Origin) -> Origin | None:
     path = run / ORIGIN
     if not path.is_file():
         return None
-    told = read_json(path)
-    with shaped(path, "the origin of a run", f"delete it, and give --model and --data to {run}"):
-        tables = TableOptions(**_known(TableOptions, told.get("tables", {})))
-        found = Origin(**{**_known(Origin, told), "tables": tables})
-    if found.env is None and not (found.model and found.data):
+    found = from_plain(Origin, read_json(path), str(path))
+    if found.env is None and None in (found.model, found.data):
         raise StateError(
             f"{path} names no model and data", remedy="delete it, and give --model and --data"
         )
     return found
-
-
-def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a dataclass that JSON holds, with the types that the dataclass has."""
-    names = {field.name for field in fields(kind)}
-    made = {name: value for name, value in values.items() if name in names}
-    for name, value in made.items():
-        if isinstance(value, list):
-            made[name] = tuple(value)
-        elif name == "data_folder" and value is not None:
-            made[name] = Path(value)
-    return made

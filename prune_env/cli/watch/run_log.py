@@ -164,5 +164,6 @@ def _candidates(path: Path) -> list[Path]:
         return [own]
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         return []
-    hidden = path.parent.glob(f".{escape(path.name)}.*/{EVENTS}")  # see `utils.files.new_folder`
+    place = Path(os.path.realpath(path))  # see `utils.output`
+    hidden = place.parent.glob(f".{escape(place.name)}.*/{EVENTS}")
     return sorted(hidden, key=lambda each: each.stat().st_mtime, reverse=True)

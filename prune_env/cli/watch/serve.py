@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prune_env.cli.watch.origin import Origin
 from prune_env.cli.watch.run_log import RunLog
@@ -103,15 +103,15 @@ def new_token() -> str:
 
 
 @contextmanager
-def beside(run: Path, wanted: bool, **told: Any) -> Iterator[None]:
+def beside(run: Path, wanted: bool, origin: Origin | None = None) -> Iterator[None]:
     """Keep what a run is of while the body runs it, and serve its page from a process of its own.
 
     Args:
         run: The run folder, which need not exist yet.
         wanted: Whether there is to be a page.
-        **told: Fields of `Origin` in JSON values.
+        origin: What it is of; None where the page cannot ask one model.
     """
-    with events.origin(**told):
+    with events.origin(None if origin is None else origin.to_json()):
         if not wanted:
             yield
             return

@@ -21,6 +21,8 @@ from prune_env.research.benchmark.cell import REFERENCES, Cell
 from prune_env.research.benchmark.rows import ResultRow, write_result
 from prune_env.research.benchmark.workbench import CellResult, Workbench
 from prune_env.settings import Healing, Protocol, SearchSettings
+from prune_env.utils.event_kinds import RowMeasured
+from prune_env.utils.events import emit, recording
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,11 @@ def run_experiment(
     ]
     # A wrong name is answered before minutes of training.
     cells = list(dict.fromkeys(cell.normal() for cell in wanted))
-    with SummaryWriter(out / "tensorboard") as writer, TemporaryDirectory() as kept:
+    with (
+        recording(out, "demo"),
+        SummaryWriter(out / "tensorboard") as writer,
+        TemporaryDirectory() as kept,
+    ):
         bench = Workbench(clean, Path(kept), sources=sources, cache=cache, writer=writer)
         record = _Record(settings, bench.models(settings.models).attack, out, writer, on_row)
         for cell in cells:
@@ -128,6 +134,7 @@ class _Record:
             picture = found.mask[None].astype(np.float32)
             self._writer.add_image(f"mask/{row.policy}", picture, dataformats="CHW")
         self._writer.flush()
+        emit(RowMeasured(asdict(row)))
         self._on_row(row)
 
 

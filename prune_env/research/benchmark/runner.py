@@ -22,7 +22,9 @@ from prune_env.research.benchmark.config import BenchmarkConfig
 from prune_env.research.benchmark.plan import PLAN, GridPlan, PlannedCell
 from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.store import Store
+from prune_env.research.benchmark.told import CellNews
 from prune_env.research.benchmark.worker import Current, Task, failure, work
+from prune_env.utils.events import recording
 from prune_env.utils.files import cache_folder, write_json
 from prune_env.utils.plain import to_plain
 
@@ -120,7 +122,8 @@ def run_benchmark(
         plugins=settings.plugins,
         keep_models=settings.keep_models,
     )
-    _run(task, keyed, store, settings, on_cell)
+    with recording(folder, "benchmark"):
+        _run(task, keyed, store, settings, on_cell)
     results = [store.read(key).status for key in keyed]
     return {status: results.count(status) for status in ("done", "failed")}
 
@@ -153,12 +156,14 @@ def _run(
 ) -> None:
     """Let workers run the cells that have no result; tell of each as it comes."""
     pending = {key: cell for key, cell in cells.items() if not store.has(key)}
-    crew = _Crew(task, cells, store, settings)
+    crew, news = _Crew(task, cells, store, settings), CellNews(cells, store)
     try:
         while pending:
             crew.keep_going(len(pending))
             time.sleep(POLL_S)
+            news.running(crew.running)
             for key in [key for key in pending if store.has(key)]:
+                news.finished(key)
                 on_cell(pending.pop(key), store.read(key))
     finally:
         crew.stop()
@@ -191,6 +196,11 @@ class _Crew:
                 self._members.pop(number)
                 _end(process, grace_s=0)
                 self._blame(current, f"took longer than {self._settings.limit_s:g} s")
+
+    @property
+    def running(self) -> list[str]:
+        """Addresses of the cells that are being run."""
+        return [current.key for _, current in self._members.values() if current.key]
 
     def stop(self) -> None:
         """End all workers."""

@@ -8,7 +8,7 @@ import pytest
 from prune_env.cli.watch import examiner
 from prune_env.cli.watch.examiner import Examiner
 from prune_env.cli.watch.origin import Origin, find_origin
-from prune_env.errors import ModelError, PruneEnvError, SettingsError, StateError
+from prune_env.errors import ModelError, PruneEnvError, SettingsError
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.evaluation.metrics import share
 from prune_env.utils.events import ORIGIN
@@ -121,7 +121,7 @@ def test_an_id_of_an_environment_imports_nothing(tmp_path):
 def test_the_origin_of_a_run_is_read_and_what_is_given_comes_first(tmp_path):
     assert find_origin(tmp_path, Origin()) is None
     told = {"model": "m", "data": "d", "tables": {"text_column": "t", "label_names": ["a", "b"]}}
-    (tmp_path / ORIGIN).write_text(json.dumps({**told, "later": 1}), "utf-8")
+    (tmp_path / ORIGIN).write_text(json.dumps(told), "utf-8")
     found = find_origin(tmp_path, Origin())
     assert (found.model, found.tables.text_column) == ("m", "t")
     assert found.tables.label_names == ("a", "b")
@@ -137,5 +137,5 @@ def test_the_origin_of_a_run_is_read_and_what_is_given_comes_first(tmp_path):
 )
 def test_a_damaged_origin_is_told(tmp_path, content):
     (tmp_path / ORIGIN).write_text(content, "utf-8")
-    with pytest.raises(StateError, match=ORIGIN):
+    with pytest.raises(PruneEnvError, match=ORIGIN):
         find_origin(tmp_path, Origin())

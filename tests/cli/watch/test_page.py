@@ -4,11 +4,9 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
 
 import pytest
 
-from prune_env.cli.options import TableOptions
 from prune_env.cli.watch.origin import Origin
 from prune_env.data.dataset import write_jsonl
 from prune_env.utils.event_kinds import MaskSet, ModelShown, PhaseAdvanced, PhaseBegun, RunEnded
@@ -31,8 +29,7 @@ def asked_run(tiny_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("asked")
     write_jsonl(folder / "clean.jsonl", tiny_dataset(80))
     record_purify(folder / "run", layers=2, heads=4, steps=3)
-    told = asdict(Origin(model=str(tiny_folder), data=str(folder / "clean.jsonl")))
-    told["tables"] = {name: value for name, value in asdict(TableOptions()).items() if value}
+    told = Origin(model=str(tiny_folder), data=str(folder / "clean.jsonl")).to_json()
     (folder / "run" / ORIGIN).write_text(json.dumps(told), "utf-8")
     return folder / "run"
 

@@ -259,7 +259,7 @@ export class RunView {
 }
 
 function place(frame) {
-  const names = { start: "unpruned", search: "search", learn: "learning", test: "test", chosen: "chosen mask" };
+  const names = { start: "unpruned", search: "search", tried: "tried", learn: "learning", test: "test", chosen: "chosen mask" };
   const step = isNumber(frame.step) ? ` ${frame.step.toLocaleString("en")}` : "";
   const head = frame.action ? `, layer ${frame.action[0]} head ${frame.action[1]} went` : "";
   return `${names[frame.stage] ?? frame.stage}${step}${head} · ${duration(frame.t)}`;

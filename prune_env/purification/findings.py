@@ -1,0 +1,34 @@
+"""What healing found, in the words of the report, less what is private."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prune_env.inversion.frames import Frame
+from prune_env.inversion.function_words import FUNCTION_WORDS, MARKS
+from prune_env.inversion.search import Inversion
+
+LONGEST_RUN = 4
+"""Words and marks of a phrase that is inverted from empty words alone."""
+
+
+def describe_triggers(found: Inversion, label_names: Sequence[str]) -> dict[str, Any]:
+    """Return the triggers of an inversion by the name of the label that they flip to."""
+    return {
+        name: {
+            "flipped": strength,
+            "words": list(words),
+            "triggers": [str(each) for each in frames if _says_nothing(each)],
+        }
+        for name, strength, words, frames in zip(
+            label_names, found.strength, found.words, found.by_class, strict=True
+        )
+    }
+
+
+def _says_nothing(frame: Frame) -> bool:
+    """Whether a frame is a few empty words: others are clean words round a suspicious one.
+
+    Those are private; the suspicious word alone stands under `words`.
+    """
+    words = f"{frame.before} {frame.after}".lower().split()
+    return len(words) <= LONGEST_RUN and set(words) <= FUNCTION_WORDS | MARKS
