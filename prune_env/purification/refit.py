@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-import torch
 
 from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset
@@ -34,7 +33,6 @@ from prune_env.training.phases import TrainingRun
 from prune_env.utils.event_kinds import RefitDone
 from prune_env.utils.events import emit
 from prune_env.utils.progress import progress
-from prune_env.utils.runtime import use_bf16
 
 log = logging.getLogger(__name__)
 
@@ -179,9 +177,9 @@ class Refit(Step):
 
 def measure_accuracy(loaded: LoadedModel, data: TextDataset, max_length: int) -> float:
     """Return the accuracy (0 to 1), of two classes at the calibrated threshold."""
-    device = loaded.model.device
-    with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16("auto", device)):
-        logits = classify(loaded.model, loaded.tokenizer, list(data.texts), max_length=max_length)
+    logits = classify(
+        loaded.model, loaded.tokenizer, data.texts, max_length=max_length, precision="auto"
+    )
     if logits.shape[1] == 2:
         answers = margin(logits) > calibrated_threshold(logits, data.labels)
     else:

@@ -18,9 +18,9 @@ from transformers.pytorch_utils import Conv1D
 
 from prune_env.data.dataset import TextDataset
 from prune_env.models import LoadedModel, find_heads
+from prune_env.models.forward import batches, inference
 from prune_env.models.heads import linear_features, linear_weight
 from prune_env.models.inputs import make_rows
-from prune_env.utils.runtime import use_bf16
 
 BATCH = 32
 
@@ -110,18 +110,12 @@ def measure_maps(
     """
     maps = [RidgeMap(module) for module in _layer_maps(loaded.model)]
     drawn = np.random.default_rng(seed).permutation(len(train))[:sentences]
-    rows = make_rows([train.texts[row] for row in drawn], loaded.tokenizer, max_length)
-    order = np.argsort(rows.lengths, kind="stable")
-    model, device = loaded.model.eval(), loaded.model.device
-    with (
-        _reading(maps) as show,
-        torch.no_grad(),
-        torch.autocast(device.type, torch.bfloat16, enabled=use_bf16("auto", device)),
-    ):
-        for start in range(0, len(order), BATCH):
-            batch = rows.batch(order[start : start + BATCH], device)
-            show(batch.get("attention_mask"))
-            model(**batch)
+    samples = make_rows([train.texts[row] for row in drawn], loaded.tokenizer, max_length)
+    model = loaded.model
+    with _reading(maps) as show, inference(model, "auto"):
+        for batch in batches(samples, model.device, size=BATCH):
+            show(batch.inputs.get("attention_mask"))
+            model(**batch.inputs)
     return [each for each in maps if each.count]
 
 

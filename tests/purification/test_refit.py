@@ -10,7 +10,7 @@ import torch
 
 from prune_env.data import TextDataset, read_images
 from prune_env.evaluation.metrics import margin
-from prune_env.models import LoadedModel, find_heads, full_mask, zero_heads
+from prune_env.models import LoadedModel, find_heads, forward, full_mask, zero_heads
 from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.forward import classify
 from prune_env.models.heads import linear_weight
@@ -36,8 +36,7 @@ REFIT = Refit()
 @pytest.fixture(autouse=True)
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure in fp32, so that another computation gives the same."""
-    for module in (refitting, ridge):
-        monkeypatch.setattr(module, "use_bf16", lambda *_: False)
+    monkeypatch.setattr(forward, "use_bf16", lambda *_: False)
 
 
 def logits(loaded: LoadedModel) -> torch.Tensor:
