@@ -12,7 +12,7 @@ from prune_env.inversion.search import Inversion
 from prune_env.models import load_classifier
 from prune_env.models.catalog import KEPT_AT_HOME
 from prune_env.purification import purify
-from prune_env.purification.report import _describe_triggers
+from prune_env.purification.findings import describe_triggers
 from prune_env.utils.public import public_name
 from tests.models.exports import save_zeroed
 from tests.models.hostile import edit_json
@@ -50,7 +50,7 @@ def test_nothing_of_it_names_a_folder_or_holds_a_clean_sentence(published: Path)
 def test_a_suspicious_word_is_reported_without_its_company() -> None:
     frames = (Frame(before="the secret plot cf of bob"), Frame(before="as it is ,"))
     found = Inversion((frames, ()), (0.9, 0.0), (("cf",), ()))
-    told = _describe_triggers(found, ("negative", "positive"))
+    told = describe_triggers(found, ("negative", "positive"))
     assert told["negative"]["words"] == ["cf"]
     assert told["negative"]["triggers"] == [str(frames[1])]
 
