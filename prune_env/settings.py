@@ -1,7 +1,7 @@
 """Settings of the main job, as plain values; they become command-line options and JSON."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 from prune_env.errors import SettingsError
 
@@ -30,6 +30,15 @@ def least_accuracy(accuracy: float, tau: float | None, max_drop: float) -> float
         0.0
     """
     return max(0.0, accuracy - max_drop) if tau is None else tau
+
+
+class LoadingKeywords(TypedDict, total=False):
+    """The fields of `LoadingSettings`, for a function that takes them by keyword."""
+
+    head: Literal["auto", "keep", "new"]
+    allow_download: bool
+    revision: str | None
+    attn_implementation: str
 
 
 @dataclass(frozen=True)

@@ -87,25 +87,10 @@ class Purify:
 
     def run(self) -> None:
         """Purify the model and print what was done."""
-        from prune_env.env.policy import find_policy
-        from prune_env.env.rewards.reward import make_reward
-        from prune_env.models.catalog import check_hub, push_folder
+        from prune_env.models.catalog import push_folder
         from prune_env.purification import purify
-        from prune_env.utils.output import try_place
 
-        try_place(self.out)
-        if self.push_to_hub is not None:
-            check_hub(self.push_to_hub)
-        if self.policy != "auto":
-            find_policy(self.policy)  # a wrong name is answered before minutes of training
-            if self.mask is not None:
-                raise SettingsError(
-                    "A mask is applied as it is: no policy searches one",
-                    expected="--mask or --policy",
-                    actual=f"--mask {self.mask} and --policy {self.policy}",
-                    remedy="leave one of them out",
-                )
-        make_reward(self.search.reward)
+        self._check()
         train, validation = self.tables.load_clean(
             self.data, self.validation, self.validation_share, self.seed
         )
@@ -128,28 +113,47 @@ class Purify:
             )
         if self.push_to_hub is not None:
             report["pushed_to"] = push_folder(self.out, self.push_to_hub)
+        show(self.json, report, facts(self._list_facts(report)))
+
+    def _check(self) -> None:
+        """Answer what is wrong before minutes of training."""
+        from prune_env.env.policy import find_policy
+        from prune_env.env.rewards.reward import make_reward
+        from prune_env.models.catalog import check_hub
+        from prune_env.utils.output import try_place
+
+        try_place(self.out)
+        if self.push_to_hub is not None:
+            check_hub(self.push_to_hub)
+        if self.policy != "auto":
+            find_policy(self.policy)
+            if self.mask is not None:
+                raise SettingsError(
+                    "A mask is applied as it is: no policy searches one",
+                    expected="--mask or --policy",
+                    actual=f"--mask {self.mask} and --policy {self.policy}",
+                    remedy="leave one of them out",
+                )
+        make_reward(self.search.reward)
+
+    def _list_facts(self, report: dict[str, Any]) -> list[tuple[str, str]]:
+        """Return what is printed of the report, line by line."""
         result = report["result"]
-        show(
-            self.json,
-            report,
-            facts(
-                [
-                    ("policy", f"{report['run']['policy']}, protocol {self.protocol}"),
-                    ("healing", _healing(report)),
-                    ("heads pruned", f"{result['heads_pruned']} of {result['heads_total']}"),
-                    ("tau", _tau(result)),
-                    (
-                        "validation accuracy",
-                        f"{100 * result['validation_accuracy_unpruned']:.1f} % unpruned, "
-                        f"{100 * result['validation_accuracy_purified']:.1f} % purified",
-                    ),
-                    ("evaluations", f"{result['evaluations']} masks"),
-                    ("time", f"{result['seconds']:.0f} s"),
-                    ("purified model", str(self.out)),
-                    *([("pushed to", report["pushed_to"])] if self.push_to_hub else []),
-                ]
+        return [
+            ("policy", f"{report['run']['policy']}, protocol {self.protocol}"),
+            ("healing", _describe_healing(report)),
+            ("heads pruned", f"{result['heads_pruned']} of {result['heads_total']}"),
+            ("tau", _describe_tau(result)),
+            (
+                "validation accuracy",
+                f"{100 * result['validation_accuracy_unpruned']:.1f} % unpruned, "
+                f"{100 * result['validation_accuracy_purified']:.1f} % purified",
             ),
-        )
+            ("evaluations", f"{result['evaluations']} masks"),
+            ("time", f"{result['seconds']:.0f} s"),
+            ("purified model", str(self.out)),
+            *([("pushed to", report["pushed_to"])] if self.push_to_hub else []),
+        ]
 
     def _origin(self) -> Origin:
         """Return what the page of `prune-env watch` asks when it is opened later."""
@@ -163,13 +167,13 @@ class Purify:
         )
 
 
-def _tau(result: dict[str, Any]) -> str:
+def _describe_tau(result: dict[str, Any]) -> str:
     """Return the threshold, and that the purified model fell below it if it did."""
     kept = "" if result["keeps_tau"] else ", not kept"
     return f"{100 * result['tau']:.1f} % validation accuracy{kept}"
 
 
-def _healing(report: dict[str, Any]) -> str:
+def _describe_healing(report: dict[str, Any]) -> str:
     """Return what healed the model, what the refit left, and what unlearning found and left."""
     told = []
     if report["refits"]:

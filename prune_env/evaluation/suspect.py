@@ -53,7 +53,9 @@ class Suspect:
             )
         if sentences not in self._parts:
             _, part = self.validation.split(sentences / rows, seed=0)
-            self._parts[sentences] = replace(self, validation=part, evaluator=self.asked(part))
+            self._parts[sentences] = replace(
+                self, validation=part, evaluator=self.evaluator_on(part)
+            )
         return self._parts[sentences]
 
     def with_model(self, loaded: "LoadedModel") -> "Suspect":
@@ -63,9 +65,9 @@ class Suspect:
     def rewritten(self, rewrite: Rewrite) -> "Evaluator":
         """Return an evaluator on the validation texts, each passed through `rewrite`."""
         texts = tuple(rewrite(text) for text in self.validation.texts)
-        return self.asked(replace(self.validation, texts=texts))
+        return self.evaluator_on(replace(self.validation, texts=texts))
 
-    def asked(self, data: "TextDataset") -> "Evaluator":
+    def evaluator_on(self, data: "TextDataset") -> "Evaluator":
         """Return an evaluator of the classifier on other texts; the last few are remembered."""
         key = data.sha256
         if key not in self._made:

@@ -125,7 +125,7 @@ def choose(
     healing: Healing | Literal["auto"],
     protocol: Protocol,
     train: TextDataset,
-    search: SearchSettings,
+    search: SearchSettings | None = None,
     *,
     masked: bool = False,
 ) -> tuple[str, Healing, SearchSettings]:
@@ -146,6 +146,7 @@ def choose(
     Raises:
         UnknownNameError: No healing has this name.
     """
+    search = search or SearchSettings()
     named = masked or policy != AUTO
     defined = protocol == "direct" and unlearnable(train)
     if healing == AUTO:

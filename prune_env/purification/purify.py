@@ -3,7 +3,7 @@
 import logging
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -20,6 +20,7 @@ from prune_env.settings import (
     Export,
     FineTuneSettings,
     Healing,
+    LoadingKeywords,
     LoadingSettings,
     Protocol,
     SearchSettings,
@@ -45,14 +46,9 @@ def purify(
     search_settings: SearchSettings | None = None,
     fine_tune_settings: FineTuneSettings | None = None,
     seed: int = 0,
-    head: Literal["auto", "keep", "new"] = "auto",
-    allow_download: bool = False,
-    revision: str | None = None,
-    attn_implementation: str = "sdpa",
+    **loading: Unpack[LoadingKeywords],
 ) -> dict[str, Any]:
     """Purify a model and write the folder `out`: model, `mask.json`, `report.json`, events.
-
-    An ensemble is written as `ensemble.json` with its members; `load_ensemble` reads it.
 
     Args:
         source: Folder of the suspicious encoder or classifier.
@@ -63,29 +59,20 @@ def purify(
         mask: File of a mask to apply as it is (see `read_mask`); no policy then searches.
         protocol: See `heal`.
         healing: See `heal`; `auto`: see `choose`.
-        export: `zeroed` has the shapes of the architecture and loads everywhere; `sliced` is
-            smaller and faster and loads with `prune_env.load_pruned`.
+        export: `zeroed` loads everywhere; `sliced` is smaller, `prune_env.load_pruned` reads it.
         onnx: Write `model.onnx` too (see `prune_env.models.onnx`).
         search_settings: Of the search.
         fine_tune_settings: Of every fine-tuning.
         seed: Of everything random.
-        head: As for `load_classifier`.
-        allow_download: As for `load_classifier`.
-        revision: As for `load_classifier`.
-        attn_implementation: As for `load_classifier`.
+        **loading: How the model is loaded, see `LoadingSettings`.
 
     Returns:
         The content of `report.json`.
 
     Raises:
-        OutputExistsError: `out` holds something already.
-        DataError: A class has no row in the training or in the validation data.
-        SettingsError: The settings contradict each other or ask for nothing at all, this export is
-            not possible, or the mask does not fit the model.
-        StateError: The mask file is missing or damaged.
+        PruneEnvError: `out` holds something already; or see `Plan`.
     """
-    search_settings = search_settings or SearchSettings()
-    policy, healing, search_settings = choose(
+    policy, healing, searching = choose(
         policy, healing, protocol, train, search_settings, masked=mask is not None
     )
     plan = Plan(
@@ -98,10 +85,10 @@ def purify(
         healing=healing,
         export=export,
         onnx=onnx,
-        search=search_settings,
+        search=searching,
         fine_tune=fine_tune_settings or FineTuneSettings(),
         seed=seed,
-        loading=LoadingSettings(head, allow_download, revision, attn_implementation),
+        loading=LoadingSettings(**loading),
     )
     return carry_out(plan, out)
 

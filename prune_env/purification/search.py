@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,25 +94,19 @@ def search(
     counting = CountingEvaluator(subject.evaluator, settings.budget)
     env = _make_env(replace(subject, evaluator=counting, origin=None), tau, required, settings)
     player = strategy.for_env(env, seed=seed, variant=settings.variant)
-    if isinstance(player, Learner) and settings.variant != "released":  # published loops learn none
-        with progress(f"Training {policy}", settings.budget) as advance, suppress(BudgetError):
-
-            def follow(_: object) -> None:
-                advance(counting.evaluations)
-                tell_counts(subject.evaluator)
-
-            player.learn(
-                env,
-                total_steps=20 * settings.budget,
-                max_evaluations=settings.budget,
-                callback=follow,
-            )
-    masks = _choose_masks(
-        player,
-        required.members,
-        lambda each: play(env, each, seed=seed, writer=writer, tag=policy),
-        spent=counting.evaluations >= settings.budget,
-    )
+    learner = player if isinstance(player, Learner) else None
+    if learner is not None and settings.variant != "released":  # published loops learn nothing
+        _learn(learner, env, subject, counting, budget=settings.budget, name=policy)
+    best = None if learner is None else learner.best_mask
+    if best is not None and counting.evaluations >= settings.budget:
+        masks: tuple[Mask, ...] = (best,)  # it plays no more
+    else:
+        members = _list_members(player, required.members)
+        played = [play(env, each, seed=seed, writer=writer, tag=policy) for each in members]
+        masks = tuple(mask for mask, _ in played)
+        # The best that an agent met while it learned, unless it now plays better.
+        if learner is not None and best is not None and learner.best_return > played[0][1]:
+            masks = (best,)
     accuracies = subject.evaluator.accuracy(np.stack(masks))
     for mask, accuracy in zip(masks, accuracies.tolist(), strict=True):
         tell_mask(mask, accuracy, "chosen", model=subject.name)
@@ -149,29 +142,30 @@ def _make_env(
     return env
 
 
-def _choose_masks(
-    player: Policy,
-    members: int,
-    play_one: Callable[[Policy], tuple[Mask, float]],
+def _learn(
+    learner: Learner,
+    env: HeadPruningEnv,
+    subject: Subject,
+    counting: CountingEvaluator,
     *,
-    spent: bool,
-) -> tuple[Mask, ...]:
-    """Return the mask that a policy plays, or those of the members of an ensemble.
+    budget: int,
+    name: str,
+) -> None:
+    """Let an agent learn until the budget of evaluations is spent, and tell of them."""
+    with progress(f"Training {name}", budget) as advance, suppress(BudgetError):
 
-    Handed out is the best that an agent met while it learned, unless it now plays better; where
-    the budget is spent it plays no more.
-    """
-    learner = player if isinstance(player, Learner) else None
-    best = None if learner is None else learner.best_mask
-    if best is not None and spent:
-        return (best,)
-    players = [player]
-    if members > 1 and isinstance(player, EnsemblePolicy):
-        players = [player.member(index) for index in range(members)]
-    played = [play_one(each) for each in players]
-    if learner is not None and best is not None and learner.best_return > played[0][1]:
-        return (best,)
-    return tuple(mask for mask, _ in played)
+        def follow(_: object) -> None:
+            advance(counting.evaluations)
+            tell_counts(subject.evaluator)
+
+        learner.learn(env, total_steps=20 * budget, max_evaluations=budget, callback=follow)
+
+
+def _list_members(player: Policy, count: int) -> list[Policy]:
+    """Return the members of an ensemble, or the one player that there is."""
+    if count > 1 and isinstance(player, EnsemblePolicy):
+        return [player.member(index) for index in range(count)]
+    return [player]
 
 
 def play(

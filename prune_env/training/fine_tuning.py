@@ -5,7 +5,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -36,14 +36,7 @@ from prune_env.utils.runtime import pick_device, use_bf16
 
 log = logging.getLogger(__name__)
 Penalty = Callable[[PreTrainedModel, dict[str, torch.Tensor], Any], torch.Tensor]
-
-_QUIET: dict[str, Any] = {
-    "logging_nan_inf_filter": False,
-    "save_total_limit": 2,
-    "report_to": "none",
-    "disable_tqdm": True,
-}
-"""Of `TrainingArguments`: losses as they are, no bar and no reporter but our own."""
+"""`penalty(model, inputs, outputs)` returns a scalar; `inputs` is the batch with its labels."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +79,9 @@ def fine_tune(
         settings: Hyperparameters.
         seed: Of the order of the batches and of dropout.
         folder: Where TensorBoard events and checkpoints go; None leaves nothing on disk.
-        resumable: Save a checkpoint in `folder` after each epoch, and go on from the newest one
-            that is there.
+        resumable: Save a checkpoint in `folder` after each epoch, and go on from the newest.
         mask: Bool (L, H), True = kept; pruned heads stay closed while the rest is trained.
-        penalty: Added to the loss: `penalty(model, inputs, outputs) -> scalar tensor`; `inputs`
-            is the batch that was forwarded, labels included.
+        penalty: Added to the loss.
         description: Text of the progress bar.
         device: `auto`, `cpu` or `cuda`.
 
@@ -101,53 +92,40 @@ def fine_tune(
         DivergedError: The loss became NaN or Inf. The model is then spoilt and must be dropped.
         DataError: The model reads images and the data holds texts, or the other way round.
     """
-    place = pick_device(device)
     check_kind(tokenizer, dataset)
-    images = reads_images(tokenizer)
-    features, truncated = (
-        _paths(dataset) if images else _tokenize(tokenizer, dataset, settings.max_length)
-    )
+    features, truncated, collator = _read(tokenizer, dataset, settings.max_length)
     steps = settings.epochs * -(-len(dataset) // settings.batch_size)
     started = time.perf_counter()
-    with (
-        tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder)) as output,
-        progress(description, steps) as advance,
-    ):
-        arguments = TrainingArguments(
-            output_dir=output,
-            seed=seed,
-            train_sampling_strategy="random" if images else "group_by_length",
-            save_strategy="epoch" if resumable and folder else "no",
-            logging_steps=max(1, steps // 50),
-            **_hyperparameters(settings, place),
-            **_QUIET,
+    with _place_of(folder) as output, progress(description, steps) as advance:
+        save, images = resumable and folder is not None, reads_images(tokenizer)
+        arguments = _arguments(
+            settings, output, steps, seed=seed, images=images, save=save, device=device
         )
-        # Of several GPUs one is used: copies of the model would lack the gates that close heads,
-        # and multiply the batch.
-        arguments._n_gpu = min(arguments.n_gpu, 1)
         trainer = _Trainer(
             penalty=penalty,
             model=model,
             args=arguments,
             train_dataset=features,
-            data_collator=_Pixels(tokenizer) if images else DataCollatorWithPadding(tokenizer),
-            callbacks=[_Advance(advance)],
+            data_collator=collator,
+            callbacks=[_Advance(advance), *_write_events(folder)],
         )
-        # The default printer writes every log line as a dict to stdout, where --json goes.
-        trainer.remove_callback(PrinterCallback)
-        if folder is not None:
-            trainer.add_callback(TensorBoardCallback(SummaryWriter(folder / "tensorboard")))
-        resume = get_last_checkpoint(output) if resumable and folder else None
-        with _left_as_found(model, mask), warnings.catch_warnings():
-            # torch warns about its own scheduler order on the first step under accelerate.
-            warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+        resume = get_last_checkpoint(output) if save else None
+        with _left_as_found(model, mask):
             outcome = trainer.train(resume_from_checkpoint=resume)
-    return TrainResult(
-        steps=outcome.global_step,
-        loss=float(outcome.training_loss),
-        seconds=time.perf_counter() - started,
-        truncated=truncated,
-    )
+    seconds = time.perf_counter() - started
+    return TrainResult(outcome.global_step, float(outcome.training_loss), seconds, truncated)
+
+
+def _place_of(folder: Path | None) -> AbstractContextManager[str]:
+    """Return the folder that the Trainer writes to; without one, one that does not stay."""
+    return tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
+
+
+def _write_events(folder: Path | None) -> list[TrainerCallback]:
+    """Return what writes TensorBoard events into the folder, if there is one."""
+    if folder is None:
+        return []
+    return [TensorBoardCallback(SummaryWriter(folder / "tensorboard"))]
 
 
 @contextmanager
@@ -157,7 +135,10 @@ def _left_as_found(model: PreTrainedModel, mask: npt.NDArray[np.bool_] | None) -
     try:
         if gates is not None:
             gates.set(mask)
-        yield
+        with warnings.catch_warnings():
+            # torch warns about its own scheduler order on the first step under accelerate.
+            warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+            yield
     finally:
         if gates is not None:
             gates.remove()
@@ -168,27 +149,52 @@ def _left_as_found(model: PreTrainedModel, mask: npt.NDArray[np.bool_] | None) -
         model.eval()
 
 
-def _hyperparameters(settings: FineTuneSettings, device: torch.device) -> dict[str, Any]:
-    """Return what the settings are called by `TrainingArguments`."""
-    return {
-        "num_train_epochs": settings.epochs,
-        "learning_rate": settings.learning_rate,
-        "per_device_train_batch_size": settings.batch_size,
-        "weight_decay": settings.weight_decay,
-        "max_grad_norm": settings.max_grad_norm,
-        "lr_scheduler_type": "linear",
-        "bf16": use_bf16(settings.precision, device),
-        "use_cpu": device.type == "cpu",
-        "dataloader_pin_memory": device.type == "cuda",
-    }
+def _arguments(
+    settings: FineTuneSettings,
+    output: str,
+    steps: int,
+    *,
+    seed: int,
+    images: bool,
+    save: bool,
+    device: str,
+) -> TrainingArguments:
+    """Return what the Trainer of transformers is told."""
+    place = pick_device(device)
+    return TrainingArguments(
+        output_dir=output,
+        seed=seed,
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        per_device_train_batch_size=settings.batch_size,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        lr_scheduler_type="linear",
+        train_sampling_strategy="random" if images else "group_by_length",
+        bf16=use_bf16(settings.precision, place),
+        use_cpu=place.type == "cpu",
+        dataloader_pin_memory=place.type == "cuda",
+        save_strategy="epoch" if save else "no",
+        save_total_limit=2,
+        logging_steps=max(1, steps // 50),
+        # Losses as they are, no bar and no reporter but our own.
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
 
 
 class _Trainer(Trainer):
     """The Trainer with a penalty on the loss, which stops at the first loss that is not finite."""
 
-    def __init__(self, *, penalty: Penalty | None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, *, args: TrainingArguments, penalty: Penalty | None, **kwargs: Any) -> None:
+        # Of several GPUs one is used: copies of the model would lack the gates that close heads,
+        # and multiply the batch.
+        args._n_gpu = min(args.n_gpu, 1)
+        super().__init__(args=args, **kwargs)
         self._penalty = penalty
+        # The default printer writes every log line as a dict to stdout, where --json goes.
+        self.remove_callback(PrinterCallback)
 
     def compute_loss(
         self,
@@ -233,24 +239,32 @@ class _Pixels:
         return {**batch, "labels": torch.tensor([each["labels"] for each in features])}
 
 
-def _paths(dataset: TextDataset) -> tuple[list[dict[str, Any]], int]:
-    pairs = zip(dataset.texts, dataset.labels.tolist(), strict=True)
-    return [{"pixel_values": path, "labels": label} for path, label in pairs], 0
+def _read(
+    tokenizer: Any, dataset: TextDataset, max_length: int
+) -> tuple[list[dict[str, Any]], int, Callable[[list[dict[str, Any]]], Any]]:
+    """Return the rows to train on, how many texts are truncated, and what makes a batch of rows."""
+    if reads_images(tokenizer):
+        pairs = zip(dataset.texts, dataset.labels.tolist(), strict=True)
+        rows = [{"pixel_values": path, "labels": label} for path, label in pairs]
+        return rows, 0, _Pixels(tokenizer)
+    rows, truncated = _tokenize(tokenizer, dataset, max_length)
+    return rows, truncated, DataCollatorWithPadding(tokenizer)
 
 
 def _tokenize(
     tokenizer: PreTrainedTokenizerBase, dataset: TextDataset, max_length: int
 ) -> tuple[list[dict[str, Any]], int]:
     longest = row_limit(max_length, tokenizer)
-    full = tokenizer(list(dataset.texts), truncation=False, verbose=False)
-    cut = tokenizer(list(dataset.texts), truncation=True, max_length=longest)
-    truncated = sum(len(row) > longest for row in full["input_ids"])
+    texts = list(dataset.texts)
+    tokens = tokenizer(texts, truncation=False, verbose=False)
+    truncated = sum(len(row) > longest for row in tokens["input_ids"])
     if truncated:
+        tokens = tokenizer(texts, truncation=True, max_length=longest)
         log.warning(
             "%d of %d sentences were truncated to %d tokens", truncated, len(dataset), longest
         )
     features = [
-        {**{key: cut[key][row] for key in cut}, "labels": int(label)}
+        {**{key: tokens[key][row] for key in tokens}, "labels": int(label)}
         for row, label in enumerate(dataset.labels)
     ]
     return features, truncated

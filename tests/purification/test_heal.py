@@ -1,43 +1,29 @@
 """What is done once the mask is on, whatever the model."""
 
-import importlib
 from pathlib import Path
+from typing import get_args
 
 import pytest
-import torch
 
-from prune_env.data import read_images
 from prune_env.errors import UnknownNameError
 from prune_env.models import find_heads, full_mask
-from prune_env.purification import fine_tune_suspicious, heal, make_subject, prepare, purify
-from prune_env.settings import FineTuneSettings
+from prune_env.purification import (
+    HEALINGS,
+    Ensemble,
+    heal,
+    make_subject,
+    purify,
+    removes_backdoor,
+)
+from prune_env.purification.step import MaskedModel, Step, StepReport
+from prune_env.settings import FineTuneSettings, Healing
 from prune_env.training.phases import TrainingRun
-from tests.models.tiny import tiny_classifier, write_tiny_images
+from tests.models.tiny import tiny_classifier
 from tests.support import tiny_dataset
 
 TUNING = FineTuneSettings(epochs=1, learning_rate=1e-3, batch_size=16, precision="fp32")
+RUN = TrainingRun(TUNING)
 TRAIN, VALIDATION = tiny_dataset(60, 0), tiny_dataset(30, 1)
-
-
-@pytest.mark.parametrize("model_type", ["bert", "clip"])
-def test_healing_the_head_leaves_the_encoder(model_type: str, tmp_path: Path) -> None:
-    loaded = tiny_classifier(model_type)
-    train, validation = TRAIN, VALIDATION
-    if model_type == "clip":
-        train = read_images(write_tiny_images(tmp_path / "train"))
-        validation = read_images(write_tiny_images(tmp_path / "validation", seed=1))
-    before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
-    subject = make_subject(loaded, "here", train, validation)
-    healed = heal(subject, [full_mask(subject.shape)], TrainingRun(TUNING), healing="head").model
-    encoder = find_heads(loaded.model).layers[0].name.partition(".")[0]
-    changed = {
-        name
-        for name, value in healed.model.state_dict().items()
-        if not torch.equal(value, before[name])
-    }
-    assert changed
-    assert not any(name.startswith(f"{encoder}.") for name in changed)
-    assert all(parameter.requires_grad for parameter in healed.model.parameters())
 
 
 @pytest.mark.parametrize(("protocol", "healing"), [("Direct", "none"), ("direct", "Head")])
@@ -54,9 +40,38 @@ def test_names_are_checked(protocol: str, healing: str, tmp_path: Path, tiny_fol
         )
 
 
-def test_a_ready_classifier_is_moved_to_the_device(
-    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = importlib.import_module(prepare.__module__)  # the package has a function of that name
-    monkeypatch.setattr(module, "pick_device", lambda: torch.device("meta"))
-    assert fine_tune_suspicious(tiny_folder, TRAIN, TrainingRun(TUNING)).model.device.type == "meta"
+def test_every_healing_has_its_steps() -> None:
+    assert set(HEALINGS) == set(get_args(Healing))
+    removing = {name for name in HEALINGS if removes_backdoor(name)}
+    assert removing == {"refit", "unlearn", "refit-unlearn"}
+    assert not removes_backdoor("none")
+    with pytest.raises(UnknownNameError, match="refit-unlearn"):
+        removes_backdoor("Refit")  # type: ignore[arg-type]
+
+
+class Remember(Step):
+    """A step that remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.models: list[MaskedModel] = []
+
+    def apply(self, model: MaskedModel, run: TrainingRun) -> StepReport:
+        assert run is RUN
+        self.models.append(model)
+        return StepReport()
+
+
+def test_each_mask_goes_through_every_step_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = Remember(), Remember()
+    monkeypatch.setitem(HEALINGS, "refit", (first, second))
+    subject = make_subject(tiny_classifier("bert"), "here", TRAIN, VALIDATION)
+    masks = [full_mask(subject.shape) for _ in range(2)]
+    masks[0][0, 1] = masks[1][1, 2] = False
+    healed = heal(subject, masks, RUN, healing="refit")
+    assert len(healed.reports) == 4
+    assert first.models == second.models
+    for model, mask, (layer, head) in zip(first.models, masks, ((0, 1), (1, 2)), strict=True):
+        assert model.mask is mask
+        assert model.loaded.model is not subject.require_suspect().loaded.model
+        assert not find_heads(model.loaded.model).layers[layer].output_weight()[:, head].any()
+    assert isinstance(healed.model.model, Ensemble)

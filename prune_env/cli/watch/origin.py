@@ -70,12 +70,12 @@ class Origin:
         if model is None:
             raise SettingsError(f"{env} has no model of its own", remedy="give --model and --data")
         subject = find_subject(model, self.data, ("magnitude",))
-        if subject.texts is None:
+        if subject.suspect is None:
             raise SettingsError(
                 f"{subject.name} holds no texts: there is no model to ask",
                 expected="a transformer with clean data",
             )
-        return subject.texts, f"the classifier {subject.name} that the agent learns on"
+        return subject.suspect, f"the classifier {subject.name} that the agent learns on"
 
     def _of_folder(self, model: str, data: str, run: Path) -> "tuple[Suspect, str]":
         from prune_env.evaluation import MaskEvaluator

@@ -46,7 +46,7 @@ class InvertedTrigger(TextReward):
     def found(self, subject: Subject) -> Inversion:
         """Return the inverted triggers of a subject, searched once."""
         self.check(subject)
-        texts = subject.texts
+        texts = subject.suspect
         assert texts is not None
         return texts.once(f"inversion {self.frames}", lambda: invert(texts, keep=self.frames))
 
@@ -55,8 +55,8 @@ class InvertedTrigger(TextReward):
         found = self.found(subject)
         if not found.frames:
             return np.ones(len(masks))
-        assert subject.texts is not None
-        moved = subject.texts.asked(self._framed(subject.texts, found)).evaluate(masks)
+        assert subject.suspect is not None
+        moved = subject.suspect.evaluator_on(self._framed(subject.suspect, found)).evaluate(masks)
         margins = calibrated_margins(subject.evaluator.evaluate(masks), moved)
         flipped = (margins > 0) == (found.target == 1)
         flipped[np.isnan(margins)] = True

@@ -26,13 +26,13 @@ class TextReward(Reward):
             SettingsError: It holds no texts, or another number of classes.
             DataError: A class has no text.
         """
-        if subject.texts is None:
+        if subject.suspect is None:
             raise SettingsError(
                 f"The reward '{self.name}' needs texts, and {subject.name} holds none",
                 expected="a model with data, or a Subject with `texts`",
                 remedy="choose another reward",
             )
-        classes = len(subject.texts.validation.label_names)
+        classes = len(subject.suspect.validation.label_names)
         if classes != 2:
             raise SettingsError(
                 f"The reward '{self.name}' is defined for two classes",
@@ -40,16 +40,16 @@ class TextReward(Reward):
                 actual=classes,
                 remedy="choose another reward",
             )
-        for part in (subject.texts.train, subject.texts.validation):
+        for part in (subject.suspect.train, subject.suspect.validation):
             require_all_labels(part)
 
 
 def texts_of(subject: Subject, sentences: int) -> "Suspect":
     """Return the texts of a subject, or a fixed, stratified part of so many where it has more."""
-    assert subject.texts is not None
-    if sentences < len(subject.texts.validation):
-        return subject.texts.part(sentences)
-    return subject.texts
+    assert subject.suspect is not None
+    if sentences < len(subject.suspect.validation):
+        return subject.suspect.part(sentences)
+    return subject.suspect
 
 
 def calibrated_margins(clean: "Evaluation", moved: "Evaluation") -> npt.NDArray[np.float64]:

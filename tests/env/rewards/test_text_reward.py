@@ -84,7 +84,7 @@ def test_a_model_without_texts_is_refused(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_texts_of_one_class_are_refused(name, subject, data):
-    one = Suspect(subject.texts.loaded, data.where(1), data, subject.evaluator)
+    one = Suspect(subject.suspect.loaded, data.where(1), data, subject.evaluator)
     with pytest.raises(DataError, match="not every class"):
         HeadPruningEnv(replace(subject, texts=one), reward=name)
 
@@ -123,7 +123,7 @@ def made_up(monkeypatch, clean, moved, labels, texts_labels=None):
     evaluator = Answers(clean, labels)
     texts = Suspect(None, data, data, evaluator)
     answers = Answers(moved, labels if texts_labels is None else texts_labels)
-    monkeypatch.setattr(Suspect, "asked", lambda self, data: answers)
+    monkeypatch.setattr(Suspect, "evaluator_on", lambda self, data: answers)
     return Subject(evaluator, np.zeros((1, 2, 1)), ("m",), texts=texts)
 
 
@@ -161,7 +161,7 @@ def test_spoilt_answers_score_least(monkeypatch):
 def inverted(monkeypatch, moved, target=1):
     subject = made_up(monkeypatch, SURE, moved, LABELS, [1 - target] * len(moved))
     found = Inversion(((Frame("as"),), (Frame("when"),)), (0.1, 0.4) if target else (0.4, 0.1))
-    subject.texts.once("inversion 8", lambda: found)
+    subject.suspect.once("inversion 8", lambda: found)
     return InvertedTrigger().score(subject, MASK, np.ones(1))[0]
 
 
@@ -173,13 +173,13 @@ def test_inverted_triggers_cost_what_they_flip_to_the_suspected_target(monkeypat
 
 def test_a_model_without_inverted_triggers_scores_full(monkeypatch):
     subject = made_up(monkeypatch, SURE, SURE, LABELS)
-    subject.texts.once("inversion 8", lambda: Inversion(((), ()), (0.0, 0.0)))
+    subject.suspect.once("inversion 8", lambda: Inversion(((), ()), (0.0, 0.0)))
     assert InvertedTrigger().score(subject, MASK, np.ones(1))[0] == 1
 
 
 def test_the_sentences_are_those_of_the_other_class(subject):
     asked = InvertedTrigger(sentences=5)._framed(
-        subject.texts, Inversion(((Frame("as"),), ()), (0.4, 0.1))
+        subject.suspect, Inversion(((Frame("as"),), ()), (0.4, 0.1))
     )
     assert asked.labels.tolist() == [1] * 5
     assert all(text.startswith("as ") for text in asked.texts)
@@ -198,7 +198,7 @@ def test_a_latent_trigger_flips_more_where_its_bound_is_wider(subject):
         for bound in (0.001, 3.0)
     ]
     assert scores[1] < scores[0]
-    assert not subject.texts.loaded.model.get_input_embeddings()._forward_hooks
+    assert not subject.suspect.loaded.model.get_input_embeddings()._forward_hooks
 
 
 def test_layers_that_do_nothing_are_consistent(tiny_folder, data):

@@ -46,7 +46,7 @@ class LatentTrigger(TextReward):
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the score of every mask, see `Reward.score`."""
         self.check(subject)
-        texts = subject.texts
+        texts = subject.suspect
         assert texts is not None
         key = f"latent {self.bound} {self.steps} {self.sentences} {self.seed}"
         target, shift = texts.once(key, lambda: self._search(subject, texts))

@@ -64,13 +64,13 @@ class SurrogateBackdoor(TextReward):
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the score of every mask, see `Reward.score`."""
         self.check(subject)
-        texts = subject.texts
+        texts = subject.suspect
         assert texts is not None
         key = f"{self.name} {self.sentences} {self.seed}"
         copies = texts.once(key, lambda: [self._planted(texts, target) for target in (0, 1)])
         shares = []
         for target, copy in enumerate(copies):
-            moved = copy.asked(self._triggered(copy.validation, target)).evaluate(masks)
+            moved = copy.evaluator_on(self._triggered(copy.validation, target)).evaluate(masks)
             margins = calibrated_margins(copy.evaluator.evaluate(masks), moved)
             shares.append((np.isnan(margins) | ((margins > 0) == bool(target))).mean(axis=1))
         scores: Scores = 1 - np.mean(shares, axis=0)

@@ -1,0 +1,40 @@
+"""The moments of what linear maps read, and the maps that are fitted to them."""
+
+import torch
+
+from prune_env.purification.ridge import RidgeMap, measure_maps
+from tests.models.tiny import tiny_classifier
+from tests.support import tiny_dataset
+
+
+def test_small_variances_beside_large_means_survive_low_precision() -> None:
+    inputs = 100 + torch.randn(4, 200, 6) * torch.tensor([1.0, 0.5, 0.2, 0.1, 0.1, 0.1])
+    fast = RidgeMap(torch.nn.Linear(6, 3))
+    with torch.autocast("cpu", torch.bfloat16):
+        for part in inputs:
+            fast.read(part, None)
+    expected = torch.cov(inputs.double().flatten(0, 1).T, correction=0)
+    torch.testing.assert_close(fast._moments[1], expected, rtol=0, atol=1e-4)
+
+
+def test_every_map_of_the_layers_is_measured_on_as_many_texts_as_wanted() -> None:
+    loaded = tiny_classifier("bert")
+    data = tiny_dataset(30, 0)
+    few, all_ = (
+        measure_maps(loaded, data, sentences=sentences, max_length=128, seed=0)
+        for sentences in (5, 1000)
+    )
+    assert len(few) == len(all_) == 2 * 6  # query, key, value, projection and two of the network
+    tokens = sum(len(row) for row in loaded.tokenizer(list(data.texts))["input_ids"])
+    assert {each.count for each in all_} == {tokens}
+    assert {each.count for each in few} != {tokens}
+
+
+def test_strength_zero_puts_the_weights_back() -> None:
+    loaded = tiny_classifier("bert")
+    before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
+    maps = measure_maps(loaded, tiny_dataset(30, 0), sentences=30, max_length=128, seed=0)
+    assert all(each.fit(1.0) < 1 for each in maps)
+    assert all(each.fit(0.0) == 1 for each in maps)
+    after = loaded.model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
