@@ -21,7 +21,7 @@ OWN = "own-files"
 
 @dataclass(frozen=True)
 class Attack:
-    """Make a backdoored encoder (research use), and measure its ACC and LFR.
+    """Make a backdoored encoder, and measure its ACC and LFR.
 
     OUT then holds the encoder alone, as an attacker would release it, with `attack.json`; the
     triggered test texts with their true labels are in `triggered.jsonl`, for `prune-env evaluate`.

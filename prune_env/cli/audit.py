@@ -34,12 +34,13 @@ REWARDS = (
 
 @dataclass(frozen=True)
 class Audit:
-    """Judge rewards, which see clean data only, by the hidden LFR. For research, never a defence.
+    """Judge rewards, which see clean data only, by the hidden LFR.
 
-    Draws masks of the classifier at many sizes (random ones, and along the paths of policies) and
-    prints the rank correlation of each reward with the hidden LFR: plain, calibrated, at fixed
-    accuracy, at a fixed number of heads and at fixed lean. OUT holds report.md with a scatter plot
-    of each reward, audit.json, and masks.json with every value: the same command goes on there.
+    For research, never a defence. Draws masks of the classifier at many sizes (random ones, and
+    along the paths of policies) and prints the rank correlation of each reward with the hidden LFR:
+    plain, calibrated, at fixed accuracy, at a fixed number of heads and at fixed lean. OUT holds
+    report.md with a scatter plot of each reward, audit.json, and masks.json with every value: the
+    same command goes on there.
 
     Attributes:
         model: Folder of a fine-tuned classifier that holds a backdoor.

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Run the grid CONFIG: attacks x policies x protocols x seeds, one result file a cell.
+    """Run a grid: attacks x policies x protocols x seeds.
 
-    CONFIG is a TOML file, or the name of a grid that comes with the package (`sst2`,
-    `rotten-tomatoes`). A run that was interrupted or killed goes on where it was: give the same
-    command again. Then `prune-env report OUT` makes the tables and figures.
+    Each cell has a result file of its own. CONFIG is a TOML file, or the name of a grid that comes
+    with the package (`sst2`, `rotten-tomatoes`). A run that was interrupted or killed goes on where
+    it was: give the same command again. Then `prune-env report OUT` makes the tables and figures.
 
     Attributes:
         config: TOML file, or a name.

@@ -18,12 +18,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Combine:
-    """Learn from AUDIT... how rewards are to be weighed, and judge it on audits not learned from.
+    """Learn from audits how rewards are to be weighed, and judge it.
 
-    The weighted sum is printed as a formula, which `--reward` takes. It is fitted so that it ranks
-    masks as the calibrated LFR does (ridge regression on ranks). Without --test the sum learned on
-    all but one audit is judged on that one, each in turn. A figure says something of unknown
-    triggers only where the family of the trigger is in no audit learned from, and in no reward.
+    It is judged on audits that were not learned from. The weighted sum is printed as a formula,
+    which `--reward` takes. It is fitted so that it ranks masks as the calibrated LFR does (ridge
+    regression on ranks). Without --test the sum learned on all but one audit is judged on that one,
+    each in turn. A figure says something of unknown triggers only where the family of the trigger
+    is in no audit learned from, and in no reward.
 
     Attributes:
         audits: Run folders of `prune-env audit`, of models whose backdoors are known.

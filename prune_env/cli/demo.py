@@ -11,7 +11,7 @@ from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettin
 
 @dataclass(frozen=True)
 class Demo:
-    """Backdoor a model, purify it with several policies, and print the table.
+    """Backdoor a model, purify it in several ways, and compare.
 
     By default all of it is on data and a model that pip installs: MiniLM-L6 and Rotten Tomatoes.
 

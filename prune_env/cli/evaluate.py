@@ -16,7 +16,7 @@ Facts = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure the classifier MODEL: ACC, and LFR against its floor, with 95 % intervals.
+    """Measure MODEL: ACC, and LFR against its floor, with 95 % intervals.
 
     Attributes:
         model: Folder of a classifier, or whatever `purify` wrote: zeroed, sliced, an ensemble.

@@ -13,19 +13,24 @@ if TYPE_CHECKING:
 
     from prune_env.models import SourceReport
 
-Verdict = Literal["clean", "suspicious", "unreadable"]
-STATUS: dict[Verdict, int] = {"clean": 0, "suspicious": 1, "unreadable": 2}
+Verdict = Literal["loadable", "suspicious", "unreadable"]
+STATUS: dict[Verdict, int] = {"loadable": 0, "suspicious": 1, "unreadable": 2}
+MEANING: dict[Verdict, str] = {
+    "loadable": "no file here can run code; whether the model holds a backdoor, files cannot tell",
+    "suspicious": "a file here could run code or reach the network: do not load it",
+    "unreadable": "this is no model that could be loaded",
+}
 
 
 @dataclass(frozen=True)
 class Inspect:
-    """Describe the model folder MODEL from its files alone: no weight is loaded into a model.
+    """Describe the files of a model, and whether one could run code.
 
-    Of an ensemble every model in it is described and judged.
+    No weight is loaded into a model. Of an ensemble every model in it is described and judged.
+    Files are judged, never a backdoor: whether the model holds one, files cannot tell.
 
-    Exit status: 0 clean, nothing speaks against loading it (it may hold a backdoor all the same);
-    1 suspicious, it could run code or reach the network; 2 unreadable: missing, incomplete,
-    damaged, or of an unsupported type.
+    Exit status: 0 loadable, no file here can run code; 1 suspicious, it could run code or
+    reach the network; 2 unreadable: missing, incomplete, damaged, or of an unsupported type.
 
     Attributes:
         model: Folder of a model, or a name from `prune-env list`.
@@ -48,7 +53,7 @@ class Inspect:
         from prune_env.models import find_source, inspect_source
 
         report = inspect_source(find_source(self.model, allow_download=self.allow_download))
-        verdict: Verdict = "clean"
+        verdict: Verdict = "loadable"
         if report.problems:
             verdict = "suspicious" if report.unsafe else "unreadable"
         value = {**asdict(report), "path": str(report.path), "verdict": verdict}
@@ -70,7 +75,7 @@ def _pages(report: "SourceReport", verdict: Verdict) -> "list[RenderableType]":
             ("architecture", report.architecture),
             ("heads", shape),
             ("SHA-256", report.sha256),
-            ("verdict", verdict),
+            ("files", f"{verdict}: {MEANING[verdict]}"),
         ]
     )
     files = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

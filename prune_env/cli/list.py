@@ -12,7 +12,9 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class List:
-    """Describe every policy, reward, metric, trigger, attack, data set, model and environment.
+    """Describe everything that is chosen by name.
+
+    Policies, rewards, metrics, triggers, attacks, data sets, models, environments.
 
     Attributes:
         kind: Show only this kind.

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from itertools import takewhile
 from typing import Any
 
-import tyro
 from rich.console import Console
 
 from prune_env.cli.attack import Attack
@@ -17,6 +16,7 @@ from prune_env.cli.benchmark import Benchmark
 from prune_env.cli.combine import Combine
 from prune_env.cli.demo import Demo
 from prune_env.cli.evaluate import Evaluate
+from prune_env.cli.help import parse, print_completion, print_first_screen
 from prune_env.cli.inspect import Inspect
 from prune_env.cli.list import List
 from prune_env.cli.purify import Purify
@@ -24,22 +24,17 @@ from prune_env.cli.report import Report
 from prune_env.cli.terminal import Terminated, speaking_on, tell_error
 from prune_env.cli.train import Train
 from prune_env.cli.watch.command import Watch
-from prune_env.errors import SettingsError
+from prune_env.errors import SettingsError, UnknownNameError
 
-_VERBS = (
-    Demo,
-    Attack,
-    Purify,
-    Train,
-    Watch,
-    Evaluate,
-    Inspect,
-    Benchmark,
-    Report,
-    Audit,
-    Combine,
-    List,
-)
+GROUPS: dict[str, tuple[type, ...]] = {
+    "a model": (Purify, Evaluate, Inspect, Watch),
+    "environment and agents": (Train,),
+    "research": (Demo, Attack, Benchmark, Report, Audit, Combine),
+    "names": (List,),
+}
+"""Every verb, by the group in which the help shows it."""
+
+_VERBS = tuple(verb for group in GROUPS.values() for verb in group)
 
 NAMES = "--label-names"
 """The option that takes a list."""
@@ -51,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: `inspect` found something suspicious. 2: bad usage or bad input, with one message
     on stderr. 130 and 143: interrupted by Ctrl-C or SIGTERM; nothing half written is left.
 
-    `--version` prints the version; `--debug`, anywhere, shows where an error comes from.
+    `--version` prints the version, `--completion SHELL` a script for a shell; `--debug`, anywhere,
+    tells more and shows where an error comes from.
 
     Args:
         arguments: Without the program's name; None takes those of the process.
@@ -61,9 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given == ["--version"]:
-        print(f"prune-env {version('prune-env')}")
-        return 0
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
     terminal = Console(stderr=True)
@@ -88,6 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print_first_screen(GROUPS)
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"prune-env {version('prune-env')}")
+        return 0
+    if arguments[0] == "--completion":
+        print_completion(_VERBS, _shell(arguments[1:]))
     verb = _parsed(arguments)
     seed = getattr(verb, "seed", 0)
     if seed < 0:
@@ -101,15 +102,12 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _parsed(arguments: Sequence[str]) -> Any:
     """Return the verb with its options; wrong usage ends the program, with status 2."""
+    verbs = {each.__name__.lower(): each for each in _VERBS}
+    name, *options = arguments
+    if name not in verbs:
+        raise UnknownNameError("verb", name, verbs)
     try:
-        return tyro.extras.subcommand_cli_from_dict(
-            {each.__name__.lower(): each for each in _VERBS},
-            prog="prune-env",
-            description="Purify backdoored text transformers by pruning attention heads. "
-            "--version prints the version; --debug, with any verb, shows where errors come from.",
-            args=list(arguments),
-            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
-        )
+        return parse(verbs[name], options)
     except SystemExit as end:
         if end.code == 2 and NAMES in arguments:
             taken = list(takewhile(_is_word, arguments[arguments.index(NAMES) + 1 :]))
@@ -119,6 +117,17 @@ def _parsed(arguments: Sequence[str]) -> Any:
                 file=sys.stderr,
             )
         raise
+
+
+def _shell(arguments: Sequence[str]) -> str:
+    shells = ("bash", "zsh")
+    if len(arguments) != 1 or arguments[0] not in shells:
+        raise SettingsError(
+            "--completion takes the name of a shell",
+            expected=f"one of {', '.join(shells)}",
+            actual=" ".join(arguments) or "nothing",
+        )
+    return arguments[0]
 
 
 def _is_word(argument: str) -> bool:

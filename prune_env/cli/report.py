@@ -11,8 +11,9 @@ from prune_env.cli.options import facts, show
 
 @dataclass(frozen=True)
 class Report:
-    """Write `report.md` and its figures into RUN, a run folder of `prune-env benchmark`.
+    """Write the tables and figures of a benchmark.
 
+    They are put into RUN, a run folder of `prune-env benchmark`, as `report.md` with its figures.
     The run may still be going on: the report is on the cells that have a result, and lists those
     that failed and those that were not run.
 

@@ -32,7 +32,7 @@ def inspect(
 
 
 def test_a_clean_folder(folder: Path, capsys: pytest.CaptureFixture) -> None:
-    report = inspect(folder, capsys, 0, "clean")
+    report = inspect(folder, capsys, 0, "loadable")
     assert (report["model_type"], report["shape"]) == ("bert", [2, 4])
     assert {file["name"]: (file["size"], file["sha256"]) for file in report["files"]} == {
         path.name: (path.stat().st_size, sha256_of(path)) for path in folder.iterdir()
@@ -68,7 +68,7 @@ def test_pickles_alone_are_suspicious(folder: Path, capsys: pytest.CaptureFixtur
 def test_what_is_never_read_is_a_note(folder: Path, capsys: pytest.CaptureFixture) -> None:
     (folder / "pytorch_model.bin").write_bytes(b"")
     (folder / "evil.py").write_text("")
-    assert len(inspect(folder, capsys, 0, "clean")["notes"]) == 2
+    assert len(inspect(folder, capsys, 0, "loadable")["notes"]) == 2
 
 
 def _truncate(folder: Path) -> None:
@@ -112,7 +112,7 @@ def ensemble(tiny_model: LoadedModel, tmp_path: Path) -> Path:
 
 
 def test_an_ensemble_is_clean(ensemble: Path, capsys: pytest.CaptureFixture) -> None:
-    report = inspect(ensemble, capsys, 0, "clean")
+    report = inspect(ensemble, capsys, 0, "loadable")
     assert (report["members"], report["model_type"], report["shape"]) == (3, "bert", [2, 4])
     assert {"ensemble.json", "mask-2.json", "model-0/model.safetensors"} < {
         file["name"] for file in report["files"]
@@ -187,4 +187,4 @@ def test_no_weight_is_loaded_into_a_model(folder: Path, monkeypatch: pytest.Monk
 def test_the_help_says_what_the_status_means() -> None:
     code = "from prune_env.cli import main; main(['inspect', '--help'])"
     page = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Exit status: 0 clean" in " ".join(page.stdout.replace("│", "").split())
+    assert "Exit status: 0 loadable" in " ".join(page.stdout.replace("│", "").split())

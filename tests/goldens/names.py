@@ -58,9 +58,7 @@ def specs() -> dict[str, Any]:
 
 def verbs() -> list[str]:
     """Return the verbs that `prune-env --help` names."""
-    choices = re.search(r"\{([a-z,]+)\}", output("--help")[1].replace("\n", ""))
-    assert choices is not None
-    return choices[1].split(",")
+    return re.findall(r"^  ([a-z]+) {2,}\S", output("--help")[1], re.MULTILINE)
 
 
 def options_of(verb: str) -> dict[str, Any]:
@@ -68,7 +66,7 @@ def options_of(verb: str) -> dict[str, Any]:
 
     Returns:
         `arguments`: what stands behind the options in the usage; `options`: by name, the value
-        that it takes, and its default (None where it is required).
+        that it takes, and its default (None where it is required, "" where none is said).
     """
     _, text = output(verb, "--help")
     usage = " ".join(text.split("\n\n")[0].split())
@@ -88,8 +86,10 @@ def options_of(verb: str) -> dict[str, Any]:
         elif names:
             said.append(line.strip())
         for name in names:
-            default = re.search(r"\(default: (.*)\)$", " ".join(said).strip())
-            options[name][1] = default[1] if default else None
+            told = " ".join(said).strip()
+            default = re.search(r"\(default: (.*)\)$", told)
+            unsaid = None if told.endswith("(required)") else ""
+            options[name][1] = default[1] if default else unsaid
     return {"arguments": usage.split("]")[-1].strip(), "options": options}
 
 

@@ -16,12 +16,12 @@ MOST = 2
 
 @dataclass(frozen=True)
 class Watch:
-    """Show a run of purify, train, benchmark or demo on a page, while it goes on or afterwards.
+    """Show a run on a page, while it goes on or afterwards.
 
-    RUN is its folder (--out). Give two to see them side by side. The page shows which heads went
-    and when, accuracy against tau, what was paid, and what healing found and left; a click on a
-    head asks the model itself. It is served to this machine alone, under a secret address, until
-    Ctrl-C; nothing is asked of any other host.
+    RUN is the folder of a run of purify, train, benchmark or demo (--out). Give two to see them
+    side by side. The page shows which heads went and when, accuracy against tau, what was paid, and
+    what healing found and left; a click on a head asks the model itself. It is served to this
+    machine alone, under a secret address, until Ctrl-C; nothing is asked of any other host.
 
     Attributes:
         runs: Folders of one or two runs.
