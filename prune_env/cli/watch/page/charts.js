@@ -82,6 +82,7 @@ class Chart {
     pen.save();
     pen.strokeStyle = colour("--text");
     pen.lineWidth = devicePixelRatio;
+    pen.setLineDash([]);
     pen.beginPath();
     pen.moveTo(x, top);
     pen.lineTo(x, top + height);
