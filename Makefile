@@ -5,21 +5,26 @@ BIN := .venv/bin
 .PHONY: help demo test check links bench fuzz clean
 
 help:
-	@echo "make demo    set up, backdoor a MiniLM, purify it with several policies, print the table"
+	@echo "make demo    set up, backdoor a MiniLM, purify it in several ways, print the table"
 	@echo "make test    set up, run every check and test"
 	@echo "make check   style, types, spelling and links only"
 	@echo "make bench   measure the evaluator and the exports (minutes; nothing is asserted)"
 	@echo "make fuzz    fuzz the parsers of hostile files, SECONDS each (60); uses atheris if installed"
 	@echo "make clean   remove the environment, caches and build output (never runs/)"
 
-# The stamp makes a second call instant, and a changed pin or setting installs again.
-.venv/.installed: pyproject.toml constraints.txt
+# The stamps make a second call instant, and a changed pin or setting installs again.
+.venv/.installed .venv/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo "Installing into .venv (a few minutes the first time) ..."
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRA)]'
 	@touch $@
 
-demo: .venv/.installed
-	$(BIN)/prune-env demo
+.venv/.installed: EXTRA = dev
+.venv/.demo: EXTRA = demo
+
+# Of the extras, the demo needs one; `make demo FULL=--full` shows every row.
+demo: .venv/.demo
+	$(BIN)/prune-env demo $(FULL)
 
 check: .venv/.installed links
 	$(BIN)/ruff check .

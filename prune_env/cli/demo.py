@@ -4,9 +4,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from prune_env.cli.options import TableOptions, show
+from prune_env.cli.options import TableOptions, make_console, show
 from prune_env.cli.watch.serve import beside
 from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
+
+PROTOCOLS: tuple[Protocol, ...] = ("direct", "refinetune")
+HEALINGS: tuple[Healing, ...] = ("unlearn", "refit-unlearn")
+AFTER = """
+ACC: how often a model is right on clean sentences. LFR: how often the trigger
+turns its answer to the attacker's; excess: LFR above that of the benign model.
+A good defence keeps the ACC of ft and brings the excess near 0; refit-unlearn
+is what `prune-env purify` does by default.
+
+Next, with a model of your own:
+  prune-env inspect MODEL
+  prune-env purify MODEL --data clean.tsv --out runs/purified
+"""
+"""Below the table: what the reader sees, and what to do next."""
 
 
 @dataclass(frozen=True)
@@ -14,6 +28,7 @@ class Demo:
     """Backdoor a model, purify it in several ways, and compare.
 
     By default all of it is on data and a model that pip installs: MiniLM-L6 and Rotten Tomatoes.
+    What is trained is made once and kept: in the user's cache, or in $PRUNE_ENV_CACHE.
 
     Attributes:
         out: Run folder; default: a new one in runs/.
@@ -21,6 +36,7 @@ class Demo:
         data: A data set with all its parts: a name, or a folder.
         attack: Name of the attack.
         rate: Share of the negatives that is poisoned; default: as published.
+        full: All rows: both protocols and every healing that removes backdoors.
         policies: Who chooses the heads.
         protocols: What is done with each mask.
         healed: Policies whose mask is also healed, in each of the ways that follow.
@@ -40,10 +56,11 @@ class Demo:
     data: str = "rotten-tomatoes"
     attack: str = "syntactic-frame"
     rate: float | None = None
+    full: bool = False
     policies: tuple[str, ...] = ("gradient", "epsilon-greedy")
-    protocols: tuple[Protocol, ...] = ("direct", "refinetune")
+    protocols: tuple[Protocol, ...] = ("refinetune",)
     healed: tuple[str, ...] = ("ft",)
-    healings: tuple[Healing, ...] = ("unlearn", "refit-unlearn")
+    healings: tuple[Healing, ...] = ("refit-unlearn",)
     train_sentences: int = 1600
     attacker_epochs: int = 4
     seed: int = 0
@@ -59,13 +76,12 @@ class Demo:
         """Run the experiment, a line a row as it comes, and the table in the end."""
         from dataclasses import replace
 
-        from rich.console import Console
-
         from prune_env.research.attacks import AttackSettings
         from prune_env.research.attacks.backdoor import ModelSettings
         from prune_env.research.benchmark.experiment import ExperimentSettings, run_experiment
-        from prune_env.research.benchmark.rows import ResultRow, table, treatment
+        from prune_env.research.benchmark.rows import ResultRow, table, told
         from prune_env.utils.output import try_place
+        from prune_env.utils.progress import tell
 
         out = self.out or Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
         try_place(out)
@@ -79,28 +95,24 @@ class Demo:
                 seed=self.seed,
             ),
             policies=self.policies,
-            protocols=self.protocols,
+            protocols=PROTOCOLS if self.full else self.protocols,
             healed=self.healed,
-            healings=self.healings,
+            healings=HEALINGS if self.full else self.healings,
             search=self.search,
         )
         clean = self.tables.load_splits(self.data)
         out.mkdir(parents=True, exist_ok=True)
-        console = Console(stderr=True)
         rows: list[ResultRow] = []
 
         def on_row(row: ResultRow) -> None:
             rows.append(row)
-            done = treatment(row)
-            name = f"{row.policy} ({done})" if done else row.policy
-            flipped = "" if row.lfr is None else f", LFR {row.lfr:.1f}"
-            console.print(
-                f"{name}: ACC {row.acc:.1f}{flipped}  [dim]{row.seconds:.0f} s[/]", highlight=False
-            )
+            tell(told(row))
 
         with beside(out, self.watch):
             result = run_experiment(
                 settings, clean, out, sources=self.tables.attack_sources(), on_row=on_row
             )
         title = f"{self.attack} on {self.data}, seed {self.seed} (percent; excess = LFR - floor)"
-        show(self.json, result, table(rows, title), f"Run folder: {out}")
+        show(
+            self.json, result, table(rows, title, make_console().width), AFTER, f"Run folder: {out}"
+        )

@@ -38,6 +38,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "demo": (
         ("The story in six rows:", "prune-env demo"),
+        ("Also under the other protocol and healing:", "prune-env demo --full"),
         ("Another attack:", "prune-env demo --attack rare-word"),
     ),
     "evaluate": (

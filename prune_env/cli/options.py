@@ -1,6 +1,7 @@
 """Options that several verbs share, and how a verb prints."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,12 +129,22 @@ def show(as_json: bool, value: Any, *pages: RenderableType) -> None:
     if as_json:
         print(json.dumps(value, indent=2, allow_nan=False))
         return
-    console = Console()
-    if not console.is_terminal:  # a file has no width; tables are drawn for 100 columns
-        console = Console(width=100)
+    console = make_console()
     for page in pages:
         # A line to copy, such as a path, is broken by the terminal only.
-        console.print(page, soft_wrap=isinstance(page, str))
+        with console.capture() as drawn:
+            console.print(page, soft_wrap=isinstance(page, str))
+        # Cells of a table are filled with blanks, which nobody wants in a file.
+        console.file.writelines(f"{line.rstrip()}\n" for line in drawn.get().splitlines())
+        console.file.flush()
+
+
+def make_console() -> Console:
+    """Return stdout: a file has no width, so pages in it are drawn for 100 columns."""
+    console = Console()
+    if console.is_terminal or "COLUMNS" in os.environ:
+        return console
+    return Console(width=100)
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> RenderableType:

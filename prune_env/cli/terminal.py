@@ -36,12 +36,13 @@ def speaking_on(terminal: Console, *, debug: bool = False) -> Iterator[None]:
 
     Args:
         terminal: Where to.
-        debug: Show where errors in threads come from.
+        debug: Show log lines that are for those who work on the program, and where errors in
+            threads come from.
     """
     logger = logging.getLogger("prune_env")
     handler = RichHandler(console=terminal, show_path=False, show_time=False, markup=False)
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
     logger.propagate = False
     progress.show_on(terminal)
     make_record, thread_hook = logging.getLogRecordFactory(), threading.excepthook

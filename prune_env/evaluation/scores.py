@@ -203,5 +203,6 @@ class _Screened:
             texts,
             max_length=self._max_length,
             precision="bf16" if bf16 else "fp32",
+            description="Measuring on test sentences",
         )
         return logits[:, self._columns]

@@ -44,7 +44,7 @@ class Batch:
 
 
 def batches(
-    samples: Rows, device: torch.device, *, size: int = BATCH, description: str = "Measuring"
+    samples: Rows, device: torch.device, *, size: int = BATCH, description: str = "Asking the model"
 ) -> Iterator[Batch]:
     """Yield every sample once, in batches of similar length; the data alone decides the order.
 
@@ -66,6 +66,7 @@ def forward(
     *,
     size: int = BATCH,
     precision: Precision = "fp32",
+    description: str = "Asking the model",
 ) -> Floats:
     """Return what is read of each sample, float32 (S, width), in the order of the data.
 
@@ -79,6 +80,7 @@ def forward(
         width: Numbers that are read of a sample.
         size: Samples of a batch.
         precision: See `in_precision`.
+        description: Of the pass, for the progress bar.
     """
     found = np.empty((len(samples), width), np.float32)
 
@@ -86,7 +88,7 @@ def forward(
         return read(samples.batch(rows, model.device)).float().cpu().numpy()
 
     with inference(model, precision):
-        for rows in _parts(samples, size, "Measuring"):
+        for rows in _parts(samples, size, description):
             found[rows] = in_parts(answer, rows)
     return found
 
@@ -99,6 +101,7 @@ def classify(
     batch_size: int = BATCH,
     max_length: int = 128,
     precision: Precision = "fp32",
+    description: str = "Asking the model",
 ) -> Floats:
     """Return the logits of each text (or path of an image), float32 (S, C), in their order."""
     return forward(
@@ -108,6 +111,7 @@ def classify(
         class_count(model),
         size=batch_size,
         precision=precision,
+        description=description,
     )
 
 

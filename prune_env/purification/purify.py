@@ -27,6 +27,7 @@ from prune_env.settings import (
 )
 from prune_env.utils.events import recording
 from prune_env.utils.files import new_folder, write_json
+from prune_env.utils.progress import job
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,9 @@ def carry_out(plan: Plan, out: Path) -> dict[str, Any]:
         new_folder(out) as folder,
         recording(folder, "purify"),
         SummaryWriter(folder / "tensorboard") as writer,
+        job("purify", 4) as begin,
     ):
+        begin("fine-tune on clean data")
         events = folder / "tensorboard"
         subject = prepare(
             plan.source,
@@ -112,7 +115,9 @@ def carry_out(plan: Plan, out: Path) -> dict[str, Any]:
             loading=plan.loading,
         )
         plan.require_a_change(subject)
+        begin("choose heads")
         found = find_mask(subject, plan, writer)
+        begin("heal")
         started = time.perf_counter()
         healed = heal(
             subject,
@@ -123,6 +128,7 @@ def carry_out(plan: Plan, out: Path) -> dict[str, Any]:
             loading=plan.loading,
         )
         seconds = subject.seconds + found.seconds + time.perf_counter() - started
+        begin("check and write")
         accuracy = _measure_accuracy(healed.model, plan, found.tau)
         report = make_report(plan, subject, found, healed, accuracy=accuracy, seconds=seconds)
         write_purified(

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -102,7 +103,10 @@ def search(
         masks: tuple[Mask, ...] = (best,)  # it plays no more
     else:
         members = _list_members(player, required.members)
-        played = [play(env, each, seed=seed, writer=writer, tag=policy) for each in members]
+        played = [
+            play(env, each, seed=seed, writer=writer, tag=policy, prunes=required.prunes)
+            for each in members
+        ]
         masks = tuple(mask for mask, _ in played)
         # The best that an agent met while it learned, unless it now plays better.
         if learner is not None and best is not None and learner.best_return > played[0][1]:
@@ -175,6 +179,7 @@ def play(
     seed: int,
     writer: SummaryWriter | None = None,
     tag: str = "policy",
+    prunes: bool = True,
 ) -> tuple[Mask, float]:
     """Play one episode deterministically, to its end or to that of the budget.
 
@@ -183,7 +188,8 @@ def play(
     """
     observation, info = env.reset(seed=seed)
     state, done, step, gained = None, False, 0, 0.0
-    with progress(f"Pruning with {tag}", env.available.sum()) as advance:
+    phase = progress(f"Pruning with {tag}", env.available.sum()) if prunes else _untold()
+    with phase as advance:
         while not done:
             action, state = policy.predict(
                 observation,
@@ -205,6 +211,10 @@ def play(
                 writer.add_scalar(f"search/{tag}/accuracy", info["accuracy"], step)
                 writer.add_scalar(f"search/{tag}/heads_pruned", info["heads_pruned"], step)
     return env.mask, gained
+
+
+def _untold() -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda done: None)
 
 
 def read_mask(subject: Subject, path: Path, settings: SearchSettings) -> SearchResult:

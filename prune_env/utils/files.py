@@ -29,8 +29,8 @@ HASHES = "sha256.json"
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold the lock of `path` while the body runs.
 
-    The operating system releases the lock of a process that ends, however it ends, so a killed
-    process leaves nothing that must be cleaned up.
+    The operating system releases the lock of a process that ends, however it ends: the file that a
+    killed process leaves is locked by nobody. Every other end takes the file away.
 
     Args:
         path: What is locked; the lock is the file `<path>.lock`, whether `path` exists or not.
@@ -49,6 +49,10 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     try:
         yield True
     finally:
+        # While it is held: whoever has opened this file and waits for it sees, once it is his, that
+        # it has no name any more, and opens the next one (filelock does). Windows refuses.
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()
         lock.release()
 
 

@@ -1,6 +1,8 @@
-"""Progress: silent in the library, drawn on stderr when the command line asks for it.
+"""Progress: silent in the library, told on stderr when the command line asks for it.
 
-Where a run is recorded, its phases are told there too.
+A job has steps, and a step has phases. On a terminal the job and its phase have a line each, with
+the time that has gone and that which is to go; elsewhere a phase is a line, with the number of its
+step. Where a run is recorded, its phases are told there too.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +13,8 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -19,15 +23,78 @@ from rich.progress import (
 from prune_env.utils.event_kinds import PhaseAdvanced, PhaseBegun, PhaseEnded
 from prune_env.utils.events import emit, emit_sometimes, recorded
 
+LONG = 24 * 3600.0
+"""Seconds over which speed is measured: a step may take minutes."""
+
 _console: Console | None = None
 _shown = False
-"""Whether something is in progress, so that what runs inside shows nothing of its own."""
+"""Whether a phase is in progress, so that what runs inside shows nothing of its own."""
+_job: "_Job | None" = None
 
 
 def show_on(console: Console | None) -> None:
     """Draw the bars of this process on `console`; None switches them off."""
     global _console  # noqa: PLW0603 - one terminal a process
     _console = console
+
+
+def tell(line: str) -> None:
+    """Write a line above the bars, if the command line draws any."""
+    if _console is not None:
+        _console.print(line, highlight=False, soft_wrap=True)
+
+
+class _Job:
+    """The whole of what was asked for, in steps; phases draw their bars below its own."""
+
+    def __init__(self, console: Console, description: str, steps: int) -> None:
+        self._console, self._description, self._steps = console, description, steps
+        self._begun = 0
+        self._said = ""
+        self.bars = _bars(console)
+        self._task: TaskID | None = None
+
+    def begin(self, step: str) -> None:
+        """Note that the step before is done, and that this one is begun."""
+        self._begun += 1
+        named = f"{self._description}: {step}"
+        if self._task is None:
+            self._task = self.bars.add_task(named, total=self._steps)
+        self.bars.update(self._task, description=named, completed=self._begun - 1)
+
+    def say(self, phase: str) -> None:
+        """Write the line of a phase, unless it is that of the one before."""
+        number = f"[{self._begun}/{self._steps}] " if self._begun else ""
+        line = f"{number}{phase} ..."
+        if line != self._said:
+            self._console.print(line, highlight=False, markup=False)
+        self._said = line
+
+
+@contextmanager
+def job(description: str, steps: int) -> Iterator[Callable[[str], None]]:
+    """Tell how far the whole of the body is; a job inside another one tells nothing.
+
+    Args:
+        description: What was asked for, in a word.
+        steps: Number of steps.
+
+    Yields:
+        A function that is called with the name of each step as it begins.
+    """
+    global _job  # noqa: PLW0603 - one terminal a process
+    if _job is not None or _console is None:
+        yield lambda step: None
+        return
+    _job = _Job(_console, description, steps)
+    try:
+        if not _console.is_terminal:
+            yield _job.begin
+            return
+        with _job.bars:
+            yield _job.begin
+    finally:
+        _job = None
 
 
 @contextmanager
@@ -66,20 +133,35 @@ def _drawn(
 ) -> Iterator[Callable[[int], None]]:
     if console is None:
         yield lambda done: None
-        return
-    if not console.is_terminal:  # a log file gets a line, not a bar
-        console.print(f"{description} ...", highlight=False)
+    elif not console.is_terminal:  # a log file gets a line, not a bar
+        if _job is None:
+            console.print(f"{description} ...", highlight=False)
+        else:
+            _job.say(description)
         yield lambda done: None
-        return
-    bar = Progress(
+    elif _job is None:
+        with _bars(console) as bars:
+            task = bars.add_task(description, total=total)
+            yield lambda done: bars.update(task, completed=done)
+    else:
+        bars = _job.bars
+        task = bars.add_task(f"  {description}", total=total)
+        try:
+            yield lambda done: bars.update(task, completed=done)
+        finally:
+            bars.remove_task(task)
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("to go"),
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        speed_estimate_period=LONG,
     )
-    with bar:
-        task = bar.add_task(description, total=total)
-        yield lambda done: bar.update(task, completed=done)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from prune_env.cli import main
+from prune_env.cli.options import show
 from prune_env.data.dataset import TextDataset, write_jsonl
 from prune_env.data.readers import read_table
+from prune_env.research.benchmark.rows import ResultRow, table
 from tests.support import tiny_dataset
 
 
@@ -38,7 +40,17 @@ def test_demo_writes_the_promised_rows(
 ) -> None:
     monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
     arguments = ["demo", "--model", encoder, "--data", data_folder, "--attack", "rare-word"]
-    options = ["--epochs", "1", "--attacker-epochs", "1", "--precision", "fp32", "--budget", "12"]
+    options = [
+        "--epochs",
+        "1",
+        "--attacker-epochs",
+        "1",
+        "--precision",
+        "fp32",
+        "--budget",
+        "12",
+        "--full",
+    ]
     runs = []
     for name in ("first", "again"):
         out = ["--out", tmp_path / name, "--importance-sentences", "16", "--json"]
@@ -99,3 +111,36 @@ def test_write_jsonl_is_read_back(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "x.jsonl", data)
     again = read_table(tmp_path / "x.jsonl")
     assert (again.texts, again.labels.tolist()) == (data.texts, data.labels.tolist())
+
+
+def test_list_fits_and_ends_in_no_blanks(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line == line.rstrip() and len(line) <= 80 for line in lines)
+    assert {"ready-made", "observations"} <= set(lines)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_of_the_demo_is_whole(
+    width: int, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    share = {"acc": 79.5, "lfr": 100.0, "floor": 20.2, "excess_lfr": -12.5}
+    calibrated = {"acc_calibrated": 79.5, "lfr_calibrated": 100.0, "excess_lfr_calibrated": -79.8}
+    cost = {"heads_pruned": 12, "heads_total": 72, "evaluations": 60, "seconds": 1175.0}
+    rows = [
+        ResultRow(policy, protocol, "a", 0, **share, **calibrated, **cost, healing=healing)
+        for policy, protocol, healing in (
+            ("epsilon-greedy", "refinetune", "none"),
+            ("ft", "direct", "refit-unlearn"),
+        )
+    ]
+    show(False, {}, table(rows, "title", width))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= width
+    assert "…" not in out
+    for word in ("epsilon-greedy", "refinetune", "refit-unlearn", "100.0", "-79.8", "1175 s"):
+        assert word in out

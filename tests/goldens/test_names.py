@@ -19,7 +19,8 @@ def listed() -> dict[str, dict[str, str]]:
 
 
 def test_the_same_kinds_are_listed(listed: dict[str, dict[str, str]]) -> None:
-    assert list(listed) == list(LIST)
+    """New kinds may come, behind the old ones."""
+    assert list(listed)[: len(LIST)] == list(LIST)
 
 
 @pytest.mark.parametrize("kind", LIST)

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from prune_env.errors import OutputExistsError, SettingsError, StateError
-from prune_env.utils.files import new_folder, read_json, sha256_of, shaped, write_bytes, write_json
+from prune_env.utils.files import (
+    locked,
+    new_folder,
+    read_json,
+    sha256_of,
+    shaped,
+    write_bytes,
+    write_json,
+)
 from prune_env.utils.output import try_place, umask
 
 
@@ -174,3 +182,29 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_fills_stays(tmp_p
         assert held.exists()
         living.communicate("")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out.notes", "out"]
+
+
+def test_a_lock_leaves_no_file(tmp_path: Path) -> None:
+    with locked(tmp_path / "x") as held:
+        assert held
+        assert (tmp_path / "x.lock").exists()
+        with locked(tmp_path / "x", wait=False) as again:
+            assert not again
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_process_at_a_time_holds_a_lock_whose_file_goes(tmp_path: Path) -> None:
+    """Each adds 1 to a number that it reads first; where two hold the lock, some are lost."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom prune_env.utils.files import locked\n"
+        "number = Path(sys.argv[1])\n"
+        "for _ in range(100):\n"
+        "    with locked(number):\n"
+        "        number.write_text(str(int(number.read_text()) + 1))\n"
+    )
+    number = tmp_path / "number"
+    number.write_text("0")
+    programs = [subprocess.Popen([sys.executable, "-c", code, str(number)]) for _ in range(3)]
+    assert [program.wait() for program in programs] == [0, 0, 0]
+    assert number.read_text() == "300"
+    assert [path.name for path in tmp_path.iterdir()] == ["number"]

@@ -147,15 +147,15 @@ class Backend:
             try:
                 answers = factory(self._proof_rows, self._cache_bytes).run(self._proof_masks)
             except _ENGINE_ERRORS as error:
-                logger.info("The %s evaluation is off: %s", kind, error)
+                logger.debug("The %s evaluation is off: %s", kind, error)
                 continue
             same = np.isfinite(answers) == np.isfinite(self._proof)
             difference = np.nan_to_num(np.abs(answers - self._proof), posinf=0.0)
             worst = float(difference.max())
             if same.all() and worst <= _TOLERANCE * scale:
-                logger.info("The %s evaluation is on: it differs by %.1e", kind, worst)
+                logger.debug("The %s evaluation is on: it differs by %.1e", kind, worst)
                 return kind, factory, max(_TIE_FACTOR * worst, _TIE_FLOOR * scale)
-            logger.info("The %s evaluation is off: it differs by %.1e", kind, worst)
+            logger.debug("The %s evaluation is off: it differs by %.1e", kind, worst)
         plain = self._candidate("plain", torch.float32)
         assert plain is not None  # it is the model itself
         return "plain", plain, _TOLERANCE * scale
@@ -167,13 +167,13 @@ class Backend:
         try:
             answers = factory(self._proof_rows, self._cache_bytes).run(self._proof_masks)
         except _ENGINE_ERRORS as error:
-            logger.info("The bfloat16 screen is off: %s", error)
+            logger.debug("The bfloat16 screen is off: %s", error)
             return None
         finite = np.isfinite(answers) & np.isfinite(self._proof)
         errors = np.ptp(np.where(finite, answers - self._proof, 0.0), axis=2)
         share = float(np.median(errors) / max(np.median(top_two_gap(self._proof)), 1e-12))
         useful = share <= _WORST_SCREEN
-        logger.info(
+        logger.debug(
             "The bfloat16 screen is %s: its median error is %.2g of the median lead",
             "on" if useful else "off",
             share,

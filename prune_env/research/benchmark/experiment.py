@@ -15,14 +15,16 @@ from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.data.dataset import Splits
 from prune_env.research.attacks.attack import AttackData
-from prune_env.research.attacks.backdoor import ModelSettings
+from prune_env.research.attacks.backdoor import ModelSettings, cached_models
 from prune_env.research.attacks.sources import AttackSources
-from prune_env.research.benchmark.cell import REFERENCES, Cell
+from prune_env.research.benchmark.cell import REFERENCES, Cell, digest
 from prune_env.research.benchmark.rows import ResultRow, write_result
 from prune_env.research.benchmark.workbench import CellResult, Workbench
 from prune_env.settings import Healing, Protocol, SearchSettings
 from prune_env.utils.event_kinds import RowMeasured
 from prune_env.utils.events import emit, recording
+from prune_env.utils.files import cache_folder
+from prune_env.utils.progress import job
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def run_experiment(
         clean: The data set.
         out: Folder of the run; it must exist.
         sources: Where the texts of published attacks come from.
-        cache: Where backdoored and benign models are kept; default: the user's cache.
+        cache: Where models that are trained are kept; default: the user's cache.
         on_row: Called with each row as it comes.
 
     Returns:
@@ -92,11 +94,21 @@ def run_experiment(
     with (
         recording(out, "demo"),
         SummaryWriter(out / "tensorboard") as writer,
-        TemporaryDirectory() as kept,
+        TemporaryDirectory() as masks,
+        job("demo", 1 + len(cells)) as begin,
     ):
-        bench = Workbench(clean, Path(kept), sources=sources, cache=cache, writer=writer)
-        record = _Record(settings, bench.models(settings.models).attack, out, writer, on_row)
+        begin("the attack")
+        models = cached_models(settings.models, clean, sources=sources, cache=cache)
+        # Named after all that a fine-tuned model and its importances depend on.
+        made_from = [models.backdoored.classifier.parent.name, clean.validation.sha256]
+        trained = (cache or cache_folder()) / "fine-tuned" / digest(made_from)
+        bench = Workbench(
+            clean, Path(masks), sources=sources, cache=cache, trained=trained, writer=writer
+        )
+        record = _Record(settings, models.attack, out, writer, on_row)
         for cell in cells:
+            parts = (cell.policy, cell.protocol, cell.healing)
+            begin(", ".join(part for part in parts if part != "none"))
             record.add(bench.run(cell))
     return record.result
 

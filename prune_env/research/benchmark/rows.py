@@ -147,17 +147,39 @@ _COLUMNS = {
 }
 
 
-def table(rows: Sequence[ResultRow], title: str) -> Table:
-    """Return the rows as a table for a terminal of 100 columns."""
-    out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def table(rows: Sequence[ResultRow], title: str, width: int = 100) -> Table:
+    """Return the rows as a table for a terminal.
+
+    Args:
+        rows: The rows.
+        title: Above it.
+        width: Columns of the terminal, 80 or more; below 100 the evaluations are left out.
+    """
+    narrow = width < 100
+    out = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0 if narrow else 1, 0, 0),
+        show_edge=False,
+    )
     out.add_column("policy", no_wrap=True)
     # The one that gives way, between its words, so that every figure is whole.
     out.add_column("protocol")
-    for column in (*_COLUMNS, "pruned", "evals", "time"):
+    for column in (*_COLUMNS, "pruned", *([] if narrow else ["evals"]), "time"):
         out.add_column(column.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in rows:
-        out.add_row(*_cells(row))
+        *cells, evaluations, seconds = _cells(row)
+        out.add_row(*cells, *([] if narrow else [evaluations]), seconds)
     return out
+
+
+def told(row: ResultRow) -> str:
+    """Return a row as a line."""
+    done = treatment(row)
+    name = f"{row.policy} ({done})" if done else row.policy
+    flipped = "" if row.lfr is None else f", LFR {row.lfr:.1f}"
+    return f"{name}: ACC {row.acc:.1f}{flipped}, {row.seconds:.0f} s"
 
 
 def markdown(rows: Sequence[ResultRow]) -> str:

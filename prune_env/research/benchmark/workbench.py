@@ -77,6 +77,7 @@ class Workbench:
         identity: SHA-256 of data, model and files of attacks, part of every name.
         sources: Where the texts of published attacks, and of the user's own, come from.
         cache: Where backdoored and benign models are kept; default: the user's cache.
+        trained: Where fine-tuned models and importances are kept instead of `folder`.
         writer: Takes the accuracy after each action of a search.
     """
 
@@ -88,10 +89,12 @@ class Workbench:
         identity: dict[str, str] | None = None,
         sources: AttackSources | None = None,
         cache: Path | None = None,
+        trained: Path | None = None,
         writer: SummaryWriter | None = None,
     ) -> None:
         self._clean = clean
         self._folder = folder
+        self._trained = trained or folder
         self._identity = identity or {}
         self._sources = sources
         self._cache = cache
@@ -241,7 +244,7 @@ class Workbench:
     def _place(self, settings: ModelSettings, target: Target, phases: tuple[Phase, ...]) -> Path:
         made_from = [asdict(settings), target, [asdict(phase) for phase in phases]]
         name = digest([*made_from, identity_of(settings, self._identity)])
-        return self._folder / "fine-tuned" / name
+        return self._trained / "fine-tuned" / name
 
     def _row(
         self,
