@@ -48,7 +48,8 @@ bench: .venv/.installed
 
 SECONDS ?= 60
 fuzz: .venv/.installed
-	@for target in config tokenizer-config safetensors index mask tsv csv jsonl states ensemble; do \
+	@for target in config tokenizer-config tokenizer safetensors index mask tsv csv jsonl image states \
+		ensemble config-bert config-vit config-llama; do \
 		$(BIN)/python -m tests.fuzz.fuzz $$target --seconds $(SECONDS) || exit 1; \
 	done
 

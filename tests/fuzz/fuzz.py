@@ -23,7 +23,7 @@ except ImportError:
 # Coverage is counted in the package alone: all of torch would take minutes before the first input.
 with atheris.instrument_imports(include=["prune_env"]) if atheris else nullcontext():
     from prune_env.errors import PruneEnvError
-    from tests.fuzz.targets import TARGETS, Target
+    from tests.fuzz.targets import Target, make_target
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Options:
     """What is fuzzed.
 
     Attributes:
-        target: A name in `tests.fuzz.targets.TARGETS`.
+        target: A name in `tests.fuzz.targets.TARGETS`, or `config-TYPE`, such as config-vit.
         seconds: For how long.
         seed: Of the mutations.
         crashes: Where an input that broke a parser is kept.
@@ -45,7 +45,7 @@ class Options:
 
 def main(options: Options) -> None:
     """Fuzz one parser; an error that is not the package's ends the run with a trace."""
-    target = TARGETS[options.target]
+    target = make_target(options.target)
     with tempfile.TemporaryDirectory() as name:
         if atheris:
             guided(target, options, Path(name))

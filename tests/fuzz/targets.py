@@ -1,20 +1,49 @@
 """Parsers that read hostile files, as functions of bytes: only errors of the package may leave."""
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import save
+from transformers import BertConfig
 
+from prune_env.data.images import FORMATS, open_image
 from prune_env.data.readers import read_table
 from prune_env.env.episode import EpisodeSettings
 from prune_env.env.state import FORMAT, VERSION, State, read_states
-from prune_env.models import inspect_source, load_mask
+from prune_env.models import inspect_source, load_classifier, load_mask
+from prune_env.models.processor import load_processor
+from prune_env.models.tokenizer_files import find_tokenizer_problems
+from prune_env.models.trial import try_file
+from tests.models.tiny import SIZES, write_tiny
+from tests.support import tiny_tokenizer
 
 CONFIG = {"model_type": "bert", "num_hidden_layers": 2, "num_attention_heads": 4}
 STATE = State("", {}, "m", "0", "sparsity", EpisodeSettings(), (3,), ((0, 3),), 0.5, 0.1, 2, "stop")
+BPE = json.dumps(
+    {
+        "version": "1.0",
+        "added_tokens": [{"id": 0, "content": "<s>", "special": True}],
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}]},
+        "pre_tokenizer": {
+            "type": "Split",
+            "pattern": {"Regex": r"\s+"},
+            "behavior": "Isolated",
+            "invert": False,
+        },
+        "post_processor": None,
+        "decoder": {"type": "ByteLevel"},
+        "model": {"type": "BPE", "vocab": {"<s>": 0, "a": 1, "b": 2, "ab": 3}, "merges": ["a b"]},
+    }
+)
+Files = tuple[tuple[str, bytes], ...]
 TENSORS = {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2)}
 
 
@@ -32,7 +61,7 @@ class Target:
     name: str
     read: Callable[[Path], object]
     seeds: tuple[bytes, ...]
-    others: tuple[tuple[str, bytes], ...] = ()
+    others: Files = ()
 
     def run(self, folder: Path, data: bytes) -> None:
         """Write the bytes into a folder and read them."""
@@ -55,7 +84,64 @@ def _states() -> bytes:
     return json.dumps({"format": FORMAT, "version": VERSION, "states": [STATE.to_dict()]}).encode()
 
 
+def _load(path: Path) -> object:
+    return load_classifier(path.parent)
+
+
+def _tokenizer(path: Path) -> object:
+    for problem in find_tokenizer_problems(path.parent):
+        raise problem
+    try_file(path)
+    return load_processor(path.parent, BertConfig())
+
+
+def _image(path: Path) -> object:
+    return open_image(str(path))
+
+
+def _pictures() -> Files:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    found = []
+    for kind in FORMATS:
+        out = io.BytesIO()
+        Image.fromarray(pixels).save(out, kind)
+        found.append((kind, out.getvalue()))
+    return tuple(found)
+
+
+@cache
+def _folder_of(model_type: str) -> dict[str, bytes]:
+    """Return the files of a tiny model."""
+    with TemporaryDirectory() as name:
+        folder = write_tiny(model_type, Path(name) / "model")
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _typed(model_type: str) -> "Target":
+    """Return the target that loads a model of a type with a mutated config.json."""
+    files = _folder_of(model_type)
+    others = tuple((name, data) for name, data in files.items() if name != "config.json")
+    return Target("config.json", _load, (files["config.json"],), others)
+
+
+def make_target(name: str) -> "Target":
+    """Return the target of a name: one of `TARGETS`, or `config-TYPE` for a type of model."""
+    model_type = name.removeprefix("config-")
+    if name not in TARGETS and model_type in SIZES:
+        return _typed(model_type)
+    return TARGETS[name]
+
+
 TARGETS = {
+    "tokenizer": Target(
+        "tokenizer.json",
+        _tokenizer,
+        (
+            tiny_tokenizer().backend_tokenizer.to_str().encode(),
+            BPE.encode(),
+        ),
+    ),
+    "image": Target("image", _image, tuple(data for _, data in _pictures())),
     "config": Target(
         "config.json",
         _inspect,
