@@ -96,7 +96,7 @@ class SaveTimes:
         return due
 
 
-def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+def write_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:
     """Add a checkpoint and drop all but the newest two.
 
     A fault at any moment leaves the older ones as they were.
@@ -131,7 +131,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         old.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
+def read_checkpoint(folder: str | Path) -> Checkpoint:
     """Return the newest whole checkpoint of a folder, walking past damaged ones.
 
     Raises:

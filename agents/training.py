@@ -60,7 +60,7 @@ class TrainedAgent:
         return best
 
 
-def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> TrainedAgent:
+def train(settings: TrainSettings, folder: str | Path, *, resume: bool = False) -> TrainedAgent:
     """Train an agent, and leave it in a folder.
 
     The folder holds `settings.json`; `agent/`, the checkpoints, from which a killed run is
@@ -81,6 +81,7 @@ def train(settings: TrainSettings, folder: Path, *, resume: bool = False) -> Tra
         UnknownNameError: No environment has this id.
         SettingsError: A hyperparameter or the part of sentences is wrong, or tau is out of reach.
     """
+    folder = Path(folder)
     started = time.perf_counter()
     if resume:
         check_same_settings(settings, folder)

@@ -48,6 +48,8 @@ class Purify:
             through which they still act; or `refit-unlearn`, both. `auto` is
             `refit-unlearn` where neither a policy nor a mask was asked for and it is defined
             (`direct`, texts of two classes), and else `none`.
+        head: `auto` keeps the classification head of MODEL and trains one for an encoder; `keep`
+            insists on one; `new` trains another, for other classes than those of MODEL.
         export: `zeroed`: the pruned heads are zero, and everything loads the model. `sliced`:
             they are cut out, which is smaller and faster; `prune_env.load_pruned` loads it.
         onnx: Write `model.onnx` too, checked with onnxruntime; needs `prune-env[onnx]`.
@@ -70,6 +72,7 @@ class Purify:
     mask: Path | None = None
     protocol: Protocol = "direct"
     healing: Healing | Literal["auto"] = "auto"
+    head: Literal["auto", "keep", "new"] = "auto"
     export: Export = "zeroed"
     onnx: bool = False
     push_to_hub: str | None = None
@@ -109,6 +112,7 @@ class Purify:
                 search_settings=self.search,
                 fine_tune_settings=self.fine_tune,
                 seed=self.seed,
+                head=self.head,
                 allow_download=self.tables.allow_download,
             )
         if self.push_to_hub is not None:

@@ -229,14 +229,14 @@ def require_all_labels(dataset: TextDataset) -> None:
         )
 
 
-def write_jsonl(path: Path, dataset: TextDataset) -> None:
+def write_jsonl(path: str | Path, dataset: TextDataset) -> None:
     """Write one JSON object a line, `{"sentence": ..., "label": ...}`, atomically."""
     lines = (
         # An empty cell would be read as a missing value; a blank text is one of white space.
         json.dumps({"sentence": text or " ", "label": int(label)}, ensure_ascii=False)
         for text, label in zip(dataset.texts, dataset.labels, strict=True)
     )
-    write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
+    write_bytes(Path(path), "".join(f"{line}\n" for line in lines).encode())
 
 
 def text_problem(text: object) -> str:

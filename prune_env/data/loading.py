@@ -29,7 +29,9 @@ DATASETS.register(
 )
 
 
-def load_named(name: str, folder: Path | None = None, *, allow_download: bool = False) -> Splits:
+def load_named(
+    name: str, folder: str | Path | None = None, *, allow_download: bool = False
+) -> Splits:
     """Return a data set of the catalog.
 
     Args:
@@ -42,7 +44,7 @@ def load_named(name: str, folder: Path | None = None, *, allow_download: bool = 
         UnknownNameError: The name is not in the catalog.
         DataError: The files are missing or damaged.
     """
-    return DATASETS[name](folder, allow_download)
+    return DATASETS[name](None if folder is None else Path(folder), allow_download)
 
 
 SPLIT_FILES = {"train": ("train",), "validation": ("validation", "dev", "val"), "test": ("test",)}
@@ -52,7 +54,7 @@ SUFFIXES = (".tsv", ".csv", ".jsonl")
 def load_data(
     name_or_path: str | Path,
     *,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     allow_download: bool = False,
     text_column: str = "sentence",
     label_column: str = "label",

@@ -11,6 +11,8 @@ from typing import Any
 from prune_env.env.episode import EpisodeSettings
 from prune_env.errors import StateError
 from prune_env.utils.files import read_json, write_bytes, write_json
+from prune_env.utils.limits import STATE_BYTES
+from prune_env.utils.reading import read_bounded
 
 FORMAT = "prune-env-states"
 VERSION = 1
@@ -91,8 +93,9 @@ class State:
             ) from None
 
 
-def write_states(path: Path, states: Iterable[State]) -> None:
+def write_states(path: str | Path, states: Iterable[State]) -> None:
     """Write states as a table (`.csv`) or as JSON (any other suffix), atomically."""
+    path = Path(path)
     rows = [state.to_dict() for state in states]
     if path.suffix != ".csv":
         write_json(path, {"format": FORMAT, "version": VERSION, "states": rows})
@@ -105,15 +108,17 @@ def write_states(path: Path, states: Iterable[State]) -> None:
     write_bytes(path, table.getvalue().encode())
 
 
-def read_states(path: Path) -> list[State]:
+def read_states(path: str | Path) -> list[State]:
     """Return the states of a file that `write_states` wrote.
 
     Raises:
         StateError: The file is missing, damaged, or of another format.
     """
+    path = Path(path)
     if path.suffix == ".csv":
         try:
-            rows: Any = list(csv.DictReader(io.StringIO(path.read_text("utf-8"), newline="")))
+            text = read_bounded(path, STATE_BYTES, StateError).decode()
+            rows: Any = list(csv.DictReader(io.StringIO(text, newline="")))
             rows = [{name: _from_cell(name, cell) for name, cell in row.items()} for row in rows]
         except (OSError, ValueError, TypeError, RecursionError, csv.Error) as error:
             raise StateError(

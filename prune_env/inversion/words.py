@@ -26,6 +26,7 @@ from prune_env.inversion.frames import Frame, split_words
 from prune_env.inversion.phrases import biases
 from prune_env.inversion.trial import FlipTrial
 from prune_env.models.embeddings import token_embeddings
+from prune_env.models.trial import try_texts
 from prune_env.utils.progress import progress
 
 if TYPE_CHECKING:
@@ -225,7 +226,9 @@ def _telling(train: TextDataset) -> tuple[set[str], set[str]]:
 def _directions(loaded: "LoadedModel", words: Sequence[str]) -> torch.Tensor:
     """Return the embeddings (W, D) of words, from their mean and of length 1."""
     table = token_embeddings(loaded.model).float()
-    tokens = loaded.tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
+    spaced = [f" {word}" for word in words]
+    try_texts(loaded.tokenizer, spaced)
+    tokens = loaded.tokenizer(spaced, add_special_tokens=False)["input_ids"]
     rows = torch.stack([table[row].mean(0) for row in tokens])
     return functional.normalize(rows - rows.mean(0), dim=1)
 

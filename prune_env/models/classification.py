@@ -95,7 +95,7 @@ def plan_head(
                 f"The classifier {source} has no classification head",
                 expected=", ".join(sorted(head_keys)),
                 actual=", ".join(sorted(head_keys & weights.keys())) or "none of them",
-                remedy="use head='new' to train another one",
+                remedy="use head='new' (--head new) to train another one",
             )
         return HeadPlan(head == "new", head_keys)
     if not architecture.endswith((*ENCODER, "unknown")):
@@ -182,7 +182,7 @@ def settle_labels(
             expected=f"{num_labels} exclusive classes",
             actual=f"{config.num_labels} labels, problem type {config.problem_type}",
             remedy="give data with the classes of the model, named by label_names (--label-names), "
-            "or train another head (head='new')",
+            "or train another head (head='new', --head new)",
         )
     else:
         own = _own_labels(source, config)

@@ -32,6 +32,7 @@ from prune_env.models.inspection import (
     read_ensemble,
 )
 from prune_env.models.processor import save_processor
+from prune_env.models.quiet import writing
 from prune_env.models.source import ENSEMBLE_MANIFEST, is_ensemble
 from prune_env.utils.files import sha256_of, write_bytes, write_json
 from prune_env.utils.public import public_name
@@ -112,7 +113,8 @@ def write_ensemble(
     digests = []
     for index, model in enumerate(ensemble.models):
         place = folder / f"model-{index}"
-        cast(PreTrainedModel, model).save_pretrained(place)
+        with writing(folder):
+            cast(PreTrainedModel, model).save_pretrained(place)
         save_processor(loaded.tokenizer, place)
         digests.append(sha256_of(place / "model.safetensors"))
     for index, mask in enumerate(ensemble.masks):

@@ -27,7 +27,7 @@ from prune_env.models.processor import (
     self_test,
 )
 from prune_env.models.pruning import LayerCut, apply_cuts, plan_cuts, zero_heads
-from prune_env.models.quiet import guarded, quiet_transformers
+from prune_env.models.quiet import guarded, quiet_transformers, writing
 from prune_env.models.source import SLICED_MANIFEST, find_problems, is_sliced, read_config
 from prune_env.utils.files import sha256_of, write_bytes, write_json
 from prune_env.utils.public import public_name
@@ -145,7 +145,7 @@ def write_zeroed(
     _check_whole(loaded)
     model = copy.deepcopy(loaded.model)
     zero_heads(model, mask)
-    with quiet_transformers():
+    with writing(folder):
         model.save_pretrained(folder)
     _finish(loaded, mask, folder, "zeroed", facts)
 
@@ -189,9 +189,10 @@ def write_sliced(
         )
     tied = tied_names(model)
     tensors = {n: t.contiguous() for n, t in model.state_dict().items() if n not in tied}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     model.config.architectures = [type(model).__name__]
-    model.config.save_pretrained(folder)
+    with writing(folder):
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        model.config.save_pretrained(folder)
     manifest = {
         "format": SLICED_FORMAT,
         "version": SLICED_VERSION,

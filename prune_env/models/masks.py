@@ -54,7 +54,7 @@ NUMBER = re.compile(r"[0-9]{1,9}")
 """Of a layer, as JSON writes it: the name of an entry."""
 
 
-def save_mask(path: Path, mask: npt.ArrayLike, **meta: Any) -> None:
+def save_mask(path: str | Path, mask: npt.ArrayLike, **meta: Any) -> None:
     """Write a mask as JSON, atomically.
 
     Args:
@@ -76,7 +76,7 @@ def save_mask(path: Path, mask: npt.ArrayLike, **meta: Any) -> None:
     write_json(Path(path), content)
 
 
-def load_mask(path: Path, shape: tuple[int, int] | None = None) -> Mask:
+def load_mask(path: str | Path, shape: tuple[int, int] | None = None) -> Mask:
     """Read a mask file of this package, or one of PURE's, `{"layer": [pruned heads]}`.
 
     Args:
@@ -110,7 +110,7 @@ def load_mask(path: Path, shape: tuple[int, int] | None = None) -> Mask:
     return _without(path, content, shape)
 
 
-def _without(path: Path, pruned: Any, shape: tuple[int, int]) -> Mask:
+def _without(path: str | Path, pruned: Any, shape: tuple[int, int]) -> Mask:
     """Return a full mask less the heads in `{"layer": [heads]}`."""
     if not isinstance(pruned, dict):
         raise _not_a_mask(path, f"a JSON {type(pruned).__name__} of pruned heads")
@@ -129,7 +129,7 @@ def _without(path: Path, pruned: Any, shape: tuple[int, int]) -> Mask:
     return mask
 
 
-def _not_a_mask(path: Path, actual: str) -> StateError:
+def _not_a_mask(path: str | Path, actual: str) -> StateError:
     return StateError(
         f"{path} is not a mask file",
         expected=f"{MASK_FORMAT} version {MASK_VERSION}, or {{layer: [pruned heads]}}",

@@ -1,5 +1,6 @@
 """What turns texts or images into a model's inputs: loaded, checked and fitted to the model."""
 
+import logging
 import shutil
 from inspect import signature
 from pathlib import Path
@@ -15,8 +16,10 @@ from prune_env.models.architectures import IMAGE_TYPES, PADDED_POSITIONS
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.gates import check_gates
 from prune_env.models.heads import find_heads
-from prune_env.models.quiet import guarded, quiet_transformers
+from prune_env.models.quiet import guarded, quiet_transformers, writing
 from prune_env.models.trial import try_file, try_tokenizer
+
+log = logging.getLogger(__name__)
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
 IMAGE_FILES = ("preprocessor_config.json",)
@@ -91,9 +94,8 @@ def save_processor(processor: Any, folder: Path) -> None:
     Libraries write more than a classifier reads, such as chat templates, each with the content of
     a file that the suspicious model's folder held under that name.
     """
-    with TemporaryDirectory(dir=folder, prefix=".processor.") as temporary:
-        with quiet_transformers():
-            processor.save_pretrained(temporary)
+    with writing(folder), TemporaryDirectory(dir=folder, prefix=".processor.") as temporary:
+        processor.save_pretrained(temporary)
         for name in SAVED_FILES:
             path = Path(temporary) / name
             if path.is_file():
@@ -127,17 +129,7 @@ def fit_processor(source: str, model: PreTrainedModel, processor: Any) -> None:
             actual=last,
             remedy="put the model's own tokenizer into the folder",
         )
-    if processor.pad_token is None:
-        processor.pad_token = processor.eos_token
-    own = model.config.pad_token_id
-    if processor.pad_token_id is None or own not in (None, processor.pad_token_id):
-        raise ModelError(
-            f"{source} does not say which token pads a batch",
-            expected=f"one padding token, {'in the tokenizer' if own is None else own}",
-            actual=processor.pad_token_id,
-            remedy="set the same pad_token in the tokenizer and pad_token_id in config.json",
-        )
-    model.config.pad_token_id = processor.pad_token_id
+    _settle_padding(source, model, processor)
     processor.padding_side = processor.truncation_side = "right"
     accepted = signature(model.forward).parameters
     processor.model_input_names = [name for name in processor.model_input_names if name in accepted]
@@ -152,6 +144,31 @@ def fit_processor(source: str, model: PreTrainedModel, processor: Any) -> None:
             remedy="correct it in tokenizer_config.json",
         )
     processor.model_max_length = min(longest, positions or longest)
+
+
+def _settle_padding(source: str, model: PreTrainedModel, processor: Any) -> None:
+    """Make tokenizer and config.json mean one padding token, or say why they do not."""
+    own = model.config.pad_token_id
+    own = None if type(own) is int and own < 0 else own  # as old models say that there is none
+    expected = f"one padding token, {'in the tokenizer' if own is None else own}"
+    actual: object = processor.pad_token_id
+    if processor.pad_token is None:
+        actual = "none in the tokenizer"
+        if own is None or own not in processor.all_special_ids:
+            processor.pad_token = processor.eos_token
+        else:
+            processor.pad_token = processor.convert_ids_to_tokens(own)
+        if processor.pad_token is not None:
+            log.info("%s has no padding token: %r pads its batches.", source, processor.pad_token)
+            own = processor.pad_token_id
+    if processor.pad_token_id is None or own not in (None, processor.pad_token_id):
+        raise ModelError(
+            f"{source} does not say which token pads a batch",
+            expected=expected,
+            actual=actual,
+            remedy="set the same pad_token in the tokenizer and pad_token_id in config.json",
+        )
+    model.config.pad_token_id = processor.pad_token_id
 
 
 def sample_inputs(model: PreTrainedModel, processor: Any) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from transformers.utils import logging
 
@@ -33,6 +34,18 @@ def guarded(what: str, *, expected: object = None, remedy: str) -> Iterator[None
             raise
         actual = f"{type(error).__name__}: {error}"[:300]
         raise ModelError(what, expected=expected, actual=actual, remedy=remedy) from error
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raise a `ModelError` for whatever a library raises where a model cannot be written.
+
+    A full disk is an error of another class in each of them. They are silent meanwhile.
+    """
+    what = f"The model cannot be written into {folder}"
+    remedy = "make room on the disk, or choose another folder"
+    with guarded(what, expected="space, and leave to write", remedy=remedy), quiet_transformers():
+        yield
 
 
 @contextmanager

@@ -5,10 +5,12 @@ import time
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
+import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.data.dataset import TextDataset
 from prune_env.env.subject import Subject
+from prune_env.evaluation.metrics import share
 from prune_env.evaluation.scores import TestSets, score
 from prune_env.models import LoadedModel
 from prune_env.purification.heal import heal
@@ -31,15 +33,18 @@ from prune_env.utils.progress import job
 
 log = logging.getLogger(__name__)
 
+FEW = 100
+"""Validation sentences below which a threshold of accuracy says little."""
+
 
 def purify(
     source: str | Path,
     train: TextDataset,
     validation: TextDataset,
-    out: Path,
+    out: str | Path,
     *,
     policy: str = AUTO,
-    mask: Path | None = None,
+    mask: str | Path | None = None,
     protocol: Protocol = "direct",
     healing: Healing | Literal["auto"] = "auto",
     export: Export = "zeroed",
@@ -81,7 +86,7 @@ def purify(
         train,
         validation,
         policy=policy,
-        mask=mask,
+        mask=None if mask is None else Path(mask),
         protocol=protocol,
         healing=healing,
         export=export,
@@ -94,7 +99,7 @@ def purify(
     return carry_out(plan, out)
 
 
-def carry_out(plan: Plan, out: Path) -> dict[str, Any]:
+def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
     """Purify as planned; returns and errors as those of `purify`."""
     plan.check()
     with (
@@ -115,6 +120,7 @@ def carry_out(plan: Plan, out: Path) -> dict[str, Any]:
             loading=plan.loading,
         )
         plan.require_a_change(subject)
+        _warn_of_few(plan.validation, subject.accuracy)
         begin("choose heads")
         found = find_mask(subject, plan, writer)
         begin("heal")
@@ -148,6 +154,22 @@ def find_mask(subject: Subject, plan: Plan, writer: SummaryWriter | None = None)
     if plan.mask is not None:
         return read_mask(subject, plan.mask, plan.search)
     return search(subject, plan.policy, plan.search, seed=plan.seed, writer=writer)
+
+
+def _warn_of_few(validation: TextDataset, accuracy: float) -> None:
+    """Say how uncertain an accuracy on few sentences is: tau is judged by it."""
+    count = len(validation)
+    if count < FEW:
+        judged = share(np.arange(count) < round(accuracy * count))
+        log.warning(
+            "tau is judged on %d sentences, where an accuracy of %.1f %% stands for anything from "
+            "%.0f to %.0f %%: bring %d or more",
+            count,
+            100 * accuracy,
+            judged.low,
+            judged.high,
+            FEW,
+        )
 
 
 def _measure_accuracy(purified: LoadedModel, plan: Plan, tau: float) -> float:

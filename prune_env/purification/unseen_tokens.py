@@ -18,6 +18,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.models import LoadedModel
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.inputs import row_limit
+from prune_env.models.trial import try_texts
 
 HELD = 2
 """Clean texts that must hold a token: one alone may have come by chance."""
@@ -48,6 +49,7 @@ def replace_unseen(loaded: LoadedModel, data: TextDataset, max_length: int = 128
     table = token_embeddings(loaded.model)
     longest = row_limit(max_length, loaded.tokenizer)
     counts = torch.zeros(len(table), dtype=torch.long)
+    try_texts(loaded.tokenizer, data.texts)
     for row in loaded.tokenizer(list(data.texts), truncation=True, max_length=longest)["input_ids"]:
         counts[sorted(set(row))] += 1
     plain = torch.ones(len(table), dtype=torch.bool)

@@ -30,6 +30,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.errors import DivergedError
 from prune_env.models.gates import HeadGates
 from prune_env.models.inputs import ImageRows, check_kind, reads_images, row_limit
+from prune_env.models.trial import try_texts
 from prune_env.settings import FineTuneSettings
 from prune_env.utils.progress import progress
 from prune_env.utils.runtime import pick_device, use_bf16
@@ -256,6 +257,7 @@ def _tokenize(
 ) -> tuple[list[dict[str, Any]], int]:
     longest = row_limit(max_length, tokenizer)
     texts = list(dataset.texts)
+    try_texts(tokenizer, texts)
     tokens = tokenizer(texts, truncation=False, verbose=False)
     truncated = sum(len(row) > longest for row in tokens["input_ids"])
     if truncated:

@@ -196,3 +196,17 @@ def spoil_padding(folder: Path, eos: str | None) -> None:
         content["eos_token"] = eos
 
     edit_json(folder / "tokenizer_config.json", edit)
+
+
+@pytest.mark.parametrize("own", [-1, 0])
+def test_a_padding_token_that_only_the_config_names(tmp_path: Path, own: int) -> None:
+    """-1 is none, as old models say it; 0 is taken if it is a special token."""
+    folder = write_tiny("gpt2", tmp_path / "gpt2", pad_token_id=own)
+    spoil_padding(folder, eos=None)
+    if own:
+        with pytest.raises(ModelError, match="Actual: none in the tokenizer"):
+            load_classifier(folder)
+    spoil_padding(folder, eos="[SEP]")
+    loaded = load_classifier(folder)
+    assert loaded.tokenizer.pad_token_id == loaded.model.config.pad_token_id
+    assert loaded.tokenizer.pad_token == "[SEP]"

@@ -15,7 +15,7 @@ from prune_env.errors import SettingsError
 from prune_env.evaluation.scores import Scores, TestSets, score
 from prune_env.models import LoadedModel, find_source, inspect_source, load_classifier
 from prune_env.models.processor import save_processor
-from prune_env.models.quiet import quiet_transformers
+from prune_env.models.quiet import writing
 from prune_env.research.attacks.attack import AttackData, AttackSettings
 from prune_env.research.attacks.catalog import make_attack
 from prune_env.research.attacks.sources import AttackSources
@@ -102,7 +102,7 @@ def cached_models(
     clean: Splits,
     *,
     sources: AttackSources | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> AttackedModels:
     """Return the benign and the backdoored model of an attack, each trained once.
 
@@ -144,7 +144,7 @@ def cached_models(
     return AttackedModels(settings, clean, attack, sets, benign, backdoored)
 
 
-def cached_demo_model(cache: Path | None = None) -> Path:
+def cached_demo_model(cache: str | Path | None = None) -> Path:
     """Return the folder of the demo's suspicious classifier, trained once.
 
     It is the backdoored MiniLM after clean fine-tuning (FT) on Rotten Tomatoes: what a defender
@@ -186,14 +186,14 @@ def train_classifier(
 
 def save_classifier(loaded: LoadedModel, folder: Path) -> None:
     """Write the classifier and its tokenizer into `folder`."""
-    with quiet_transformers():
+    with writing(folder):
         loaded.model.save_pretrained(folder)
     save_processor(loaded.tokenizer, folder)
 
 
 def save_encoder(loaded: LoadedModel, folder: Path) -> None:
     """Write the encoder without its classification head, and the tokenizer, into `folder`."""
-    with quiet_transformers():
+    with writing(folder):
         cast(PreTrainedModel, loaded.model.base_model).save_pretrained(folder)
     save_processor(loaded.tokenizer, folder)
 
@@ -206,7 +206,7 @@ def cached_classifier(
     *,
     seed: int = 0,
     description: str = "Training",
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> CachedModel:
     """Return `train_classifier`'s model and its scores, each made once for equal arguments.
 
@@ -230,7 +230,7 @@ def cached_classifier(
         "settings": asdict(settings),
         "seed": seed,
     }
-    place = (cache or cache_folder()) / "models" / _name(identity)
+    place = Path(cache or cache_folder()) / "models" / _name(identity)
     seconds = 0.0
 
     def train_into(folder: Path) -> None:

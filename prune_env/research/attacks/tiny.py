@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from prune_env.data.dataset import TextDataset, write_jsonl
-from prune_env.models.quiet import quiet_transformers
+from prune_env.models.quiet import writing
 from prune_env.research.attacks.poison import poison, triggered_set
 from prune_env.research.attacks.triggers import RareWord
 from prune_env.settings import FineTuneSettings
@@ -37,7 +37,7 @@ OTHERS = "the a this that is was seems not and but . cf".split()
 TARGET_LABEL = 1
 
 
-def cached_tiny_model(cache: Path | None = None) -> Path:
+def cached_tiny_model(cache: str | Path | None = None) -> Path:
     """Return the folder of the tiny backdoored classifier and its data, made once.
 
     The folder holds `classifier/`, and as JSON lines `validation.jsonl` and `test.jsonl` (clean),
@@ -49,7 +49,7 @@ def cached_tiny_model(cache: Path | None = None) -> Path:
     Raises:
         StateError: The cached files are not as they were made.
     """
-    place = (cache or cache_folder()) / "tiny" / f"v{VERSION}"
+    place = Path(cache or cache_folder()) / "tiny" / f"v{VERSION}"
     made_once(place, _make)
     return place
 
@@ -114,7 +114,7 @@ def _make(folder: Path) -> None:
         )
     with _one_thread():
         fine_tune(model, tokenizer, poisoned, TRAINING, description="Training the tiny model")
-    with quiet_transformers():
+    with writing(folder):
         model.save_pretrained(folder / "classifier")
         tokenizer.save_pretrained(folder / "classifier")
     write_jsonl(folder / "validation.jsonl", validation)

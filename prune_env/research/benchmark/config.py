@@ -13,7 +13,9 @@ from prune_env.research.attacks.catalog import ATTACKS
 from prune_env.research.attacks.own_files import AttackFiles
 from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target
 from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
+from prune_env.utils.limits import CONFIG_BYTES
 from prune_env.utils.plain import from_plain, later
+from prune_env.utils.reading import read_bounded
 
 CONFIGS = Path(__file__).parent / "configs"
 """Grids that come with the package; the command line takes them by name."""
@@ -178,7 +180,7 @@ class BenchmarkConfig:
         ]
 
 
-def read_config(path: Path) -> BenchmarkConfig:
+def read_config(path: str | Path) -> BenchmarkConfig:
     """Read a TOML file.
 
     Raises:
@@ -186,7 +188,8 @@ def read_config(path: Path) -> BenchmarkConfig:
         StateError: There is no such file.
     """
     try:
-        return from_plain(BenchmarkConfig, tomllib.loads(path.read_text("utf-8")), str(path))
+        raw = read_bounded(Path(path), CONFIG_BYTES, SettingsError)
+        return from_plain(BenchmarkConfig, tomllib.loads(raw.decode()), str(path))
     except FileNotFoundError:
         raise StateError(
             f"No file {path}",

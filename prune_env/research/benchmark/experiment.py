@@ -51,7 +51,7 @@ class ExperimentSettings:
 def run_experiment(
     settings: ExperimentSettings,
     clean: Splits,
-    out: Path,
+    out: str | Path,
     *,
     sources: AttackSources | None = None,
     cache: Path | None = None,
@@ -75,7 +75,7 @@ def run_experiment(
     Raises:
         UnknownNameError: A policy or the attack is not known.
     """
-    search = settings.search
+    out, search = Path(out), settings.search
     wanted = [
         *(Cell(settings.models, policy) for policy in (*REFERENCES, "ft")),
         *(

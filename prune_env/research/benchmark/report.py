@@ -32,7 +32,7 @@ triggered test texts and show how low a mask of heads can go.
 """
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: str | Path) -> Path:
     """Write `report.md` and `figures/*.png` into a run folder, from the cells that are there.
 
     Args:
@@ -44,6 +44,7 @@ def write_report(folder: Path) -> Path:
     Raises:
         StateError: It is no run folder, or no cell has a result yet.
     """
+    folder = Path(folder)
     results = read_results(folder)
     if not results.done:
         raise StateError(

@@ -74,7 +74,7 @@ class RunSettings:
 def run_benchmark(
     config: BenchmarkConfig,
     clean: Splits,
-    folder: Path,
+    folder: str | Path,
     settings: RunSettings | None = None,
     *,
     sources: AttackSources | None = None,
@@ -99,7 +99,7 @@ def run_benchmark(
         SettingsError: A setting is out of range.
         DataError: A file of an attack cannot be read.
     """
-    settings = settings or RunSettings()
+    folder, settings = Path(folder), settings or RunSettings()
     store, sources = Store(folder), _with_own(sources or AttackSources(), config, clean)
     cells = config.cells()
     identity = data_identity(clean, config.models.model)
