@@ -64,7 +64,7 @@ def find_problems(folder: Path) -> Iterator[ModelError]:
     except ModelError:
         return
     yield from find_unsupported(folder / "config.json", config)
-    yield from find_tokenizer_problems(folder)
+    yield from find_tokenizer_problems(folder, config.get("vocab_size"))
     try:
         shards = weight_files(folder)
     except ModelError as problem:

@@ -32,17 +32,22 @@ WHOLE_WORDS = ("WordPiece", "WordLevel")
 """Models that fail on an unknown word if their vocabulary lacks the token for one."""
 
 
-def find_tokenizer_problems(folder: Path) -> Iterator[ModelError]:
-    """Yield what is wrong with the files of a tokenizer; none of them need be there."""
+def find_tokenizer_problems(folder: Path, rows: object = None) -> Iterator[ModelError]:
+    """Yield what is wrong with the files of a tokenizer; none of them need be there.
+
+    Args:
+        folder: The model's folder.
+        rows: `vocab_size` in config.json: how many tokens the model knows.
+    """
     for name, find in CHECKS.items():
         if (folder / name).is_file():
             try:
-                yield from find(folder / name)
+                yield from find(folder / name, rows if type(rows) is int else None)
             except ModelError as problem:
                 yield problem
 
 
-def _check_size(path: Path) -> Iterator[ModelError]:
+def _check_size(path: Path, rows: int | None) -> Iterator[ModelError]:
     """Judge a file that is no JSON by its size."""
     try:
         with opened(path, TOKENIZER_BYTES, ModelError):
@@ -51,20 +56,20 @@ def _check_size(path: Path) -> Iterator[ModelError]:
         yield damaged(path, "a file that can be read", error)
 
 
-def _check_vocabulary(path: Path) -> Iterator[ModelError]:
+def _check_vocabulary(path: Path, rows: int | None) -> Iterator[ModelError]:
     yield from _counted(path, _read(path), VOCABULARY)
 
 
-def _check_added(path: Path) -> Iterator[ModelError]:
+def _check_added(path: Path, rows: int | None) -> Iterator[ModelError]:
     yield from _counted(path, _read(path), ADDED_TOKENS)
 
 
-def _check_tokenizer(path: Path) -> Iterator[ModelError]:
+def _check_tokenizer(path: Path, rows: int | None) -> Iterator[ModelError]:
     """Judge tokenizer.json: its vocabulary, added tokens and steps."""
     content = _read(path)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise damaged(path, "a JSON object with a model", type(content).__name__)
-    yield from _check_model(path, content["model"])
+    yield from _check_model(path, content["model"], rows)
     added = content.get("added_tokens")
     yield from _counted(path, added, ADDED_TOKENS)
     for token in added if isinstance(added, list) else ():
@@ -75,9 +80,16 @@ def _check_tokenizer(path: Path) -> Iterator[ModelError]:
         yield from _check_steps(path, name, content.get(name))
 
 
-def _check_model(path: Path, model: dict[str, Any]) -> Iterator[ModelError]:
+def _check_model(path: Path, model: dict[str, Any], rows: int | None) -> Iterator[ModelError]:
     vocabulary = model.get("vocab")
     yield from _counted(path, vocabulary, VOCABULARY)
+    if rows is not None and isinstance(vocabulary, dict | list) and len(vocabulary) > rows:
+        yield ModelError(
+            f"The tokenizer in {path} is not the model's",
+            expected=f"tokens 0 to {rows - 1}",
+            actual=f"{len(vocabulary):,} tokens",
+            remedy="put the model's own tokenizer into the folder",
+        )
     yield from _counted(path, model.get("merges"), MERGES)
     longest = model.get("max_input_chars_per_word")
     if isinstance(longest, int) and longest > WORD.value:
@@ -150,7 +162,7 @@ def _read(path: Path) -> Any:
         raise damaged(path, "JSON", error) from None
 
 
-CHECKS: dict[str, Callable[[Path], Iterator[ModelError]]] = {
+CHECKS: dict[str, Callable[[Path, int | None], Iterator[ModelError]]] = {
     "tokenizer.json": _check_tokenizer,
     "vocab.json": _check_vocabulary,
     "added_tokens.json": _check_added,
