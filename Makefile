@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check links bench fuzz clean
+.PHONY: help demo test check links docs bench fuzz clean
 
 help:
 	@echo "make demo    set up, backdoor a MiniLM, purify it in several ways, print the table"
 	@echo "make test    set up, run every check and test"
 	@echo "make check   style, types, spelling and links only"
+	@echo "make docs    build the documentation site into build/site; a broken link is an error"
 	@echo "make bench   measure the evaluator and the exports (minutes; nothing is asserted)"
 	@echo "make fuzz    fuzz the parsers of hostile files, SECONDS each (60); uses atheris if installed"
 	@echo "make clean   remove the environment, caches and build output (never runs/)"
@@ -41,6 +42,10 @@ prune_env/baselines must be symbolic links: git config core.symlinks true, check
 
 test: check
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+docs: .venv/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 bench: .venv/.installed
 	$(BIN)/python tests/benchmarks/evaluator.py

@@ -33,6 +33,7 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
 
     Every episode is what the single environment would play for the same actions and seed (seed
     + i for the i-th), whatever N is; the masks that the episodes need are scored in one call.
+    Arguments that are not described here are those of `HeadPruningEnv`.
 
     Args:
         num_envs: N.
@@ -41,8 +42,6 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
             is ignored), `SameStep` (at once; the end is in `infos["final_obs"]` and
             `infos["final_info"]`) or `Disabled` (`reset(options={"reset_mask": mask})`).
         render_mode: `ansi` or `rgb_array`; `render` returns one picture per episode.
-        model, data, evaluator, importance, pool, metrics, tau, max_drop, reward, observation,
-            prune_step, backtrack, min_heads_per_layer, max_evaluations: See `HeadPruningEnv`.
 
     Attributes:
         core: The episodes.
