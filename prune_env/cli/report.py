@@ -13,9 +13,9 @@ from prune_env.cli.options import facts, show
 class Report:
     """Write the tables and figures of a benchmark.
 
-    They are put into RUN, a run folder of `prune-env benchmark`, as `report.md` with its figures.
-    The run may still be going on: the report is on the cells that have a result, and lists those
-    that failed and those that were not run.
+    They are put into RUN, a run folder of `prune-env benchmark`, as `report.md` with its figures,
+    and as CSV and LaTeX. The run may still be going on: the report is on the cells that have a
+    result, and lists those that failed and those that were not run.
 
     Attributes:
         run_folder: The run folder.

@@ -7,24 +7,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, ScalarFormatter
 
+from prune_env.research.benchmark.marks import MARKERS, Mark
 from prune_env.research.benchmark.summary import Line
 
 DPI = 150
-MARKERS = {
-    "": "*",
-    "direct": "o",
-    "refinetune": "s",
-    "direct, heal head": "v",
-    "direct, heal full": "^",
-    "direct, heal refit": "D",
-    "direct, heal unlearn": "P",
-    "direct, heal refit-unlearn": "X",
-}
 KINDS = {
     "clean_target": ("clean, target label", "#4c78a8", "o"),
     "clean_other": ("clean, other label", "#9ecae9", "o"),
@@ -33,67 +23,11 @@ KINDS = {
 """What a point of a t-SNE figure stands for: name, colour, marker."""
 
 
-def colours(names: Sequence[str]) -> dict[str, Any]:
-    """Return a colour for each name, the same in every figure of a report."""
-    tints = colormaps["tab20"].resampled(20)(range(20))
-    palette = [*tints[::2], *tints[1::2]]  # ten strong ones, then their pale partners
-    return {name: palette[index % len(palette)] for index, name in enumerate(names)}
-
-
-def acc_against_lfr(
-    path: Path, lines: Sequence[Line], floors: tuple[float, float], palette: dict[str, Any]
-) -> None:
-    """Draw ACC against LFR, plain and calibrated, one point a policy and protocol.
-
-    Args:
-        path: PNG file to write.
-        lines: Of one attack.
-        floors: Mean LFR of the benign model, plain and calibrated, in percent.
-        palette: Colour of each policy.
-    """
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    kinds = (("acc", "lfr", ""), ("acc_calibrated", "lfr_calibrated", ", calibrated"))
-    for axis, (acc, lfr, note), floor in zip(axes, kinds, floors, strict=True):
-        axis.axhline(floor, color="0.4", linestyle="--", linewidth=1, zorder=0)
-        axis.annotate(
-            f"floor {floor:.1f}",
-            (0.99, floor),
-            xycoords=("axes fraction", "data"),
-            ha="right",
-            va="bottom",
-            fontsize=8,
-            color="0.4",
-        )
-        for line in lines:
-            axis.errorbar(
-                line.mean(acc),
-                line.mean(lfr),
-                xerr=_spread(line, acc),
-                yerr=_spread(line, lfr),
-                marker=MARKERS.get(line.protocol, "D"),
-                markersize=11 if line.protocol == "" else 7,
-                color=palette[line.policy],
-                markerfacecolor=palette[line.policy] if line.contends else "white",
-                markeredgecolor="white" if line.contends else palette[line.policy],
-                markeredgewidth=0.6 if line.contends else 1.8,
-                elinewidth=0.8,
-                alpha=0.9,
-                linestyle="",
-            )
-        axis.set_xlabel(f"ACC{note} (%)")
-        axis.set_ylabel(f"LFR{note} (%)")
-        axis.tick_params(labelleft=True)
-        axis.grid(alpha=0.25)
-    _legend(figure, lines, palette)
-    _save(figure, path)
-
-
 def lfr_against_tau(
     path: Path,
     series: dict[tuple[str, str], dict[float, Line]],
     floor: float,
-    palette: dict[str, Any],
+    palette: dict[str, Mark],
 ) -> None:
     """Draw calibrated LFR and ACC against tau, one line a policy (the paper's Fig. 2b).
 
@@ -101,7 +35,7 @@ def lfr_against_tau(
         path: PNG file to write.
         series: By policy and protocol, the line at each tau.
         floor: Mean calibrated LFR of the benign model.
-        palette: Colour of each policy.
+        palette: Mark of each policy.
     """
     protocols = list(dict.fromkeys(protocol for _, protocol in series))
     figure = Figure(figsize=(5 * len(protocols) + 1.6, 7), layout="constrained")
@@ -112,7 +46,7 @@ def lfr_against_tau(
                 if own == protocol:
                     taus = sorted(by_tau)
                     means = [by_tau[tau].mean(name) for tau in taus]
-                    axis.plot(taus, means, marker="o", markersize=4, color=palette[policy])
+                    axis.plot(taus, means, markersize=4, marker="o", **palette[policy].line())
             axis.grid(alpha=0.25)
         grid[0, column].set_title(protocol, fontsize=10)
         grid[0, column].axhline(floor, color="0.4", linestyle="--", linewidth=1)
@@ -122,12 +56,12 @@ def lfr_against_tau(
     grid[0, 0].set_ylabel("LFR, calibrated (%)")
     grid[1, 0].set_ylabel("ACC, calibrated (%)")
     handles = [
-        Line2D([], [], color=palette[policy], marker="o", markersize=4, label=policy)
+        Line2D([], [], marker="o", markersize=4, label=policy, **palette[policy].line())
         for policy in dict.fromkeys(policy for policy, _ in series)
     ]
     handles.append(Line2D([], [], color="0.4", linestyle="--", label="floor"))
     figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def cls_maps(path: Path, models: dict[str, dict[str, npt.NDArray[Any]]]) -> None:
@@ -159,7 +93,7 @@ def cls_maps(path: Path, models: dict[str, dict[str, npt.NDArray[Any]]]) -> None
         axis.set_yticks([])
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(KINDS), frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def pruned_heads(path: Path, shares: dict[str, npt.NDArray[np.float64]]) -> None:
@@ -194,7 +128,7 @@ def pruned_heads(path: Path, shares: dict[str, npt.NDArray[np.float64]]) -> None
     bar = figure.colorbar(image, ax=axes, shrink=0.7)
     bar.set_label("share of seeds", fontsize=8)
     bar.ax.tick_params(labelsize=7)
-    _save(figure, path)
+    save(figure, path)
 
 
 def cost(path: Path, lines: Sequence[Line]) -> None:
@@ -241,46 +175,10 @@ def cost(path: Path, lines: Sequence[Line]) -> None:
         for protocol in dict.fromkeys(line.protocol for line in lines)
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=8, frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _legend(figure: Figure, lines: Sequence[Line], palette: dict[str, Any]) -> None:
-    handles = [
-        Line2D([], [], linestyle="", marker="o", color=palette[policy], label=policy)
-        for policy in dict.fromkeys(line.policy for line in lines if line.contends)
-    ]
-    handles += [
-        Line2D(
-            [],
-            [],
-            linestyle="",
-            marker="o",
-            color=palette[policy],
-            markerfacecolor="white",
-            markeredgewidth=1.8,
-            label=f"{policy} (ceiling)",
-        )
-        for policy in dict.fromkeys(line.policy for line in lines if not line.contends)
-    ]
-    handles += [
-        Line2D(
-            [],
-            [],
-            linestyle="",
-            marker=MARKERS.get(protocol, "D"),
-            color="0.5",
-            label=protocol or "no head pruned",
-        )
-        for protocol in dict.fromkeys(line.protocol for line in lines)
-    ]
-    figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False)
-
-
-def _spread(line: Line, name: str) -> float | None:
-    spread = line.spread(name)
-    return None if np.isnan(spread) else spread
-
-
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI)

@@ -2,20 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from prune_env.research.benchmark import figures
+from prune_env.research.benchmark.acc_lfr import acc_against_lfr
 from prune_env.research.benchmark.cell import REFERENCES
+from prune_env.research.benchmark.marks import Mark
 from prune_env.research.benchmark.results import RunResults
 from prune_env.research.benchmark.store import Embeddings, Store
 from prune_env.research.benchmark.summary import Line
 from prune_env.research.benchmark.table import table
 
-Palette = dict[str, Any]
-"""Colour of each policy."""
+Palette = dict[str, Mark]
+"""Mark of each policy."""
 
 
 def is_paper(line: Line) -> bool:
@@ -28,7 +29,7 @@ def acc_lfr(results: RunResults, attack: str, lines: Sequence[Line], palette: Pa
     points = [line for line in lines if line.rows and line.cell.policy not in REFERENCES]
     if not any(line.values("lfr") for line in points):
         return ""
-    figures.acc_against_lfr(_png(results, "acc-lfr", attack), points, floors(lines), palette)
+    acc_against_lfr(_png(results, "acc-lfr", attack), points, floors(lines), palette)
     return _image("ACC against LFR; the dashed line is the floor", "acc-lfr", attack)
 
 
@@ -48,7 +49,7 @@ def taus(results: RunResults, attack: str, floor: float, palette: Palette) -> st
         results: The run.
         attack: Name of the attack.
         floor: Mean calibrated LFR of the benign models.
-        palette: Colours.
+        palette: Mark of each policy.
     """
     lines = results.lines(
         lambda each: (

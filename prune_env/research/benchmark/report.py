@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prune_env.errors import StateError
-from prune_env.research.benchmark import figures, pictures
+from prune_env.research.benchmark import pictures
 from prune_env.research.benchmark.cell import REFERENCES
+from prune_env.research.benchmark.marks import marks
 from prune_env.research.benchmark.pictures import Palette, is_paper
 from prune_env.research.benchmark.results import RunResults, read_results
 from prune_env.research.benchmark.summary import CellOutcome, Line
 from prune_env.research.benchmark.table import table
+from prune_env.research.benchmark.table_files import write_tables
 from prune_env.settings import FineTuneSettings
 from prune_env.utils.files import write_bytes
 
@@ -33,7 +35,7 @@ triggered test texts and show how low a mask of heads can go.
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write `report.md` and `figures/*.png` into a run folder, from the cells that are there.
+    """Write `report.md`, figures and tables into a run folder, from the cells that are there.
 
     Args:
         folder: Run folder of `prune-env benchmark`; the run may still be going on.
@@ -51,7 +53,7 @@ def write_report(folder: str | Path) -> Path:
             f"No cell in {folder} is done", remedy="wait for the first, or see its logs folder"
         )
     policies = {line.policy for line in results.lines() if line.cell.policy not in REFERENCES}
-    palette = figures.colours(sorted(policies, key=lambda name: ("(" in name, name)))
+    palette = marks(sorted(policies, key=lambda name: ("(" in name, name)))
     parts = [
         f"# {results.config.title}\n",
         f"{len(results.done)} of {len(results.cells)} cells done, {len(results.failed)} failed, "
@@ -74,7 +76,11 @@ def _attack(results: RunResults, attack: str, palette: Palette) -> str:
         shown = [line for line in usual if line.cell.protocol in ("none", protocol)]
         if any(line.protocol for line in shown):
             parts.append(f"### Protocol {protocol}\n\n{table(shown)}")
+    files = write_tables(results.folder / "tables", attack, usual)
     parts += [
+        "The tables of this attack as "
+        + " and ".join(f"[{path.suffix[1:]}](tables/{path.name})" for path in files)
+        + ".\n",
         pictures.acc_lfr(results, attack, usual, palette),
         _published_code(lines),
         pictures.taus(results, attack, pictures.floors(lines)[1], palette),

@@ -27,12 +27,16 @@ def table(lines: Sequence[Line]) -> str:
     bold = {name: best(lines, name) for name in columns.values()}
     head = ("policy", "protocol", *columns, "pruned", "evals", "time", "seeds")
     rule = ("---", "---", *["--:"] * (len(head) - 2))
-    rows = [head, rule, *(_cells(line, bold) for line in sorted(lines, key=_section))]
+    rows = [head, rule, *(_cells(line, bold) for line in order(lines))]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
+def order(lines: Sequence[Line]) -> list[Line]:
+    """Return references first, oracles last, and the others in the order of the grid."""
+    return sorted(lines, key=_section)
+
+
 def _section(line: Line) -> int:
-    """References first, oracles last, else the order of the grid."""
     policy = line.cell.policy
     return -1 if policy in REFERENCES else int(policy in ORACLES)
 

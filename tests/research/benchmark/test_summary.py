@@ -110,7 +110,8 @@ def test_the_report_has_every_table_and_figure_and_hides_nothing(tmp_path: Path)
     assert "stylebkd-bible, seed 0, gradient, direct" in text.partition("## Not run")[2]
     named = {part.partition(")")[0] for part in text.split("](")[1:]}
     drawn = {f"figures/{path.name}" for path in (tmp_path / "figures").glob("*.png")}
-    assert named == drawn
+    tables = {f"tables/{path.name}" for path in (tmp_path / "tables").iterdir()}
+    assert named == drawn | tables
     assert len(drawn) == 4 + 3 + 1
 
 

@@ -1,0 +1,94 @@
+"""The lines of one attack as CSV, for programs, and as LaTeX, for papers."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from prune_env.research.benchmark.summary import Line
+from prune_env.research.benchmark.table import COLUMNS, TREATED, order
+from prune_env.utils.files import write_bytes
+
+FIGURES = {**COLUMNS, **TREATED}
+COSTS = {"pruned": "heads_pruned", "evals": "evaluations", "seconds": "seconds"}
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}
+
+
+def write_tables(folder: Path, attack: str, lines: Sequence[Line]) -> tuple[Path, Path]:
+    """Write `ATTACK.csv` and `ATTACK.tex` into a folder, and return their paths.
+
+    Args:
+        folder: Where to.
+        attack: Its name.
+        lines: Of this attack.
+    """
+    shown = order(lines)
+    paths = folder / f"{attack}.csv", folder / f"{attack}.tex"
+    for path, text in zip(paths, (_csv(shown), _latex(shown)), strict=True):
+        write_bytes(path, text.encode())
+    return paths
+
+
+def _csv(lines: Sequence[Line]) -> str:
+    """Return a row a line: of each figure the mean over seeds and the standard deviation."""
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    names = {**FIGURES, **COSTS}
+    parts = [part for name in names for part in (name, f"{name}, sd")]
+    rows.writerow(["policy", "protocol", *parts, "seeds", "failed", "defence"])
+    for line in lines:
+        values = [
+            value for field in names.values() for value in (line.mean(field), line.spread(field))
+        ]
+        told = ["" if np.isnan(value) else f"{value:.4f}" for value in values]
+        counts = [len(line.rows), len(line.failed), int(line.contends)]
+        rows.writerow([line.policy, line.protocol or "none", *told, *counts])
+    return out.getvalue()
+
+
+def _latex(lines: Sequence[Line]) -> str:
+    """Return a tabular of the figures that some line has; it needs the package booktabs."""
+    held = {
+        name: field for name, field in FIGURES.items() if any(line.values(field) for line in lines)
+    }
+    head = " & ".join(["policy", "protocol", *held])
+    rows = [
+        " & ".join(
+            [
+                _escaped(line.policy),
+                _escaped(line.protocol) or "--",
+                *(_figure(line, each) for each in held.values()),
+            ]
+        )
+        for line in lines
+    ]
+    return "\n".join(
+        [
+            r"\begin{tabular}{ll" + "r" * len(held) + "}",
+            r"\toprule",
+            rf"{head} \\",
+            r"\midrule",
+            *(rf"{row} \\" for row in rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _figure(line: Line, field: str) -> str:
+    mean, spread = line.mean(field), line.spread(field)
+    if np.isnan(mean):
+        return "--"
+    return f"${mean:.1f}$" if np.isnan(spread) else rf"${mean:.1f} \pm {spread:.1f}$"
+
+
+def _escaped(text: str) -> str:
+    return "".join(LATEX.get(sign, sign) for sign in text)

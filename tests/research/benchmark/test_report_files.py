@@ -1,0 +1,87 @@
+"""Marks that differ, names at points, and the tables as CSV and LaTeX."""
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from prune_env.research.benchmark.config import BenchmarkConfig, Block
+from prune_env.research.benchmark.labels import name_points
+from prune_env.research.benchmark.marks import marks
+from prune_env.research.benchmark.report import write_report
+from tests.research.benchmark.support import made_up
+
+SEEDS = (0, 1, 2)
+
+
+def test_a_hundred_policies_have_marks_of_their_own() -> None:
+    held = marks([f"policy {number}" for number in range(100)])
+    assert len(held) == 100
+    assert len({(mark.colour, mark.fill) for mark in held.values()}) == 100
+    assert len({(mark.colour, str(mark.dashes)) for mark in held.values()}) == 100
+
+
+def test_names_stand_at_their_points_and_not_on_each_other() -> None:
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    axis = figure.subplots()
+    random = np.random.default_rng(0)
+    points = [(float(x), float(y)) for x, y in random.random((25, 2))]
+    axis.plot(*zip(*points, strict=True), "o")
+    name_points(figure, axis, points, [f"policy-{number}" for number in range(25)])
+    figure.draw_without_rendering()
+    # Without the line that leads to a point.
+    boxes = [text.get_tightbbox() if not text.arrow_patch else None for text in axis.texts]
+    near = [box for box in boxes if box is not None]
+    shared = [
+        (one, other)
+        for place, one in enumerate(near)
+        for other in near[:place]
+        if one.shrunk(0.9, 0.9).overlaps(other.shrunk(0.9, 0.9))
+    ]
+    assert len(axis.texts) == 25
+    assert not shared
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    grid = (Block(("rare-word",), SEEDS, ("gradient", "layerwise-variance"), ("direct",)),)
+    lfrs = {"gradient": 50.0, "benign": 30.0, "backdoored": 94.0}
+    made_up(
+        tmp_path,
+        BenchmarkConfig(grid=grid, data="sst2"),
+        lambda cell, _: (88.0, lfrs.get(cell.policy, 60.0) + cell.models.seed),
+    )
+    write_report(tmp_path)
+    return tmp_path
+
+
+def test_the_csv_has_means_and_deviations(folder: Path) -> None:
+    with (folder / "tables" / "rare-word.csv").open(encoding="utf-8") as file:
+        rows = {row["policy"]: row for row in csv.DictReader(file)}
+    assert next(iter(rows)) == "benign"
+    gradient = rows["gradient"]
+    assert (gradient["protocol"], gradient["seeds"], gradient["defence"]) == ("direct", "3", "1")
+    assert (float(gradient["LFR"]), float(gradient["LFR, sd"])) == (51.0, 1.0)
+    assert float(gradient["ACC"]) == 88.0
+    assert rows["backdoored"]["defence"] == "0"
+
+
+def test_the_latex_is_the_same_table(folder: Path) -> None:
+    text = (folder / "tables" / "rare-word.tex").read_text("utf-8")
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    columns = re.search(r"\\begin\{tabular\}\{([lr]+)\}", text)
+    assert columns is not None
+    assert {row.count(" & ") + 1 for row in rows} == {len(columns[1])}
+    gradient = next(row for row in rows if row.startswith("gradient"))
+    assert r"$51.0 \pm 1.0$" in gradient
+    assert text.count("{") == text.count("}")
+
+
+def test_the_report_links_to_both(folder: Path) -> None:
+    text = (folder / "report.md").read_text("utf-8")
+    for name in ("tables/rare-word.csv", "tables/rare-word.tex"):
+        assert f"]({name})" in text
+        assert (folder / name).is_file()
