@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,6 +84,38 @@ def search(
     started = time.perf_counter()
     strategy = find_policy(policy)
     required = strategy.requirements(settings.variant)
+    tau = _choose_tau(subject, required, settings)
+    counting = CountingEvaluator(subject.evaluator, settings.budget)
+    env = _make_env(replace(subject, evaluator=counting, origin=None), tau, required, settings)
+    player = strategy.for_env(env, seed=seed, variant=settings.variant)
+    if isinstance(player, Learner) and settings.variant != "released":  # published loops learn none
+        with progress(f"Training {policy}", settings.budget) as advance, suppress(BudgetError):
+
+            def follow(_: object) -> None:
+                advance(counting.evaluations)
+                tell_counts(subject.evaluator)
+
+            player.learn(
+                env,
+                total_steps=20 * settings.budget,
+                max_evaluations=settings.budget,
+                callback=follow,
+            )
+    spent = counting.evaluations >= settings.budget
+    masks = _choose_masks(env, player, required, spent=spent, seed=seed, writer=writer, tag=policy)
+    return SearchResult(
+        policy=policy,
+        mask=masks[0],
+        accuracy=_measure(subject, masks),
+        tau=tau,
+        evaluations=counting.evaluations,
+        seconds=time.perf_counter() - started,
+        others=masks[1:],
+    )
+
+
+def _choose_tau(subject: Subject, required: Requirements, settings: SearchSettings) -> float:
+    """Return the threshold, and tell of it; a warning says if the model as it is falls short."""
     tau = settings.threshold(subject.accuracy) if required.tau is None else required.tau
     if subject.accuracy < tau:
         log.warning(
@@ -92,38 +124,7 @@ def search(
             tau,
         )
     tell_subject(subject, tau, subject.accuracy)
-    counting = CountingEvaluator(subject.evaluator, settings.budget)
-    env = _make_env(replace(subject, evaluator=counting, origin=None), tau, required, settings)
-    player = strategy.for_env(env, seed=seed, variant=settings.variant)
-    learner = player if isinstance(player, Learner) else None
-    if learner is not None and settings.variant != "released":  # published loops learn nothing
-        _learn(learner, env, subject, counting, budget=settings.budget, name=policy)
-    best = None if learner is None else learner.best_mask
-    if best is not None and counting.evaluations >= settings.budget:
-        masks: tuple[Mask, ...] = (best,)  # it plays no more
-    else:
-        members = _list_members(player, required.members)
-        played = [
-            play(env, each, seed=seed, writer=writer, tag=policy, prunes=required.prunes)
-            for each in members
-        ]
-        masks = tuple(mask for mask, _ in played)
-        # The best that an agent met while it learned, unless it now plays better.
-        if learner is not None and best is not None and learner.best_return > played[0][1]:
-            masks = (best,)
-    accuracies = subject.evaluator.accuracy(np.stack(masks))
-    for mask, accuracy in zip(masks, accuracies.tolist(), strict=True):
-        tell_mask(mask, accuracy, "chosen", model=subject.name)
-    tell_counts(subject.evaluator)
-    return SearchResult(
-        policy=policy,
-        mask=masks[0],
-        accuracy=float(accuracies.mean()),
-        tau=tau,
-        evaluations=counting.evaluations,
-        seconds=time.perf_counter() - started,
-        others=masks[1:],
-    )
+    return tau
 
 
 def _make_env(
@@ -146,30 +147,44 @@ def _make_env(
     return env
 
 
-def _learn(
-    learner: Learner,
+def _measure(subject: Subject, masks: Sequence[Mask]) -> float:
+    """Return the mean accuracy under the chosen masks, and tell of each."""
+    accuracies = subject.evaluator.accuracy(np.stack(masks))
+    for mask, accuracy in zip(masks, accuracies.tolist(), strict=True):
+        tell_mask(mask, accuracy, "chosen", model=subject.name)
+    tell_counts(subject.evaluator)
+    return float(accuracies.mean())
+
+
+def _choose_masks(
     env: HeadPruningEnv,
-    subject: Subject,
-    counting: CountingEvaluator,
+    player: Policy,
+    required: Requirements,
     *,
-    budget: int,
-    name: str,
-) -> None:
-    """Let an agent learn until the budget of evaluations is spent, and tell of them."""
-    with progress(f"Training {name}", budget) as advance, suppress(BudgetError):
+    spent: bool,
+    seed: int,
+    writer: SummaryWriter | None,
+    tag: str,
+) -> tuple[Mask, ...]:
+    """Return the mask that a policy plays, or those of the members of an ensemble.
 
-        def follow(_: object) -> None:
-            advance(counting.evaluations)
-            tell_counts(subject.evaluator)
-
-        learner.learn(env, total_steps=20 * budget, max_evaluations=budget, callback=follow)
-
-
-def _list_members(player: Policy, count: int) -> list[Policy]:
-    """Return the members of an ensemble, or the one player that there is."""
-    if count > 1 and isinstance(player, EnsemblePolicy):
-        return [player.member(index) for index in range(count)]
-    return [player]
+    Handed out is the best that an agent met while it learned, unless it now plays better; where
+    the budget is spent it plays no more.
+    """
+    learner = player if isinstance(player, Learner) else None
+    best = None if learner is None else learner.best_mask
+    if best is not None and spent:
+        return (best,)
+    players = [player]
+    if required.members > 1 and isinstance(player, EnsemblePolicy):
+        players = [player.member(index) for index in range(required.members)]
+    played = [
+        play(env, each, seed=seed, writer=writer, tag=tag, prunes=required.prunes)
+        for each in players
+    ]
+    if learner is not None and best is not None and learner.best_return > played[0][1]:
+        return (best,)
+    return tuple(mask for mask, _ in played)
 
 
 def play(

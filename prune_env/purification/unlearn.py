@@ -13,6 +13,7 @@ EMNLP 2024, in embeddings), here in words, under a mask of heads; see `neuron_pr
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -72,7 +73,7 @@ class Unlearn(Step):
         # share what is found.
         found = suspect.once(
             f"triggers to unlearn, seed {run.seed}",
-            lambda: invert_triggers(suspect, seed=run.seed),
+            partial(invert_triggers, suspect, seed=run.seed),
         )
         names = loaded.label_names
         emit(TriggersFound("before", describe_triggers(found, names)))
