@@ -58,7 +58,7 @@ class Demo:
     rate: float | None = None
     full: bool = False
     policies: tuple[str, ...] = ("gradient", "epsilon-greedy")
-    protocols: tuple[Protocol, ...] = ("refinetune",)
+    protocols: tuple[Protocol, ...] = ("direct",)
     healed: tuple[str, ...] = ("ft",)
     healings: tuple[Healing, ...] = ("refit-unlearn",)
     train_sentences: int = 1600
@@ -68,7 +68,7 @@ class Demo:
     watch: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
     search: SearchSettings = field(
-        default_factory=lambda: SearchSettings(budget=60, importance_sentences=400)
+        default_factory=lambda: SearchSettings(budget=30, importance_sentences=400)
     )
     fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
 

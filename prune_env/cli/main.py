@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
 from itertools import takewhile
 from typing import Any
@@ -34,6 +35,9 @@ GROUPS: dict[str, tuple[type, ...]] = {
 }
 """Every verb, by the group in which the help shows it."""
 
+QUICK = (Inspect, List, Report, Watch)
+"""Verbs that need no torch to begin with."""
+
 _VERBS = tuple(verb for group in GROUPS.values() for verb in group)
 
 NAMES = "--label-names"
@@ -62,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     terminal = Console(stderr=True)
     with speaking_on(terminal, debug=debug):
         try:
-            return _run(given)
+            return _run(given, terminal)
         except BrokenPipeError:
             # The reader of our output has gone (as `| head` does); say nothing more to it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str], terminal: Console) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print_first_screen(GROUPS)
         return 0 if arguments else 2
@@ -96,6 +100,10 @@ def _run(arguments: Sequence[str]) -> int:
     # Libraries must not reach for the network of a machine that holds an untrusted model.
     if not getattr(verb, "online", False):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if terminal.is_terminal and not isinstance(verb, QUICK):
+        with terminal.status("Loading torch and transformers ..."):  # seconds, on a cold machine
+            import_module("transformers")
+            import_module("torch")
     status: int | None = verb.run()
     return status or 0
 
