@@ -1,6 +1,6 @@
 """The package as users get it: sdist, wheel, an empty environment, and what starting costs.
 
-Run it as `python -m tests.benchmarks.packaging --python python3.12` from the root of a checkout
+Run it as `python -m tests.benchmarks.installation --python python3.12` from the root of a checkout
 (minutes, most of them pip's). The wheel is built from the sdist and installed by itself, with the
 pins of `constraints.txt`; there `prune-env purify` runs on a tiny model, and CPU seconds of
 `import prune_env` beyond Gymnasium's and of `prune-env --help` are printed. Nothing is asserted
