@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prune_env.env.subject import Subject
-from prune_env.evaluation import Evaluator, MaskEvaluator
+from prune_env.evaluation import Evaluator
 from prune_env.models.masks import Mask
 from prune_env.utils.event_kinds import (
     MasksCounted,
@@ -110,6 +110,8 @@ def tell_mask(
 
 def tell_counts(evaluator: Evaluator) -> None:
     """Tell how many masks an evaluator was asked, and how many of them it computed."""
+    from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
+
     computed = evaluator.evaluations
     remembered = evaluator.memo_hits if isinstance(evaluator, MaskEvaluator) else 0
     emit_sometimes(MasksCounted(asked=computed + remembered, computed=computed))

@@ -255,7 +255,7 @@ def test_the_model_card_says_where_the_model_comes_from(
     assert run("purify", tiny_folder, *arguments) == 0
     card, report = (out / "README.md").read_text(), json.loads((out / "report.json").read_text())
     facts = {
-        "source": tiny_folder,
+        "source": tiny_folder.name,
         "source SHA-256": inspect_source(tiny_folder).sha256,
         "policy": "gradient",
         "protocol": "direct",

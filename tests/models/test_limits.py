@@ -119,7 +119,7 @@ def test_an_index_of_many_weights(folder: Path, watched: None) -> None:
     (folder / "model.safetensors").unlink()
     names = {f"w{index}": "a.safetensors" for index in range(100_000)}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
-    with pytest.raises(ModelError, match="too many tensors"):
+    with pytest.raises(ModelError, match="too many"):
         load_classifier(folder)
 
 
