@@ -152,7 +152,7 @@ def test_a_model_that_pools_all_tokens_is_not_packed(
 
     tiny_model.model.bert.pooler.__class__ = MeanPooler
     fast, reference = both(tiny_model)
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="prune_env"):
         assert_same_answers(fast, reference, random_masks(fast, 4))
     assert fast.backend.kind != "packed"
     assert "The packed evaluation is off: it differs by" in caplog.text
