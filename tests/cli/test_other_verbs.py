@@ -79,6 +79,7 @@ def test_demo_writes_the_promised_rows(
         assert first["floor"] == runs[0]["rows"][0]["lfr"]
         assert first["excess_lfr"] == pytest.approx(first["lfr"] - first["floor"])
         assert {**first, "seconds": 0} == {**again, "seconds": 0}
+    assert all(row["seconds"] > 0 for row in runs[0]["rows"])
     assert runs[1]["rows"][0]["seconds"] == 0  # the benign model came from the cache
 
 

@@ -15,9 +15,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.data.dataset import Splits
 from prune_env.research.attacks.attack import AttackData
-from prune_env.research.attacks.backdoor import ModelSettings, cached_models
+from prune_env.research.attacks.backdoor import ModelSettings
 from prune_env.research.attacks.sources import AttackSources
-from prune_env.research.benchmark.cell import REFERENCES, Cell, digest
+from prune_env.research.benchmark.cell import REFERENCES, Cell
 from prune_env.research.benchmark.rows import ResultRow, write_result
 from prune_env.research.benchmark.workbench import CellResult, Workbench
 from prune_env.settings import Healing, Protocol, SearchSettings
@@ -98,14 +98,11 @@ def run_experiment(
         job("demo", 1 + len(cells)) as begin,
     ):
         begin("the attack")
-        models = cached_models(settings.models, clean, sources=sources, cache=cache)
-        # Named after all that a fine-tuned model and its importances depend on.
-        made_from = [models.backdoored.classifier.parent.name, clean.validation.sha256]
-        trained = (cache or cache_folder()) / "fine-tuned" / digest(made_from)
+        trained = (cache or cache_folder()) / "fine-tuned"
         bench = Workbench(
             clean, Path(masks), sources=sources, cache=cache, trained=trained, writer=writer
         )
-        record = _Record(settings, models.attack, out, writer, on_row)
+        record = _Record(settings, bench.models(settings.models).attack, out, writer, on_row)
         for cell in cells:
             parts = (cell.policy, cell.protocol, cell.healing)
             begin(", ".join(part for part in parts if part != "none"))

@@ -77,7 +77,8 @@ class Workbench:
         identity: SHA-256 of data, model and files of attacks, part of every name.
         sources: Where the texts of published attacks, and of the user's own, come from.
         cache: Where backdoored and benign models are kept; default: the user's cache.
-        trained: Where fine-tuned models and importances are kept instead of `folder`.
+        trained: Where fine-tuned models and importances are kept for other runs too, in place of
+            `folder`.
         writer: Takes the accuracy after each action of a search.
     """
 
@@ -94,7 +95,7 @@ class Workbench:
     ) -> None:
         self._clean = clean
         self._folder = folder
-        self._trained = trained or folder
+        self._trained = trained
         self._identity = identity or {}
         self._sources = sources
         self._cache = cache
@@ -244,7 +245,11 @@ class Workbench:
     def _place(self, settings: ModelSettings, target: Target, phases: tuple[Phase, ...]) -> Path:
         made_from = [asdict(settings), target, [asdict(phase) for phase in phases]]
         name = digest([*made_from, identity_of(settings, self._identity)])
-        return self._trained / "fine-tuned" / name
+        if self._trained is None:
+            return self._folder / "fine-tuned" / name
+        # Runs share it: named after the poisoned rows and the data that importance is measured on.
+        attacked = self.models(settings).backdoored.classifier.parent.name
+        return self._trained / digest([attacked, self._clean.validation.sha256]) / name
 
     def _row(
         self,
