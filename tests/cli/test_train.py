@@ -58,7 +58,7 @@ def test_what_was_learned_purifies_a_model_it_never_saw(
     report = json.loads(capsys.readouterr().out)
     mask = load_mask(out / "mask.json")
     assert mask.shape == (3, 2)
-    assert report["run"]["policy"] == str(trained / part)
+    assert report["run"]["policy"] == part  # the name alone: a report may be published
     [weights] = sorted((trained / part).glob("*.safetensors"))[-1:]
     assert report["run"]["agent"]["algorithm"] == "maskable_ppo"
     assert report["run"]["agent"]["sha256"] == sha256_of(weights)
