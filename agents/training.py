@@ -83,11 +83,7 @@ def train(settings: TrainSettings, folder: str | Path, *, resume: bool = False) 
     """
     folder = Path(folder)
     started = time.perf_counter()
-    if resume:
-        check_same_settings(settings, folder)
-        read_best(folder)  # what is damaged must be known before the training, not after it
-    else:
-        check_free(folder)
+    _check_folder(settings, folder, resume=resume)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder, wait=False) as held:
         if not held:
@@ -121,6 +117,15 @@ def train(settings: TrainSettings, folder: str | Path, *, resume: bool = False) 
         }
         write_json(folder / "report.json", report)
     return TrainedAgent(agent, report, interrupt.signal)
+
+
+def _check_folder(settings: TrainSettings, folder: Path, *, resume: bool) -> None:
+    """Raise if a training cannot begin in the folder, or cannot go on there; see `train`."""
+    if resume:
+        check_same_settings(settings, folder)
+        read_best(folder)  # what is damaged must be known before the training, not after it
+    else:
+        check_free(folder)
 
 
 def _learn(

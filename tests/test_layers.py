@@ -121,3 +121,15 @@ def test_class_names_are_unique() -> None:
 def test_no_module_over_300_lines() -> None:
     lengths = {name: len(module.source.splitlines()) for name, module in MODULES.items()}
     assert {name: lines for name, lines in lengths.items() if lines > 300} == {}
+
+
+def test_no_function_over_60_lines() -> None:
+    """From `def` to the last line, the docstring included."""
+    long = {
+        f"{module.name}.{node.name}": lines
+        for module in MODULES.values()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := (node.end_lineno or 0) - node.lineno + 1) > 60
+    }
+    assert long == {}

@@ -64,7 +64,8 @@ def test_the_hidden_lfr_must_be_known(arguments, capsys):
     assert "--triggered" in capsys.readouterr().err
 
 
-def test_audits_are_combined(arguments, tmp_path, capsys):
+def test_audits_are_combined(arguments, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")  # no cell of the table is broken into lines
     assert main(arguments) == 0
     second = tmp_path / "second"
     shutil.copytree(tmp_path / "out", second)
@@ -81,7 +82,7 @@ def test_audits_are_combined(arguments, tmp_path, capsys):
     assert main(["combine", *audits, "--test", str(third)]) == 0
     shown = capsys.readouterr().out
     assert "third" in shown
-    assert "hindsight)" in shown
+    assert "in hindsight" in shown
     formula = shown.strip().splitlines()[-1]
     assert make_reward(formula).names == ("sparsity", "flips-word-drop")
     assert main(["combine", *audits, "--json"]) == 0

@@ -34,7 +34,7 @@ def test_an_adapter_alone_is_called_one(tmp_path: Path) -> None:
 def test_a_byte_order_mark_is_read(folder: Path) -> None:
     path = folder / "config.json"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    load_classifier(folder)
+    assert load_classifier(folder).model.config.model_type == "bert"
 
 
 def test_heads_that_were_cut_by_older_releases_are_named(folder: Path) -> None:

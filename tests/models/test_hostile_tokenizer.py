@@ -144,7 +144,8 @@ def test_unigram_that_draws_is_refused_or_does_not_draw(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dropout", [None, 0.0])
 def test_a_bpe_without_dropout_is_taken(dropout: float | None, tmp_path: Path) -> None:
-    load_classifier(write_bpe(tmp_path, dropout))
+    tokenizer = load_classifier(write_bpe(tmp_path, dropout)).tokenizer
+    assert len({tuple(tokenizer("film film")["input_ids"]) for _ in range(20)}) == 1
 
 
 def write_bpe(place: Path, dropout: float | None) -> Path:

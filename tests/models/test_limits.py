@@ -117,9 +117,9 @@ def test_a_folder_of_many_files(folder: Path, watched: None) -> None:
 
 def test_an_index_of_many_weights(folder: Path, watched: None) -> None:
     (folder / "model.safetensors").unlink()
-    names = {f"w{index}": "a.safetensors" for index in range(100_000)}
+    names = {f"w{index}": "a.safetensors" for index in range(30_000)}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
-    with pytest.raises(ModelError, match="too many"):
+    with pytest.raises(ModelError, match="too many tensors"):
         load_classifier(folder)
 
 

@@ -162,6 +162,8 @@ def test_a_reader_never_disturbs_a_writer(tmp_path):
     finally:
         stop.set()
         thread.join()
+    log.poll()
+    assert log.problem is None
 
 
 def _file(path, name, content):
