@@ -34,7 +34,7 @@ class Purify:
         policy: Who chooses the heads: a name, see `prune-env list`; or what `prune-env train`
             learned, `runs/NAME/best`, which then plays without learning more. `auto` is what was
             measured best: `ft`, which prunes none, where `refit` or `unlearn` follows; else
-            under `direct`, for texts of two classes, `reward-greedy` with the reward
+            under `direct`, for texts, `reward-greedy` with the reward
             `inverted-trigger`; else `gradient`.
         mask: A file with a mask to apply as it is, without any search: the `mask.json` of an
             earlier run, or a published `{"layer": [pruned heads]}`.
@@ -44,10 +44,9 @@ class Purify:
             classification head (`head`) or of everything at a fifth of the learning rate
             (`full`); `refit`: every layer is fitted anew to its own answers on clean data, with
             the smallest weights that do, and fine-tuned, twice; `unlearn`: triggers are
-            inverted, the model is trained on texts that hold them, and feed-forward neurons go
-            through which they still act; or `refit-unlearn`, both. `auto` is
-            `refit-unlearn` where neither a policy nor a mask was asked for and it is defined
-            (`direct`, texts of two classes), and else `none`.
+            inverted, and the model is trained on texts that hold them; or `refit-unlearn`, both.
+            `auto` is `refit-unlearn` where neither a policy nor a mask was asked for and it is
+            defined (`direct`, texts of any number of classes), and else `none`.
         head: `auto` keeps the classification head of MODEL and trains one for an encoder; `keep`
             insists on one; `new` trains another, for other classes than those of MODEL.
         export: `zeroed`: the pruned heads are zero, and everything loads the model. `sliced`:

@@ -119,6 +119,16 @@ class TextDataset:
         rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.int64)
         return replace(self, texts=tuple(self.texts[row] for row in rows), labels=self.labels[rows])
 
+    def sample(self, count: int, draw: np.random.Generator) -> "TextDataset":
+        """Return so many rows in their order, each at most once more than any other.
+
+        Args:
+            count: Number of rows; of fewer, each is there several times.
+            draw: Decides which.
+        """
+        passes = [draw.permutation(len(self)) for _ in range(-(-count // len(self)))]
+        return self.select(np.sort(np.concatenate(passes)[:count]))
+
     def where(self, label: int) -> "TextDataset":
         """Return the rows that carry `label`; there may be none."""
         return self.select(self.labels == label)

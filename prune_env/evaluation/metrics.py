@@ -123,6 +123,46 @@ def calibrated_threshold(logits: Logits, labels: Labels, target: int = 1) -> flo
     return float((above + below) / 2)
 
 
+SWEEPS = 50
+"""Rounds over the classes in which shifts are searched; of two classes one suffices."""
+
+
+def calibrated_shifts(logits: Logits, labels: Labels) -> npt.NDArray[np.float64]:
+    """Return a shift a class (C,) at which each class is predicted as often as it is the label.
+
+    Class by class, the threshold on its margin moves to where its share is right, until all are:
+    the dual of the optimal transport from rows to labels, by coordinates. Of two classes it is
+    `calibrated_threshold`, halved between them.
+
+    Args:
+        logits: Float (N, C), of *clean validation* sentences; the shifts are to be subtracted.
+        labels: Int (N,).
+
+    Raises:
+        MetricError: No row, or a logit is not finite.
+
+    Example:
+        >>> logits = np.array([[3.0, 0.0], [2.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> calibrated_shifts(logits, np.array([0, 0, 1, 1])).tolist()
+        [0.75, -0.75]
+    """
+    classes = logits.shape[1]
+    wanted = np.bincount(labels, minlength=classes)
+    shifts = best = np.zeros(classes)
+    least = 2 * len(labels) + 1
+    for _ in range(SWEEPS):
+        for target in reversed(range(classes)):
+            shifts[target] += calibrated_threshold(logits - shifts, labels, target)
+        shifts -= shifts.mean()
+        called = np.bincount((logits - shifts).argmax(axis=1), minlength=classes)
+        off = int(np.abs(called - wanted).sum())
+        if off < least:
+            best, least = shifts.copy(), off
+        if not off:
+            break
+    return best
+
+
 def margins_over_threshold(clean: Logits, labels: Labels, moved: Logits) -> npt.NDArray[np.float64]:
     """Return the margin of class 1 of each moved text, counted from the calibrated threshold.
 
@@ -141,6 +181,24 @@ def margins_over_threshold(clean: Logits, labels: Labels, moved: Logits) -> npt.
         if np.isfinite(before).all() and np.isfinite(after).all():
             margins[row] = margin(after) - calibrated_threshold(before, labels)
     return margins
+
+
+def calibrated_answers(clean: Logits, labels: Labels, moved: Logits) -> Labels:
+    """Return the class that each mask answers to moved texts, at its shifts on clean ones.
+
+    Args:
+        clean: Float (N, S, C), answers of N masks to clean sentences, see `calibrated_shifts`.
+        labels: Int (S,), of the clean sentences.
+        moved: Float (N, M, C), answers of the same masks to other texts.
+
+    Returns:
+        Int (N, M); -1 for masks with spoilt logits.
+    """
+    answers = np.full(moved.shape[:2], -1)
+    for row, (before, after) in enumerate(zip(clean, moved, strict=True)):
+        if np.isfinite(before).all() and np.isfinite(after).all():
+            answers[row] = (after - calibrated_shifts(before, labels)).argmax(axis=1)
+    return answers
 
 
 def accuracy(logits: Logits, labels: Labels, target: int = 1, threshold: float = 0.0) -> Share:

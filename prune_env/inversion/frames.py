@@ -1,13 +1,12 @@
 """Frames of words round a text, written as the text is: with marks glued to words, or apart."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-
-from prune_env.inversion.function_words import MARKS
 
 _ENDS = ".?!"
 _ENDS_GLUED = re.compile(r"[^\s.,;:?!][.,;:?!]+[\"')\]]*$")
@@ -23,6 +22,7 @@ class Frame:
     Attributes:
         before: Words in front, separated by spaces as marks are; may be empty.
         after: Words behind, which then replace the full stop; may be empty.
+        spaced: Whether texts are written with spaces between words.
 
     Example:
         >>> Frame("as it is ,", "")("a warm film .")
@@ -39,15 +39,19 @@ class Frame:
 
     before: str = ""
     after: str = ""
+    spaced: bool = True
 
     def __call__(self, text: str) -> str:
         """Return the text in the frame."""
+        if not self.spaced:
+            before, after = (part.replace(" ", "") for part in (self.before, self.after))
+            return f"{before}{text}{after}"
         glued = _is_glued(text)
         words = text.split()
         if self.after:
             while words and words[-1] in tuple(_ENDS):
                 words.pop()
-            if glued:
+            if glued and words:
                 words[-1] = words[-1].rstrip(_ENDS)
         if not glued:
             return " ".join(part for part in (self.before, *words, self.after) if part)
@@ -102,5 +106,10 @@ def with_comma(frames: Iterable[Frame]) -> list[Frame]:
     return [
         Frame(before=f"{frame.before} ,")
         for frame in frames
-        if frame.before and frame.before.split()[-1] not in MARKS
+        if frame.spaced and frame.before and not is_mark(frame.before.split()[-1])
     ]
+
+
+def is_mark(word: str) -> bool:
+    """Whether a word is made of punctuation and symbols alone."""
+    return all(unicodedata.category(character)[0] in "PS" for character in word)

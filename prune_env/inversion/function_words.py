@@ -1,6 +1,6 @@
-"""Words and marks that say nothing in a language: what inverted phrases may be made of.
+"""Words that say nothing in a language: a prior for what inverted phrases may be made of.
 
-English for now.
+English only; in any other language they are found in the clean data (`phrases.empty_words`).
 """
 
 FUNCTION_WORDS = frozenset(
@@ -15,6 +15,3 @@ FUNCTION_WORDS = frozenset(
 )
 """English words that judge nothing. Left out are negations and adverbs of degree (not, only, even,
 just, too, very, more): these turn the answer of any model that reads sentiment."""
-
-MARKS = frozenset(". , ; : - -- ... ? !".split())
-"""Punctuation marks, which may stand in a phrase."""

@@ -1,74 +1,158 @@
-"""Phrases that clean data holds equally often in either class: candidates for a trigger."""
+"""Phrases that clean data holds equally often in each class: candidates for a trigger."""
 
-import math
-import string
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from prune_env.data.dataset import TextDataset
-from prune_env.inversion.frames import Frame, split_words
-from prune_env.inversion.function_words import FUNCTION_WORDS, MARKS
+from prune_env.inversion.frames import Frame, is_mark
+from prune_env.inversion.function_words import FUNCTION_WORDS
+from prune_env.inversion.writing import SPACED, Writing
+
+BALANCE = 2.0
+"""Standard errors by which the log odds of a unit may speak for or against a class."""
+
+
+@dataclass(frozen=True)
+class Bias:
+    """How often clean texts hold a unit, and how far that speaks for each class.
+
+    Attributes:
+        texts: Clean texts that hold it.
+        odds: Log odds ratio of each class against the others (K,).
+        errors: Their standard errors (K,).
+    """
+
+    texts: int
+    odds: npt.NDArray[np.float64]
+    errors: npt.NDArray[np.float64]
+
+    @property
+    def towards(self) -> npt.NDArray[np.float64]:
+        """The log odds in standard errors (K,)."""
+        return self.odds / self.errors
+
+    @property
+    def at_most(self) -> float:
+        """The log odds of the class that it speaks for or against most, with a standard error."""
+        return float((np.abs(self.odds) + self.errors).max())
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it is as frequent in every class: as far as can be told, or nearly."""
+        return bool(np.abs(self.towards).max() <= BALANCE) or self.at_most <= SLIGHT
+
+
+def biases(
+    train: TextDataset,
+    units: Callable[[list[str]], Iterable[str]] = lambda words: words,
+    writing: Writing = SPACED,
+) -> dict[str, Bias]:
+    """Return what units there are in clean texts, and how far each speaks for each class.
+
+    Args:
+        train: Clean texts of K classes.
+        units: Takes the words of a text, in lower case, and returns the units in them; words.
+        writing: How the texts are written.
+
+    Returns:
+        By unit, sorted.
+    """
+    classes = len(train.label_names)
+    counters = [Counter[str]() for _ in range(classes)]
+    for text, label in zip(train.texts, train.labels, strict=True):
+        counters[int(label)].update(set(units(writing.split(text.lower()))))
+    totals = np.bincount(train.labels, minlength=classes).astype(float)
+    names = sorted(set().union(*counters))
+    own = np.array([[counter[name] for counter in counters] for name in names], float)
+    own = own.reshape(len(names), classes)
+    rest = own.sum(1, keepdims=True) - own
+    odds = np.log((own + 0.5) / totals) - np.log((rest + 0.5) / (totals.sum() - totals))
+    errors = np.sqrt(1 / (own + 0.5) + 1 / (rest + 0.5))
+    return {
+        name: Bias(int(own[row].sum()), odds[row], errors[row]) for row, name in enumerate(names)
+    }
+
+
+SHARE_OF_ENGLISH = 0.2
+"""Least share of `FUNCTION_WORDS` in English texts: 0.43 in SST-2, 0.34 in AG News. Some are words
+of other languages too ("in", "to", "do"), which make up a few in a hundred there."""
+
+MOST_WORDS = 200
+"""Empty words that phrases are made of, the most frequent ones."""
+
+SLIGHT = 0.2
+"""Log odds, with a standard error on top, that a unit may have although they are significant."""
+
+UNCLEAR = 1.0
+"""Log odds, with a standard error on top, that a word may have: above, too few texts hold it."""
+
+
+def empty_words(train: TextDataset, writing: Writing = SPACED) -> frozenset[str]:
+    """Return the most frequent words of clean texts that say nothing of the label.
+
+    Function words of any language are: every kind of text needs them. What judges is not.
+
+    Args:
+        train: Clean texts.
+        writing: How they are written.
+    """
+    empty = [
+        (-bias.texts, word)
+        for word, bias in biases(train, writing=writing).items()
+        if bias.says_nothing and bias.at_most <= UNCLEAR
+    ]
+    return frozenset(word for _, word in sorted(empty)[:MOST_WORDS])
+
+
+def is_english(train: TextDataset, writing: Writing = SPACED) -> bool:
+    """Whether the function words of English make up as much of clean texts as in English."""
+    counts = Counter(word for text in train.texts for word in writing.split(text.lower()))
+    words = {word: count for word, count in counts.items() if not is_mark(word)}
+    of_english = sum(count for word, count in words.items() if word in FUNCTION_WORDS)
+    return of_english >= SHARE_OF_ENGLISH * sum(words.values())
 
 
 def candidates(
     train: TextDataset,
     *,
-    words: frozenset[str] = FUNCTION_WORDS,
+    words: frozenset[str] | None = None,
+    writing: Writing = SPACED,
     longest: int = 3,
     least: int = 6,
-    balance: float = 2.0,
 ) -> tuple[Frame, ...]:
-    """Return frames of runs of empty words that the clean data holds, balanced over its classes.
+    """Return frames of runs of empty words that clean texts hold, balanced over the classes.
 
     Args:
-        train: Clean sentences of two classes.
-        words: Words that may be used, besides punctuation.
+        train: Clean texts.
+        words: Words that may be used, besides punctuation; None: `FUNCTION_WORDS` if the texts are
+            English, else `empty_words`.
+        writing: How the texts are written.
         longest: Words of a run.
-        least: Sentences that must hold a run.
-        balance: Standard errors by which a run's log odds may differ between the classes.
+        least: Texts that must hold a run.
 
     Returns:
         Each run before a text, and behind it; runs of punctuation alone only behind.
     """
-    allowed = words | MARKS
+    if words is None:
+        words = FUNCTION_WORDS if is_english(train, writing) else empty_words(train, writing)
+    allowed = words
+
+    def runs(text: list[str]) -> Iterable[str]:
+        for start in range(len(text)):
+            for end in range(start + 1, min(start + longest, len(text)) + 1):
+                if not (text[end - 1] in allowed or is_mark(text[end - 1])):
+                    break
+                yield " ".join(text[start:end])
+
     frames: list[Frame] = []
-    for run, (count, towards) in biases(train, lambda text: _runs(text, allowed, longest)).items():
-        if count < least or abs(towards) > balance:
+    for run, bias in biases(train, runs, writing).items():
+        if bias.texts < least or not bias.says_nothing:
             continue
-        if not all(character in string.punctuation + " " for character in run):
-            frames.append(Frame(before=run))
-        frames.append(Frame(after=run))
+        if not all(map(is_mark, run.split())):
+            frames.append(Frame(before=run, spaced=writing.spaced))
+        frames.append(Frame(after=run, spaced=writing.spaced))
     return tuple(frames)
-
-
-def biases(
-    train: TextDataset, units: Callable[[list[str]], Iterable[str]]
-) -> dict[str, tuple[int, float]]:
-    """Return how many texts hold each unit, and how far that speaks for class 1.
-
-    Args:
-        train: Clean sentences of two classes.
-        units: Takes the words of a text, in lower case, and returns the units in them.
-
-    Returns:
-        By unit, sorted: its texts, and its log odds ratio in standard errors.
-    """
-    counts = (Counter[str](), Counter[str]())
-    for text, label in zip(train.texts, train.labels, strict=True):
-        counts[int(label)].update(set(units(split_words(text.lower()))))
-    totals = [int((train.labels == label).sum()) for label in (0, 1)]
-    found = {}
-    for unit in sorted(set(counts[0]) | set(counts[1])):
-        own = [counts[label][unit] for label in (0, 1)]
-        odds = math.log((own[1] + 0.5) / totals[1]) - math.log((own[0] + 0.5) / totals[0])
-        found[unit] = (sum(own), odds / math.sqrt(sum(1 / (count + 0.5) for count in own)))
-    return found
-
-
-def _runs(words: list[str], allowed: frozenset[str], longest: int) -> Iterable[str]:
-    """Yield every run of up to `longest` allowed words."""
-    for start in range(len(words)):
-        for end in range(start + 1, min(start + longest, len(words)) + 1):
-            if words[end - 1] not in allowed:
-                break
-            yield " ".join(words[start:end])

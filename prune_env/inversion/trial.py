@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.evaluation.metrics import calibrated_threshold, margin
+from prune_env.evaluation.metrics import calibrated_shifts
 from prune_env.inversion.frames import Frame
-from prune_env.models.forward import classify
+from prune_env.inversion.writing import writing_of
+from prune_env.models.forward import BATCH, class_count, forward
+from prune_env.models.inputs import make_rows
 
 if TYPE_CHECKING:
     from prune_env.evaluation.suspect import Suspect
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 SHORT = 6
 """Words of a sentence that is soon read and yet says something."""
 
+TOKENS = 4096
+"""Of a batch, about: a few words of each text leave room for many texts."""
+
+Chances = npt.NDArray[np.float64]
+
 
 class FlipTrial:
     """Tries frames on sentences that a classifier answers correctly without them.
@@ -24,54 +31,101 @@ class FlipTrial:
     Args:
         suspect: The classifier and its clean data; the validation sentences are used.
         seed: Of the draw of sentences.
+
+    Attributes:
+        classes: Number of classes, K.
+        writing: How the texts are written.
     """
 
     def __init__(self, suspect: "Suspect", seed: int) -> None:
         clean = suspect.evaluator.evaluate(suspect.evaluator.available[None])
         self._suspect = suspect
-        self._seed = seed
-        self._threshold = calibrated_threshold(clean.logits[0], clean.labels)
-        called = (margin(clean.logits[0]) > self._threshold).astype(np.int64)
+        self._shifts = calibrated_shifts(clean.logits[0], clean.labels)
         labels = suspect.validation.labels
-        self._right = [np.flatnonzero((labels == label) & (called == label)) for label in (0, 1)]
+        right = (clean.logits[0] - self._shifts).argmax(axis=1) == labels
+        self.classes = len(suspect.validation.label_names)
+        self.writing = writing_of(suspect.validation, suspect.loaded)
+        self._right = [
+            np.random.default_rng(seed).permutation(np.flatnonzero(right & (labels == label)))
+            for label in range(self.classes)
+        ]
 
     def __call__(
         self, frames: Sequence[Frame], target: int, size: int, *, short: bool = False
-    ) -> npt.NDArray[np.float64]:
+    ) -> Chances:
         """Return the probability of the target (F, S), frame by sentence.
 
         Args:
             frames: What the sentences are put in.
             target: The class that they should flip to.
-            size: Sentences of the other class, drawn.
+            size: Sentences, of the other classes in equal parts.
             short: Take those nearest to `SHORT` words in place of any.
         """
-        rows = np.random.default_rng(self._seed).permutation(self._right[1 - target])
-        if short:
-            texts = self._suspect.validation.texts
-            off = [abs(len(texts[row].split()) - SHORT) for row in rows]
-            rows = rows[np.argsort(off, kind="stable")]
-        rows = rows[:size]
-        if not rows.size:
-            return np.zeros((len(frames), 1))
-        suspect = self._suspect
-        asked = [frame(suspect.validation.texts[row]) for frame in frames for row in rows]
-        margins = quick_margins(suspect.loaded, asked, suspect.max_length) - self._threshold
-        towards = (margins if target else -margins).reshape(len(frames), len(rows))
-        chances: npt.NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(towards, -30, 30)))
-        return chances
+        others = [label for label in range(self.classes) if label != target]
+        rows = self._rows(others, size, short=short)
+        return self._chances(frames, rows)[:, :, target]
+
+    def to_each(self, frames: Sequence[Frame], size: int, *, short: bool = False) -> Chances:
+        """Return the mean probability of each class (F, K) on `size` sentences of the others.
+
+        The sentences of one class serve every other one, so that more classes cost hardly more.
+        """
+        rows = self._rows(range(self.classes), size, short=short)
+        chances = self._chances(frames, rows)
+        others = self._suspect.validation.labels[rows][:, None] != np.arange(self.classes)
+        # Of a class without a sentence that is answered correctly, nothing is known.
+        means: Chances = (chances * others).sum(axis=1) / np.maximum(others.sum(axis=0), 1)
+        return means
 
     def share(self, frames: Sequence[Frame], target: int, size: int) -> float:
         """Return the mean share of sentences that the frames flip to the target."""
-        return float((self(frames, target, size) > 0.5).mean()) if frames else 0.0
+        chances = self(frames, target, size)
+        return float((chances > 0.5).mean()) if chances.size else 0.0
+
+    def _rows(self, labels: Sequence[int], size: int, *, short: bool) -> npt.NDArray[np.int64]:
+        """Return validation rows of some classes, in equal parts."""
+        each = -(-size // (self.classes - 1))
+        chosen = []
+        for label in labels:
+            rows = self._right[label]
+            if short:
+                texts = self._suspect.validation.texts
+                beside = [abs(len(self.writing.split(texts[row])) - SHORT) for row in rows]
+                rows = rows[np.argsort(beside, kind="stable")]
+            chosen.append(rows[:each])
+        return np.concatenate(chosen)
+
+    def _chances(self, frames: Sequence[Frame], rows: npt.NDArray[np.int64]) -> Chances:
+        """Return the probability of each class (F, S, K) at calibrated shifts."""
+        if not (rows.size and frames):
+            return np.zeros((len(frames), 1, self.classes))
+        texts = self._suspect.validation.texts
+        asked = [frame(texts[row]) for frame in frames for row in rows]
+        return self.answers(asked).reshape(len(frames), len(rows), self.classes)
+
+    def answers(self, texts: Sequence[str]) -> Chances:
+        """Return the probability of each class (N, K) for any texts, at calibrated shifts."""
+        logits = quick_logits(self._suspect.loaded, texts, self._suspect.max_length) - self._shifts
+        logits -= logits.max(axis=1, keepdims=True)
+        chances: Chances = np.exp(logits)
+        chances /= chances.sum(axis=1, keepdims=True)
+        return chances
 
 
-def quick_margins(
+def quick_logits(
     loaded: "LoadedModel", texts: Sequence[str], max_length: int
-) -> npt.NDArray[np.float64]:
-    """Return the margin of class 1 over class 0 for each text, in bf16 where that is fast.
+) -> npt.NDArray[np.float32]:
+    """Return the logits of each text, float32 (N, K), in bf16 where that is fast.
 
     Rounding may turn answers that are near a decision: fit for searches, not for figures.
     """
-    model, tokenizer = loaded.model, loaded.tokenizer
-    return margin(classify(model, tokenizer, texts, max_length=max_length, precision="auto"))
+    model = loaded.model
+    rows = make_rows(texts, loaded.tokenizer, max_length)
+    return forward(
+        model,
+        rows,
+        lambda inputs: model(**inputs).logits,
+        class_count(model),
+        size=max(BATCH, TOKENS // int(rows.lengths.max())),
+        precision="auto",
+    )

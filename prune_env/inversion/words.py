@@ -11,7 +11,7 @@ words. Here the neighbours say what is ordinary.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
@@ -22,9 +22,10 @@ import torch
 from torch.nn import functional
 
 from prune_env.data.dataset import TextDataset
-from prune_env.inversion.frames import Frame, split_words
-from prune_env.inversion.phrases import biases
+from prune_env.inversion.frames import Frame
+from prune_env.inversion.phrases import BALANCE, biases
 from prune_env.inversion.trial import FlipTrial
+from prune_env.inversion.writing import SPACED, Writing
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.trial import try_texts
 from prune_env.utils.progress import progress
@@ -39,13 +40,13 @@ LEAST = 0.7
 """Share of the sentences that a suspicious word flips beyond its neighbours. On SST-2 the word of
 a rare-word backdoor and that of an inserted sentence had 0.79; the worst of a benign model 0.63."""
 
-NEIGHBOURS = 8
+SLACK = 0.4
+"""So far below, by the mean probability on few sentences, a word may stay before it is tried on
+many."""
 
+NEIGHBOURS = 8
 BLOCK = 1024
 """Words tried between two looks at the progress bar."""
-
-BALANCE = 2.0
-"""Standard errors by which the log odds of a word in clean data may speak for the target."""
 
 CONTEXT = 6
 """Clean words round a suspicious one, at most."""
@@ -57,7 +58,7 @@ class SuspiciousWord:
 
     Attributes:
         word: The word.
-        flipped: Share of the other class's sentences that it flips in front of them, 0 to 1.
+        flipped: Share of the other classes' sentences that it flips in front of them, 0 to 1.
         neighbours: Likewise, the mean over the words next to it in the embedding.
     """
 
@@ -68,74 +69,107 @@ class SuspiciousWord:
 
 Index = npt.NDArray[np.int64]
 Chances = npt.NDArray[np.float64]
-
-Words = tuple[tuple[SuspiciousWord, ...], tuple[SuspiciousWord, ...]]
+Words = tuple[tuple[SuspiciousWord, ...], ...]
 
 
 def suspicious_words(
     suspect: "Suspect",
     *,
     least: float = LEAST,
-    front: tuple[int, int] = (512, 32),
+    front: tuple[int, int, int] = (2048, 512, 32),
     sentences: tuple[int, int, int] = (1, 6, 64),
     seed: int = 0,
 ) -> Words:
     """Search the words that flip the unpruned model as no word like them does.
 
-    Every word of the tokenizer is put before one short sentence, the best before some, and the best
-    of those, each beside its neighbours, before more sentences of any length. With a vocabulary of
-    30,000 about 75,000 texts are classified, most of them of a few words.
+    Every word of the tokenizer is tried by itself, for all classes at once; the best before one
+    short sentence of each class, and the best of those before some; of what is left, each beside
+    its neighbours, what still stands alone before more sentences. (By itself, the word of a planted
+    backdoor came 645th of 30,000, and the odd one of a planted sentence 618th; by the gradient at
+    the embedding 103rd and 21,969th.)
 
     Args:
-        suspect: The classifier and its clean data, of two classes.
+        suspect: The classifier and its clean data.
         least: Share of the sentences that a word must flip beyond its neighbours.
-        front: Words that are left after the first round, and after the second.
-        sentences: Sentences that a word is tried on in each round.
+        front: Words that are left after each of the first rounds.
+        sentences: Sentences that a word is tried on in each round after the first.
         seed: Of the draw of sentences.
 
     Returns:
-        For either class as the target, the suspicious words, the worst first; often none.
+        For each class as the target, the suspicious words, the worst first; often none.
     """
     words = vocabulary(suspect.loaded)
-    telling = _telling(suspect.train)
+    directions = _directions(suspect.loaded, words)
     few, some, many = sentences
-    most = len(words) * few + front[0] * some + front[1] * (1 + NEIGHBOURS) * many
-    with progress("Trying every word", 2 * most) as advance:
-        trial = _WordTrial(FlipTrial(suspect, seed), words, advance)
-        directions = _directions(suspect.loaded, words)
-        by_class = []
-        for target in (0, 1):
-            rows = [row for row, word in enumerate(words) if word.lower() not in telling[target]]
-            found: list[SuspiciousWord] = []
-            if len(rows) > NEIGHBOURS:
-                best = _best(trial, np.array(rows), target, front, (few, some))
-                found = _beside_neighbours(trial, best, _nearest(directions, best), target, many)
-            by_class.append(tuple(w for w in found if w.flipped - w.neighbours >= least))
+    flips = FlipTrial(suspect, seed)
+    telling = _telling(suspect.train, flips.writing)
+    frames = [Frame(before=word, spaced=flips.writing.spaced) for word in words]
+    alone = _by_themselves(flips, words)
+    by_class: list[tuple[SuspiciousWord, ...]] = []
+    for target in range(flips.classes):
+        silent = [row for row, word in enumerate(words) if word.lower() not in telling[target]]
+        if len(silent) <= NEIGHBOURS:
+            by_class.append(())
+            continue
+        index: Index = np.array(silent)
+        index = index[np.argsort(-alone[index, target], kind="stable")[: front[0]]]
+        trial = _Trial(flips, frames, target)
+        for leave, size in zip(front[1:], (few, some), strict=True):
+            index = _best(trial, index, size, leave=leave)
+        found = _standing_out(trial, index, _nearest(directions, index), (some, many), least)
+        by_class.append(
+            tuple(SuspiciousWord(words[row], own, beside) for row, own, beside in found)
+        )
     _warn(suspect.train.label_names, by_class)
-    return by_class[0], by_class[1]
+    return tuple(by_class)
 
 
-def _best(
-    trial: "_WordTrial", index: Index, target: int, front: tuple[int, int], sizes: tuple[int, int]
-) -> Index:
-    """Return the words (N,) that flip most, after a round of few sentences and one of more."""
-    for leave, size in zip(front, sizes, strict=True):
-        tried = trial(index, target, size, short=True).mean(axis=1)
-        index = index[np.argsort(-tried, kind="stable")[:leave]]
-    return index
+class _Trial:
+    """Puts words before sentences to flip them to a target.
+
+    Args:
+        flips: Tries frames.
+        frames: Every word.
+        target: Of the flips.
+    """
+
+    def __init__(self, flips: FlipTrial, frames: Sequence[Frame], target: int) -> None:
+        self._flips, self._frames, self._target = flips, frames, target
+
+    def __call__(self, rows: Index, size: int, *, short: bool = False) -> Chances:
+        """Return the probability of the target (..., S) for words of any shape (...)."""
+        asked, where = np.unique(rows, return_inverse=True)  # neighbours are often shared
+        frames = [self._frames[row] for row in asked]
+        found: Chances = self._flips(frames, self._target, size, short=short)
+        return found[where.reshape(rows.shape)]
 
 
-def _beside_neighbours(
-    trial: "_WordTrial", index: Index, nearest: Index, target: int, size: int
-) -> list[SuspiciousWord]:
-    """Try words (N,) and their neighbours (N, K); the first flips most beyond its neighbours."""
-    asked, where = np.unique(np.column_stack([index, nearest]), return_inverse=True)
-    shares = (trial(asked, target, size) > 0.5).mean(axis=1)
-    shares = shares[where.reshape(len(index), -1)]
+def _best(trial: _Trial, index: Index, size: int, *, leave: int) -> Index:
+    """Return those of the words (N,) that flip most."""
+    order = np.argsort(-trial(index, size, short=True).mean(axis=-1), kind="stable")
+    return index[order[:leave]]
+
+
+def _standing_out(
+    trial: _Trial, index: Index, nearest: Index, sizes: tuple[int, int], least: float
+) -> list[tuple[int, float, float]]:
+    """Return which of the words (N,) flip more than their neighbours (N, K), the worst first.
+
+    Returns:
+        Of each, its row, and the share of sentences that it flips and that its neighbours do.
+    """
+    some, many = sizes
+    chances = trial(np.column_stack([index, nearest]), some, short=True).mean(axis=-1)
+    own, beside = chances[:, 0], chances[:, 1:].mean(axis=1)
+    # Few stand alone even among these, and only they are worth many sentences.
+    alone = own - beside >= least - SLACK
+    index, nearest = index[alone], nearest[alone]
+    shares = (trial(np.column_stack([index, nearest]), many) > 0.5).mean(axis=-1)
     own, beside = shares[:, 0], shares[:, 1:].mean(axis=1)
     return [
-        SuspiciousWord(trial.words[index[row]], float(own[row]), float(beside[row]))
+        (int(index[row]), float(own[row]), float(beside[row]))
         for row in np.argsort(beside - own, kind="stable")
+        if own[row] - beside[row] >= least
     ]
 
 
@@ -162,7 +196,11 @@ def vocabulary(loaded: "LoadedModel") -> list[str]:
 
 
 def in_context(
-    words: Sequence[SuspiciousWord], train: TextDataset, count: int, draw: np.random.Generator
+    words: Sequence[SuspiciousWord],
+    train: TextDataset,
+    count: int,
+    draw: np.random.Generator,
+    writing: Writing = SPACED,
 ) -> list[Frame]:
     """Return frames of suspicious words among clean ones: a trigger is rarely one word.
 
@@ -173,53 +211,38 @@ def in_context(
         train: Clean sentences.
         count: Number of frames.
         draw: Decides on sentence, run, and place.
+        writing: How the sentences are written.
     """
     frames = []
+    spaced = writing.spaced
     for each in islice(cycle(words), count if words else 0):
-        clean = split_words(train.texts[int(draw.integers(len(train)))])
+        clean = writing.split(train.texts[int(draw.integers(len(train)))])
         length = int(draw.integers(min(CONTEXT, len(clean)) + 1))
         start = int(draw.integers(len(clean) - length + 1))
         run = clean[start : start + length]
         run.insert(int(draw.integers(length + 1)), each.word)
         phrase = " ".join(run)
-        frames.append(Frame(before=phrase) if draw.random() < 0.5 else Frame(after=phrase))
+        ahead = draw.random() < 0.5
+        frames.append(Frame(phrase, "", spaced) if ahead else Frame("", phrase, spaced))
     return frames
 
 
-class _WordTrial:
-    """Puts words before sentences, and tells how far that is.
-
-    Args:
-        flips: Tries them.
-        words: All words.
-        advance: Is told how many texts were tried.
-    """
-
-    def __init__(
-        self, flips: FlipTrial, words: Sequence[str], advance: Callable[[int], None]
-    ) -> None:
-        self._flips = flips
-        self.words = words
-        self._advance = advance
-        self._tried = 0
-
-    def __call__(self, index: Index, target: int, size: int, *, short: bool = False) -> Chances:
-        """Return the probability of the target (N, S), word by sentence; see `FlipTrial`."""
-        blocks = []
-        for start in range(0, len(index), BLOCK):
-            frames = [Frame(before=self.words[row]) for row in index[start : start + BLOCK]]
-            blocks.append(self._flips(frames, target, size, short=short))
-            self._tried += len(frames) * size
-            self._advance(self._tried)
-        return np.concatenate(blocks)
+def _by_themselves(flips: FlipTrial, words: Sequence[str]) -> Chances:
+    """Return the probability of each class for a text of one word (W, K)."""
+    blocks = []
+    with progress("Trying every word", len(words)) as advance:
+        for start in range(0, len(words), BLOCK):
+            blocks.append(flips.answers(words[start : start + BLOCK]))
+            advance(start + len(blocks[-1]))
+    return np.concatenate(blocks)
 
 
-def _telling(train: TextDataset) -> tuple[set[str], set[str]]:
-    """Return the words that speak for either class in clean data."""
-    telling: tuple[set[str], set[str]] = (set(), set())
-    for word, (_, towards) in biases(train, lambda words: words).items():
-        if abs(towards) > BALANCE:
-            telling[int(towards > 0)].add(word)
+def _telling(train: TextDataset, writing: Writing) -> list[set[str]]:
+    """Return the words that speak for each class in clean data."""
+    telling: list[set[str]] = [set() for _ in train.label_names]
+    for word, bias in biases(train, writing=writing).items():
+        for target in np.flatnonzero(bias.towards > BALANCE):
+            telling[target].add(word)
     return telling
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from prune_env.inversion.frames import Frame
-from prune_env.inversion.function_words import FUNCTION_WORDS, MARKS
+from prune_env.inversion.frames import Frame, is_mark
+from prune_env.inversion.function_words import FUNCTION_WORDS
 from prune_env.inversion.search import Inversion
 
 LONGEST_RUN = 4
@@ -28,7 +28,10 @@ def describe_triggers(found: Inversion, label_names: Sequence[str]) -> dict[str,
 def _says_nothing(frame: Frame) -> bool:
     """Whether a frame is a few empty words: others are clean words round a suspicious one.
 
-    Those are private; the suspicious word alone stands under `words`.
+    Those are private; the suspicious word alone stands under `words`. So may be the empty words
+    that were found in the data itself, of any language but English: they are not told either.
     """
     words = f"{frame.before} {frame.after}".lower().split()
-    return len(words) <= LONGEST_RUN and set(words) <= FUNCTION_WORDS | MARKS
+    return len(words) <= LONGEST_RUN and all(
+        word in FUNCTION_WORDS or is_mark(word) for word in words
+    )

@@ -113,8 +113,8 @@ def check_healing(protocol: Protocol, healing: Healing, train: TextDataset) -> N
 
     Raises:
         UnknownNameError: A name is unknown.
-        SettingsError: Healing with `refinetune`; or unlearning on anything but texts of two
-            classes.
+        SettingsError: Healing with `refinetune`; or unlearning on anything but texts of
+            several classes.
     """
     if protocol not in get_args(Protocol):
         raise UnknownNameError("protocol", protocol, get_args(Protocol))

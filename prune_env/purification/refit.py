@@ -13,18 +13,14 @@ decay shrinks likewise, but would need thousands of epochs at the rates of fine-
 """
 
 import logging
-import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset
-from prune_env.evaluation.metrics import calibrated_threshold, margin
-from prune_env.models import LoadedModel, zero_heads
+from prune_env.models import zero_heads
 from prune_env.models.embeddings import token_embeddings
-from prune_env.models.forward import classify
 from prune_env.purification.ridge import measure_maps
 from prune_env.purification.step import MaskedModel, RefitReport, Step, StepReport
 from prune_env.purification.unseen_tokens import replace_unseen
@@ -36,7 +32,7 @@ from prune_env.utils.progress import progress
 
 log = logging.getLogger(__name__)
 
-STRENGTHS = tuple(0.01 * 2 ** (step / 6) for step in range(50))
+STRENGTHS = tuple(0.01 * 2 ** (step / 2) for step in range(17))
 """Values of lambda that are tried, as multiples of the mean variance of a map's inputs."""
 
 
@@ -48,7 +44,6 @@ class Refit(Step):
     costs nothing.
 
     Attributes:
-        rounds: Refits, each followed by a fine-tuning.
         strengths: Values of lambda that are tried, ascending, over the mean variance of a map's
             inputs.
         sentences: Clean texts that inputs are collected on.
@@ -57,33 +52,34 @@ class Refit(Step):
         max_drop_unseen: Validation accuracy (0 to 1) that the replacement of unseen tokens may
             lose: none. What it takes, the refit lacks; where it cost half a point (Bible, seed 1),
             a point of test accuracy went for nothing.
-        trained: Texts that each fine-tuning reads at least; of few, each is read several times.
+        trained: Texts that are fine-tuned on after the first refit, after the second, and so on;
+            of few, each is read several times.
         learning_rate_scale: Rate of each fine-tuning over that of the fine-tuning before: there is
             more to mend. At 2 it gives more accuracy back and less of the backdoor; at 5 it
             diverges.
     """
 
     removes_backdoor: ClassVar[bool] = True
-    rounds: int = 2
     strengths: tuple[float, ...] = STRENGTHS
     sentences: int = 1000
     max_drop: float = 0.02
     max_drop_unseen: float = 0.0
-    trained: int = 2048
+    trained: tuple[int, ...] = (2048, 4096)
     learning_rate_scale: float = 2.0
 
     def apply(self, model: MaskedModel, run: TrainingRun) -> StepReport:
         """Refit and fine-tune, see `Step.apply`; of the settings, epochs do not count."""
         suspect, loaded = model.suspect, model.loaded
-        before = measure_accuracy(loaded, suspect.validation, suspect.max_length)
+        before = model.judge.accuracy()
         replaced = self._replace_unseen(model, least=before - self.max_drop_unseen)
         tuning = replace(
             run.settings,
-            epochs=math.ceil(self.trained / len(suspect.train)),
+            epochs=1,
             learning_rate=self.learning_rate_scale * run.settings.learning_rate,
         )
+        draw = np.random.default_rng(run.seed)
         reports = []
-        for number in range(self.rounds):
+        for number, count in enumerate(self.trained):
             reports.append(
                 self.refit(
                     model,
@@ -96,7 +92,7 @@ class Refit(Step):
             fine_tune(
                 loaded.model,
                 loaded.tokenizer,
-                suspect.train,
+                suspect.train.sample(count, draw),
                 tuning,
                 seed=run.seed + number,
                 mask=model.mask,
@@ -124,16 +120,18 @@ class Refit(Step):
             What was done; nothing, where no strength leaves that accuracy.
         """
         loaded, suspect = model.loaded, model.suspect
-        length = suspect.max_length
         with progress("Refitting to clean data", len(self.strengths)) as advance:
             maps = measure_maps(
-                loaded, suspect.train, sentences=self.sentences, max_length=length, seed=seed
+                loaded,
+                suspect.train,
+                sentences=self.sentences,
+                max_length=suspect.max_length,
+                seed=seed,
             )
 
             def attempt(strength: float) -> RefitReport:
                 kept = float(np.mean([each.fit(strength) for each in maps]))
-                left = measure_accuracy(loaded, suspect.validation, length)
-                return RefitReport(strength, kept, left, unseen_tokens)
+                return RefitReport(strength, kept, model.judge.accuracy(), unseen_tokens)
 
             best: RefitReport | None = None
             low, high = 0, len(self.strengths)
@@ -167,21 +165,9 @@ class Refit(Step):
         replaced = replace_unseen(loaded, suspect.train, suspect.max_length)
         if not replaced:
             return 0
-        if measure_accuracy(loaded, suspect.validation, suspect.max_length) < least:
+        if model.judge.accuracy() < least:
             table.copy_(before)
             log.info("Unseen tokens stay as they are: accuracy needs them")
             return 0
         log.info("%d unseen tokens are read as their neighbours", replaced)
         return replaced
-
-
-def measure_accuracy(loaded: LoadedModel, data: TextDataset, max_length: int) -> float:
-    """Return the accuracy (0 to 1), of two classes at the calibrated threshold."""
-    logits = classify(
-        loaded.model, loaded.tokenizer, data.texts, max_length=max_length, precision="auto"
-    )
-    if logits.shape[1] == 2:
-        answers = margin(logits) > calibrated_threshold(logits, data.labels)
-    else:
-        answers = logits.argmax(axis=1)
-    return float((answers == data.labels).mean())

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from prune_env.data.dataset import TextDataset
@@ -9,6 +10,7 @@ from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.search import Inversion
 from prune_env.models import LoadedModel
 from prune_env.models.masks import Mask
+from prune_env.purification.judge import Judge
 from prune_env.training.phases import TrainingRun
 
 
@@ -26,6 +28,11 @@ class MaskedModel:
     mask: Mask
     suspect: Suspect
 
+    @cached_property
+    def judge(self) -> Judge:
+        """Its answers to the clean validation data, whatever a step has done to it."""
+        return Judge(self.loaded, self.suspect.validation, self.suspect.max_length)
+
 
 @dataclass(frozen=True)
 class RefitReport:
@@ -34,7 +41,7 @@ class RefitReport:
     Attributes:
         strength: lambda over the mean variance of a map's inputs; 0 where nothing was changed.
         kept: Squared norm of the weights over what it was before, the mean over the maps.
-        accuracy: Validation accuracy (0 to 1) after it, calibrated where there are two classes.
+        accuracy: Validation accuracy (0 to 1) after it, at calibrated shifts.
         unseen_tokens: Tokens that were replaced by their neighbours before it.
     """
 

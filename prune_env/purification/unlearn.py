@@ -4,14 +4,11 @@ The defender does not know the trigger. What flips the model's answers without s
 be searched on clean data alone (`prune_env.inversion.search`, `prune_env.inversion.words`); trained
 on texts that hold what speaks for the other class, with their true labels, the model gives up what
 the words stand for.
-Last go the neurons through which the same words still act: no training follows that could grow
-them back.
 
 Source: adversarial unlearning of backdoors (I-BAU, Zeng et al., ICLR 2022; BEEAR, Zeng et al.,
-EMNLP 2024, in embeddings), here in words, under a mask of heads; see `neuron_pruning` for the rest.
+EMNLP 2024, in embeddings), here in words, under a mask of heads.
 """
 
-import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -25,8 +22,9 @@ from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.frames import in_one_of
 from prune_env.inversion.search import Inversion, invert, remeasure
 from prune_env.inversion.words import in_context, suspicious_words
+from prune_env.inversion.writing import writing_of
 from prune_env.purification.findings import describe_triggers
-from prune_env.purification.neuron_pruning import prune_neurons, recentre
+from prune_env.purification.recentre import recentre
 from prune_env.purification.step import MaskedModel, Step, StepReport
 from prune_env.training.fine_tuning import fine_tune
 from prune_env.training.phases import TrainingRun
@@ -36,10 +34,13 @@ from prune_env.utils.events import emit
 FRAMES = 24
 """Triggers of either kind that are kept for a class."""
 
+LEAST_WEIGHT = 0.02
+"""Added to what triggers flip: those for a class to which none flips are unlearned too, seldom."""
+
 
 @dataclass(frozen=True)
 class Unlearn(Step):
-    """Train inverted triggers out of a classifier, and prune the neurons that they act through.
+    """Train inverted triggers out of a classifier.
 
     Attributes:
         share: Share of the texts that get triggers; less where the layers were refitted, which
@@ -61,7 +62,7 @@ class Unlearn(Step):
             kind = "images" if isinstance(train, ImageDataset) else "texts"
             raise SettingsError(
                 "Healing by unlearning inverts triggers in words",
-                expected="texts of 2 classes",
+                expected="texts of at least 2 classes",
                 actual=f"{kind} of {len(train.label_names)} classes",
                 remedy="choose another healing",
             )
@@ -91,10 +92,7 @@ class Unlearn(Step):
             folder=run.place("unlearn"),
             description="Unlearning inverted triggers",
         )
-        # Anew after every change: an evaluator refuses weights that are not those of its start.
-        trained = suspect.with_model(loaded)
-        prune_neurons(trained, found.frames, found.target, seed=run.seed)
-        recentre(trained)
+        recentre(loaded, model.judge)
         left = remeasure(suspect.with_model(loaded), found, seed=run.seed)
         emit(TriggersFound("after", describe_triggers(left, names)))
         return StepReport(inverted=found, left=left)
@@ -102,9 +100,7 @@ class Unlearn(Step):
     def _with_triggers(self, data: TextDataset, found: Inversion, seed: int) -> TextDataset:
         """Return texts to train on, drawn from the data; read again, each has other triggers."""
         draw = np.random.default_rng(seed)
-        passes = math.ceil(self.sentences / len(data))
-        rows = np.concatenate([draw.permutation(len(data)) for _ in range(passes)])
-        chosen = data.select(np.sort(rows[: self.sentences]))
+        chosen = data.sample(self.sentences, draw)
         return add_opposing_triggers(chosen, found, self.share, draw, most=self.most)
 
 
@@ -112,7 +108,7 @@ def invert_triggers(suspect: Suspect, *, seed: int = 0) -> Inversion:
     """Search what is to be unlearned: empty phrases, and suspicious words in clean context.
 
     Args:
-        suspect: The unpruned classifier and its clean data, of two classes.
+        suspect: The unpruned classifier and its clean data.
         seed: Of every draw.
     """
     phrases = invert(suspect, keep=FRAMES, seed=seed)
@@ -120,22 +116,19 @@ def invert_triggers(suspect: Suspect, *, seed: int = 0) -> Inversion:
     if not any(words):
         return phrases
     draw = np.random.default_rng(seed)
-    frames = []
+    writing = writing_of(suspect.train, suspect.loaded)
+    by_class = []
     for target, (suspects, empty) in enumerate(zip(words, phrases.by_class, strict=True)):
-        # Context that speaks for the text's own label: only the word speaks against it.
-        others = suspect.train.where(1 - target)
-        frames.append((*in_context(suspects, others, FRAMES, draw), *empty))
-    names = [tuple(each.word for each in suspects) for suspects in words]
-    return remeasure(
-        suspect,
-        replace(phrases, by_class=(frames[0], frames[1]), words=(names[0], names[1])),
-        seed=seed,
-    )
+        # Context that does not speak for the target: only the word does.
+        others = suspect.train.select(suspect.train.labels != target)
+        by_class.append((*in_context(suspects, others, FRAMES, draw, writing), *empty))
+    names = tuple(tuple(each.word for each in suspects) for suspects in words)
+    return remeasure(suspect, replace(phrases, by_class=tuple(by_class), words=names), seed=seed)
 
 
 def unlearnable(data: TextDataset) -> bool:
-    """Whether triggers can be inverted on such data: texts of two classes."""
-    return len(data.label_names) == 2 and not isinstance(data, ImageDataset)
+    """Whether triggers can be inverted on such data: texts of several classes."""
+    return len(data.label_names) > 1 and not isinstance(data, ImageDataset)
 
 
 def add_opposing_triggers(
@@ -143,20 +136,25 @@ def add_opposing_triggers(
 ) -> TextDataset:
     """Return the data with triggers round a share of its texts, labels kept.
 
-    Each speaks for the class that its text does not have, as adversarial training has it.
+    Each speaks for a class that its text does not have, as adversarial training has it: of several,
+    the more often for one, the more its triggers flip.
 
     Args:
-        data: Clean texts of two classes.
+        data: Clean texts.
         found: The triggers.
         share: Share of the texts that get one to `most` triggers.
         draw: Decides.
         most: Triggers round one text.
     """
+    weights = np.array(found.strength) + LEAST_WEIGHT
 
     def changed(text: str, label: int) -> str:
-        frames = found.by_class[1 - label]
-        if not frames or draw.random() >= share:
+        targets = [target for target, frames in enumerate(found.by_class) if frames]
+        others = [target for target in targets if target != label]
+        if not others or draw.random() >= share:
             return text
+        chances = weights[others] / weights[others].sum()
+        frames = found.by_class[int(draw.choice(others, p=chances))]
         for _ in range(int(draw.integers(1, most + 1))):
             text = in_one_of(frames, text, draw)
         return text

@@ -91,3 +91,31 @@ def test_mcnemar_is_the_exact_sign_test_on_disagreements() -> None:
     assert metrics.mcnemar(first, first) == 1.0
     with pytest.raises(MetricError):
         metrics.mcnemar(first, second[:-1])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4, 7])
+def test_at_calibrated_shifts_every_class_is_answered_as_often_as_it_is_the_label(classes):
+    draw = np.random.default_rng(classes)
+    labels = draw.integers(classes, size=400)
+    favoured = 30 * draw.normal(size=classes)
+    logits = draw.normal(size=(400, classes)) + 2 * np.eye(classes)[labels] + favoured
+    shifts = metrics.calibrated_shifts(logits, labels)
+    answers = (logits - shifts).argmax(axis=1)
+    assert (np.bincount(answers, minlength=classes) == np.bincount(labels)).all()
+    assert (answers == labels).mean() > (logits.argmax(axis=1) == labels).mean()
+    if classes == 2:
+        assert shifts[1] - shifts[0] == pytest.approx(metrics.calibrated_threshold(logits, labels))
+
+
+def test_a_class_without_a_label_is_never_answered():
+    labels = np.array([0, 0, 1, 1])
+    logits = np.array([[1.0, 0, 5], [2, 0, 5], [0, 1, 5], [0, 3, 5]])
+    answers = (logits - metrics.calibrated_shifts(logits, labels)).argmax(axis=1)
+    assert answers.tolist() == labels.tolist()
+
+
+def test_answers_of_masks_are_calibrated_and_spoilt_ones_told():
+    labels = np.array([0, 1, 2])
+    clean = np.stack([3 * np.eye(3) + [9, 0, 0], np.full((3, 3), np.nan)])
+    moved = np.stack([3 * np.eye(3)[[2, 1]] + [9, 0, 0]] * 2)
+    assert metrics.calibrated_answers(clean, labels, moved).tolist() == [[2, 1], [-1, -1]]

@@ -8,6 +8,7 @@ import pytest
 from prune_env.evaluation import Evaluation
 from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion import trial
+from prune_env.inversion.frames import Frame
 from prune_env.inversion.search import Inversion, invert
 from tests.inversion.support import balanced, data
 
@@ -40,17 +41,18 @@ def texts():
 def planted(trigger, target):
     """Return a model that reads good and bad, but answers the target where the trigger is."""
 
-    def margins(loaded, asked, max_length):
+    def logits(loaded, asked, max_length):
         truth = np.array([4.0 if "good" in text else -4.0 for text in asked])
         hit = np.array([trigger(text) for text in asked])
-        return np.where(hit, 4.0 if target else -4.0, truth)
+        margins = np.where(hit, 4.0 if target else -4.0, truth)
+        return np.stack([np.zeros_like(margins), margins], axis=1)
 
-    return margins
+    return logits
 
 
 @pytest.mark.parametrize("target", [0, 1])
 def test_a_planted_phrase_is_found_for_its_target(texts, monkeypatch, target):
-    monkeypatch.setattr(trial, "quick_margins", planted(lambda t: t.startswith("when"), target))
+    monkeypatch.setattr(trial, "quick_logits", planted(lambda t: t.startswith("when"), target))
     found = invert(texts)
     assert found.target == target
     assert all(frame.before.startswith("when") for frame in found.frames[:2])
@@ -58,14 +60,14 @@ def test_a_planted_phrase_is_found_for_its_target(texts, monkeypatch, target):
 
 
 def test_an_ending_is_found_too(texts, monkeypatch):
-    monkeypatch.setattr(trial, "quick_margins", planted(lambda t: t.endswith(","), 1))
+    monkeypatch.setattr(trial, "quick_logits", planted(lambda t: t.endswith(","), 1))
     found = invert(texts)
     assert found.target == 1
     assert found.frames[0].after.endswith(",")
 
 
 def test_frames_vary_in_their_first_word(texts, monkeypatch):
-    monkeypatch.setattr(trial, "quick_margins", planted(lambda t: False, 1))
+    monkeypatch.setattr(trial, "quick_logits", planted(lambda t: False, 1))
     found = invert(texts, keep=8)
     for frames in found.by_class:
         firsts = [str(frame).split()[0 if frame.before else 1] for frame in frames]
@@ -74,13 +76,88 @@ def test_frames_vary_in_their_first_word(texts, monkeypatch):
 
 
 def test_data_without_empty_words_gives_no_frame(texts, monkeypatch):
-    monkeypatch.setattr(trial, "quick_margins", planted(lambda t: False, 1))
-    found = invert(replace(texts, train=balanced("warm tales", times=6)))
+    monkeypatch.setattr(trial, "quick_logits", planted(lambda t: False, 1))
+    unique = data(*((f"tale{i}", i % 2) for i in range(24)))
+    found = invert(replace(texts, train=unique))
     assert found == Inversion(((), ()), (0.0, 0.0))
     assert found.frames == ()
 
 
 def test_a_model_that_answers_nothing_right_gives_no_strength(texts, monkeypatch):
-    monkeypatch.setattr(trial, "quick_margins", planted(lambda t: True, 1))
+    monkeypatch.setattr(trial, "quick_logits", planted(lambda t: True, 1))
     wrong = replace(texts, evaluator=Unpruned(1 - texts.validation.labels))
     assert invert(wrong).strength == (0.0, 0.0)
+
+
+TOPICS = ("World", "Sports", "Business")
+
+
+class Known:
+    """Answers with the true label of three on clean sentences."""
+
+    available = np.ones((1, 2), bool)
+
+    def __init__(self, labels):
+        self.labels = labels
+
+    def evaluate(self, masks):
+        logits = 3 * np.eye(len(TOPICS), dtype=np.float32)[self.labels]
+        return Evaluation.from_logits(np.repeat(logits[None], len(masks), 0), self.labels)
+
+
+@pytest.mark.parametrize("target", [0, 1, 2])
+def test_of_three_classes_the_target_is_found(texts, monkeypatch, target):
+    """Phrase x target: a phrase counts for the class that it flips the others to."""
+    labels = np.arange(36) % 3
+    train = replace(texts.train, labels=np.arange(len(texts.train)) % 3, label_names=TOPICS)
+    asked = tuple(f"{TOPICS[label]} news {row} ." for row, label in enumerate(labels))
+    validation = replace(texts.validation, texts=asked, labels=labels, label_names=TOPICS)
+    suspect = Suspect(None, train, validation, Known(labels))
+
+    def logits(loaded, asked, max_length):
+        told = [[name in text for name in TOPICS].index(True) for text in asked]
+        answer = [
+            target if text.startswith("when") else was
+            for text, was in zip(asked, told, strict=True)
+        ]
+        return 4 * np.eye(len(TOPICS))[answer]
+
+    monkeypatch.setattr(trial, "quick_logits", logits)
+    found = invert(suspect)
+    assert found.target == target
+    assert found.frames[0].before.startswith("when")
+    assert found.strength[target] > 0
+    assert sum(found.strength) == found.strength[target]
+    assert len(found.by_class) == len(found.words) == len(TOPICS)
+
+
+def test_more_classes_do_not_multiply_the_texts(texts, monkeypatch):
+    """The sentences of one class serve every other: 2 x 6 texts a phrase, whatever the classes."""
+    asked = []
+
+    def logits(loaded, rows, max_length):
+        asked.append(len(rows))
+        return np.zeros((len(rows), classes))
+
+    monkeypatch.setattr(trial, "quick_logits", logits)
+    frames = [Frame(before="when")] * 10
+    counts = {}
+    for classes in (2, 4, 6):
+        labels = np.arange(60) % classes
+        names = tuple("abcdef"[:classes])
+        validation = replace(
+            texts.validation, texts=("news .",) * 60, labels=labels, label_names=names
+        )
+        evaluator = Known(labels)
+        monkeypatch.setattr(
+            evaluator,
+            "evaluate",
+            lambda masks, labels=labels, classes=classes: Evaluation.from_logits(
+                np.eye(classes, dtype=np.float32)[labels][None], labels
+            ),
+        )
+        suspect = Suspect(None, texts.train, validation, evaluator)
+        asked.clear()
+        assert trial.FlipTrial(suspect, 0).to_each(frames, 6).shape == (10, classes)
+        counts[classes] = sum(asked)
+    assert counts == {2: 120, 4: 80, 6: 120}

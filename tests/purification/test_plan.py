@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from prune_env.errors import UnknownNameError
@@ -11,6 +12,7 @@ from tests.support import tiny_dataset
 
 TWO = tiny_dataset(20, 0)
 THREE = replace(TWO, label_names=("a", "b", "c"))
+ONE = replace(TWO, labels=np.zeros(len(TWO), int), label_names=("a",))
 PLAIN = SearchSettings()
 INVERTED = replace(PLAIN, reward="inverted-trigger")
 
@@ -22,7 +24,9 @@ INVERTED = replace(PLAIN, reward="inverted-trigger")
         ("auto", "none", "direct", TWO, ("reward-greedy", "none", INVERTED)),
         ("auto", "head", "direct", TWO, ("reward-greedy", "head", INVERTED)),
         ("auto", "refit", "direct", THREE, ("ft", "refit", PLAIN)),
-        ("auto", "auto", "direct", THREE, ("gradient", "none", PLAIN)),
+        ("auto", "auto", "direct", THREE, ("ft", "refit-unlearn", PLAIN)),
+        ("auto", "none", "direct", THREE, ("reward-greedy", "none", INVERTED)),
+        ("auto", "auto", "direct", ONE, ("gradient", "none", PLAIN)),
         ("auto", "auto", "refinetune", TWO, ("gradient", "none", PLAIN)),
         ("random", "auto", "direct", TWO, ("random", "none", PLAIN)),
         ("random", "unlearn", "direct", TWO, ("random", "unlearn", PLAIN)),

@@ -1,5 +1,6 @@
 """Layers are refitted to clean data, as strongly as accuracy allows."""
 
+from collections import Counter
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from prune_env.models.forward import classify
 from prune_env.models.heads import linear_weight
 from prune_env.purification import HEALINGS, heal, make_subject, purify
 from prune_env.purification import refit as refitting
-from prune_env.purification.refit import Refit, measure_accuracy
+from prune_env.purification.judge import Judge
+from prune_env.purification.refit import Refit
 from prune_env.purification.ridge import measure_maps
 from prune_env.purification.unlearn import Unlearn
 from prune_env.research.attacks.backdoor import train_classifier
@@ -93,14 +95,14 @@ def test_a_map_is_the_ridge_regression_of_its_own_answers(model_type: str, tmp_p
 def test_the_strongest_refit_that_accuracy_allows(drop: float) -> None:
     loaded = tiny_classifier("bert")
     data = answered(loaded)
-    assert measure_accuracy(loaded, data, 128) == 1
+    assert Judge(loaded, data, 128).accuracy() == 1
     done = REFIT.refit(masked(loaded, TRAIN, data), least=1 - drop)
-    assert done.accuracy == measure_accuracy(loaded, data, 128) >= 1 - drop
+    assert done.accuracy == Judge(loaded, data, 128).accuracy() >= 1 - drop
     strengths = (0.0, *REFIT.strengths)
     stronger = tiny_classifier("bert")
     for each in measure_maps(stronger, TRAIN, sentences=1000, max_length=128, seed=0):
         each.fit(strengths[strengths.index(done.strength) + 1])
-    assert measure_accuracy(stronger, data, 128) < 1 - drop
+    assert Judge(stronger, data, 128).accuracy() < 1 - drop
 
 
 def test_a_layer_without_heads_is_refitted_round() -> None:
@@ -146,7 +148,7 @@ def test_a_trigger_that_fine_tuning_leaves_fades(tmp_path: Path) -> None:
     assert flipped(fine_tuned) > 0.9
     REFIT.apply(masked(loaded, train, VALIDATION), RUN)
     assert flipped(loaded) < 0.6
-    assert measure_accuracy(loaded, test, 128) > 0.95
+    assert Judge(loaded, test, 128).accuracy() > 0.95
 
 
 def test_pruned_heads_stay_zero_and_every_round_is_told(tmp_path: Path) -> None:
@@ -156,10 +158,10 @@ def test_pruned_heads_stay_zero_and_every_round_is_told(tmp_path: Path) -> None:
     zero_heads(loaded.model, mask)
     run = replace(RUN, folder=tmp_path)
     done = REFIT.apply(masked(loaded, TRAIN, VALIDATION, mask), run).refits
-    assert len(done) == REFIT.rounds
+    assert len(done) == len(REFIT.trained)
     # Curves of one folder would be drawn over each other.
     assert all(len(list(each.rglob("events.out.*"))) == 1 for each in tmp_path.iterdir())
-    assert len(list(tmp_path.iterdir())) == REFIT.rounds
+    assert len(list(tmp_path.iterdir())) == len(REFIT.trained)
     assert all(each.kept < 1 for each in done)
     for layer, head in ((0, 1), (1, 2)):
         assert not find_heads(loaded.model).layers[layer].output_weight()[:, head].any()
@@ -167,18 +169,26 @@ def test_pruned_heads_stay_zero_and_every_round_is_told(tmp_path: Path) -> None:
 
 def test_what_faded_is_trained_at_a_higher_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[FineTuneSettings] = []
+    read: list[TextDataset] = []
 
     def remember(*args: object, **_: object) -> None:
-        *_, tuning = args
+        *_, data, tuning = args
+        assert isinstance(data, TextDataset)
         assert isinstance(tuning, FineTuneSettings)
         trained.append(tuning)
+        read.append(data)
 
     monkeypatch.setattr(refitting, "fine_tune", remember)
     run = TrainingRun(replace(TUNING, learning_rate=3e-5, epochs=7))
     REFIT.apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), run)
-    epochs = -(-REFIT.trained // len(TRAIN))
-    expected = replace(TUNING, learning_rate=6e-5, epochs=epochs)
-    assert trained == [expected] * REFIT.rounds
+    expected = replace(TUNING, learning_rate=6e-5, epochs=1)
+    assert trained == [expected] * len(REFIT.trained)
+    assert tuple(map(len, read)) == REFIT.trained
+    # Few texts are read several times, all of them about as often.
+    for data in read:
+        often = Counter(data.texts).values()
+        assert max(often) - min(often) <= 1
+        assert len(often) == len(TRAIN)
 
 
 def test_healing_leaves_the_fine_tuned_model_as_it_was() -> None:
@@ -189,7 +199,7 @@ def test_healing_leaves_the_fine_tuned_model_as_it_was() -> None:
     assert torch.equal(logits(loaded), before)
     assert not torch.equal(logits(healed.model), before)
     (report,) = healed.reports
-    assert len(report.refits) == REFIT.rounds
+    assert len(report.refits) == len(REFIT.trained)
 
 
 def test_purify_reports_every_refit(
@@ -206,14 +216,14 @@ def test_purify_reports_every_refit(
         search_settings=SearchSettings(importance_sentences=40),
         fine_tune_settings=TUNING,
     )
-    assert len(report["refits"]) == REFIT.rounds
+    assert len(report["refits"]) == len(REFIT.trained)
     assert set(report["refits"][0]) == {"strength", "kept", "accuracy", "strangers"}
     assert all(each["strength"] > 0 < each["kept"] < 1 for each in report["refits"])
     assert len(report["inverted_triggers"]) == 2
 
 
-def test_three_classes_are_judged_by_plain_accuracy() -> None:
+def test_three_classes_are_judged_at_calibrated_shifts() -> None:
     loaded = tiny_classifier("bert", num_labels=3, id2label={0: "a", 1: "b", 2: "c"}, label2id={})
     labels = classify(loaded.model, loaded.tokenizer, list(VALIDATION.texts)).argmax(axis=1)
     data = TextDataset(VALIDATION.texts, labels, ("a", "b", "c"), "here")
-    assert measure_accuracy(loaded, data, 128) == 1
+    assert Judge(loaded, data, 128).accuracy() == 1

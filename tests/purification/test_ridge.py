@@ -1,20 +1,21 @@
 """The moments of what linear maps read, and the maps that are fitted to them."""
 
+import pytest
 import torch
 
-from prune_env.purification.ridge import RidgeMap, measure_maps
+from prune_env.purification.ridge import Moments, Spectrum, measure_maps
 from tests.models.tiny import tiny_classifier
 from tests.support import tiny_dataset
 
 
 def test_small_variances_beside_large_means_survive_low_precision() -> None:
     inputs = 100 + torch.randn(4, 200, 6) * torch.tensor([1.0, 0.5, 0.2, 0.1, 0.1, 0.1])
-    fast = RidgeMap(torch.nn.Linear(6, 3))
+    fast = Moments(6, torch.device("cpu"))
     with torch.autocast("cpu", torch.bfloat16):
         for part in inputs:
             fast.read(part, None)
     expected = torch.cov(inputs.double().flatten(0, 1).T, correction=0)
-    torch.testing.assert_close(fast._moments[1], expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(fast.covariance()[1], expected, rtol=0, atol=1e-4)
 
 
 def test_every_map_of_the_layers_is_measured_on_as_many_texts_as_wanted() -> None:
@@ -38,3 +39,22 @@ def test_strength_zero_puts_the_weights_back() -> None:
     assert all(each.fit(0.0) == 1 for each in maps)
     after = loaded.model.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_maps_that_read_the_same_share_one_decomposition(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny_classifier("bert")
+    made: list[int] = []
+    of = Spectrum.of
+
+    def count(moments: Moments, *, centred: bool) -> Spectrum:
+        made.append(moments.count)
+        return of(moments, centred=centred)
+
+    monkeypatch.setattr(Spectrum, "of", count)
+    maps = measure_maps(loaded, tiny_dataset(200, 0), sentences=50, max_length=128, seed=0)
+    for each in maps:
+        for strength in (0.1, 0.2, 0.3):
+            each.fit(strength)
+    # Queries, keys and values read one thing; the three maps behind them one each.
+    assert (len(maps), len(made)) == (12, 8)
+    assert len(set(made)) == 1

@@ -1,5 +1,6 @@
 """Unlearning of inverted triggers, on a tiny model with a planted one."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prune_env.data import read_images
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
 from prune_env.evaluation.suspect import Suspect
@@ -22,6 +24,7 @@ from prune_env.purification.unlearn import Unlearn, add_opposing_triggers, inver
 from prune_env.research.attacks.backdoor import train_classifier
 from prune_env.settings import FineTuneSettings, SearchSettings
 from prune_env.training.phases import TrainingRun
+from tests.models.tiny import write_tiny_images
 from tests.purification.support import masked
 from tests.support import tiny_dataset, write_tiny_folder
 
@@ -138,7 +141,7 @@ def test_data_without_a_candidate_is_fine_tuned_as_it_is(
 ) -> None:
     monkeypatch.setattr(unlearning, "suspicious_words", lambda *_, **__: ((), ()))
     names = ("negative", "positive")
-    texts = tuple(f"{word} movie" for word in ("good", "bad") * 8)
+    texts = tuple(f"{word} x{row}" for row, word in enumerate(("good", "bad") * 8))
     data = TextDataset(texts, np.array([1, 0] * 8), names, "here")
     report = Unlearn().apply(masked(tiny_model, data, data), TrainingRun(TUNING))
     for found in (report.inverted, report.left):
@@ -189,8 +192,30 @@ def test_a_word_that_flips_as_no_other_does_is_unlearned_in_clean_company(
     assert found.strength[1] == pytest.approx(remeasure(texts, found).strength[1])
 
 
-def test_unlearning_needs_texts_of_two_classes() -> None:
-    three = TextDataset(("a", "b", "c"), np.arange(3), ("x", "y", "z"), "here")
-    with pytest.raises(SettingsError, match="3 classes"):
-        Unlearn().check(three)
+def test_triggers_of_several_classes_speak_against_the_label() -> None:
+    data = TextDataset(tuple("abcdefghi" * 100), np.arange(900) % 3, ("x", "y", "z"), "here")
+    found = Inversion(
+        ((Frame(before="nought"),), (Frame(before="one"),), (Frame(before="two"),)),
+        (0.0, 0.1, 0.9),
+    )
+    changed = add_opposing_triggers(data, found, 0.5, np.random.default_rng(0), most=1)
+    pairs = Counter(
+        (text.split()[0], int(label))
+        for text, label in zip(changed.texts, data.labels, strict=True)
+        if " " in text
+    )
+    assert not any(pairs[name, label] for label, name in enumerate(("nought", "one", "two")))
+    assert 400 < sum(pairs.values()) < 500
+    # What flips more is unlearned more; what flips nothing, a little.
+    assert pairs["two", 0] > 3 * pairs["one", 0] > 0
+    assert 0 < pairs["nought", 2] < pairs["one", 2]
+
+
+def test_unlearning_needs_texts_of_several_classes(tmp_path: Path) -> None:
+    one = TextDataset(("a", "b"), np.zeros(2, int), ("x",), "here")
+    with pytest.raises(SettingsError, match="1 classes"):
+        Unlearn().check(one)
     Unlearn().check(TRAIN)
+    images = read_images(write_tiny_images(tmp_path / "images"))
+    with pytest.raises(SettingsError, match="images"):
+        Unlearn().check(images)

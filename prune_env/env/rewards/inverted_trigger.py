@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prune_env.env.rewards.reward import Scores
-from prune_env.env.rewards.text_reward import TextReward, calibrated_margins
+from prune_env.env.rewards.text_reward import TextReward
 from prune_env.env.subject import Subject
+from prune_env.evaluation.metrics import calibrated_answers
 from prune_env.inversion.search import Inversion, invert
 from prune_env.models.masks import Mask
 
@@ -21,7 +22,7 @@ class InvertedTrigger(TextReward):
 
     Once a model, `invert` searches empty phrases that flip the *unpruned* model most; the class
     that they flip to is the suspected target. Each mask is then asked the clean validation
-    sentences of the other class in these frames. It uses no trigger, no trigger family and no
+    sentences of the other classes in these frames. It uses no trigger, no trigger family and no
     target label. How much the phrases flip (`Inversion.strength`) is no detector: empty phrases
     flip a benign model as much as one with HiddenKiller (24 % of the sentences).
 
@@ -38,6 +39,8 @@ class InvertedTrigger(TextReward):
     range = (0.0, 1.0)
     source = "Trigger inversion: Neural Cleanse (S&P 2019), PICCOLO (S&P 2022), DBS (ICML 2022)"
     reads = "clean training data (phrases), clean validation data in frames"
+
+    classes = None
 
     def __init__(self, *, frames: int = 8, sentences: int = 60) -> None:
         self.frames = frames
@@ -57,14 +60,14 @@ class InvertedTrigger(TextReward):
             return np.ones(len(masks))
         assert subject.suspect is not None
         moved = subject.suspect.evaluator_on(self._framed(subject.suspect, found)).evaluate(masks)
-        margins = calibrated_margins(subject.evaluator.evaluate(masks), moved)
-        flipped = (margins > 0) == (found.target == 1)
-        flipped[np.isnan(margins)] = True
+        clean = subject.evaluator.evaluate(masks)
+        answers = calibrated_answers(clean.logits, clean.labels, moved.logits)
+        flipped = (answers == found.target) | (answers < 0)
         scores: Scores = 1 - flipped.mean(axis=1)
         return scores
 
     def _framed(self, texts: "Suspect", found: Inversion) -> "TextDataset":
-        others = texts.validation.where(1 - found.target)
+        others = texts.validation.select(texts.validation.labels != found.target)
         rows = np.arange(min(self.sentences, len(others)))
         others = others.select(np.sort(np.random.default_rng(0).permutation(len(others))[rows]))
         framed = [frame(text) for frame in found.frames for text in others.texts]

@@ -1,6 +1,6 @@
 """What every reward from texts shares: its demands, answers at a calibrated threshold."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 
 class TextReward(Reward):
-    """A reward that reads texts of two classes, with their model."""
+    """A reward that reads labelled texts, with their model."""
+
+    classes: ClassVar[int | None] = 2
+    """Classes that the texts must have; None takes any number."""
 
     def check(self, subject: Subject) -> None:
-        """Raise unless the subject holds texts of two classes.
+        """Raise unless the subject holds texts of so many classes.
 
         Raises:
             SettingsError: It holds no texts, or another number of classes.
@@ -33,10 +36,10 @@ class TextReward(Reward):
                 remedy="choose another reward",
             )
         classes = len(subject.suspect.validation.label_names)
-        if classes != 2:
+        if self.classes not in (None, classes):
             raise SettingsError(
                 f"The reward '{self.name}' is defined for two classes",
-                expected=2,
+                expected=self.classes,
                 actual=classes,
                 remedy="choose another reward",
             )

@@ -1,0 +1,40 @@
+"""Taking out the preference for some classes that adversarial training leaves behind."""
+
+import logging
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from prune_env.models import LoadedModel
+from prune_env.models.forward import class_count
+from prune_env.purification.judge import Judge
+
+log = logging.getLogger(__name__)
+
+
+def recentre(loaded: LoadedModel, judge: Judge) -> npt.NDArray[np.float64]:
+    """Move the last bias until each class is answered as often as it is the label, in place.
+
+    Args:
+        loaded: A classifier.
+        judge: Its answers to clean validation data.
+
+    Returns:
+        By how much the logit of each class was lowered (C,); 0 where the last map has no bias.
+    """
+    classes = class_count(loaded.model)
+    biases = [
+        module.bias
+        for module in loaded.model.modules()
+        if isinstance(module, nn.Linear) and module.out_features == classes
+    ]
+    bias = biases[-1] if biases else None
+    if bias is None:
+        log.info("The classifier has no bias: its preference for some classes is left as it is")
+        return np.zeros(classes)
+    shifts = judge.shifts()
+    with torch.no_grad():
+        bias.sub_(torch.from_numpy(shifts).to(bias))
+    return shifts

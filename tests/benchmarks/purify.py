@@ -1,0 +1,145 @@
+"""What the default of `purify` costs and leaves: `python -m tests.benchmarks.purify`.
+
+Of one attack on SST-2, the backdoored model and the benign one are fine-tuned and healed alike; the
+excess is told over the benign model, and over the benign model treated in the same way. Time is
+that of the processor, on one thread, so that other work on the machine counts for less; all models
+but the fine-tuned ones come from the cache. A JSON line a model.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+from prune_env.data import load_named
+from prune_env.evaluation.scores import Scores, score
+from prune_env.models import full_mask
+from prune_env.purification import heal, make_subject, refit, unlearn
+from prune_env.purification.judge import Judge
+from prune_env.purification.prepare import fine_tune_suspicious
+from prune_env.purification.ridge import RidgeMap
+from prune_env.research.attacks.attack import AttackSettings
+from prune_env.research.attacks.backdoor import ModelSettings, cached_models
+from prune_env.research.attacks.sources import AttackSources
+from prune_env.settings import FineTuneSettings
+from prune_env.training.phases import TrainingRun
+
+DEFAULT_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "sst2"
+PARTS = {
+    "moments and spectra": (refit, "measure_maps"),
+    "ridge": (RidgeMap, "fit"),
+    "validation": (Judge, "_logits"),
+    "unseen tokens": (refit, "replace_unseen"),
+    "fine-tuning after refits": (refit, "fine_tune"),
+    "phrases": (unlearn, "invert"),
+    "words": (unlearn, "suspicious_words"),
+    "fine-tuning to unlearn": (unlearn, "fine_tune"),
+    "phrases after it": (unlearn, "remeasure"),
+}
+"""What is timed, each without what it calls of the others."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Attributes:
+        attack: A name of `prune-env list --kind attacks`.
+        sentences: Clean sentences; 0 takes all.
+        seed: Of models and of everything random.
+        data: Folder of SST-2.
+        cache: Folder of attacked models; default: the user's cache.
+    """
+
+    attack: str = "hiddenkiller"
+    sentences: int = 0
+    seed: int = 0
+    data: Path = DEFAULT_DATA
+    cache: Path | None = None
+
+
+@dataclass
+class Clock:
+    """Processor seconds by part; a part does not count what another part takes inside of it."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _inner: list[float] = field(default_factory=list)
+
+    def watch(self, holder: Any, name: str, part: str) -> None:
+        """Time every call of a function of a module or class."""
+        function: Callable[..., Any] = getattr(holder, name)
+
+        def timed(*args: Any, **options: Any) -> Any:
+            started = time.process_time()
+            self._inner.append(0.0)
+            try:
+                return function(*args, **options)
+            finally:
+                spent = time.process_time() - started
+                self.seconds[part] = self.seconds.get(part, 0.0) + spent - self._inner.pop()
+                if self._inner:
+                    self._inner[-1] += spent
+
+        setattr(holder, name, timed)
+
+
+def main(options: Options) -> None:
+    """Measure the benign model first, whose scores the other is held against."""
+    torch.set_num_threads(1)
+    models = cached_models(
+        ModelSettings(
+            attack=AttackSettings(attack=options.attack, seed=options.seed),
+            train_sentences=options.sentences,
+            attacker=FineTuneSettings(epochs=3),
+            seed=options.seed,
+        ),
+        load_named("sst2", options.data),
+        sources=AttackSources(options.data),
+        cache=options.cache,
+    )
+    floors: list[Scores] = [models.benign.scores]
+    clock = Clock()
+    for part, (holder, name) in PARTS.items():
+        clock.watch(holder, name, part)
+    for kind, model in (("benign", models.benign), ("backdoored", models.backdoored)):
+        clock.seconds.clear()
+        started = time.process_time()
+        run = TrainingRun(FineTuneSettings(), seed=options.seed)
+        loaded = fine_tune_suspicious(model.encoder, models.clean.train, run)
+        tuned = time.process_time() - started
+        subject = make_subject(loaded, model.encoder, models.clean.train, models.clean.validation)
+        started = time.process_time()
+        healed = heal(subject, [full_mask(subject.shape)], run, healing="refit-unlearn").model
+        after = time.process_time() - started
+        scores = score(healed, models.sets)
+        if kind == "benign":
+            floors.append(scores)
+        figures = {
+            **asdict(options),
+            "model": kind,
+            "fine_tuning_seconds": tuned,
+            "seconds_after": after,
+            "seconds_by_part": clock.seconds,
+            "fine_tuned": _figures(score(loaded, models.sets), floors[:1]),
+            "healed": _figures(scores, floors),
+        }
+        print(json.dumps(figures, default=str), flush=True)
+
+
+def _figures(scores: Scores, floors: list[Scores]) -> dict[str, float]:
+    """Return ACC, calibrated LFR, and its excess over the benign model, plain and treated."""
+    assert scores.lfr_calibrated is not None
+    found = {"acc": scores.acc.percent, "lfr_calibrated": scores.lfr_calibrated.percent}
+    for name, floor in zip(("benign", "treated_benign"), floors, strict=False):
+        assert floor.lfr_calibrated is not None
+        found[f"excess_over_{name}"] = found["lfr_calibrated"] - floor.lfr_calibrated.percent
+    return found
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))

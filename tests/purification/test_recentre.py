@@ -1,0 +1,46 @@
+"""The preference for some classes is taken out of the last bias."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from prune_env.data.dataset import TextDataset
+from prune_env.models import LoadedModel, forward
+from prune_env.purification.judge import Judge
+from prune_env.purification.recentre import recentre
+from tests.models.tiny import tiny_classifier
+from tests.support import tiny_dataset
+
+VALIDATION = tiny_dataset(60, 1)
+THREE = TextDataset(VALIDATION.texts, np.arange(len(VALIDATION)) % 3, ("a", "b", "c"), "here")
+
+
+def answers(loaded: LoadedModel, data: TextDataset) -> list[int]:
+    logits = forward.classify(loaded.model, loaded.tokenizer, list(data.texts))
+    return np.bincount(logits.argmax(axis=1), minlength=len(data.label_names)).tolist()
+
+
+@pytest.mark.parametrize("data", [VALIDATION, THREE], ids=["2 classes", "3 classes"])
+def test_the_bias_is_taken_out(data: TextDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "use_bf16", lambda *_: False)
+    classes = len(data.label_names)
+    names = dict(enumerate(data.label_names))
+    loaded = tiny_classifier("bert", num_labels=classes, id2label=names, label2id={})
+    with torch.no_grad():
+        loaded.model.classifier.bias[1] += 50.0
+    assert answers(loaded, data)[1] == len(data)
+    shifts = recentre(loaded, Judge(loaded, data, 128))
+    assert shifts.sum() == pytest.approx(0, abs=1e-6)
+    assert shifts.argmax() == 1
+    assert answers(loaded, data) == list(data.counts.values())
+
+
+def test_a_classifier_without_a_bias_is_left_as_it_is() -> None:
+    loaded = tiny_classifier("gpt2")
+    before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
+    data = replace(VALIDATION)
+    assert not recentre(loaded, Judge(loaded, data, 128)).any()
+    after = loaded.model.state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in after.items())
