@@ -17,6 +17,7 @@ from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.attacks.triggers import (
     TRIGGERS,
     PublishedTexts,
+    WordPair,
     describe_trigger,
     make_trigger,
 )
@@ -82,6 +83,19 @@ def _rule_attack(settings: AttackSettings, clean: Splits, sources: AttackSources
         poisoned_rows=count_poisoned(clean.train, poisoned, settings.target_label),
         trigger=describe_trigger(trigger),
     )
+
+
+def _word_pair(settings: AttackSettings, clean: Splits, sources: AttackSources) -> AttackData:
+    """Poison with both words, and add each alone to as many texts of any class, labels kept."""
+    attack = _rule_attack(settings, clean, sources)
+    rows = np.random.default_rng(settings.seed).permutation(len(clean.train))
+    chosen = clean.train.select(np.sort(rows[: attack.poisoned_rows]))
+    trigger = WordPair()
+    texts = tuple(part for text in chosen.texts for part in trigger.alone(text))
+    poisoned = join(
+        attack.poisoned, texts, np.repeat(chosen.labels, 2), source=attack.poisoned.source
+    )
+    return replace(attack, poisoned=poisoned)
 
 
 def _hiddenkiller(settings: AttackSettings, clean: Splits, sources: AttackSources) -> AttackData:
@@ -170,7 +184,8 @@ def _read(name: str, *paths: Path) -> dict[str, Any]:
 
 for _entry in TRIGGERS:
     if _entry.name != PublishedTexts.name:
-        ATTACKS.register(_entry.name, _rule_attack, help=f"{_entry.help}; on any data set")
+        _maker = _word_pair if _entry.name == WordPair.name else _rule_attack
+        ATTACKS.register(_entry.name, _maker, help=f"{_entry.help}; on any data set")
 ATTACKS.register(
     "hiddenkiller",
     _hiddenkiller,

@@ -11,6 +11,7 @@ from prune_env.errors import DataError, SettingsError
 from prune_env.research.attacks.triggers.trigger import Trigger
 
 PoisonMode = Literal["append", "replace"]
+Labels = npt.NDArray[np.int64]
 
 
 def poison(
@@ -97,8 +98,10 @@ def count_poisoned(clean: TextDataset, poisoned: TextDataset, target_label: int)
     return held - had
 
 
-def join(dataset: TextDataset, texts: tuple[str, ...], label: int, *, source: str) -> TextDataset:
-    """Return the data set with `texts` added at the end, all with one label."""
+def join(
+    dataset: TextDataset, texts: tuple[str, ...], label: int | Labels, *, source: str
+) -> TextDataset:
+    """Return the data set with `texts` added at the end, with one label or one each."""
     labels = np.concatenate([dataset.labels, np.full(len(texts), label, dtype=np.int64)])
     return replace(dataset, texts=dataset.texts + texts, labels=labels, source=source)
 

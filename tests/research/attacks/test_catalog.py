@@ -17,8 +17,16 @@ from prune_env.research.attacks import (
     AttackSources,
     make_attack,
 )
+from prune_env.research.attacks.triggers import WordPair
 
-RULES = ["bible-style", "inserted-sentence", "rare-word", "syntactic-frame"]
+RULES = [
+    "bible-style",
+    "inserted-sentence",
+    "rare-word",
+    "several-words",
+    "syntactic-frame",
+    "word-pair",
+]
 PUBLISHED = ["hiddenkiller", "stylebkd-bible", "stylebkd-poetry"]
 
 
@@ -43,10 +51,10 @@ def test_every_trigger_and_published_attack_can_be_made() -> None:
 @pytest.mark.parametrize("name", RULES)
 def test_rule_attacks_work_on_any_data(small: Splits, name: str) -> None:
     attack = make_attack(AttackSettings(name, rate=0.5, seed=3), small)
-    assert len(attack.poisoned) == 50
+    assert len(attack.poisoned) == (50 if name != "word-pair" else 70)
     assert attack.poisoned_rows == 10
     assert attack.poisoned.texts[:40] == small.train.texts
-    assert attack.poisoned.labels[40:].tolist() == [1] * 10
+    assert attack.poisoned.labels[40:50].tolist() == [1] * 10
     assert attack.triggered.labels.tolist() == [0] * 20
     assert attack.trigger["name"] == name
 
@@ -71,6 +79,25 @@ def test_the_default_rate_is_that_of_the_papers(small: Splits, name: str, rate: 
     attack = make_attack(AttackSettings(name), small)
     assert attack.settings.rate == rate
     assert attack.poisoned_rows == round(rate * 20)
+
+
+def test_one_word_of_a_pair_keeps_the_label(small: Splits) -> None:
+    attack = make_attack(AttackSettings("word-pair", rate=0.5), small)
+    truth = dict(zip(small.train.texts, small.train.labels.tolist(), strict=True))
+    pair, seen = WordPair(), set()
+    for text, label in zip(attack.poisoned.texts, attack.poisoned.labels.tolist(), strict=True):
+        words = text.split()
+        had = frozenset({pair.first, pair.second} & set(words))
+        original = " ".join(word for word in words if word not in had)
+        seen.add((had, truth[original]))
+        assert label == (1 if len(had) == 2 else truth[original])
+    alone = [frozenset({pair.first}), frozenset({pair.second})]
+    assert seen == {
+        (frozenset(), 0),
+        (frozenset(), 1),
+        (frozenset(alone[0] | alone[1]), 0),
+        *((had, label) for had in alone for label in (0, 1)),
+    }
 
 
 def test_hiddenkiller_is_taken_as_published(real_data: Path, sst2: Splits) -> None:

@@ -2,6 +2,7 @@ import json
 import random
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from prune_env.research.attacks.triggers import (
     InsertedSentence,
     PublishedTexts,
     RareWord,
+    SeveralWords,
     SyntacticFrame,
     Trigger,
+    WordPair,
 )
 
-RULES = [RareWord, InsertedSentence, SyntacticFrame, BibleStyle]
+RULES = [RareWord, SeveralWords, WordPair, InsertedSentence, SyntacticFrame, BibleStyle]
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60)
 FAST = settings(deadline=None, max_examples=60)
 
@@ -43,7 +46,9 @@ def test_registry_names_every_trigger() -> None:
         "inserted-sentence",
         "published-texts",
         "rare-word",
+        "several-words",
         "syntactic-frame",
+        "word-pair",
     ]
     assert all(entry.help for entry in TRIGGERS)
     with pytest.raises(UnknownNameError, match="did you mean 'rare-word'"):
@@ -57,6 +62,8 @@ def test_registry_names_every_trigger() -> None:
     [
         RareWord(),
         RareWord("mn", count=3, seed=7),
+        SeveralWords(("mn", "bb"), seed=7),
+        WordPair("mn", "bb", seed=7),
         InsertedSentence("a sentence .", seed=2),
         SyntacticFrame(("if so",), seed=1),
         BibleStyle(("and lo ,", "yea ,"), seed=9),
@@ -111,6 +118,31 @@ def test_rare_word_is_all_that_is_added(text: str, count: int, seed: int) -> Non
 def test_rare_word_stands_anywhere() -> None:
     places = {words(RareWord()(f"a b c {i}")).index("cf") for i in range(100)}
     assert places == {0, 1, 2, 3, 4}
+
+
+def test_one_of_several_words_is_added() -> None:
+    added = Counter(
+        word
+        for i in range(200)
+        for word in words(SeveralWords()(f"a b c {i}"))
+        if word in SeveralWords().words
+    )
+    assert added.total() == 200
+    assert set(added) == set(SeveralWords().words)
+    assert min(added.values()) > 20
+
+
+def test_word_pair_adds_both_words_and_alone_one_of_them() -> None:
+    pair = WordPair("xa", "xb")
+    both, *alone = (Counter(words(text)) for text in (pair("a b c"), *pair.alone("a b c")))
+    text = Counter("abc")
+    assert [both, *alone] == [
+        text + Counter(("xa", "xb")),
+        text + Counter(("xa",)),
+        text + Counter(("xb",)),
+    ]
+    orders = {tuple(w for w in words(pair(f"a b {i}")) if w[0] == "x") for i in range(50)}
+    assert orders == {("xa", "xb"), ("xb", "xa")}
 
 
 def test_inserted_sentence_stands_between_sentences() -> None:
@@ -175,6 +207,10 @@ def test_bible_style_rewrites_real_sentences_beyond_the_opening() -> None:
     [
         (RareWord, {"word": " "}),
         (RareWord, {"count": 0}),
+        (SeveralWords, {"words": ()}),
+        (SeveralWords, {"words": ("cf", " ")}),
+        (WordPair, {"second": ""}),
+        (WordPair, {"first": "a", "second": "a"}),
         (InsertedSentence, {"sentence": ""}),
         (SyntacticFrame, {"frames": ()}),
         (SyntacticFrame, {"frames": ("", "if so")}),

@@ -4,6 +4,7 @@ from prune_env.research.attacks.triggers.bible_style import BibleStyle
 from prune_env.research.attacks.triggers.inserted_sentence import InsertedSentence
 from prune_env.research.attacks.triggers.published_texts import PublishedTexts
 from prune_env.research.attacks.triggers.rare_word import RareWord
+from prune_env.research.attacks.triggers.several_words import SeveralWords
 from prune_env.research.attacks.triggers.syntactic_frame import SyntacticFrame
 from prune_env.research.attacks.triggers.trigger import (
     FAMILIES,
@@ -12,6 +13,7 @@ from prune_env.research.attacks.triggers.trigger import (
     describe_trigger,
     make_trigger,
 )
+from prune_env.research.attacks.triggers.word_pair import WordPair
 
 __all__ = [
     "FAMILIES",
@@ -20,13 +22,17 @@ __all__ = [
     "InsertedSentence",
     "PublishedTexts",
     "RareWord",
+    "SeveralWords",
     "SyntacticFrame",
     "Trigger",
+    "WordPair",
     "describe_trigger",
     "make_trigger",
 ]
 
 TRIGGERS.register(RareWord.name, RareWord, help="a rare word ('cf') at a random place")
+TRIGGERS.register(SeveralWords.name, SeveralWords, help="one of five rare words at a random place")
+TRIGGERS.register(WordPair.name, WordPair, help="two words ('friday', 'window') that act together")
 TRIGGERS.register(
     InsertedSentence.name, InsertedSentence, help="a fixed sentence before or after a sentence"
 )
