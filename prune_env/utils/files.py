@@ -21,6 +21,7 @@ from prune_env.utils.reading import read_json_of
 
 log = logging.getLogger(__name__)
 
+LOCK = ".lock"
 HASHES = "sha256.json"
 """In a folder that is made once: the SHA-256 of every file that it was made with, by its path."""
 
@@ -40,7 +41,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
         Whether the lock is held; always True if `wait`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f"{path.name}.lock"))
+    lock = FileLock(path.with_name(f"{path.name}{LOCK}"))
     try:
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
@@ -109,7 +110,7 @@ def _hashes(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): sha256_of(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.suffix != LOCK  # which come and go
     }
 
 

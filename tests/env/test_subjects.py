@@ -190,6 +190,18 @@ def test_a_tiny_model_of_an_older_release_is_taken_as_it_is_now(cache, tmp_path)
         cached_tiny_model(tmp_path)
 
 
+def test_the_locks_of_an_older_release_are_no_part_of_what_was_made(cache, tmp_path):
+    made = cached_tiny_model()
+    folder = tmp_path / made.relative_to(cache)
+    shutil.copytree(made, folder)
+    (folder / HASHES).unlink()
+    lock = folder / "scores.json.lock"  # left by it
+    lock.touch()
+    cached_tiny_model(tmp_path)
+    lock.unlink()  # as whoever locks the file next does
+    assert cached_tiny_model(tmp_path) == folder
+
+
 def test_the_tiny_model_is_made_once_and_holds_a_backdoor(cache):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
