@@ -34,7 +34,8 @@ from prune_env.models import save_mask
 from prune_env.utils import runtime
 from prune_env.utils.event_kinds import MasksCounted
 from prune_env.utils.events import due, emit, recorded, recording
-from prune_env.utils.files import locked, shaped, write_json
+from prune_env.utils.files import shaped, write_json
+from prune_env.utils.leases import locked, silent_s
 from prune_env.utils.output import check_free
 from prune_env.utils.progress import progress
 
@@ -85,7 +86,7 @@ def train(settings: TrainSettings, folder: str | Path, *, resume: bool = False) 
     started = time.perf_counter()
     _check_folder(settings, folder, resume=resume)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder, wait=False) as held:
+    with locked(folder, wait=silent_s(folder)) as held:
         if not held:
             raise StateError(
                 f"Another process trains in {folder}", remedy="wait for it, or choose another --out"

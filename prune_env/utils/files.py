@@ -12,49 +12,17 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
 from prune_env.errors import PruneEnvError, StateError
+from prune_env.utils.leases import LOCK, locked
 from prune_env.utils.output import check_free, hidden_folder, open_to_readers, try_place, umask
 from prune_env.utils.reading import read_json_of
 
 log = logging.getLogger(__name__)
 
-LOCK = ".lock"
 HASHES = "sha256.json"
 """In a folder that is made once: the SHA-256 of every file that it was made with, by its path."""
-
-
-@contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of `path` while the body runs.
-
-    The operating system releases the lock of a process that ends, however it ends: the file that a
-    killed process leaves is locked by nobody. Every other end takes the file away.
-
-    Args:
-        path: What is locked; the lock is the file `<path>.lock`, whether `path` exists or not.
-        wait: Wait for another holder; otherwise give up at once.
-
-    Yields:
-        Whether the lock is held; always True if `wait`.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f"{path.name}{LOCK}"))
-    try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        # While it is held: whoever has opened this file and waits for it sees, once it is his, that
-        # it has no name any more, and opens the next one (filelock does). Windows refuses.
-        with suppress(OSError):
-            Path(lock.lock_file).unlink()
-        lock.release()
 
 
 def made_once(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -77,13 +45,17 @@ def _make(folder: Path, fill: Callable[[Path], None]) -> None:
     with locked(folder):
         if folder.exists():  # another process made it meanwhile
             return
-        with new_folder(folder) as temporary:
-            fill(temporary)
-            write_json(temporary / HASHES, _hashes(temporary))
+        try:
+            with new_folder(folder) as temporary:
+                fill(temporary)
+                write_json(temporary / HASHES, hashes_of(temporary))
+        except Exception:
+            if not folder.exists():  # it does if whoever took an expired lease over was quicker
+                raise
 
 
 def _check_unchanged(folder: Path) -> None:
-    path, found = folder / HASHES, _hashes(folder)
+    path, found = folder / HASHES, hashes_of(folder)
     if not path.exists():
         # Made by a release that kept no hashes, maybe in hours: its files count as they are now.
         log.info("%s holds no hashes yet; those of its files are kept from now on.", folder)
@@ -106,7 +78,8 @@ def _check_unchanged(folder: Path) -> None:
             raise _changed(folder / name, expected, actual, folder)
 
 
-def _hashes(folder: Path) -> dict[str, str]:
+def hashes_of(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file in a folder, by its path in it."""
     return {
         path.relative_to(folder).as_posix(): sha256_of(path)
         for path in sorted(folder.rglob("*"))
@@ -149,13 +122,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
+def write_bytes(path: Path, data: bytes, *, private: bool = False, first: bool = False) -> None:
     """Replace `path` atomically: temporary file in the same folder, fsync, rename.
 
     Args:
         path: The file.
         data: Its content.
         private: Whether its owner alone may read it, whatever the umask says.
+        first: Whether a file that is there stays, and of several writers the first one wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -165,18 +139,32 @@ def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
             file.flush()
             os.chmod(name, 0o600 if private else 0o666 & ~umask())
             os.fsync(file.fileno())
-        os.replace(name, path)
+        if first:
+            _link(name, path)
+        else:
+            os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
 
-def write_json(path: Path, value: Any, *, private: bool = False) -> None:
-    """Write `value` as indented JSON, atomically; NaN and Inf are refused, being no JSON."""
-    write_bytes(
-        path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode(), private=private
-    )
+def _link(temporary: str, path: Path) -> None:
+    """Give a file the name `path` unless that is taken, and take its own away."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links: the name may be given twice, but to whole files
+        if not path.exists():
+            os.replace(temporary, path)
+    Path(temporary).unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any, *, private: bool = False, first: bool = False) -> None:
+    """Write `value` as indented JSON, see `write_bytes`; NaN and Inf are refused, being no JSON."""
+    data = (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+    write_bytes(path, data, private=private, first=first)
 
 
 def read_json(path: str | Path) -> Any:

@@ -10,7 +10,7 @@ from prune_env.cli import main
 from prune_env.errors import (
     StateError,
 )
-from prune_env.utils.files import locked
+from prune_env.utils.leases import locked
 from tests.agents.support import SETTINGS
 
 

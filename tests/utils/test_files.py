@@ -8,7 +8,7 @@ import pytest
 
 from prune_env.errors import OutputExistsError, SettingsError, StateError
 from prune_env.utils.files import (
-    locked,
+    made_once,
     new_folder,
     read_json,
     sha256_of,
@@ -184,27 +184,32 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_fills_stays(tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out.notes", "out"]
 
 
-def test_a_lock_leaves_no_file(tmp_path: Path) -> None:
-    with locked(tmp_path / "x") as held:
-        assert held
-        assert (tmp_path / "x.lock").exists()
-        with locked(tmp_path / "x", wait=False) as again:
-            assert not again
-    assert list(tmp_path.iterdir()) == []
+def test_of_several_writers_the_first_one_wins_where_it_should(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", 1, first=True)
+    write_json(tmp_path / "x.json", 2, first=True)
+    assert read_json(tmp_path / "x.json") == 1
+    write_json(tmp_path / "x.json", 3)
+    assert read_json(tmp_path / "x.json") == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
-def test_one_process_at_a_time_holds_a_lock_whose_file_goes(tmp_path: Path) -> None:
-    """Each adds 1 to a number that it reads first; where two hold the lock, some are lost."""
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom prune_env.utils.files import locked\n"
-        "number = Path(sys.argv[1])\n"
-        "for _ in range(100):\n"
-        "    with locked(number):\n"
-        "        number.write_text(str(int(number.read_text()) + 1))\n"
-    )
-    number = tmp_path / "number"
-    number.write_text("0")
-    programs = [subprocess.Popen([sys.executable, "-c", code, str(number)]) for _ in range(3)]
-    assert [program.wait() for program in programs] == [0, 0, 0]
-    assert number.read_text() == "300"
-    assert [path.name for path in tmp_path.iterdir()] == ["number"]
+def test_the_first_one_wins_on_a_file_system_without_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("links")
+
+    monkeypatch.setattr("os.link", refuse)
+    test_of_several_writers_the_first_one_wins_where_it_should(tmp_path)
+
+
+def test_who_makes_a_folder_too_late_takes_the_one_that_is_there(tmp_path: Path) -> None:
+    """As a machine that slept longer than its lease."""
+
+    def fill(folder: Path) -> None:
+        (folder / "who").write_text("late")
+        (tmp_path / "x").mkdir()
+        (tmp_path / "x" / "who").write_text("early")
+
+    made_once(tmp_path / "x", fill)
+    assert (tmp_path / "x" / "who").read_text() == "early"

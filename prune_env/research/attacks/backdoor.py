@@ -21,7 +21,8 @@ from prune_env.research.attacks.catalog import make_attack
 from prune_env.research.attacks.sources import AttackSources
 from prune_env.settings import FineTuneSettings
 from prune_env.training.fine_tuning import fine_tune
-from prune_env.utils.files import cache_folder, locked, made_once, read_json, shaped, write_json
+from prune_env.utils.files import cache_folder, made_once, read_json, shaped, write_json
+from prune_env.utils.leases import locked
 
 MANIFEST = "prune_env.json"
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from prune_env.errors import StateError
 from prune_env.research.benchmark.record import CellRecord
-from prune_env.utils.files import locked, new_folder, read_json, shaped, write_bytes, write_json
+from prune_env.utils.files import new_folder, read_json, shaped, write_bytes, write_json
+from prune_env.utils.leases import locked
 
 MODELS = "models"
 KEY = re.compile(r"[0-9a-f]{16}")
@@ -48,8 +49,8 @@ class Store:
             return CellRecord.from_json(value, str(path))
 
     def write(self, key: str, value: dict[str, Any]) -> None:
-        """Write the result of a cell."""
-        write_json(self._path(key), value)
+        """Write the result of a cell, unless another process was quicker."""
+        write_json(self._path(key), value, first=True)
 
     def discard(self, key: str) -> None:
         """Remove a result, so that the cell is run again."""

@@ -39,7 +39,8 @@ from prune_env.research.benchmark.found import found_from_json, found_to_json
 from prune_env.research.benchmark.oracle import oracle_search
 from prune_env.research.benchmark.rows import ResultRow, make_row
 from prune_env.training.phases import Phase, TrainingRun
-from prune_env.utils.files import locked, made_once, read_json, shaped, write_bytes, write_json
+from prune_env.utils.files import made_once, read_json, shaped, write_bytes, write_json
+from prune_env.utils.leases import locked
 
 T = TypeVar("T")
 REMEMBERED = 2
