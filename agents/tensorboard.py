@@ -12,6 +12,7 @@ from torch.utils.tensorboard.summary import hparams
 from prune_env.agents.features import BoolArray
 from prune_env.agents.record import EpisodeReport
 from prune_env.evaluation import Evaluator
+from prune_env.utils.escape import markdown
 
 CELL, LINE = 20, 2
 KEPT, PRUNED, GRID = (38, 84, 124), (236, 233, 226), (255, 255, 255)
@@ -171,7 +172,7 @@ def _by_layer(mask: BoolArray) -> dict[str, str]:
 
 def _table(title: str, facts: Mapping[str, Any]) -> str:
     """Return a table in Markdown."""
-    rows = [f"| {name} | {value} |" for name, value in facts.items()]
+    rows = [f"| {name} | {markdown(str(value))} |" for name, value in facts.items()]
     return "\n".join([f"| {title} | |", "|---|---|", *rows])
 
 

@@ -70,8 +70,9 @@ class Attack:
         from prune_env.research.attacks.backdoor import save_encoder, train_classifier
         from prune_env.utils import runtime
         from prune_env.utils.files import new_folder, write_json
-        from prune_env.utils.output import try_place
+        from prune_env.utils.output import require_outside, try_place
 
+        require_outside(self.out, self.model)
         try_place(self.out)
         clean = self.tables.load_splits(self.data)
         attack = self._make(clean)

@@ -29,6 +29,7 @@ from prune_env.settings import (
 )
 from prune_env.utils.events import recording
 from prune_env.utils.files import new_folder, write_json
+from prune_env.utils.output import require_outside
 from prune_env.utils.progress import job
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ def purify(
 
 def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
     """Purify as planned; returns and errors as those of `purify`."""
+    require_outside(out, plan.source)
     plan.check()
     with (
         new_folder(out) as folder,

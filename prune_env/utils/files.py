@@ -17,6 +17,7 @@ from platformdirs import user_cache_dir
 from prune_env.errors import PruneEnvError, StateError
 from prune_env.utils.leases import LOCK, locked
 from prune_env.utils.output import check_free, hidden_folder, open_to_readers, try_place, umask
+from prune_env.utils.own import require_own
 from prune_env.utils.reading import read_json_of
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,10 @@ def made_once(folder: Path, fill: Callable[[Path], None]) -> None:
         fill: Is given an empty folder to fill.
 
     Raises:
-        StateError: A file was changed, cut short or taken away since, or one was put among them.
+        StateError: A file was changed, cut short or taken away since, one was put among them, or
+            another user can do so (see `require_own`).
     """
+    require_own(folder)
     if not folder.exists():
         _make(folder, fill)
     _check_unchanged(folder)

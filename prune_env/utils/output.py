@@ -67,6 +67,24 @@ def try_place(path: str | Path) -> Path:
     return place
 
 
+def require_outside(out: str | Path, source: str | Path) -> None:
+    """Refuse an output folder inside the folder of what is read.
+
+    A model's folder is judged by everything in it, so the next look at the source would find
+    another one.
+
+    Raises:
+        OutputExistsError: `out` would lie inside `source`.
+    """
+    place = Path(os.path.realpath(source))
+    if place.is_dir() and Path(os.path.realpath(out)).is_relative_to(place):
+        raise OutputExistsError(
+            f"The output folder {out} lies inside the model's own folder",
+            expected=f"a folder outside of {source}",
+            remedy="choose another --out",
+        )
+
+
 def _not_here(path: str | Path, actual: str) -> OutputExistsError:
     return OutputExistsError(
         f"No folder can be put in the place of {path}",

@@ -97,3 +97,15 @@ def test_the_curve_of_a_part_of_the_sentences_says_so(tmp_path: Path):
     tags = EventAccumulator(str(tmp_path)).Reload().Tags()["scalars"]
     assert "mask/accuracy_on_40_sentences" in tags
     assert "mask/accuracy" not in tags
+
+
+def test_names_of_strangers_are_shown_as_they_are(tmp_path: Path):
+    env = _env()
+    settings = {"model": "a|b\n| forged | row |", "data": "![x](http://a.b) <img src=x>"}
+    tensorboard = TensorBoard(SummaryWriter(str(tmp_path)), [env.unwrapped.evaluator], settings, {})
+    tensorboard.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    text = events.Tensors("run/settings/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert len(text.splitlines()) == 2 + 3  # heading, rule; two settings and the legend
+    assert "a\\|b" in text and "!\\[x\\]" in text and "<img" not in text

@@ -21,6 +21,7 @@ from prune_env.research.benchmark.cell import REFERENCES, Cell
 from prune_env.research.benchmark.rows import ResultRow, write_result
 from prune_env.research.benchmark.workbench import CellResult, Workbench
 from prune_env.settings import Healing, Protocol, SearchSettings
+from prune_env.utils.escape import markdown as escape
 from prune_env.utils.event_kinds import RowMeasured
 from prune_env.utils.events import emit, recording
 from prune_env.utils.files import cache_folder
@@ -149,4 +150,4 @@ class _Record:
 
 def _as_text(settings: dict[str, Any]) -> str:
     """Return settings as a Markdown list for TensorBoard's text page."""
-    return "\n".join(f"- **{name}**: `{value}`" for name, value in settings.items())
+    return "\n".join(f"- **{name}**: {escape(str(value))}" for name, value in settings.items())
