@@ -193,11 +193,19 @@ def load(folder: Path) -> None:
     for name, (times, work) in works.items():
         compare(name, times, work)
     env.close()
-    vector = SubprocVecEnv([lambda: gym.make("prune_env/Landscape-v0")] * 8, "fork")
+    # Not "fork": this process has threads by now, and a child that inherits their locks may hang.
+    vector = SubprocVecEnv([landscape] * 8, "forkserver")
     vector.reset()
     stop = np.full(8, vector.action_space.n - 1)  # type: ignore[attr-defined]
     compare("steps of SubprocVecEnv", 1_000, lambda _: vector.step(stop))
     vector.close()
+
+
+def landscape() -> gym.Env[Any, Any]:
+    """Make an environment, in a process that has imported nothing yet."""
+    import prune_env  # noqa: F401, PLC0415 - registers it
+
+    return gym.make("prune_env/Landscape-v0")
 
 
 def compare(name: str, times: int, work: Callable[[int], object]) -> None:
