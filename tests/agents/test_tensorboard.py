@@ -108,5 +108,6 @@ def test_names_of_strangers_are_shown_as_they_are(tmp_path: Path):
     events.Reload()
     text = events.Tensors("run/settings/text_summary")[0].tensor_proto.string_val[0].decode()
     assert len(text.splitlines()) == 2 + 3  # heading, rule; two settings and the legend
-    assert "a\\|b" in text and "!\\[x\\]" in text
+    assert "a\\|b" in text
+    assert "!\\[x\\]" in text
     assert "<img" not in text
