@@ -1,6 +1,6 @@
 """Settings of the main job, as plain values; they become command-line options and JSON."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
 from prune_env.errors import SettingsError
@@ -12,6 +12,9 @@ Protocol = Literal["direct", "refinetune"]
 
 Healing = Literal["none", "head", "full", "refit", "unlearn", "refit-unlearn"]
 """What heals a model once the mask is on, see `purification.heal`."""
+
+Guard = Literal["auto", "accuracy", "balanced", "recall"]
+"""What tau is compared with, see `evaluation.guard`."""
 
 Export = Literal["zeroed", "sliced"]
 """How pruned heads are written."""
@@ -118,6 +121,9 @@ class SearchSettings:
         prune_step: Heads pruned between two evaluations; the paper's is 10.
         budget: Masks that a policy may have evaluated, learning included.
         importance_sentences: Clean sentences that the importance metrics are measured on.
+        guard: What tau is compared with: `accuracy`; `balanced`, the mean of the classes' recalls;
+            `recall`, the least of them. `auto` is accuracy where classes are about even and the
+            constant answer is below tau, and else `balanced`: a constant answer never passes.
     """
 
     variant: str = "paper"
@@ -127,6 +133,8 @@ class SearchSettings:
     prune_step: int = 1
     budget: int = 400
     importance_sentences: int = 1000
+    # As `utils.plain.later` has it: addresses of results from before this field stay.
+    guard: Guard = field(default="auto", metadata={"later": True})
 
     def __post_init__(self) -> None:
         """Check the ranges.

@@ -12,6 +12,7 @@ from prune_env.cli.options import facts, show
 from prune_env.cli.watch.origin import Origin
 from prune_env.cli.watch.serve import beside
 from prune_env.errors import SettingsError
+from prune_env.settings import Guard
 
 if TYPE_CHECKING:
     from prune_env.agents.training import TrainedAgent
@@ -31,6 +32,7 @@ class EnvOptions:
         max_drop: In place of tau: accuracy that may be lost against the unpruned model.
         prune_step: Heads pruned between two looks at the accuracy.
         min_heads_per_layer: Heads that every layer keeps.
+        guard: What tau is compared with, see `prune-env purify --help`.
     """
 
     model: str | None = None
@@ -42,6 +44,7 @@ class EnvOptions:
     max_drop: float | None = None
     prune_step: int | None = None
     min_heads_per_layer: int | None = None
+    guard: Guard | None = None
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of `gym.make`, those alone that were given.

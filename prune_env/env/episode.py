@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from prune_env.env.pool import Board
 from prune_env.errors import SettingsError, StateError
+from prune_env.evaluation.guard import guarded_tau
 from prune_env.models.masks import Mask
 from prune_env.settings import least_accuracy
 
@@ -134,7 +135,8 @@ class Episode:
     def start(self) -> Scoring:
         """Look at the unpruned model."""
         self.accuracy = self.base_accuracy = yield self.mask
-        self.tau = self.settings.threshold(self.base_accuracy)
+        tau = self.settings.threshold(self.base_accuracy)
+        self.tau = guarded_tau(tau, self.board.subject.evaluator)
         self._list_legal()
 
     def play(self, action: Any) -> Scoring:

@@ -14,6 +14,7 @@ from prune_env.env.rewards.reward import Reward, WeightedSum, make_reward
 from prune_env.env.subject import Subject, split_names
 from prune_env.env.subjects import find_subject
 from prune_env.errors import SettingsError
+from prune_env.settings import Guard
 
 if TYPE_CHECKING:
     from prune_env.evaluation import Evaluator
@@ -30,6 +31,7 @@ def make_core(
     observation: str | Sequence[str],
     pool: Sequence[str | Subject] | None,
     settings: EpisodeSettings,
+    guard: Guard = "auto",
     num_envs: int = 1,
     max_episode_steps: int | None = None,
 ) -> BatchCore:
@@ -66,7 +68,7 @@ def make_core(
         sources = [model] if pool is None else list(pool)
         subjects = [find_subject(source, data, metrics) for source in sources if source is not None]
     return BatchCore(
-        Pool(subjects, partial(find_subject, data=data, metrics=metrics)),
+        Pool(subjects, partial(find_subject, data=data, metrics=metrics), guard),
         settings,
         make_reward(reward),
         make_observation(observation),

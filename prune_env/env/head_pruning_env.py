@@ -20,6 +20,7 @@ from prune_env.env.state import State
 from prune_env.env.subject import Subject
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.models.masks import Mask
+from prune_env.settings import Guard
 
 if TYPE_CHECKING:
     from prune_env.evaluation import Evaluator
@@ -86,7 +87,7 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
     |---|---|---|
     | `action_mask` | int8 (L * H + 1,) | 1 = legal |
     | `mask` | bool (L, H) | True = kept; the mask that the episode leaves if it is cut off now |
-    | `accuracy` | float | on clean validation data under `mask` |
+    | `accuracy` | float | on clean validation data under `mask`, as `guard` counts it |
     | `tau` | float | least accuracy |
     | `heads_pruned` | int | in `mask` |
     | `unchecked` | int | heads pruned since the accuracy was looked at |
@@ -116,6 +117,7 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
     | `backtrack` | True | restore a failed group head by head, or else all at once |
     | `min_heads_per_layer` | 1 | heads that every layer keeps |
     | `max_evaluations` | None | masks that may be scored in an episode |
+    | `guard` | `"auto"` | what counts as accuracy, see `prune_env.evaluation.guard` |
     | `render_mode` | None | `ansi` or `rgb_array` |
 
     ```python
@@ -162,6 +164,7 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
         backtrack: bool = True,
         min_heads_per_layer: int = 1,
         max_evaluations: int | None = None,
+        guard: Guard = "auto",
         render_mode: str | None = None,
     ) -> None:
         check_mode(render_mode)
@@ -184,6 +187,7 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
             reward=reward,
             observation=observation,
             settings=settings,
+            guard=guard,
         )
         self.observation_space = self.core.observation_space
         self.action_space = self.core.action_space

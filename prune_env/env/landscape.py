@@ -44,6 +44,7 @@ class LandscapeEvaluator:
 
     Attributes:
         evaluations: Masks computed so far.
+        labels: Int64 (S,), both classes in turn.
 
     Raises:
         SettingsError: A size is not positive.
@@ -84,7 +85,7 @@ class LandscapeEvaluator:
                 for column in (cost, pair)
             ]
         ).astype(np.float32)
-        self._labels = np.arange(sentences) % 2
+        self.labels = np.arange(sentences) % 2
         self._cost = cost
         self.fingerprint = hashlib.sha256(
             f"landscape {layers} {heads} {seed} {sentences}".encode()
@@ -108,9 +109,9 @@ class LandscapeEvaluator:
     def evaluate(self, masks: Mask) -> Evaluation:
         """Return the answers under masks (N, L, H); the logits are the margin's two halves."""
         margins = self._margins(masks)
-        sign = np.where(self._labels == 1, 0.5, -0.5).astype(np.float32)
+        sign = np.where(self.labels == 1, 0.5, -0.5).astype(np.float32)
         positive = margins * sign
-        return Evaluation.from_logits(np.stack([-positive, positive], axis=2), self._labels)
+        return Evaluation.from_logits(np.stack([-positive, positive], axis=2), self.labels)
 
     def importance(self, metrics: Sequence[str] = DEFAULT_METRICS) -> npt.NDArray[np.float64]:
         """Return imagined importance metrics, float64 (L, H, M).

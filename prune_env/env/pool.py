@@ -7,6 +7,7 @@ import numpy as np
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, UnknownNameError
 from prune_env.models.masks import Mask
+from prune_env.settings import Guard
 
 
 class Board:
@@ -47,6 +48,7 @@ class Pool:
     Args:
         subjects: At least one, with the same metrics and different names.
         resolve: Finds a subject that the pool does not hold by name; None finds nothing else.
+        guard: What counts as accuracy, of each subject, see `evaluation.guard`.
 
     Attributes:
         shape: Layers and heads of the grid: the largest of each.
@@ -58,11 +60,15 @@ class Pool:
     """
 
     def __init__(
-        self, subjects: Sequence[Subject], resolve: Callable[[str], Subject] | None = None
+        self,
+        subjects: Sequence[Subject],
+        resolve: Callable[[str], Subject] | None = None,
+        guard: Guard = "accuracy",
     ) -> None:
         if not subjects:
             raise SettingsError("The pool holds no model", remedy="give at least one")
         self.resolve = resolve
+        self.guard: Guard = guard
         self.metrics = subjects[0].metrics
         self.shape = (
             max(subject.shape[0] for subject in subjects),
@@ -102,7 +108,7 @@ class Pool:
                 actual=f"{subject.shape[0]} x {subject.shape[1]}",
                 remedy="put the largest model into the pool",
             )
-        return Board(subject, self.shape)
+        return Board(subject.under_guard(self.guard), self.shape)
 
     def draw(self, random: np.random.Generator) -> Board:
         """Return a board at random; a pool of one draws nothing from `random`."""

@@ -21,7 +21,7 @@ _ARGUMENTS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("model", "data"), (str, NoneType)),
     **dict.fromkeys(("metrics", "observation"), (str, list)),
     **dict.fromkeys(("prune_step", "min_heads_per_layer"), (int,)),
-    **{"pool": (list, NoneType), "reward": (str,), "backtrack": (bool,)},
+    **{"pool": (list, NoneType), "reward": (str,), "guard": (str,), "backtrack": (bool,)},
     **{"tau": (int, float, NoneType), "max_drop": (int, float), "max_evaluations": (int, NoneType)},
 }
 """Arguments of `HeadPruningEnv` that a file may give, and what each may be; lists hold strings."""

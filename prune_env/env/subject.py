@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from prune_env.data.dataset import Rewrite
 from prune_env.errors import SettingsError
+from prune_env.evaluation.guard import guard_evaluator, guard_of
 from prune_env.models.masks import full_mask
+from prune_env.settings import Guard
 
 if TYPE_CHECKING:
     from prune_env.evaluation.base import Evaluator
@@ -109,7 +111,13 @@ class Subject:
             SettingsError: The subject holds no texts, or not more than that.
         """
         suspect = self.require_suspect().part(sentences)
-        return replace(self, evaluator=suspect.evaluator, suspect=suspect, origin=None)
+        evaluator = guard_evaluator(suspect.evaluator, guard_of(self.evaluator))
+        return replace(self, evaluator=evaluator, suspect=suspect, origin=None)
+
+    def under_guard(self, guard: Guard, tau: float | None = None) -> "Subject":
+        """Return this model judged under a guard, see `evaluation.guard.choose_guard`."""
+        evaluator = guard_evaluator(self.evaluator, guard, tau)
+        return self if evaluator is self.evaluator else replace(self, evaluator=evaluator)
 
     def require_suspect(self) -> "Suspect":
         """Return the classifier with its clean texts.

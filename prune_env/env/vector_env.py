@@ -19,6 +19,7 @@ from prune_env.env.rewards.reward import Reward, WeightedSum
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, StateError
 from prune_env.importance import DEFAULT_METRICS
+from prune_env.settings import Guard
 
 if TYPE_CHECKING:
     from prune_env.evaluation import Evaluator
@@ -77,6 +78,7 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
         backtrack: bool = True,
         min_heads_per_layer: int = 1,
         max_evaluations: int | None = None,
+        guard: Guard = "auto",
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
@@ -105,6 +107,7 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
             reward=reward,
             observation=observation,
             settings=settings,
+            guard=guard,
             num_envs=num_envs,
             max_episode_steps=max_episode_steps,
         )

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from prune_env.errors import BudgetError
 from prune_env.evaluation import Evaluation, Evaluator
+from prune_env.evaluation.guard import Remembering, labels_of
 from prune_env.models.masks import Mask
 
 
@@ -50,6 +51,11 @@ class CountingEvaluator:
         """That of the evaluator beneath."""
         return self._evaluator.fingerprint
 
+    @property
+    def labels(self) -> npt.NDArray[np.int64] | None:
+        """Those of the evaluator beneath, if it tells."""
+        return labels_of(self._evaluator)
+
     def evaluate(self, masks: Mask) -> Evaluation:
         """Return the answers under masks (N, L, H).
 
@@ -67,6 +73,18 @@ class CountingEvaluator:
         """
         self._count(masks)
         return self._evaluator.accuracy(masks)
+
+    def correct(self, masks: Mask) -> npt.NDArray[np.bool_]:
+        """Return which samples (N, S) are right under masks (N, L, H).
+
+        Raises:
+            BudgetError: See `accuracy`.
+        """
+        self._count(masks)
+        beneath = self._evaluator
+        if isinstance(beneath, Remembering):
+            return beneath.correct(masks)
+        return beneath.evaluate(masks).correct
 
     def save(self) -> npt.NDArray[np.uint8]:
         """Return the masks counted so far, uint8 (N, ceil(L * H / 8)), eight heads a byte."""

@@ -16,9 +16,10 @@ from prune_env.env.subject import Subject
 from prune_env.env.told import tell_counts, tell_mask, tell_step, tell_subject
 from prune_env.errors import BudgetError, SettingsError
 from prune_env.evaluation.counting import CountingEvaluator
+from prune_env.evaluation.guard import guard_of, guarded_tau
 from prune_env.models import load_mask
 from prune_env.models.masks import Mask
-from prune_env.settings import SearchSettings
+from prune_env.settings import Guard, SearchSettings
 from prune_env.utils.progress import progress
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class SearchResult:
         mask: Bool (L, H), True = kept; of an ensemble, the first member's.
         accuracy: Validation accuracy under the mask, 0 to 1; of an ensemble, the members' mean.
         tau: Threshold that was kept, 0 to 1.
+        guard: What was compared with it, see `evaluation.guard`.
         evaluations: Masks evaluated for it, learning included.
         seconds: Wall time of the search.
         others: Masks of the other members of an ensemble.
@@ -45,6 +47,7 @@ class SearchResult:
     evaluations: int
     seconds: float
     others: tuple[Mask, ...] = ()
+    guard: Guard = "accuracy"
 
     @property
     def masks(self) -> tuple[Mask, ...]:
@@ -84,7 +87,7 @@ def search(
     started = time.perf_counter()
     strategy = find_policy(policy)
     required = strategy.requirements(settings.variant)
-    tau = _choose_tau(subject, required, settings)
+    subject, tau = _choose_tau(subject, required, settings)
     counting = CountingEvaluator(subject.evaluator, settings.budget)
     env = _make_env(replace(subject, evaluator=counting, origin=None), tau, required, settings)
     player = strategy.for_env(env, seed=seed, variant=settings.variant)
@@ -111,12 +114,18 @@ def search(
         evaluations=counting.evaluations,
         seconds=time.perf_counter() - started,
         others=masks[1:],
+        guard=guard_of(subject.evaluator),
     )
 
 
-def _choose_tau(subject: Subject, required: Requirements, settings: SearchSettings) -> float:
-    """Return the threshold, and tell of it; a warning says if the model as it is falls short."""
-    tau = settings.threshold(subject.accuracy) if required.tau is None else required.tau
+def _choose_tau(
+    subject: Subject, required: Requirements, settings: SearchSettings
+) -> tuple[Subject, float]:
+    """Return the subject as the guard judges it, and tau, and tell of both.
+
+    A warning says if the model as it is falls short.
+    """
+    subject, tau = _under_guard(subject, settings, required.tau)
     if subject.accuracy < tau:
         log.warning(
             "The unpruned model's validation accuracy %.3f is below tau %.3f: nothing is pruned",
@@ -124,7 +133,20 @@ def _choose_tau(subject: Subject, required: Requirements, settings: SearchSettin
             tau,
         )
     tell_subject(subject, tau, subject.accuracy)
-    return tau
+    return subject, tau
+
+
+def _under_guard(
+    subject: Subject, settings: SearchSettings, tau: float | None = None
+) -> tuple[Subject, float]:
+    """Return the subject as the guard judges it, and tau; one that is given stays."""
+
+    def threshold(judged: Subject) -> float:
+        least = settings.threshold(judged.accuracy) if tau is None else tau
+        return guarded_tau(least, judged.evaluator)
+
+    subject = subject.under_guard(settings.guard, threshold(subject))
+    return subject, threshold(subject)
 
 
 def _make_env(
@@ -136,6 +158,7 @@ def _make_env(
         tau=tau,
         reward=settings.reward,
         prune_step=required.prune_step or settings.prune_step,
+        guard=guard_of(subject.evaluator),
         backtrack=required.backtrack,
     )
     if env.reward.oracle:
@@ -245,10 +268,10 @@ def read_mask(subject: Subject, path: Path, settings: SearchSettings) -> SearchR
         SettingsError: The mask does not fit the model.
     """
     started = time.perf_counter()
+    subject, tau = _under_guard(subject, settings)
     # Where layers differ in their number of heads, a file may name heads that do not exist.
     mask = load_mask(path, subject.evaluator.shape) & subject.evaluator.available
     accuracy = float(subject.evaluator.accuracy(mask[None])[0])
-    tau = settings.threshold(subject.accuracy)
     tell_subject(subject, tau, subject.accuracy)
     tell_mask(mask, accuracy, "chosen", model=subject.name)
     if accuracy < tau:
@@ -262,4 +285,5 @@ def read_mask(subject: Subject, path: Path, settings: SearchSettings) -> SearchR
         tau=tau,
         evaluations=1,
         seconds=time.perf_counter() - started,
+        guard=guard_of(subject.evaluator),
     )

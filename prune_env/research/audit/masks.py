@@ -87,7 +87,7 @@ def draw_masks(
 
 def _path(subject: Subject, name: str, largest: int, budget: int, seed: int) -> list[Mask]:
     """Return the masks that a policy walks through, without any threshold on accuracy."""
-    env = HeadPruningEnv(subject, tau=0.0)
+    env = HeadPruningEnv(subject, tau=0.0, guard="accuracy")
     policy = find_policy(name).for_env(env, seed=seed)
     if isinstance(policy, Learner):
         policy.learn(env, total_steps=20 * budget, max_evaluations=budget)

@@ -41,6 +41,7 @@ from prune_env.research.benchmark.rows import ResultRow, make_row
 from prune_env.training.phases import Phase, TrainingRun
 from prune_env.utils.files import made_once, read_json, shaped, write_bytes, write_json
 from prune_env.utils.leases import locked
+from prune_env.utils.plain import to_plain
 
 T = TypeVar("T")
 REMEMBERED = 2
@@ -215,7 +216,7 @@ class Workbench:
 
     def _found(self, cell: Cell, subject: Subject, models: AttackedModels) -> SearchResult:
         """Return the mask of a cell, which all its protocols share."""
-        models_and_search = [asdict(cell.models), cell.target, cell.policy, asdict(cell.search)]
+        models_and_search = [asdict(cell.models), cell.target, cell.policy, to_plain(cell.search)]
         key = digest([models_and_search, identity_of(cell.models, self._identity)])
         path = self._folder / "masks" / f"{key}.json"
         with locked(path):
