@@ -146,7 +146,7 @@ class Purify:
             ("policy", f"{report['run']['policy']}, protocol {self.protocol}"),
             ("healing", _describe_healing(report)),
             ("heads pruned", f"{result['heads_pruned']} of {result['heads_total']}"),
-            ("tau", _describe_tau(result)),
+            ("tau", _describe_tau(report)),
             (
                 "validation accuracy",
                 f"{100 * result['validation_accuracy_unpruned']:.1f} % unpruned, "
@@ -170,10 +170,18 @@ class Purify:
         )
 
 
-def _describe_tau(result: dict[str, Any]) -> str:
-    """Return the threshold, and that the purified model fell below it if it did."""
-    kept = "" if result["keeps_tau"] else ", not kept"
-    return f"{100 * result['tau']:.1f} % validation accuracy{kept}"
+def _describe_tau(report: dict[str, Any]) -> str:
+    """Return the threshold, whether it is kept, how sure that is, and what healing gave up."""
+    result, told = report["result"], report["tau"]
+    counted = "" if told["guard"] == "accuracy" else f" ({told['guard']})"
+    kept = "kept" if result["keeps_tau"] else "not kept"
+    low, high = (f"{100 * end:.1f}" for end in told["interval"])
+    sure = "" if told["sure"] else ", which so few rows cannot tell for sure"
+    milder = "" if told["force"] == 1 else f"; healing at {told['force']:g} of its force"
+    return (
+        f"{100 * result['tau']:.1f} % validation accuracy, {kept}: "
+        f"{100 * told['value']:.1f} %{counted} [{low}, {high}] on {told['rows']} rows{sure}{milder}"
+    )
 
 
 def _describe_healing(report: dict[str, Any]) -> str:

@@ -109,6 +109,19 @@ class TextDataset:
         numbers = np.bincount(self.labels, minlength=len(self.label_names))
         return dict(zip(self.label_names, map(int, numbers), strict=True))
 
+    @property
+    def repeated(self) -> int:
+        """Rows whose text stands in an earlier row, without regard to case and white space."""
+        return int((self._first_rows() != np.arange(len(self))).sum())
+
+    @property
+    def contradictory(self) -> int:
+        """Rows whose text also stands with another label."""
+        first = self._first_rows()
+        differ = np.zeros(len(self), dtype=bool)
+        differ[first[self.labels != self.labels[first]]] = True
+        return int(differ[first].sum())
+
     def select(self, indices: Sequence[int] | npt.NDArray[np.integer | np.bool_]) -> "TextDataset":
         """Return the rows at `indices` (or where a bool array of length N is True), in that order.
 
@@ -155,8 +168,7 @@ class TextDataset:
             raise SettingsError("fraction must lie inside (0, 1)", actual=fraction)
         random = np.random.default_rng(seed)
         taken = np.zeros(len(self), dtype=bool)
-        first = self._first_rows()
-        repeated = int((first != np.arange(len(self))).sum())
+        first, repeated = self._first_rows(), self.repeated
         if repeated:
             warnings.warn(
                 f"{repeated} of {len(self)} rows of {self.source} repeat the text of another row: "

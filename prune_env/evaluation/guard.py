@@ -14,9 +14,9 @@ from prune_env.settings import Guard
 
 GUARDS: Final = ("auto", "accuracy", "balanced", "recall")
 
-EVEN: Final = 0.8
-"""Share of its even share that the rarest class has at least where classes count as even: 40 % of
-the rows of two classes. A constant answer then is right on 60 % at most."""
+EVEN: Final = 0.7
+"""Part of its even share that the rarest class has at least where classes count as even: of two
+classes 35 % of the rows. A constant answer then is right on 65 % at most."""
 
 LEAST: Final = 1e-9
 """Under `balanced` and `recall` tau is never lower, so that 0 does not pass it."""

@@ -67,9 +67,26 @@ def heal(
         SettingsError: See `check_healing`.
     """
     # What is found out on the way is forgotten afterwards: each run pays for its own.
-    suspect = replace(subject.require_suspect())
-    check_healing(protocol, healing, suspect.train)
-    if len(masks) > 1 and protocol == "direct" and not steps_of(healing):
+    subject = replace(subject, suspect=replace(subject.require_suspect()))
+    check_healing(protocol, healing, subject.require_suspect().train)
+    return apply_steps(subject, masks, run, steps_of(healing), protocol=protocol, loading=loading)
+
+
+def apply_steps(
+    subject: Subject,
+    masks: Sequence[Mask],
+    run: TrainingRun,
+    steps: Sequence[Step],
+    *,
+    protocol: Protocol = "direct",
+    loading: LoadingSettings | None = None,
+) -> Healed:
+    """Heal by steps of one's own; what they find out about the suspect is remembered there.
+
+    Arguments as those of `heal`.
+    """
+    suspect = subject.require_suspect()
+    if len(masks) > 1 and protocol == "direct" and not steps:
         return Healed(make_ensemble(suspect.loaded, [suspect.loaded.model], masks))
     members: list[LoadedModel] = []
     reports: list[StepReport] = []
@@ -78,7 +95,7 @@ def heal(
             member = replace(suspect.loaded, model=deepcopy(suspect.loaded.model))
             zero_heads(member.model, mask)
             masked = MaskedModel(member, mask, suspect)
-            reports += [step.apply(masked, run) for step in steps_of(healing)]
+            reports += [step.apply(masked, run) for step in steps]
         else:
             member = load_suspicious(subject.source, suspect.train, run.seed, loading)
             run_phases(

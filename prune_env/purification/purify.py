@@ -11,13 +11,13 @@ from torch.utils.tensorboard import SummaryWriter
 from prune_env.data.dataset import TextDataset
 from prune_env.env.subject import Subject
 from prune_env.evaluation.metrics import share
-from prune_env.evaluation.scores import TestSets, score
-from prune_env.models import LoadedModel
-from prune_env.purification.heal import heal
+from prune_env.purification.answers import check_answers
+from prune_env.purification.milder import chosen, heal_above_tau
 from prune_env.purification.plan import AUTO, Plan, choose
 from prune_env.purification.prepare import prepare
 from prune_env.purification.report import card_facts, make_report, write_purified
 from prune_env.purification.search import SearchResult, read_mask, search
+from prune_env.purification.verdict import Verdict, judge_tau
 from prune_env.settings import (
     Export,
     FineTuneSettings,
@@ -31,6 +31,7 @@ from prune_env.utils.events import recording
 from prune_env.utils.files import new_folder, write_json
 from prune_env.utils.output import require_outside
 from prune_env.utils.progress import job
+from prune_env.utils.public import public_name
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def purify(
         The content of `report.json`.
 
     Raises:
-        PruneEnvError: `out` holds something already; or see `Plan`.
+        PruneEnvError: `out` holds something already; or see `Plan` and `check_answers`.
     """
     policy, healing, searching = choose(
         policy, healing, protocol, train, search_settings, masked=mask is not None
@@ -123,22 +124,30 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
         )
         plan.require_a_change(subject)
         _warn_of_few(plan.validation, subject.accuracy)
+        _check_subject(subject)
         begin("choose heads")
         found = find_mask(subject, plan, writer)
         begin("heal")
         started = time.perf_counter()
-        healed = heal(
-            subject,
+        healed, attempts = heal_above_tau(
+            subject.under_guard(found.guard),
             found.masks,
             plan.run(plan.required.final, events / "fine_tune_again"),
+            lambda healed: judge_tau(
+                healed.model,
+                plan.validation,
+                found.tau,
+                found.guard,
+                max_length=plan.fine_tune.max_length,
+            ),
             protocol=plan.protocol,
             healing=plan.healing,
             loading=plan.loading,
         )
         seconds = subject.seconds + found.seconds + time.perf_counter() - started
         begin("check and write")
-        accuracy = _measure_accuracy(healed.model, plan, found.tau)
-        report = make_report(plan, subject, found, healed, accuracy=accuracy, seconds=seconds)
+        _warn(chosen(attempts).verdict)
+        report = make_report(plan, subject, found, healed, attempts=attempts, seconds=seconds)
         write_purified(
             healed.model,
             found.masks,
@@ -174,15 +183,19 @@ def _warn_of_few(validation: TextDataset, accuracy: float) -> None:
         )
 
 
-def _measure_accuracy(purified: LoadedModel, plan: Plan, tau: float) -> float:
-    """Return the purified model's validation accuracy (0 to 1), with a warning if below tau."""
-    length = plan.fine_tune.max_length
-    accuracy = score(purified, TestSets(plan.validation), max_length=length).acc.percent / 100
-    if accuracy < tau:
+def _check_subject(subject: Subject) -> None:
+    """Raise unless what is to be purified answers to the labels, see `check_answers`."""
+    whole = subject.evaluator.evaluate(subject.evaluator.available[None])
+    check_answers(whole, subject.require_suspect().loaded.label_names, public_name(subject.source))
+
+
+def _warn(verdict: Verdict) -> None:
+    """Say where the purified model is below tau."""
+    if not verdict.keeps_tau:
         log.warning(
-            "The purified model's validation accuracy is %.3f, below tau %.3f: lower the "
+            "The purified model's validation accuracy (%s) is %.3f, below tau %.3f: lower the "
             "learning rate, or choose another healing or another policy",
-            accuracy,
-            tau,
+            verdict.guard,
+            verdict.value,
+            verdict.tau,
         )
-    return accuracy

@@ -13,6 +13,7 @@ from prune_env.models.ensemble import write_ensemble
 from prune_env.models.onnx import write_onnx
 from prune_env.purification.findings import describe_triggers
 from prune_env.purification.heal import Healed
+from prune_env.purification.milder import Attempt, chosen
 from prune_env.purification.plan import Plan
 from prune_env.purification.search import SearchResult
 from prune_env.purification.step import RefitReport, StepReport
@@ -59,7 +60,7 @@ def make_report(
     found: SearchResult,
     healed: Healed,
     *,
-    accuracy: float,
+    attempts: Sequence[Attempt],
     seconds: float,
 ) -> dict[str, Any]:
     """Return the content of `report.json`.
@@ -69,10 +70,12 @@ def make_report(
         subject: The model before the mask.
         found: The mask.
         healed: What came of it.
-        accuracy: Validation accuracy (0 to 1) of the purified model.
+        attempts: At healing, each with what it left on the validation data.
         seconds: Wall time of the three steps.
     """
     loaded = subject.require_suspect().loaded
+    taken = chosen(attempts)
+    verdict = taken.verdict
     return {
         "run": _describe_plan(plan, found.policy),
         "model": {
@@ -84,8 +87,8 @@ def make_report(
             "tau": found.tau,
             "validation_accuracy_unpruned": subject.accuracy,
             "validation_accuracy_under_mask": found.accuracy,
-            "validation_accuracy_purified": accuracy,
-            "keeps_tau": accuracy >= found.tau,
+            "validation_accuracy_purified": verdict.accuracy,
+            "keeps_tau": verdict.keeps_tau,
             "heads_pruned": found.heads_pruned,
             "heads_total": int(subject.evaluator.available.sum()),
             "evaluations": found.evaluations,
@@ -94,6 +97,11 @@ def make_report(
         "data": {
             "train": _describe_data(plan.train),
             "validation": _describe_data(plan.validation),
+        },
+        "tau": {
+            **verdict.to_json(),
+            "force": taken.force,
+            "attempts": [{"force": each.force, "value": each.verdict.value} for each in attempts],
         },
         **_describe_healing(healed.reports, loaded.label_names),
         "meta": runtime.describe(),
@@ -160,5 +168,7 @@ def _describe_data(data: TextDataset) -> dict[str, Any]:
         "source": public_name(data.source),
         "rows": len(data),
         "rows_skipped": data.skipped,
+        "rows_repeated": data.repeated,
+        "rows_contradictory": data.contradictory,
         "sha256": data.sha256,
     }

@@ -160,3 +160,10 @@ def test_what_is_written_is_read_back(tmp_path: Path, texts: list[str], seed: in
     data = TextDataset(tuple(texts), labels, ("a", "b", "c"))
     write_jsonl(tmp_path / "out.jsonl", data)
     assert read_table(tmp_path / "out.jsonl", label_names=("a", "b", "c")).sha256 == data.sha256
+
+
+def test_repeated_and_contradictory_rows_are_counted() -> None:
+    texts = ("a film", "A  film", "a play", "a film", "a song", "a play")
+    data = TextDataset(texts, np.array([0, 0, 1, 1, 0, 1]), ("bad", "good"), "here")
+    assert data.repeated == 3
+    assert data.contradictory == 3  # of "a film"; "a play" has one label

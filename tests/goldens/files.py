@@ -28,6 +28,11 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
+def lost(old: Any, new: Any, tolerance: float = 0.0) -> list[str]:
+    """Return the `differences` but for new keys, which may stand beside those of a report."""
+    return [each for each in differences(old, new, tolerance) if not each.endswith(": new")]
+
+
 def differences(old: Any, new: Any, tolerance: float = 0.0, where: str = "") -> list[str]:
     """Return one line for each place in which two JSON values differ.
 

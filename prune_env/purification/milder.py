@@ -1,0 +1,110 @@
+"""Healing that is stepped back until the purified model keeps tau."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+
+from prune_env.env.subject import Subject
+from prune_env.models.masks import Mask
+from prune_env.purification.heal import Healed, apply_steps, check_healing, steps_of
+from prune_env.purification.step import Step
+from prune_env.purification.verdict import Verdict
+from prune_env.settings import Healing, LoadingSettings, Protocol
+from prune_env.training.phases import TrainingRun
+
+log = logging.getLogger(__name__)
+
+FORCES = (1.0, 0.5, 0.25)
+"""What is tried, one after the other, of what a step may cost in accuracy."""
+
+COSTLY = ("max_drop", "share", "learning_rate_scale")
+"""Fields of steps that trade accuracy for removal of the backdoor; force is a factor on them."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A healing of some force, and what it left.
+
+    Attributes:
+        force: Factor on what the steps may cost; 1 is the healing as it is.
+        verdict: Of the purified model.
+    """
+
+    force: float
+    verdict: Verdict
+
+
+def milder(step: Step, force: float) -> Step:
+    """Return a step that costs less accuracy, and removes less.
+
+    Example:
+        >>> from prune_env.purification.unlearn import Unlearn
+        >>> milder(Unlearn(share=0.4), 0.5).share
+        0.2
+    """
+    names = [each.name for each in fields(step) if each.name in COSTLY]  # type: ignore[arg-type]
+    return replace(step, **{name: force * getattr(step, name) for name in names})  # type: ignore[type-var]
+
+
+def heal_above_tau(
+    subject: Subject,
+    masks: Sequence[Mask],
+    run: TrainingRun,
+    judge: Callable[[Healed], Verdict],
+    *,
+    protocol: Protocol = "direct",
+    healing: Healing = "none",
+    loading: LoadingSettings | None = None,
+) -> tuple[Healed, tuple[Attempt, ...]]:
+    """Heal as `heal` does, more and more mildly until tau is kept.
+
+    Only what the healing itself lost is stepped back for: where the model is below tau before it,
+    there is one attempt.
+
+    Args:
+        subject: As for `heal`; likewise the other arguments.
+        masks: As for `heal`.
+        run: As for `heal`.
+        judge: Measures a purified model.
+        protocol: As for `heal`.
+        healing: As for `heal`.
+        loading: As for `heal`.
+
+    Returns:
+        The first that keeps tau, or else that with the highest value, and every attempt.
+    """
+    subject = replace(subject, suspect=replace(subject.require_suspect()))
+    check_healing(protocol, healing, subject.require_suspect().train)
+    steps = steps_of(healing)
+    best: Healed | None = None
+    attempts: list[Attempt] = []
+    for number, force in enumerate(FORCES):
+        again = run if not number else replace(run, folder=run.place(f"milder-{number}"))
+        healed = apply_steps(
+            subject,
+            masks,
+            again,
+            [milder(step, force) for step in steps],
+            protocol=protocol,
+            loading=loading,
+        )
+        attempts.append(Attempt(force, judge(healed)))
+        verdict = attempts[-1].verdict
+        if best is None or verdict.value >= max(each.verdict.value for each in attempts):
+            best = healed
+        if verdict.keeps_tau or not steps or subject.accuracy < verdict.tau:
+            break
+        if number + 1 < len(FORCES):
+            log.info(
+                "Healing left %.3f, below tau %.3f: it is stepped back to %g of its force",
+                verdict.value,
+                verdict.tau,
+                FORCES[number + 1],
+            )
+    assert best is not None
+    return best, tuple(attempts)
+
+
+def chosen(attempts: Sequence[Attempt]) -> Attempt:
+    """Return the attempt whose model is handed out."""
+    return max(reversed(attempts), key=lambda each: (each.verdict.keeps_tau, each.verdict.value))

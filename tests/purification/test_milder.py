@@ -1,0 +1,92 @@
+"""Healing is stepped back until tau is kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from prune_env.models import full_mask
+from prune_env.purification import make_subject
+from prune_env.purification.heal import HEALINGS, Healed
+from prune_env.purification.milder import Attempt, chosen, heal_above_tau, milder
+from prune_env.purification.refit import Refit
+from prune_env.purification.step import MaskedModel, Step, StepReport
+from prune_env.purification.unlearn import Unlearn
+from prune_env.purification.verdict import Verdict
+from prune_env.settings import FineTuneSettings
+from prune_env.training.phases import TrainingRun
+from tests.models.tiny import tiny_classifier
+from tests.support import tiny_dataset
+
+
+@dataclass(frozen=True)
+class Spoil(Step):
+    """Shifts the head's bias by its share, so that a judge can read it there."""
+
+    share: float = 0.8
+
+    def apply(self, model: MaskedModel, run: TrainingRun) -> StepReport:
+        with torch.no_grad():
+            model.loaded.model.classifier.bias[0] += self.share
+        return StepReport()
+
+
+def a_verdict(value: float, tau: float = 0.6) -> Verdict:
+    return Verdict(tau, "accuracy", value, value, value, value, {}, 10)
+
+
+def heal_with(
+    monkeypatch: pytest.MonkeyPatch, value_of: Callable[[float], float], tau: float = 0.0
+) -> tuple[float, tuple[Attempt, ...]]:
+    """Return the share that is in the model handed out, and the attempts."""
+    monkeypatch.setitem(HEALINGS, "full", (Spoil(),))
+    loaded = tiny_classifier("bert")
+    before = loaded.model.classifier.bias[0].item()
+    subject = make_subject(loaded, "here", tiny_dataset(20), tiny_dataset(20, 1))
+
+    def share(healed: Healed) -> float:
+        return healed.model.model.classifier.bias[0].item() - before
+
+    healed, attempts = heal_above_tau(
+        subject,
+        [full_mask(subject.shape)],
+        TrainingRun(FineTuneSettings()),
+        lambda one: a_verdict(value_of(share(one)), tau or subject.accuracy),
+        healing="full",
+    )
+    assert loaded.model.classifier.bias[0].item() == before
+    return share(healed), attempts
+
+
+def test_the_first_form_that_keeps_tau_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    share, attempts = heal_with(monkeypatch, lambda share: 0.0 if share > 0.5 else 1.0)
+    assert share == pytest.approx(0.4, abs=1e-6)
+    assert [each.force for each in attempts] == [1.0, 0.5]
+    assert chosen(attempts).force == 0.5
+
+
+def test_what_keeps_tau_is_not_stepped_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    share, attempts = heal_with(monkeypatch, lambda share: 1.0)
+    assert (share, len(attempts)) == (pytest.approx(0.8, abs=1e-6), 1)
+
+
+def test_where_nothing_keeps_tau_the_best_is_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    share, attempts = heal_with(
+        monkeypatch, lambda share: -0.1 if abs(share - 0.4) > 0.1 else -0.05
+    )
+    assert share == pytest.approx(0.4, abs=1e-6)
+    assert len(attempts) == 3
+    assert chosen(attempts).force == 0.5
+
+
+def test_what_was_below_tau_before_is_healed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, attempts = heal_with(monkeypatch, lambda share: 0.0, tau=1.1)
+    assert len(attempts) == 1
+
+
+def test_force_scales_what_costs_accuracy() -> None:
+    assert milder(Unlearn(share=0.4), 0.5).share == 0.2
+    assert milder(Refit(max_drop=0.02), 0.25).max_drop == 0.005
+    assert milder(Refit(), 0.5).learning_rate_scale == Refit().learning_rate_scale / 2
+    assert milder(Refit(), 1.0) == Refit()

@@ -1,0 +1,42 @@
+"""Whether tau is kept, and how much few rows can tell of it."""
+
+import numpy as np
+import pytest
+
+from prune_env.data.dataset import TextDataset
+from prune_env.purification.verdict import verdict
+
+
+def data(*counts: int) -> TextDataset:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    texts = tuple(f"text {row}" for row in range(len(labels)))
+    return TextDataset(texts, labels, tuple("abc"[: len(counts)]), "here")
+
+
+def test_few_rows_cannot_tell_and_many_can() -> None:
+    few, many = data(5, 5), data(2000, 2000)
+    right = np.arange(10) != 0
+    told = verdict(right, few, 0.85, "accuracy")
+    assert (told.keeps_tau, told.sure, told.rows) == (True, False, 10)
+    assert (told.low, told.high) == pytest.approx((0.5958, 0.9821), abs=1e-3)  # Wilson
+    told = verdict(np.tile(right, 400), many, 0.85, "accuracy")
+    assert (told.keeps_tau, told.sure) == (True, True)
+    told = verdict(np.tile(right, 400), many, 0.95, "accuracy")
+    assert (told.keeps_tau, told.sure) == (False, True)
+
+
+def test_a_constant_answer_does_not_keep_tau_however_often_it_is_right() -> None:
+    skewed = data(250, 5)
+    told = verdict(skewed.labels == 0, skewed, 0.85, "balanced")
+    assert (told.accuracy, told.value, told.keeps_tau) == (250 / 255, 0.0, False)
+    assert told.recalls == {"a": 1.0, "b": 0.0}
+    assert verdict(skewed.labels == 0, skewed, 0.85, "recall").value == 0.0
+
+
+def test_the_interval_of_balanced_accuracy_knows_the_rare_class() -> None:
+    skewed = data(1000, 10)
+    right = np.concatenate([np.arange(1000) >= 100, np.arange(10) >= 1])
+    balanced = verdict(right, skewed, 0.85, "balanced")
+    assert balanced.value == pytest.approx(0.9)
+    assert balanced.low < 0.76
+    assert balanced.high > 0.93
