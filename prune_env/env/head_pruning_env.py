@@ -31,10 +31,9 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
 
     ## Description
 
-    A defender has downloaded a text classifier that may hold a backdoor, and owns clean labelled
-    sentences, no trigger and no clean reference model. Pruning attention heads can remove a
-    backdoor, if the right heads go. An episode starts with the whole model; every action prunes
-    one head, or stops. The accuracy on clean validation sentences must stay at or above `tau`.
+    A defender has a text classifier that may hold a backdoor, and clean labelled sentences, but no
+    trigger and no clean reference model. Pruning the right heads can remove a backdoor. An episode
+    starts with all; every action prunes one, or stops. Clean accuracy must stay at `tau` or above.
 
     The paper prunes in groups: with `prune_step=k` the accuracy is looked at after every k heads.
     If it is below `tau`, the heads of the group are restored, the last pruned first, until `tau`
@@ -72,14 +71,13 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
 
     ## Starting State
 
-    All heads are kept. With a `pool`, the model is drawn at random; `reset(options={"model":
-    name})` chooses it. Smaller models are padded to the largest, and the padding is illegal.
+    All heads are kept. Of a `pool`, `reset(options={"model": name})` chooses the model, or chance.
+    Smaller models are padded to the largest, and the padding is illegal.
 
     ## Episode End
 
     The episode terminates at STOP, after a group that broke `tau`, and when `max_evaluations` is
-    spent. Truncation comes from `TimeLimit` alone. If the unpruned model is below `tau` already,
-    only STOP is legal.
+    spent; `TimeLimit` alone truncates. Of a model below `tau` unpruned, only STOP is legal.
 
     ## Information
 
