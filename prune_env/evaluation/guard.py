@@ -153,6 +153,11 @@ def guard_of(evaluator: Evaluator) -> Guard:
     return "accuracy" if beneath is None else guard_of(beneath)
 
 
+def unguarded(evaluator: Evaluator) -> Evaluator:
+    """Return the evaluator that a guard views: its accuracy is the plain one."""
+    return evaluator.beneath if isinstance(evaluator, GuardedEvaluator) else evaluator
+
+
 def labels_of(evaluator: Evaluator) -> Labels | None:
     """Return the labels that an evaluator judges by, int64 (S,); None if it does not tell."""
     beneath: Evaluator | None = getattr(evaluator, "beneath", None)

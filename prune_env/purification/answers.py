@@ -2,6 +2,9 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,99 +13,145 @@ from scipy.optimize import linear_sum_assignment
 from prune_env.errors import DataError, ModelError
 from prune_env.evaluation.base import Evaluation
 from prune_env.evaluation.metrics import mcnemar
+from prune_env.purification.verdict import with_interval
 
 log = logging.getLogger(__name__)
 
-GAIN = 0.1
-"""Balanced accuracy that another order of the labels must gain to be believed."""
+GOOD = 0.5
+"""Part of the way from chance to 1 that another order of the labels must reach to be believed: a
+poor model is poor in any order, and purifying it is harmless."""
 SURE = 1e-3
 """p-value below which another order is right on more rows than the model's own."""
 ROWS = 100
-"""Rows at which answers that cannot be told from chance stop the run; fewer only warn."""
-ONE_SIDED = 1.645
+"""Rows at which a ready classifier that cannot be told from chance stops the run."""
 
 
-def check_answers(answer: Evaluation, label_names: Sequence[str], source: str) -> None:
-    """Stop where purifying would only spoil: the labels are reversed, or the answers say nothing.
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the whole model, no head pruned, answers to clean validation data.
+
+    Attributes:
+        predictions: Int64 (N,), -1 where a logit is not finite.
+        labels: Int64 (N,).
+        names: Of the labels, in the order of the logits.
+    """
+
+    predictions: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    names: tuple[str, ...]
+
+    @cached_property
+    def matrix(self) -> npt.NDArray[np.int64]:
+        """Rows by label and answer, int64 (C, C); answers that are no class are left out."""
+        matrix = np.zeros((len(self.names), len(self.names)), np.int64)
+        known = self.predictions >= 0
+        np.add.at(matrix, (self.labels[known], self.predictions[known]), 1)
+        return matrix
+
+    @cached_property
+    def balanced(self) -> tuple[float, float, float]:
+        """Balanced accuracy, 0 to 1, and the ends of its 95 % interval."""
+        return with_interval(self.predictions == self.labels, self.labels, "balanced")
+
+    @property
+    def chance(self) -> float:
+        """Balanced accuracy of answers that know nothing, 0 to 1."""
+        return 1 / len(np.unique(self.labels))
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether the answers cannot be told from such, or are worse."""
+        return len(np.unique(self.labels)) > 1 and self.balanced[1] <= self.chance
+
+    def best_order(self) -> tuple[npt.NDArray[np.int64], float]:
+        """Return which answer fits each label best, (C,), and the balanced accuracy then."""
+        counts = np.bincount(self.labels, minlength=len(self.names))
+        rates = self.matrix / np.maximum(counts, 1)[:, None]
+        order = linear_sum_assignment(rates, maximize=True)[1]
+        return order, float(rates[np.arange(len(rates)), order][counts > 0].mean())
+
+    def describe(self) -> str:
+        """Return the matrix on one line: `bad rows answered bad 1, good 9; good rows ...`."""
+        return "; ".join(
+            f"{own} rows answered "
+            + ", ".join(f"{name} {count}" for name, count in zip(self.names, row, strict=True))
+            for own, row in zip(self.names, self.matrix.tolist(), strict=True)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the report says of it."""
+        value, low, high = self.balanced
+        rows = zip(self.names, self.matrix.tolist(), strict=True)
+        return {
+            "balanced_accuracy": value,
+            "interval": [low, high],
+            "chance": self.chance,
+            "at_chance": self.at_chance,
+            "confusion": {own: dict(zip(self.names, row, strict=True)) for own, row in rows},
+        }
+
+
+def check_answers(answer: Evaluation, names: Sequence[str], source: str, *, ready: bool) -> Answers:
+    """Return the answers, unless purifying would only spoil the model.
 
     Args:
         answer: Of the whole model to the clean validation data, under one mask.
-        label_names: In the order of the logits.
+        names: Of the labels, in the order of the logits.
         source: The model, for messages.
+        ready: Whether it brought its classification head. If that is at chance on many rows, they
+            are of another task, and the run stops; a head that was just trained may have had too
+            few texts or epochs, and there is but a warning.
 
     Raises:
-        ModelError: Another order of the label names fits the answers much better.
-        DataError: The answers are no better than chance.
+        ModelError: Another order of the label names makes it a good classifier.
+        DataError: A ready classifier is no better than chance.
     """
-    labels, predictions = answer.labels, answer.predictions[0]
-    counts = np.bincount(labels, minlength=len(label_names))
-    if np.count_nonzero(counts) < 2:
-        return
-    matrix = confusion(predictions, labels, len(label_names))
-    rates = matrix / np.maximum(counts, 1)[:, None]
-    order = linear_sum_assignment(rates, maximize=True)[1]
-    present = counts > 0
-    balanced, best = (
-        float(rates[np.arange(len(rates)), each][present].mean())
-        for each in (np.arange(len(rates)), order)
+    answers = Answers(answer.predictions[0], answer.labels, tuple(names))
+    _check_order(answers, source)
+    if not answers.at_chance:
+        return answers
+    value, low, high = answers.balanced
+    found = f"{value:.3f} [{low:.3f}, {high:.3f}] on {len(answers.labels)} clean rows"
+    if ready and len(answers.labels) >= ROWS:
+        raise DataError(
+            f"The answers of {source} are no better than chance: texts and labels do not belong "
+            "together, or not to this model",
+            expected=f"balanced accuracy above {answers.chance:.3f}",
+            actual=f"{found}; {answers.describe()}",
+            remedy="check the columns (--text-column, --label-column), the label names and the "
+            "language of the data; --head new trains another head",
+        )
+    log.warning(
+        "Balanced accuracy before any pruning is %s, which cannot be told from chance (%.3f): what "
+        "tau guards is worth nothing. Check that texts and labels belong together; %s",
+        found,
+        answers.chance,
+        answers.describe(),
     )
-    if (
-        best - balanced > GAIN
-        and mcnemar(predictions == labels, predictions == order[labels]) < SURE
-    ):
-        meant = ", ".join(
-            f"{name} for {label_names[own]}"
-            for name, own in zip(label_names, order, strict=True)
-            if name != label_names[own]
-        )
-        raise ModelError(
-            f"The label order of {source} looks reversed: it would answer {meant}",
-            expected=f"balanced accuracy near {best:.3f}, as in the other order",
-            actual=f"{balanced:.3f} on {len(labels)} clean rows; {describe(matrix, label_names)}",
-            remedy="correct id2label and label2id in config.json, or the labels of the data "
-            "(--label-names gives the names of the labels 0, 1, ...)",
-        )
-    chance = 1 / np.count_nonzero(present)
-    near = ONE_SIDED * float(np.sqrt((chance * (1 - chance) / counts[present]).sum())) * chance
-    if balanced > chance + near:
-        return
-    if len(labels) < ROWS:
-        log.warning(
-            "On %d clean rows the balanced accuracy %.3f cannot be told from chance, %.3f",
-            len(labels),
-            balanced,
-            chance,
-        )
-        return
-    raise DataError(
-        f"The answers of {source} are no better than chance: texts and labels do not belong "
-        "together",
-        expected=f"balanced accuracy above {chance + near:.3f} (chance is {chance:.3f})",
-        actual=f"{balanced:.3f} on {len(labels)} clean rows; {describe(matrix, label_names)}",
-        remedy="check the columns (--text-column, --label-column), the label names and the "
-        "language of the data, or bring more of it",
+    return answers
+
+
+def _check_order(answers: Answers, source: str) -> None:
+    """Raise if another order of the labels makes of a poor classifier a good one, for sure."""
+    order, best = answers.best_order()
+    right, reordered = (
+        answers.predictions == each for each in (answers.labels, order[answers.labels])
     )
-
-
-def confusion(
-    predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], classes: int
-) -> npt.NDArray[np.int64]:
-    """Return rows by label and answer, int64 (C, C); answers that are no class are left out."""
-    matrix = np.zeros((classes, classes), np.int64)
-    known = predictions >= 0
-    np.add.at(matrix, (labels[known], predictions[known]), 1)
-    return matrix
-
-
-def describe(matrix: npt.NDArray[np.int64], names: Sequence[str]) -> str:
-    """Return a confusion matrix (C, C) on one line.
-
-    Example:
-        >>> describe(np.array([[1, 9], [8, 2]]), ("bad", "good"))
-        'bad rows answered bad 1, good 9; good rows answered bad 8, good 2'
-    """
-    return "; ".join(
-        f"{own} rows answered "
-        + ", ".join(f"{name} {count}" for name, count in zip(names, row, strict=True))
-        for own, row in zip(names, matrix.tolist(), strict=True)
+    good = answers.chance + GOOD * (1 - answers.chance)
+    if reordered.sum() <= right.sum() or best < good or mcnemar(right, reordered) >= SURE:
+        return
+    names = answers.names
+    meant = ", ".join(
+        f"{name} for {names[own]}"
+        for name, own in zip(names, order, strict=True)
+        if name != names[own]
+    )
+    raise ModelError(
+        f"The label order of {source} looks reversed: it would answer {meant}",
+        expected=f"balanced accuracy near {best:.3f}, as in the other order",
+        actual=f"{answers.balanced[0]:.3f} on {len(answers.labels)} clean rows; "
+        f"{answers.describe()}",
+        remedy="correct id2label and label2id in config.json, or the labels of the data "
+        "(--label-names gives the names of the labels 0, 1, ...); an encoder has learned them of "
+        "the training data: then those of the validation data differ",
     )

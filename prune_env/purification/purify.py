@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 from prune_env.data.dataset import TextDataset
 from prune_env.env.subject import Subject
 from prune_env.evaluation.metrics import share
-from prune_env.purification.answers import check_answers
+from prune_env.purification.answers import Answers, check_answers
 from prune_env.purification.milder import chosen, heal_above_tau
 from prune_env.purification.plan import AUTO, Plan, choose
 from prune_env.purification.prepare import prepare
@@ -124,7 +124,8 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
         )
         plan.require_a_change(subject)
         _warn_of_few(plan.validation, subject.accuracy)
-        _check_subject(subject)
+        _warn_of_contradictions(plan.train, plan.validation)
+        answers = _check_subject(subject)
         begin("choose heads")
         found = find_mask(subject, plan, writer)
         begin("heal")
@@ -147,7 +148,9 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
         seconds = subject.seconds + found.seconds + time.perf_counter() - started
         begin("check and write")
         _warn(chosen(attempts).verdict)
-        report = make_report(plan, subject, found, healed, attempts=attempts, seconds=seconds)
+        report = make_report(
+            plan, subject, found, healed, answers=answers, attempts=attempts, seconds=seconds
+        )
         write_purified(
             healed.model,
             found.masks,
@@ -183,10 +186,27 @@ def _warn_of_few(validation: TextDataset, accuracy: float) -> None:
         )
 
 
-def _check_subject(subject: Subject) -> None:
-    """Raise unless what is to be purified answers to the labels, see `check_answers`."""
-    whole = subject.evaluator.evaluate(subject.evaluator.available[None])
-    check_answers(whole, subject.require_suspect().loaded.label_names, public_name(subject.source))
+def _warn_of_contradictions(*parts: TextDataset) -> None:
+    """Say how many rows have a text that stands with another label too: no model has them right."""
+    for part in parts:
+        if part.contradictory:
+            log.warning(
+                "%d of %d rows of %s have a text that stands there with another label too",
+                part.contradictory,
+                len(part),
+                public_name(part.source),
+            )
+
+
+def _check_subject(subject: Subject) -> Answers:
+    """Return what the whole model answers, if that belongs to the labels, see `check_answers`."""
+    loaded = subject.require_suspect().loaded
+    return check_answers(
+        subject.evaluator.evaluate(subject.evaluator.available[None]),
+        loaded.label_names,
+        public_name(subject.source),
+        ready=not loaded.new_head,
+    )
 
 
 def _warn(verdict: Verdict) -> None:

@@ -11,6 +11,7 @@ from prune_env.env.subject import Subject
 from prune_env.models import LoadedModel, Mask, write_sliced, write_zeroed
 from prune_env.models.ensemble import write_ensemble
 from prune_env.models.onnx import write_onnx
+from prune_env.purification.answers import Answers
 from prune_env.purification.findings import describe_triggers
 from prune_env.purification.heal import Healed
 from prune_env.purification.milder import Attempt, chosen
@@ -60,6 +61,7 @@ def make_report(
     found: SearchResult,
     healed: Healed,
     *,
+    answers: Answers,
     attempts: Sequence[Attempt],
     seconds: float,
 ) -> dict[str, Any]:
@@ -70,6 +72,7 @@ def make_report(
         subject: The model before the mask.
         found: The mask.
         healed: What came of it.
+        answers: Of the model before the mask to the validation data.
         attempts: At healing, each with what it left on the validation data.
         seconds: Wall time of the three steps.
     """
@@ -98,6 +101,7 @@ def make_report(
             "train": _describe_data(plan.train),
             "validation": _describe_data(plan.validation),
         },
+        "answers": answers.to_json(),
         "tau": {
             **verdict.to_json(),
             "force": taken.force,

@@ -16,7 +16,7 @@ from prune_env.env.subject import Subject
 from prune_env.env.told import tell_counts, tell_mask, tell_step, tell_subject
 from prune_env.errors import BudgetError, SettingsError
 from prune_env.evaluation.counting import CountingEvaluator
-from prune_env.evaluation.guard import guard_of, guarded_tau
+from prune_env.evaluation.guard import guard_of, guarded_tau, unguarded
 from prune_env.models import load_mask
 from prune_env.models.masks import Mask
 from prune_env.settings import Guard, SearchSettings
@@ -32,7 +32,8 @@ class SearchResult:
     Attributes:
         policy: Name of the policy.
         mask: Bool (L, H), True = kept; of an ensemble, the first member's.
-        accuracy: Validation accuracy under the mask, 0 to 1; of an ensemble, the members' mean.
+        accuracy: Validation accuracy under the mask, 0 to 1, plain whatever the guard; of an
+            ensemble, the members' mean.
         tau: Threshold that was kept, 0 to 1.
         guard: What was compared with it, see `evaluation.guard`.
         evaluations: Masks evaluated for it, learning included.
@@ -171,12 +172,12 @@ def _make_env(
 
 
 def _measure(subject: Subject, masks: Sequence[Mask]) -> float:
-    """Return the mean accuracy under the chosen masks, and tell of each."""
+    """Return the mean plain accuracy under the chosen masks, and tell of each under its guard."""
     accuracies = subject.evaluator.accuracy(np.stack(masks))
     for mask, accuracy in zip(masks, accuracies.tolist(), strict=True):
         tell_mask(mask, accuracy, "chosen", model=subject.name)
     tell_counts(subject.evaluator)
-    return float(accuracies.mean())
+    return float(unguarded(subject.evaluator).accuracy(np.stack(masks)).mean())
 
 
 def _choose_masks(
@@ -281,7 +282,7 @@ def read_mask(subject: Subject, path: Path, settings: SearchSettings) -> SearchR
     return SearchResult(
         policy="given",
         mask=mask,
-        accuracy=accuracy,
+        accuracy=float(unguarded(subject.evaluator).accuracy(mask[None])[0]),
         tau=tau,
         evaluations=1,
         seconds=time.perf_counter() - started,

@@ -74,33 +74,46 @@ def verdict(
 ) -> Verdict:
     """Return the verdict on answers.
 
-    The interval is Wilson's for accuracy and for the least recall; for the mean of the recalls
-    those of the classes are put together as Newcombe (1998, method 10) does.
-
     Args:
         right: Bool (N,), which validation rows are right.
         validation: Their labels.
         tau: What must be kept, 0 to 1.
         guard: What is compared with it.
     """
-    labels = validation.labels
-    shares = {
-        validation.label_names[label]: share(right[labels == label]) for label in np.unique(labels)
+    value = float(guarded(right[None], validation.labels, guard)[0])
+    _, low, high = with_interval(right, validation.labels, guard)
+    recalls = {
+        validation.label_names[label]: float(right[validation.labels == label].mean())
+        for label in np.unique(validation.labels)
     }
-    value = float(guarded(right[None], labels, guard)[0])
-    recalls = {name: each.percent / 100 for name, each in shares.items()}
-    low, high = _interval(share(right), list(shares.values()), guard)
-    accuracy = float(right.mean())
-    return Verdict(tau, guard, accuracy, value, min(low, value), high, recalls, len(right))
+    accuracy, low = float(right.mean()), min(low, value)  # a constant answer counts as 0
+    return Verdict(tau, guard, accuracy, value, low, high, recalls, len(right))
 
 
-def _interval(whole: Share, classes: list[Share], guard: Guard) -> tuple[float, float]:
-    """Return the ends of the 95 % interval of what a guard counts, 0 to 1."""
-    if guard != "balanced":
-        one = whole if guard == "accuracy" else min(classes, key=lambda each: each.percent)
-        return one.low / 100, one.high / 100
+def with_interval(
+    right: npt.NDArray[np.bool_], labels: npt.NDArray[np.int64], guard: Guard
+) -> tuple[float, float, float]:
+    """Return accuracy, balanced accuracy or the least recall, and the ends of its 95 % interval.
+
+    The interval is Wilson's for accuracy and for the least recall; for the mean of the recalls
+    those of the classes are put together as Newcombe (1998, method 10) does.
+
+    Args:
+        right: Bool (N,), which rows are right.
+        labels: Int64 (N,).
+        guard: Which of the three, see `evaluation.guard`.
+    """
+    if guard == "accuracy":
+        return _fractions(share(right))
+    classes = [share(right[labels == label]) for label in np.unique(labels)]
+    if guard == "recall":
+        return _fractions(min(classes, key=lambda each: each.percent))
     count = 100 * len(classes)
     middle = sum(each.percent for each in classes) / count
     below = math.sqrt(sum((each.percent - each.low) ** 2 for each in classes)) / count
     above = math.sqrt(sum((each.high - each.percent) ** 2 for each in classes)) / count
-    return middle - below, middle + above
+    return middle, middle - below, middle + above
+
+
+def _fractions(one: Share) -> tuple[float, float, float]:
+    return one.percent / 100, one.low / 100, one.high / 100

@@ -9,7 +9,7 @@ from prune_env.errors import DataError, ModelError
 from prune_env.evaluation.base import Evaluation
 from prune_env.models import load_classifier
 from prune_env.purification import purify
-from prune_env.purification.answers import check_answers, confusion
+from prune_env.purification.answers import Answers, check_answers
 from prune_env.settings import FineTuneSettings
 from prune_env.training.fine_tuning import fine_tune
 from tests.support import tiny_dataset, write_tiny_folder
@@ -29,11 +29,18 @@ def mostly(labels: np.ndarray, share: float, classes: int, seed: int = 0) -> np.
     return np.where(random.random(len(labels)) < share, labels, any_class)
 
 
+def check(
+    labels: np.ndarray, predictions: np.ndarray, names: tuple[str, ...], *, ready: bool = True
+) -> Answers:
+    return check_answers(answers(labels, predictions, len(names)), names, "suspect", ready=ready)
+
+
+@pytest.mark.parametrize("ready", [True, False])
 @pytest.mark.parametrize("rows", [20, 400])
-def test_reversed_labels_stop_the_run_and_are_shown(rows: int) -> None:
+def test_reversed_labels_stop_the_run_and_are_shown(rows: int, ready: bool) -> None:
     labels = np.arange(rows) % 2
     with pytest.raises(ModelError, match="negative for positive, positive for negative") as caught:
-        check_answers(answers(labels, 1 - labels, 2), ("negative", "positive"), "suspect")
+        check(labels, 1 - labels, ("negative", "positive"), ready=ready)
     half = rows // 2
     assert f"negative rows answered negative 0, positive {half}" in str(caught.value)
 
@@ -42,35 +49,59 @@ def test_two_of_three_labels_that_are_swapped_stop_it_too() -> None:
     labels = np.arange(300) % 3
     swapped = np.array([1, 0, 2])[mostly(labels, 0.9, 3)]
     with pytest.raises(ModelError, match="world for sports, sports for world") as caught:
-        check_answers(answers(labels, swapped, 3), NAMES, "suspect")
+        check(labels, swapped, NAMES)
     assert "business for" not in str(caught.value)
+
+
+def test_few_rows_are_no_proof_of_another_order(caplog: pytest.LogCaptureFixture) -> None:
+    labels = np.arange(8) % 2
+    assert check(labels, 1 - labels, ("a", "b")).at_chance
+    assert "cannot be told from chance" in caplog.text
+
+
+def test_answers_that_are_poor_in_any_order_only_warn(caplog: pytest.LogCaptureFixture) -> None:
+    labels = np.arange(400) % 2
+    poor = np.where(np.arange(400) % 10 < 4, labels, 1 - labels)
+    assert check(labels, poor, ("a", "b"), ready=False).balanced[0] == pytest.approx(0.4)
+    assert "cannot be told from chance" in caplog.text
 
 
 @pytest.mark.parametrize("share", [0.6, 0.95])
 def test_a_useful_classifier_passes(share: float, caplog: pytest.LogCaptureFixture) -> None:
     labels = np.arange(300) % 3
-    check_answers(answers(labels, mostly(labels, share, 3), 3), NAMES, "suspect")
+    found = check(labels, mostly(labels, share, 3), NAMES)
     assert not caplog.records
+    assert not found.at_chance
+    assert found.to_json()["confusion"]["world"]["world"] == found.matrix[0, 0] > 60
 
 
 def test_a_constant_answer_is_at_chance_however_often_it_is_right() -> None:
     labels = np.repeat([0, 1], [250, 5])
-    with pytest.raises(DataError, match=r"no better than chance.*b rows answered a 5, b 0"):
-        check_answers(answers(labels, np.zeros_like(labels), 2), ("a", "b"), "suspect")
+    with pytest.raises(DataError, match=r"no better than chance.*0.500 .*b rows answered a 5, b 0"):
+        check(labels, np.zeros_like(labels), ("a", "b"))
 
 
-def test_guesses_stop_it_where_there_are_rows_enough(caplog: pytest.LogCaptureFixture) -> None:
+def test_guesses_stop_a_ready_classifier_where_there_are_rows_enough(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     labels = np.arange(400) % 2
     guesses = mostly(labels, 0.0, 2)
     with pytest.raises(DataError, match="no better than chance"):
-        check_answers(answers(labels, guesses, 2), ("a", "b"), "suspect")
-    check_answers(answers(labels[:8], np.arange(8) // 4, 2), ("a", "b"), "suspect")
+        check(labels, guesses, ("a", "b"))
+    assert not caplog.records
+    check(labels, guesses, ("a", "b"), ready=False)
     assert "cannot be told from chance" in caplog.text
 
 
+def test_rows_of_one_class_tell_nothing_of_chance() -> None:
+    labels = np.zeros(200, np.int64)
+    assert not check(labels, labels, ("a", "b")).at_chance
+
+
 def test_answers_that_are_no_class_are_left_out_of_the_matrix() -> None:
-    found = confusion(np.array([-1, 0, 1, 1]), np.array([0, 0, 0, 1]), 2)
-    assert found.tolist() == [[1, 1], [0, 1]]
+    found = Answers(np.array([-1, 0, 1, 1]), np.array([0, 0, 0, 1]), ("bad", "good"))
+    assert found.matrix.tolist() == [[1, 1], [0, 1]]
+    assert found.describe() == "bad rows answered bad 1, good 1; good rows answered bad 0, good 1"
 
 
 def test_purify_does_not_touch_a_classifier_whose_labels_are_reversed(tmp_path: Path) -> None:

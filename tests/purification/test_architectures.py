@@ -16,7 +16,7 @@ from tests.evaluation.support import assert_same_answers, random_masks
 from tests.models.tiny import SIZES, tiny_inputs, write_tiny, write_tiny_images
 from tests.support import tiny_dataset
 
-SEARCH = SearchSettings(max_drop=0.4, importance_sentences=8, prune_step=2)
+SEARCH = SearchSettings(max_drop=0.4, importance_sentences=8, prune_step=2, guard="accuracy")
 
 
 def data_for(model_type: str, folder: Path, rows: int, seed: int = 0) -> TextDataset:
