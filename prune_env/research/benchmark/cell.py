@@ -60,6 +60,12 @@ class Cell:
             return replace(self, protocol="none", healing="none", search=SearchSettings())
         return self
 
+    @property
+    def settings_of_search(self) -> SearchSettings:
+        """Those of the search, `auto` being the plain accuracy of results without guards."""
+        guard = "accuracy" if self.search.guard == "auto" else self.search.guard
+        return replace(self.search, guard=guard)
+
     def key(self, identity: dict[str, str]) -> str:
         """Return the address of the cell's result: a hash of the cell and of what it reads.
 

@@ -228,10 +228,8 @@ class Workbench:
 
     def _search(self, cell: Cell, subject: Subject, models: AttackedModels) -> SearchResult:
         if cell.policy not in ORACLES:
-            # As published, and as in results from before there were guards.
-            guard = "accuracy" if cell.search.guard == "auto" else cell.search.guard
-            plain, seed = replace(cell.search, guard=guard), cell.models.seed
-            return search(subject, cell.policy, plain, seed=seed, writer=self._writer)
+            settings, seed = cell.settings_of_search, cell.models.seed
+            return search(subject, cell.policy, settings, seed=seed, writer=self._writer)
         loaded = subject.require_suspect().loaded
         triggered, target = align_triggered(
             loaded, models.attack.triggered, models.sets.target_label
