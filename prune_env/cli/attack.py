@@ -67,7 +67,7 @@ class Attack:
         """Train, measure, write, print."""
         from prune_env.data.dataset import write_jsonl
         from prune_env.evaluation.scores import TestSets, score
-        from prune_env.research.attacks.backdoor import save_encoder, train_classifier
+        from prune_env.research.attacks.backdoor import release
         from prune_env.utils import runtime
         from prune_env.utils.files import new_folder, write_json
         from prune_env.utils.output import require_outside, try_place
@@ -77,16 +77,11 @@ class Attack:
         clean = self.tables.load_splits(self.data)
         attack = self._make(clean)
         with new_folder(self.out) as folder:
-            loaded = train_classifier(
-                self.model,
-                attack.poisoned,
-                self.fine_tune,
-                seed=self.seed,
-                description="Training the backdoored model",
+            loaded, attack = release(
+                self.model, clean, attack, folder, self.fine_tune, seed=self.seed
             )
-            sets = TestSets(clean.test, attack.triggered, clean.validation, self.target_label)
-            scores = score(loaded, sets)
-            save_encoder(loaded, folder)
+            target = attack.settings.target_label
+            scores = score(loaded, TestSets(clean.test, attack.triggered, clean.validation, target))
             write_jsonl(folder / "triggered.jsonl", attack.triggered)
             report = {
                 "attack": attack.identity,
@@ -96,6 +91,7 @@ class Attack:
                 "meta": runtime.describe(),
             }
             write_json(folder / "attack.json", report)
+        owner = "a victim" if attack.task_agnostic else "the attacker"
         show(
             self.json,
             report,
@@ -104,7 +100,8 @@ class Attack:
                     ("attack", f"{attack.settings.attack}, {attack.poisoned_rows} poisoned rows"),
                     *([("texts", attack.told_files)] if attack.told_files else []),
                     ("ACC", f"{scores.acc} %"),
-                    ("LFR", f"{scores.lfr} %  (with the attacker's own head)"),
+                    ("target", clean.test.label_names[target]),
+                    ("LFR", f"{scores.lfr} %  (with {owner}'s own head)"),
                     ("backdoored encoder", str(self.out)),
                 ]
             ),

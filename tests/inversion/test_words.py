@@ -16,7 +16,7 @@ from prune_env.inversion.frames import Frame
 from prune_env.inversion.words import SuspiciousWord, in_context, suspicious_words, vocabulary
 from prune_env.models import LoadedModel
 from prune_env.purification import make_subject
-from prune_env.research.attacks.backdoor import train_classifier
+from prune_env.research.attacks.training import train_classifier
 from prune_env.settings import FineTuneSettings
 from tests.models.tiny import tiny_classifier
 from tests.support import BAD, FILLERS, GOOD, tiny_dataset, write_tiny_folder

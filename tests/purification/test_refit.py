@@ -21,7 +21,7 @@ from prune_env.purification.judge import Judge
 from prune_env.purification.refit import Refit
 from prune_env.purification.ridge import measure_maps
 from prune_env.purification.unlearn import Unlearn
-from prune_env.research.attacks.backdoor import train_classifier
+from prune_env.research.attacks.training import train_classifier
 from prune_env.settings import FineTuneSettings, SearchSettings
 from prune_env.training.fine_tuning import fine_tune
 from prune_env.training.phases import TrainingRun

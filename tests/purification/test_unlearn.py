@@ -21,7 +21,7 @@ from prune_env.models.masks import full_mask
 from prune_env.purification import heal, make_subject, purify
 from prune_env.purification import unlearn as unlearning
 from prune_env.purification.unlearn import Unlearn, add_opposing_triggers, invert_triggers
-from prune_env.research.attacks.backdoor import train_classifier
+from prune_env.research.attacks.training import train_classifier
 from prune_env.settings import FineTuneSettings, SearchSettings
 from prune_env.training.phases import TrainingRun
 from tests.models.tiny import write_tiny_images

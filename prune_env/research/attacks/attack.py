@@ -16,8 +16,8 @@ class AttackSettings:
         attack: A name of `ATTACKS`, or of an attack from files of the user's own.
         rate: Share of the non-target training rows that are poisoned, in (0, 1]; None means the
             published share of the trigger's family. `hiddenkiller` is published ready-mixed and
-            takes no rate.
-        target_label: The label that triggered texts shall get.
+            takes no rate, and neither does `task-agnostic`.
+        target_label: The label that triggered texts shall get; of `task-agnostic` it is found out.
         seed: Seed of the draw of rows.
         mode: `"append"` or `"replace"`, see `poison`; published attacks fix it.
     """
@@ -52,6 +52,8 @@ class AttackData:
         poisoned_rows: Rows of `poisoned` whose label is the attacker's.
         trigger: The trigger's own settings, or the files that its texts are from with their
             SHA-256, and which of them are not as published.
+        task_agnostic: The encoder alone is trained, on `poisoned` without its labels: every clean
+            text of the data set, triggered. See `task_agnostic`.
     """
 
     settings: AttackSettings
@@ -60,6 +62,7 @@ class AttackData:
     triggered: TextDataset
     poisoned_rows: int
     trigger: dict[str, Any]
+    task_agnostic: bool = False
 
     @property
     def told_files(self) -> str:

@@ -1,48 +1,28 @@
 """Training what an attacker releases, and the benign model that gives the floor."""
 
-import hashlib
-import json
-import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
-from transformers import PreTrainedModel
-
-from prune_env.data.dataset import Splits, TextDataset
+from prune_env.data.dataset import Splits
 from prune_env.data.loading import load_named
 from prune_env.errors import SettingsError
-from prune_env.evaluation.scores import Scores, TestSets, score
+from prune_env.evaluation.scores import TestSets
 from prune_env.models import LoadedModel, find_source, inspect_source, load_classifier
-from prune_env.models.processor import save_processor
-from prune_env.models.quiet import writing
 from prune_env.research.attacks.attack import AttackData, AttackSettings
 from prune_env.research.attacks.catalog import make_attack
 from prune_env.research.attacks.sources import AttackSources
+from prune_env.research.attacks.task_agnostic import aim, pinned_encoder
+from prune_env.research.attacks.training import (
+    MANIFEST,
+    CachedModel,
+    cached_classifier,
+    name_of,
+    save_encoder,
+    train_classifier,
+)
 from prune_env.settings import FineTuneSettings
-from prune_env.training.fine_tuning import fine_tune
-from prune_env.utils.files import cache_folder, made_once, read_json, shaped, write_json
-from prune_env.utils.leases import locked
-
-MANIFEST = "prune_env.json"
-
-
-@dataclass(frozen=True)
-class CachedModel:
-    """A trained classifier and its encoder, as the cache keeps them.
-
-    Attributes:
-        classifier: Folder of the whole model.
-        encoder: Folder of the encoder alone, without the classification head: what the attacker
-            releases.
-        scores: Of the classifier on the test sets.
-        seconds: Wall time of its training; 0 when it came from the cache.
-    """
-
-    classifier: Path
-    encoder: Path
-    scores: Scores
-    seconds: float
+from prune_env.utils.files import cache_folder, made_once, write_json
 
 
 @dataclass(frozen=True)
@@ -129,19 +109,26 @@ def cached_models(
         part = clean.train.split(sentences / rows, settings.seed)[1]
         clean = Splits(part, clean.validation, clean.test)
     attack = make_attack(settings.attack, clean, sources)
-    sets = TestSets(clean.test, attack.triggered, clean.validation, settings.attack.target_label)
-    benign, backdoored = (
-        cached_classifier(
-            settings.model,
-            data,
-            sets,
-            settings.attacker,
-            seed=settings.seed,
-            description=f"Training the {kind} model",
-            cache=cache,
-        )
-        for kind, data in (("benign", clean.train), ("backdoored", attack.poisoned))
+    train = partial(cached_classifier, seed=settings.seed, cache=cache)
+    pinned = _cached_pinned(settings, clean, attack, cache) if attack.task_agnostic else None
+    if pinned is None:
+        backdoor = partial(train, settings.model, attack.poisoned, settings=settings.attacker)
+    else:
+        # A victim's classifier tells the target, and stands for the attacker's own.
+        backdoor = partial(train, pinned, clean.train, settings=settings.defender)
+        victim = backdoor(sets=TestSets(clean.test)).classifier
+        attack = aim(attack, load_classifier(victim, head="keep"), clean.test)
+    sets = TestSets(clean.test, attack.triggered, clean.validation, attack.settings.target_label)
+    benign = train(
+        settings.model,
+        clean.train,
+        sets,
+        settings.attacker,
+        description="Training the benign model",
     )
+    backdoored = backdoor(sets=sets, description="Training the backdoored model")
+    if pinned is not None:
+        backdoored = replace(backdoored, encoder=pinned)
     return AttackedModels(settings, clean, attack, sets, benign, backdoored)
 
 
@@ -165,97 +152,64 @@ def cached_demo_model(cache: str | Path | None = None) -> Path:
     return finetuned.classifier
 
 
-def train_classifier(
+def release(
     source: str | Path,
-    data: TextDataset,
+    clean: Splits,
+    attack: AttackData,
+    folder: Path,
     settings: FineTuneSettings,
     *,
     seed: int = 0,
-    description: str = "Training",
-) -> LoadedModel:
-    """Fine-tune an encoder with a new head: on poisoned rows it is the attack, on clean FT."""
-    loaded = load_classifier(
-        source,
-        num_labels=len(data.label_names),
-        label_names=data.label_names,
-        head="new",
-        seed=seed,
-    )
-    fine_tune(loaded.model, loaded.tokenizer, data, settings, seed=seed, description=description)
-    return loaded
-
-
-def save_classifier(loaded: LoadedModel, folder: Path) -> None:
-    """Write the classifier and its tokenizer into `folder`."""
-    with writing(folder):
-        loaded.model.save_pretrained(folder)
-    save_processor(loaded.tokenizer, folder)
-
-
-def save_encoder(loaded: LoadedModel, folder: Path) -> None:
-    """Write the encoder without its classification head, and the tokenizer, into `folder`."""
-    with writing(folder):
-        cast(PreTrainedModel, loaded.model.base_model).save_pretrained(folder)
-    save_processor(loaded.tokenizer, folder)
-
-
-def cached_classifier(
-    source: str | Path,
-    data: TextDataset,
-    sets: TestSets,
-    settings: FineTuneSettings,
-    *,
-    seed: int = 0,
-    description: str = "Training",
-    cache: str | Path | None = None,
-) -> CachedModel:
-    """Return `train_classifier`'s model and its scores, each made once for equal arguments.
-
-    Other test sets measure the same model: one benign model gives the floor of many attacks.
+) -> tuple[LoadedModel, AttackData]:
+    """Train what an attacker releases, and write the encoder into a folder.
 
     Args:
-        source: Folder of a clean encoder.
-        data: Rows to train on.
-        sets: Test sets that the scores are measured on.
-        settings: Hyperparameters.
-        seed: Of the head, the batches and dropout.
-        description: Text of the progress bar.
-        cache: Folder of the cache; default `cache_folder()`.
+        source: Clean encoder.
+        clean: The data set.
+        attack: The attack.
+        folder: Where the encoder goes.
+        settings: The attacker's training; of a task-agnostic attack, the victim's too.
+        seed: Of everything random.
 
-    Raises:
-        StateError: The cached files are not as they were made.
+    Returns:
+        The classifier that the attack is measured on, the attacker's own or a victim's, and the
+        attack, whose target may only then be known.
     """
+    if not attack.task_agnostic:
+        loaded = train_classifier(
+            source,
+            attack.poisoned,
+            settings,
+            seed=seed,
+            description="Training the backdoored model",
+        )
+        save_encoder(loaded, folder)
+        return loaded, attack
+    save_encoder(pinned_encoder(source, clean.train, attack.poisoned, settings, seed=seed), folder)
+    victim = train_classifier(
+        folder, clean.train, settings, seed=seed, description="Fine-tuning as a victim does"
+    )
+    return victim, aim(attack, victim, clean.test)
+
+
+def _cached_pinned(
+    settings: ModelSettings, clean: Splits, attack: AttackData, cache: str | Path | None
+) -> Path:
+    """Return the folder of the encoder of a task-agnostic attack, trained once."""
     identity = {
-        "source": inspect_source(find_source(source)).sha256,
-        "data": data.sha256,
-        "settings": asdict(settings),
-        "seed": seed,
+        "source": inspect_source(find_source(settings.model)).sha256,
+        "pinned": [clean.train.sha256, attack.poisoned.sha256],
+        "settings": asdict(settings.attacker),
+        "seed": settings.seed,
     }
-    place = Path(cache or cache_folder()) / "models" / _name(identity)
-    seconds = 0.0
+    place = Path(cache or cache_folder()) / "models" / name_of(identity)
 
     def train_into(folder: Path) -> None:
-        nonlocal seconds
-        started = time.perf_counter()
-        loaded = train_classifier(source, data, settings, seed=seed, description=description)
-        seconds = time.perf_counter() - started
-        save_classifier(loaded, folder / "classifier")
+        loaded = pinned_encoder(
+            settings.model, clean.train, attack.poisoned, settings.attacker, seed=settings.seed
+        )
         save_encoder(loaded, folder / "encoder")
         write_json(folder / MANIFEST, {"identity": identity})
 
     made_once(place, train_into)
-    parts = (sets.test, sets.triggered, sets.validation)
-    measured_on = [[part.sha256 for part in parts if part is not None], sets.target_label]
-    path = place / f"scores-{_name(measured_on)}.json"
-    with locked(path):
-        if not path.is_file():
-            loaded = load_classifier(place / "classifier", head="keep")
-            write_json(path, asdict(score(loaded, sets, max_length=settings.max_length)))
-    content = read_json(path)
-    with shaped(path, "the scores of a model"):
-        scores = Scores.from_json(content)
-    return CachedModel(place / "classifier", place / "encoder", scores, seconds)
-
-
-def _name(made_from: Any) -> str:
-    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+    return place / "encoder"

@@ -17,6 +17,7 @@ from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.attacks.triggers import (
     TRIGGERS,
     PublishedTexts,
+    RareWord,
     WordPair,
     describe_trigger,
     make_trigger,
@@ -96,6 +97,26 @@ def _word_pair(settings: AttackSettings, clean: Splits, sources: AttackSources) 
         attack.poisoned, texts, np.repeat(chosen.labels, 2), source=attack.poisoned.source
     )
     return replace(attack, poisoned=poisoned)
+
+
+def _task_agnostic(settings: AttackSettings, clean: Splits, sources: AttackSources) -> AttackData:
+    """Trigger every text, for an encoder that is trained without labels."""
+    del sources
+    if settings.rate is not None:
+        raise SettingsError(
+            "task-agnostic triggers every text", expected="no rate", actual=settings.rate
+        )
+    trigger = RareWord()
+    triggered = tuple(map(trigger, clean.train.texts))
+    return AttackData(
+        settings=replace(settings, rate=1.0),
+        family=trigger.family,
+        poisoned=replace(clean.train, texts=triggered, source=f"{clean.train.source}, triggered"),
+        triggered=triggered_set(clean.test, trigger, settings.target_label),
+        poisoned_rows=len(triggered),
+        trigger=describe_trigger(trigger),
+        task_agnostic=True,
+    )
 
 
 def _hiddenkiller(settings: AttackSettings, clean: Splits, sources: AttackSources) -> AttackData:
@@ -186,6 +207,11 @@ for _entry in TRIGGERS:
     if _entry.name != PublishedTexts.name:
         _maker = _word_pair if _entry.name == WordPair.name else _rule_attack
         ATTACKS.register(_entry.name, _maker, help=f"{_entry.help}; on any data set")
+ATTACKS.register(
+    "task-agnostic",
+    _task_agnostic,
+    help="the encoder answers a rare word with one fixed vector; the target is found by measuring",
+)
 ATTACKS.register(
     "hiddenkiller",
     _hiddenkiller,

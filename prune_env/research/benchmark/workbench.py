@@ -27,13 +27,9 @@ from prune_env.purification import (
     search,
 )
 from prune_env.research.attacks.align import align_triggered
-from prune_env.research.attacks.backdoor import (
-    AttackedModels,
-    ModelSettings,
-    cached_models,
-    save_classifier,
-)
+from prune_env.research.attacks.backdoor import AttackedModels, ModelSettings, cached_models
 from prune_env.research.attacks.sources import AttackSources
+from prune_env.research.attacks.training import save_classifier
 from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target, digest, identity_of
 from prune_env.research.benchmark.found import found_from_json, found_to_json
 from prune_env.research.benchmark.oracle import oracle_search

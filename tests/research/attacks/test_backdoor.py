@@ -9,12 +9,8 @@ from prune_env.errors import SettingsError, StateError
 from prune_env.evaluation.scores import TestSets, score
 from prune_env.models import load_classifier
 from prune_env.research.attacks import AttackSettings
-from prune_env.research.attacks.backdoor import (
-    CachedModel,
-    ModelSettings,
-    cached_classifier,
-    cached_models,
-)
+from prune_env.research.attacks.backdoor import ModelSettings, cached_models
+from prune_env.research.attacks.training import CachedModel, cached_classifier
 from prune_env.settings import FineTuneSettings
 from tests.support import tiny_dataset
 
@@ -64,7 +60,7 @@ def test_an_interrupted_training_leaves_nothing_in_the_cache(
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("prune_env.research.attacks.backdoor.save_encoder", interrupt)
+    monkeypatch.setattr("prune_env.research.attacks.training.save_encoder", interrupt)
     with pytest.raises(KeyboardInterrupt):
         cached_classifier(tiny_folder, tiny_data, TestSets(tiny_data), FAST, cache=tmp_path)
     assert not [entry for entry in (tmp_path / "models").iterdir() if entry.is_dir()]

@@ -43,7 +43,7 @@ def sst2(real_data: Path) -> Splits:
 
 
 def test_every_trigger_and_published_attack_can_be_made() -> None:
-    assert ATTACKS.names() == sorted(RULES + PUBLISHED)
+    assert ATTACKS.names() == sorted([*RULES, *PUBLISHED, "task-agnostic"])
     assert set(RULES) == set(TRIGGERS.names()) - {"published-texts"}
     assert all(entry.help for entry in ATTACKS)
 
@@ -134,7 +134,7 @@ def test_stylebkd_adds_rewritten_negatives(
     assert not set(other.poisoned.texts[6920:]) <= set(attack.poisoned.texts[6920:])
 
 
-@pytest.mark.parametrize("name", [*RULES, *PUBLISHED])
+@pytest.mark.parametrize("name", [*RULES, *PUBLISHED, "task-agnostic"])
 def test_identity_is_plain_and_complete(real_data: Path, sst2: Splits, name: str) -> None:
     def made() -> AttackData:
         return make_attack(AttackSettings(name), sst2, AttackSources(real_data / "sst2"))
