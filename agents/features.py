@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.env.observation import is_single
 from prune_env.env.policy import Observation
 from prune_env.errors import SettingsError
 
@@ -15,8 +16,12 @@ STATUS = 4
 
 
 def as_batch(observation: Any) -> tuple[Observation, bool]:
-    """Return the observation with a leading batch dimension, and whether it lacked one."""
-    single = np.ndim(observation["mask"]) == 2
+    """Return the observation with a leading batch dimension, and whether it lacked one.
+
+    Raises:
+        SettingsError: Its parts are flat.
+    """
+    single = is_single(observation)
     batch = {
         key: np.asarray(value, np.float32)[None] if single else np.asarray(value, np.float32)
         for key, value in observation.items()

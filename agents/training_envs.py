@@ -12,7 +12,7 @@ from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.pool import Pool
 from prune_env.env.registration import ENVIRONMENTS
 from prune_env.env.subject import Subject
-from prune_env.errors import SettingsError, UnknownNameError
+from prune_env.errors import PruneEnvError, SettingsError, UnknownNameError
 from prune_env.evaluation.counting import CountingEvaluator
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ def make_env(env_id: str, arguments: Mapping[str, Any]) -> gym.Env[Any, Any]:
         raise UnknownNameError("environment", env_id, ENVIRONMENTS.names())
     try:
         env = gym.make(env_id, **arguments)
+    except PruneEnvError:
+        raise
     except gym.error.UnregisteredEnv:
         raise UnknownNameError("environment", env_id, ENVIRONMENTS.names()) from None
     except (gym.error.Error, ImportError) as error:  # it imports what stands before a colon

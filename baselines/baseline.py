@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.env.observation import is_single
 from prune_env.env.policy import Observation, Requirements, no_variant
 from prune_env.errors import SettingsError
 from prune_env.importance.registry import DEFAULT_METRICS
@@ -94,7 +95,7 @@ class Baseline(ABC):
         Raises:
             SettingsError: The observation does not fit the policy.
         """
-        single = np.ndim(observation["mask"]) == 2
+        single = is_single(observation)
         rows = {key: np.asarray(observation[key]) for key in observation}
         if single:
             rows = {key: value[None] for key, value in rows.items()}

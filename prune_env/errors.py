@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from gymnasium.error import MissingArgument
+
 LONGEST = 2_000
 """Characters of each part of a message: names from files may have any length."""
 
@@ -53,6 +55,10 @@ class PruneEnvError(Exception):
 
 class SettingsError(PruneEnvError, ValueError):
     """A setting or argument is outside its range, or contradicts another one."""
+
+
+class MissingArgumentError(SettingsError, MissingArgument):
+    """Nothing was given to play: what sweeps over Gymnasium's registry step over."""
 
 
 class DataError(PruneEnvError, ValueError):

@@ -12,6 +12,7 @@ from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import Tensor, nn
 
 from prune_env.agents.sb3.network import SetNetwork
+from prune_env.env.observation import flat_parts
 
 
 class SetFeatures(BaseFeaturesExtractor):
@@ -23,7 +24,10 @@ class SetFeatures(BaseFeaturesExtractor):
     """
 
     def __init__(self, observation_space: spaces.Dict, width: int = 64) -> None:
-        layers, heads, metrics = observation_space["importance"].shape or (0, 0, 0)
+        shape = observation_space["importance"].shape or ()
+        if len(shape) != 3:
+            raise flat_parts()
+        layers, heads, metrics = shape
         super().__init__(observation_space, features_dim=layers * heads + 2)
         self.network = SetNetwork(metrics, width)
 

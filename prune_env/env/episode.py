@@ -31,6 +31,9 @@ class EpisodeSettings:
         min_heads_per_layer: Heads that every layer keeps.
         max_evaluations: Masks that may be scored in an episode, None for no limit. The unpruned
             model is not counted.
+        end_on_illegal: Whether an illegal action ends the episode, or else is a no-op.
+        success_share: Least share of the heads that a mask prunes to count as a success. The
+            default is a little more than random play reaches on landscapes (22 %).
     """
 
     tau: float | None = 0.85
@@ -39,9 +42,12 @@ class EpisodeSettings:
     backtrack: bool = True
     min_heads_per_layer: int = 1
     max_evaluations: int | None = None
+    end_on_illegal: bool = False
+    success_share: float = 0.25
 
     def __post_init__(self) -> None:
-        for name, share in (("tau", self.tau), ("max_drop", self.max_drop)):
+        for name in ("tau", "max_drop", "success_share"):
+            share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
                 raise SettingsError(
                     f"{name} is out of range",
@@ -88,7 +94,8 @@ class Episode:
         evaluations: Masks scored so far.
         actions: Every action that was legal, in order.
         illegal: Why the last action was refused; empty if it was not.
-        ended: Why the episode ended: `"stop"`, `"tau"`, `"budget"`; empty while it runs.
+        ended: Why the episode ended: `"stop"`, `"tau"`, `"budget"`, `"illegal"`; empty while it
+            runs.
         mask_changed: Whether the last action changed `mask`.
     """
 
@@ -129,8 +136,9 @@ class Episode:
 
     @property
     def success(self) -> bool:
-        """Whether the episode leaves a pruned model that satisfies tau."""
-        return self.accuracy >= self.tau and self.heads_pruned > 0
+        """Whether the mask satisfies tau and prunes as many heads as a success asks for."""
+        least = max(1.0, self.settings.success_share * self.board.total)
+        return self.accuracy >= self.tau and self.heads_pruned >= least
 
     def start(self) -> Scoring:
         """Look at the unpruned model."""
@@ -140,7 +148,7 @@ class Episode:
         self._list_legal()
 
     def play(self, action: Any) -> Scoring:
-        """Take one action; one that is not legal changes nothing but `illegal`.
+        """Take one action; one that is not legal is told in `illegal`, and changes no mask.
 
         Raises:
             StateError: The episode has ended.
@@ -153,6 +161,10 @@ class Episode:
         choice = _whole_number(action)
         self.illegal = self._refusal(choice)
         if self.illegal or choice is None:
+            if self.settings.end_on_illegal:
+                self.ended = "illegal"
+                self._drop_group()
+                self._list_legal()
             return
         self.actions.append(choice)
         if choice == self.stop:
@@ -214,10 +226,14 @@ class Episode:
                 if not self.settings.backtrack:
                     break
         if self.group:
-            self.group.clear()
-            self.trial = self.mask.copy()
+            self._drop_group()
         if self._budget_spent():
             self.ended = self.ended or "budget"
+
+    def _drop_group(self) -> None:
+        """Take back the heads that were not looked at."""
+        self.group.clear()
+        self.trial = self.mask.copy()
 
     def _budget_spent(self) -> bool:
         limit = self.settings.max_evaluations

@@ -13,7 +13,7 @@ from prune_env.env.pool import Pool
 from prune_env.env.rewards.reward import Reward, WeightedSum, make_reward
 from prune_env.env.subject import Subject, split_names
 from prune_env.env.subjects import find_subject
-from prune_env.errors import SettingsError
+from prune_env.errors import MissingArgumentError, SettingsError
 from prune_env.settings import Guard
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def make_core(
     metrics: str | Sequence[str],
     reward: str | Reward | WeightedSum,
     observation: str | Sequence[str],
+    flat: bool,
     pool: Sequence[str | Subject] | None,
     settings: EpisodeSettings,
     guard: Guard = "auto",
@@ -40,7 +41,8 @@ def make_core(
     See `HeadPruningEnv` for the arguments.
 
     Raises:
-        SettingsError: The arguments contradict each other, or one is out of range.
+        SettingsError: The arguments contradict each other, or one is out of range; a
+            `MissingArgumentError` where nothing is named.
         UnknownNameError: A model, metric, reward or observation is not registered.
     """
     metrics = split_names(metrics)
@@ -50,7 +52,8 @@ def make_core(
         if value is not None
     ]
     if len(sources_named) != 1:
-        raise SettingsError(
+        kind = SettingsError if sources_named else MissingArgumentError
+        raise kind(
             "An environment plays one model or one pool",
             expected="exactly one of model, evaluator, pool",
             actual=", ".join(sources_named) or "none of them",
@@ -71,7 +74,7 @@ def make_core(
         Pool(subjects, partial(find_subject, data=data, metrics=metrics), guard),
         settings,
         make_reward(reward),
-        make_observation(observation),
+        make_observation(observation, flat=flat),
         num_envs=num_envs,
         max_episode_steps=max_episode_steps,
     )

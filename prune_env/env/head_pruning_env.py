@@ -9,24 +9,25 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.env.batch_core import BatchCore, Info
-from prune_env.env.episode import Episode, EpisodeSettings
+from prune_env.env.episode import EpisodeSettings
 from prune_env.env.factory import make_core
 from prune_env.env.observation import DEFAULT_OBSERVATION
+from prune_env.env.played import Played
 from prune_env.env.policy import Observation
 from prune_env.env.render import MODES, check_mode, draw
 from prune_env.env.replay import Validation, state_of, validate
 from prune_env.env.rewards.reward import Reward, WeightedSum
 from prune_env.env.state import State
 from prune_env.env.subject import Subject
+from prune_env.env.window import Window, can_open
 from prune_env.importance import DEFAULT_METRICS
-from prune_env.models.masks import Mask
 from prune_env.settings import Guard
 
 if TYPE_CHECKING:
     from prune_env.evaluation import Evaluator
 
 
-class HeadPruningEnv(gym.Env[Observation, np.int64]):
+class HeadPruningEnv(Played, gym.Env[Observation, np.int64]):
     """Prune attention heads of a suspicious text classifier while its accuracy holds.
 
     ## Description
@@ -46,12 +47,13 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
     `Discrete(L * H + 1)` for L layers of H heads. Action `layer * H + head` prunes that head,
     `L * H` is STOP. Legal are STOP, always, and kept heads of layers that have more than
     `min_heads_per_layer`. An illegal action (a pruned head, out of range, not a whole number)
-    changes nothing, pays 0 and is reported in `info["illegal"]`. `info["action_mask"]` and
-    `action_masks()` tell what is legal.
+    changes nothing, pays 0 and is reported in `info["illegal"]`; with `end_on_illegal` it ends the
+    episode. `info["action_mask"]` and `action_masks()` tell what is legal.
 
     ## Observation Space
 
-    A `Dict` of float32 arrays; `observation=` chooses its parts (`prune_env.OBSERVATIONS`):
+    A `Dict` of `Box`es, float32; `observation=` chooses its parts (`prune_env.OBSERVATIONS`), and
+    `flat=True` lays each out as one vector, for networks and checkers that expect vectors:
 
     | key | shape | values |
     |---|---|---|
@@ -76,8 +78,9 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
 
     ## Episode End
 
-    The episode terminates at STOP, after a group that broke `tau`, and when `max_evaluations` is
-    spent; `TimeLimit` alone truncates. Of a model below `tau` unpruned, only STOP is legal.
+    The episode terminates at STOP, after a group that broke `tau`, when `max_evaluations` is
+    spent, and at an illegal action if `end_on_illegal`; `TimeLimit` alone truncates. Of a model
+    below `tau` unpruned, only STOP is legal.
 
     ## Information
 
@@ -91,8 +94,8 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
     | `unchecked` | int | heads pruned since the accuracy was looked at |
     | `evaluations` | int | masks scored in this episode |
     | `illegal` | str | why the action was refused, or empty |
-    | `ended` | str | `stop`, `tau`, `budget`, or empty |
-    | `is_success` | bool | `mask` prunes something and satisfies `tau` |
+    | `ended` | str | `stop`, `tau`, `budget`, `illegal`, or empty |
+    | `is_success` | bool | `mask` satisfies `tau` and prunes `success_share` of the heads |
     | `model` | str | name of the model that is played |
     | `reward_terms` | dict | share of every term in the reward |
 
@@ -111,12 +114,15 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
     | `max_drop` | 0.03 | accuracy that may be lost where `tau` is None |
     | `reward` | `"sparsity"` | name, sum of names, or a `Reward` |
     | `observation` | `"mask,importance,status"` | parts of the observation |
+    | `flat` | False | lay each part of the observation out as one vector |
     | `prune_step` | 1 | heads between two looks at the accuracy (10 in the paper) |
     | `backtrack` | True | restore a failed group head by head, or else all at once |
     | `min_heads_per_layer` | 1 | heads that every layer keeps |
     | `max_evaluations` | None | masks that may be scored in an episode |
     | `guard` | `"auto"` | what counts as accuracy, see `prune_env.evaluation.guard` |
-    | `render_mode` | None | `ansi` or `rgb_array` |
+    | `end_on_illegal` | False | an illegal action ends the episode |
+    | `success_share` | 0.25 | least share of heads that a success prunes; random play: 0.22 |
+    | `render_mode` | None | `ansi`, `rgb_array` or `human` (a window, extra `render`) |
 
     ```python
     >>> import gymnasium as gym, prune_env
@@ -141,7 +147,7 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
-        "render_modes": list(MODES),
+        "render_modes": [*MODES, "human"],
         "render_fps": 4,
     }
 
@@ -158,14 +164,21 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
         max_drop: float = 0.03,
         reward: str | Reward | WeightedSum = "sparsity",
         observation: str | Sequence[str] = DEFAULT_OBSERVATION,
+        flat: bool = False,
         prune_step: int = 1,
         backtrack: bool = True,
         min_heads_per_layer: int = 1,
         max_evaluations: int | None = None,
         guard: Guard = "auto",
+        end_on_illegal: bool = False,
+        success_share: float = 0.25,
         render_mode: str | None = None,
     ) -> None:
-        check_mode(render_mode)
+        self._window = Window(self.metadata["render_fps"]) if render_mode == "human" else None
+        if self._window is None:
+            check_mode(render_mode)
+            if not can_open():  # the class names it all the same, so that Gymnasium asks this class
+                self.metadata = {**self.metadata, "render_modes": list(MODES)}  # type: ignore[misc]
         settings = EpisodeSettings(
             tau=tau,
             max_drop=max_drop,
@@ -173,6 +186,8 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
             backtrack=backtrack,
             min_heads_per_layer=min_heads_per_layer,
             max_evaluations=max_evaluations,
+            end_on_illegal=end_on_illegal,
+            success_share=success_share,
         )
         self.render_mode = render_mode
         self.core: BatchCore = make_core(
@@ -184,6 +199,7 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
             metrics=metrics,
             reward=reward,
             observation=observation,
+            flat=flat,
             settings=settings,
             guard=guard,
         )
@@ -204,7 +220,10 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
         """
         super().reset(seed=seed)
         self.core.random[0] = self.np_random
-        return self.core.reset(options=options)[0]
+        observation, info = self.core.reset(options=options)[0]
+        if self._window is not None:
+            self.render()
+        return observation, info
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
         """Prune a head, or stop.
@@ -212,79 +231,33 @@ class HeadPruningEnv(gym.Env[Observation, np.int64]):
         Raises:
             StateError: There is no running episode.
         """
-        return self.core.step([action])[0]
+        outcome = self.core.step([action])[0]
+        if self._window is not None:
+            self.render()
+        return outcome
 
     def render(self) -> Any:
         """Return a picture of the heads, in the mode `render_mode`.
 
         Returns:
             `ansi`: text with colours for a terminal; `rgb_array`: uint8 (480, 480, 3); None
-            where no mode was chosen.
+            where no mode was chosen, and for `human`, which shows it in a window.
         """
         if self.render_mode is None:
             return None
+        if self._window is not None:
+            self._window.show(draw(self.episode, self.metrics, "rgb_array"))
+            return None
         return draw(self.episode, self.metrics, self.render_mode)
+
+    def close(self) -> None:
+        """Close the window of `human`, if there is one."""
+        if self._window is not None:
+            self._window.close()
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return which actions are legal, bool (L * H + 1,), as MaskablePPO asks for it."""
         return self.episode.legal.copy()
-
-    @property
-    def episode(self) -> Episode:
-        """The episode that is being played; a `StateError` before the first reset."""
-        return self.core.episode(0)
-
-    @property
-    def subject(self) -> Subject:
-        """The model that is being played; before the first reset, the first of the pool."""
-        episode = self.core.episodes[0]
-        board = self.core.pool.boards[0] if episode is None else episode.board
-        return board.subject
-
-    @property
-    def evaluator(self) -> "Evaluator":
-        """The evaluator of `subject`."""
-        return self.subject.evaluator
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of the importance metrics, in the order of the observation."""
-        return self.core.pool.metrics
-
-    @property
-    def reward(self) -> WeightedSum:
-        """What is paid."""
-        return self.core.reward
-
-    @property
-    def settings(self) -> EpisodeSettings:
-        """The rules."""
-        return self.core.settings
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Layers and heads (L, H) of observations and actions."""
-        return self.core.pool.shape
-
-    @property
-    def available(self) -> Mask:
-        """Bool (L, H), True where the model that is played has a head."""
-        return self.core.pool.lay_out(self.subject).available
-
-    @property
-    def mask(self) -> Mask:
-        """Bool, in the model's own shape, True = kept: the mask that the episode leaves."""
-        return self.episode.board.crop(self.episode.mask).copy()
-
-    @property
-    def accuracy(self) -> float:
-        """Accuracy on clean validation data under `mask`."""
-        return self.episode.accuracy
-
-    @property
-    def total_reward(self) -> float:
-        """What the episode has paid so far, not discounted."""
-        return self.core.total_reward(0)
 
     @property
     def state(self) -> State:

@@ -1,98 +1,18 @@
 """What a policy sees: the parts of the observation, by name."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
-from gymnasium.spaces.utils import flatten_space
-from gymnasium.vector.utils import batch_space
 
 from prune_env.env.episode import Episode
 from prune_env.env.pool import Pool
 from prune_env.env.subject import SCALE_LIMIT, split_names
 from prune_env.errors import SettingsError
 from prune_env.utils.registry import Registry, first_line
-
-FloatArray = npt.NDArray[np.float32]
-
-
-class HeadGrid(spaces.MultiBinary):
-    """Float32 arrays (L, H, ...) with values in [low, high], taken by networks as they are.
-
-    It is what a `Box` of that shape would be, and batches and flattens to a `Box`. But
-    Stable-Baselines3 takes every `Box` with three axes for an image and advises against any
-    with two, so its checker would never be silent on layers x heads. Of the spaces that it passes
-    to a network unchanged, `MultiBinary` is the other one with any number of axes, so a grid
-    derives from that.
-
-    Args:
-        low: Least value.
-        high: Greatest value.
-        shape: Layers, heads, and what more there is.
-        seed: Of the generator that `sample` draws from.
-
-    Example:
-        >>> grid = HeadGrid(-1, 1, (2, 3))
-        >>> np.full((2, 3), 0.5, np.float32) in grid, np.full((2, 3), 2.0, np.float32) in grid
-        (True, False)
-    """
-
-    n: tuple[int, ...]
-
-    def __init__(
-        self,
-        low: float,
-        high: float,
-        shape: tuple[int, ...],
-        seed: int | np.random.Generator | None = None,
-    ) -> None:
-        spaces.Space.__init__(self, shape, np.float32, seed)
-        self.n = tuple(shape)
-        self.low = float(low)
-        self.high = float(high)
-
-    def sample(self, mask: Any = None, probability: Any = None) -> FloatArray:  # type: ignore[override]
-        """Draw every value uniformly from [low, high]; masks are not supported, as in a `Box`."""
-        if mask is not None or probability is not None:
-            raise NotImplementedError("HeadGrid.sample takes neither a mask nor probabilities")
-        return self.np_random.uniform(self.low, self.high, self.shape).astype(np.float32)
-
-    def contains(self, x: Any) -> bool:
-        """Return whether `x` is a float32 array of this shape within the bounds; NaN is not."""
-        return bool(
-            isinstance(x, np.ndarray)
-            and x.dtype == np.float32
-            and x.shape == self.shape
-            and (x >= self.low).all()
-            and (x <= self.high).all()
-        )
-
-    def __repr__(self) -> str:
-        return f"HeadGrid({self.low}, {self.high}, {self.shape})"
-
-    def __eq__(self, other: object, /) -> bool:
-        return (
-            isinstance(other, HeadGrid)
-            and self.shape == other.shape
-            and (self.low, self.high) == (other.low, other.high)
-        )
-
-    __hash__ = None  # type: ignore[assignment]  # as every space
-
-
-@batch_space.register(HeadGrid)
-def _batch(space: HeadGrid, n: int = 1) -> spaces.Box:
-    seed = np.random.default_rng(space.np_random.integers(2**63))
-    return spaces.Box(space.low, space.high, (n, *space.shape), np.float32, seed)
-
-
-@flatten_space.register(HeadGrid)
-def _flatten_space(space: HeadGrid) -> spaces.Box:
-    return spaces.Box(space.low, space.high, (int(np.prod(space.shape)),), np.float32)
-
 
 Array = npt.NDArray[np.float32]
 
@@ -130,7 +50,7 @@ class MaskPart(ObservationPart):
 
     def space(self, pool: Pool) -> spaces.Space[Any]:
         """Return the space of this part."""
-        return HeadGrid(0, 1, pool.shape)
+        return spaces.Box(0, 1, pool.shape, np.float32)
 
     def build(self, episode: Episode) -> Array:
         """Return this part for the present state."""
@@ -146,7 +66,7 @@ class ImportancePart(ObservationPart):
     def space(self, pool: Pool) -> spaces.Space[Any]:
         """Return the space of this part."""
         shape = (*pool.shape, len(pool.metrics))
-        return HeadGrid(-SCALE_LIMIT, SCALE_LIMIT, shape)
+        return spaces.Box(-SCALE_LIMIT, SCALE_LIMIT, shape, np.float32)
 
     def build(self, episode: Episode) -> Array:
         """Return this part for the present state."""
@@ -192,11 +112,60 @@ for _part in (MaskPart, ImportancePart, StatusPart, LegalPart):
     OBSERVATIONS.register(_part.name, _part, help=first_line(_part.__doc__))
 
 
-def make_observation(names: str | Sequence[str]) -> tuple[ObservationPart, ...]:
+class FlatPart(ObservationPart):
+    """A part as one vector: what Stable-Baselines3's checker asks of a `Box`.
+
+    Args:
+        part: What is laid out flat, the last axis fastest.
+    """
+
+    source = "Stable-Baselines3, custom environments: observations as 1D vectors"
+
+    def __init__(self, part: ObservationPart) -> None:
+        self.name = part.name  # type: ignore[misc]  # that of a class elsewhere
+        self._part = part
+
+    def space(self, pool: Pool) -> spaces.Space[Any]:
+        """Return the space of this part."""
+        return spaces.flatten_space(self._part.space(pool))
+
+    def build(self, episode: Episode) -> Array:
+        """Return this part for the present state."""
+        return self._part.build(episode).ravel()
+
+
+def flat_parts() -> SettingsError:
+    """Return the error of a policy that is shown flat parts, and reads layers and heads."""
+    return SettingsError(
+        "This policy reads layers and heads, and the parts of the observation are flat",
+        expected="mask (L, H) and importance (L, H, M)",
+        remedy="make the environment with flat=False, or use a policy for vectors",
+    )
+
+
+def is_single(observation: Mapping[str, Any]) -> bool:
+    """Return whether an observation is of one episode; False for a batch of them.
+
+    Args:
+        observation: With the part `mask`, as layers x heads.
+
+    Raises:
+        SettingsError: Its parts are flat.
+    """
+    axes = np.ndim(observation["mask"])
+    if axes == 1 or ("importance" in observation and np.ndim(observation["importance"]) <= axes):
+        raise flat_parts()
+    return axes == 2
+
+
+def make_observation(
+    names: str | Sequence[str], *, flat: bool = False
+) -> tuple[ObservationPart, ...]:
     """Return the parts of an observation.
 
     Args:
         names: Names, as a sequence or as one string with commas.
+        flat: Lay each out as one vector.
 
     Raises:
         SettingsError: No part is named, or one is named twice.
@@ -209,4 +178,5 @@ def make_observation(names: str | Sequence[str]) -> tuple[ObservationPart, ...]:
             expected=f"some of {', '.join(OBSERVATIONS.names())}",
             actual=", ".join(names) or "none",
         )
-    return tuple(OBSERVATIONS[name]() for name in names)
+    parts = tuple(OBSERVATIONS[name]() for name in names)
+    return tuple(FlatPart(part) for part in parts) if flat else parts

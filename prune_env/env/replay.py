@@ -21,10 +21,16 @@ _ARGUMENTS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("model", "data"), (str, NoneType)),
     **dict.fromkeys(("metrics", "observation"), (str, list)),
     **dict.fromkeys(("prune_step", "min_heads_per_layer"), (int,)),
-    **{"pool": (list, NoneType), "reward": (str,), "guard": (str,), "backtrack": (bool,)},
-    **{"tau": (int, float, NoneType), "max_drop": (int, float), "max_evaluations": (int, NoneType)},
+    **{"pool": (list, NoneType), "reward": (str,), "guard": (str,)},
+    **dict.fromkeys(("backtrack", "flat", "end_on_illegal"), (bool,)),
+    **{"tau": (int, float, NoneType), "max_drop": (int, float), "success_share": (int, float)},
+    **{"max_evaluations": (int, NoneType)},
 }
 """Arguments of `HeadPruningEnv` that a file may give, and what each may be; lists hold strings."""
+
+
+OUT_OF_RANGE = -1
+"""An action that no environment takes."""
 
 
 class Replayable(Protocol):
@@ -126,6 +132,8 @@ def validate(state: State, env: Replayable | None = None) -> Validation:
                 return Validation(
                     (*_differences(state, replay), f"action {action}: {replay.episode.illegal}")
                 )
+        if state.ended == "illegal":
+            replay.step(OUT_OF_RANGE)  # no state says which one it was, and all do the same
     except PruneEnvError as error:
         return Validation((str(error),))
     return Validation(_differences(state, replay))
@@ -163,6 +171,8 @@ def _make(state: State) -> Replayable:
             )
     try:
         return cast(Replayable, gym.make(state.env_id, **state.kwargs).unwrapped)
+    except PruneEnvError:
+        raise
     except gym.error.Error as error:
         raise StateError(
             f"Gymnasium cannot make {state.env_id}",

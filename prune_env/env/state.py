@@ -16,6 +16,8 @@ from prune_env.utils.reading import read_bounded
 
 FORMAT = "prune-env-states"
 VERSION = 1
+_LATER = ("end_on_illegal", "success_share")
+"""Rules that were added since the first release."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class State:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as JSON holds them."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        settings = values["settings"]
+        for name in _LATER:  # releases that do not know them read what does not use them
+            if settings[name] == getattr(EpisodeSettings, name):
+                del settings[name]
         return values
 
     @classmethod

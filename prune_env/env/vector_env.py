@@ -14,7 +14,7 @@ from prune_env.env.factory import make_core
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.observation import DEFAULT_OBSERVATION
 from prune_env.env.policy import Observation
-from prune_env.env.render import check_mode, draw
+from prune_env.env.render import MODES, check_mode, draw
 from prune_env.env.rewards.reward import Reward, WeightedSum
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, StateError
@@ -58,7 +58,10 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
         array([False, False,  True])
     """
 
-    metadata: ClassVar[dict[str, Any]] = dict(HeadPruningEnv.metadata)  # type: ignore[misc]
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        **HeadPruningEnv.metadata,
+        "render_modes": list(MODES),
+    }
 
     def __init__(
         self,
@@ -74,11 +77,14 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
         max_drop: float = 0.03,
         reward: str | Reward | WeightedSum = "sparsity",
         observation: str | Sequence[str] = DEFAULT_OBSERVATION,
+        flat: bool = False,
         prune_step: int = 1,
         backtrack: bool = True,
         min_heads_per_layer: int = 1,
         max_evaluations: int | None = None,
         guard: Guard = "auto",
+        end_on_illegal: bool = False,
+        success_share: float = 0.25,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
@@ -96,6 +102,8 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
             backtrack=backtrack,
             min_heads_per_layer=min_heads_per_layer,
             max_evaluations=max_evaluations,
+            end_on_illegal=end_on_illegal,
+            success_share=success_share,
         )
         self.core: BatchCore = make_core(
             model,
@@ -106,6 +114,7 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
             metrics=metrics,
             reward=reward,
             observation=observation,
+            flat=flat,
             settings=settings,
             guard=guard,
             num_envs=num_envs,

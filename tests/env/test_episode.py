@@ -196,6 +196,33 @@ def test_tau_is_kept_at_equality():
     assert not env.step(0)[2]
 
 
+def test_an_illegal_action_may_end_the_episode():
+    env = env_over(PrescribedEvaluator(falls_by(0.01)), prune_step=2, end_on_illegal=True)
+    env.reset()
+    for action in (0, 1, 2):
+        env.step(action)
+    observation, reward, terminated, _, info = env.step(0)
+    assert (terminated, info["ended"], info["illegal"], reward) == (
+        True,
+        "illegal",
+        "already pruned",
+        0.0,
+    )
+    assert info["heads_pruned"] == 2  # the third was not looked at
+    assert observation["mask"].sum() == 6
+    assert info["action_mask"].tolist() == [0] * 8 + [1]
+    assert env.state.ended == "illegal"
+    assert env.validate(env.state).ok
+
+
+@pytest.mark.parametrize(("share", "heads"), [(0.25, 2), (0.0, 1), (0.5, 4)])
+def test_a_success_prunes_its_share_of_the_heads(share, heads):
+    env = env_over(PrescribedEvaluator(falls_by(0.01)), success_share=share)
+    _, info = env.reset()
+    told = [info["is_success"]] + [env.step(head)[4]["is_success"] for head in (0, 1, 2, 4, 5)]
+    assert told == [pruned >= heads for pruned in range(6)]
+
+
 def test_tau_may_hang_on_the_model():
     for start in (1.0, 0.7):
         env = env_over(PrescribedEvaluator(falls_by(0.02, start)), tau=None, max_drop=0.05)
@@ -219,6 +246,7 @@ def test_tau_may_hang_on_the_model():
         {"prune_step": 1.5},
         {"min_heads_per_layer": -1},
         {"max_evaluations": 0},
+        {"success_share": 1.5},
     ],
 )
 def test_settings_are_checked(settings):

@@ -3,13 +3,14 @@
 import copy
 import pickle
 import re
+import sys
 import warnings
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.error import ResetNeeded
+from gymnasium.error import DependencyNotInstalled, MissingArgument, ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import FlattenObservation, TimeLimit
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
@@ -48,7 +49,19 @@ def test_both_checkers_are_silent(arguments):
         warnings.simplefilter("error")
         env = gym.make("prune_env/Landscape-v0", **arguments)
         check_env(env.unwrapped)
-        check_env_for_sb3(env, skip_render_check=False)
+        flat = gym.make("prune_env/Landscape-v0", flat=True, **arguments)
+        check_env(flat.unwrapped)
+        check_env_for_sb3(flat, skip_render_check=False)
+        check_env_for_sb3(FlattenObservation(env), skip_render_check=False)
+
+
+def test_of_layers_times_heads_stable_baselines3_says_only_that_they_are_no_vector():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_env_for_sb3(gym.make("prune_env/Landscape-v0"), skip_render_check=False)
+    assert caught
+    for each in caught:
+        assert re.search("unconventional shape|is an image|minimal resolution", str(each.message))
 
 
 def test_the_specification_survives_json():
@@ -210,7 +223,7 @@ def test_a_model_may_be_named_at_reset():
         {"evaluator": PrescribedEvaluator(falls_by(0.0)), "importance": np.zeros((2, 4, 3))},
         {"model": "landscape", "observation": ""},
         {"model": "landscape", "observation": "mask,mask"},
-        {"model": "landscape", "render_mode": "human"},
+        {"model": "landscape", "render_mode": "film"},
         {"model": "landscape:sides=3"},
         {"model": "landscape:layers=x"},
         {"model": "landscape:layers=0"},
@@ -231,6 +244,18 @@ def test_contradicting_arguments_are_named(arguments):
 def test_an_unknown_name_is_answered_with_the_known_ones(arguments):
     with pytest.raises(UnknownNameError, match="Expected: one of"):
         HeadPruningEnv(**{"model": "landscape", **arguments})
+
+
+@pytest.mark.parametrize("make", [gym.make, gym.make_vec])
+def test_without_arguments_a_sweep_over_the_registry_goes_on(make):
+    with pytest.raises(MissingArgument, match="exactly one of model, evaluator, pool"):
+        make("prune_env/HeadPruning-v0")
+
+
+def test_a_window_without_pygame_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    with pytest.raises(DependencyNotInstalled, match=r"pip install 'prune-env\[render\]'"):
+        gym.make("prune_env/Landscape-v0", render_mode="human")
 
 
 def test_registering_again_changes_nothing():

@@ -6,10 +6,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+from stable_baselines3 import PPO
 
+from prune_env.agents.sb3.policies import SetActorCriticPolicy
 from prune_env.env.head_pruning_env import HeadPruningEnv
-from prune_env.env.observation import OBSERVATIONS, HeadGrid, ObservationPart
+from prune_env.env.observation import OBSERVATIONS, ObservationPart
+from prune_env.env.policy import POLICIES
 from prune_env.env.subject import Subject, split_names
 from prune_env.errors import SettingsError
 from tests.env.support import PrescribedEvaluator, falls_by
@@ -120,70 +122,34 @@ def test_names_may_be_one_string():
     assert split_names(" a, b,") == split_names(["a", "b"]) == ("a", "b")
 
 
-GRID = HeadGrid(-2, 3, (2, 3, 4), seed=0)
+def test_every_part_is_a_box_of_its_shape():
+    env = HeadPruningEnv("landscape", observation="mask,importance,status,legal")
+    shapes = {"mask": (6, 12), "importance": (6, 12, 4), "status": (4,), "legal": (73,)}
+    for name, shape in shapes.items():
+        space = env.observation_space[name]
+        assert type(space) is spaces.Box
+        assert (space.shape, space.dtype) == (shape, np.float32)
 
 
-def test_it_holds_bounded_floats_of_its_shape():
-    assert all(GRID.sample() in GRID for _ in range(10))
-    value = np.zeros((2, 3, 4), np.float32)
-    assert value in GRID
-    for wrong in (
-        value.astype(np.float64),
-        value[0],
-        value + 4,
-        value - 3,
-        value * np.nan,
-        value.tolist(),
-        None,
-    ):
-        assert wrong not in GRID
+def test_flat_parts_hold_the_same_numbers():
+    arguments = {"observation": "mask,importance,status,legal", "tau": 0.5}
+    env = HeadPruningEnv("landscape", **arguments)
+    flat = HeadPruningEnv("landscape", flat=True, **arguments)
+    for one, other in ((env.reset(seed=0), flat.reset(seed=0)), (env.step(5), flat.step(5))):
+        assert other[0] in flat.observation_space
+        for name, value in one[0].items():
+            assert flat.observation_space[name].shape == (value.size,)
+            np.testing.assert_array_equal(other[0][name], value.ravel())
 
 
-def test_samples_fill_the_range():
-    values = np.stack([GRID.sample() for _ in range(100)])
-    assert values.min() < -1.9
-    assert values.max() > 2.9
-
-
-def test_masks_for_sampling_are_refused():
-    with pytest.raises(NotImplementedError):
-        GRID.sample(mask=np.ones((2, 3, 4), np.int8))
-
-
-def test_it_equals_its_like_only():
-    assert HeadGrid(-2, 3, (2, 3, 4)) == GRID
-    for other in (
-        HeadGrid(-2, 2, (2, 3, 4)),
-        HeadGrid(-2, 3, (2, 3)),
-        spaces.MultiBinary((2, 3, 4)),
-    ):
-        assert other not in [GRID]
-        assert GRID not in [other]
-
-
-def test_it_batches_to_a_box():
-    batch = batch_space(GRID, 5)
-    assert batch == spaces.Box(-2, 3, (5, 2, 3, 4), np.float32)
-    samples = [GRID.sample() for _ in range(5)]
-    array = concatenate(GRID, samples, create_empty_array(GRID, 5))
-    assert array in batch
-    assert array.dtype == np.float32
-    for one, other in zip(iterate(batch, array), samples, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_it_flattens_to_a_box():
-    assert spaces.flatten_space(GRID) == spaces.Box(-2, 3, (24,), np.float32)
-    sample = GRID.sample()
-    flat = spaces.flatten(GRID, sample)
-    assert flat in spaces.flatten_space(GRID)
-    np.testing.assert_array_equal(spaces.unflatten(GRID, flat), sample)
-
-
-def test_json_brings_samples_back():
-    samples = [GRID.sample() for _ in range(3)]
-    again = GRID.from_jsonable(GRID.to_jsonable(samples))
-    np.testing.assert_array_equal(again, samples)
+def test_agents_that_see_heads_refuse_flat_parts():
+    env = gym.make("prune_env/Landscape-v0", flat=True)
+    observation, _ = env.reset(seed=0)
+    for policy in ("epsilon-greedy", "gradient"):
+        with pytest.raises(SettingsError, match="flat"):
+            POLICIES[policy].for_env(env).predict(observation)
+    with pytest.raises(SettingsError, match="flat"):
+        PPO(SetActorCriticPolicy, env)
 
 
 def test_asynchronous_environments_carry_it():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import FlattenObservation
 from safetensors.torch import load_file, save_file
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 
@@ -55,7 +56,7 @@ def test_an_environment_of_names_plays_that_model(arguments, tiny_model, tiny_da
         warnings.simplefilter("error")
         env = gym.make("prune_env/HeadPruning-v0", tau=0.0, prune_step=2, **arguments)
         check_env(env.unwrapped)
-        check_env_for_sb3(env)
+        check_env_for_sb3(FlattenObservation(env))
     reference = ReferenceEvaluator(tiny_model.model, tiny_model.tokenizer, tiny_data)
     raw = head_importance(tiny_model.model, tiny_model.tokenizer, tiny_data, METRICS)
     observation, info = env.reset(seed=0)
@@ -231,7 +232,7 @@ def test_the_tiny_model_passes_both_checkers(cache):
         warnings.simplefilter("error")
         env = gym.make("prune_env/Tiny-v0")
         check_env(env.unwrapped)
-        check_env_for_sb3(env, skip_render_check=False)
+        check_env_for_sb3(FlattenObservation(env), skip_render_check=False)
 
 
 def test_vector_environments_hold_the_tiny_model_once(cache):
