@@ -120,11 +120,14 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
             num_envs=num_envs,
             max_episode_steps=max_episode_steps,
         )
+        self._set_spaces()
+        self._ended = np.zeros(num_envs, np.bool_)
+
+    def _set_spaces(self) -> None:
         self.single_observation_space = self.core.observation_space
         self.single_action_space = self.core.action_space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self._ended = np.zeros(num_envs, np.bool_)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     def reset(
         self,
