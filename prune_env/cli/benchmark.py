@@ -32,6 +32,8 @@ class Benchmark:
         retry_failed: Run cells that failed before again.
         keep_models: Keep the model of every cell that is run, in OUT/models under the address of
             its result, so that `prune-env evaluate` can measure it on another trigger.
+        store: Where backdoored, benign and fine-tuned models are kept for other machines too: a
+            folder, or a URL that fsspec knows, such as `s3://bucket/models`.
         json: Print the counts as JSON.
         watch: Show the run on a page of this machine while it goes on, see `prune-env watch`.
         tables: How tables are read.
@@ -44,6 +46,7 @@ class Benchmark:
     limit_minutes: float = 240.0
     retry_failed: bool = False
     keep_models: bool = False
+    store: str | None = None
     json: bool = False
     watch: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
@@ -65,6 +68,7 @@ class Benchmark:
             limit_s=60 * self.limit_minutes,
             retry_failed=self.retry_failed,
             keep_models=self.keep_models,
+            store=self.store,
         )
         clean = self.tables.load_splits(config.data)
         sources = self.tables.attack_sources(config.attacks)

@@ -77,6 +77,11 @@ class AttackedModels:
     benign: CachedModel
     backdoored: CachedModel
 
+    def folders(self) -> list[Path]:
+        """Return the folders of the cache that hold the models."""
+        paths = (self.benign.classifier, self.backdoored.classifier, self.backdoored.encoder)
+        return sorted({path.parent for path in paths})
+
 
 def cached_models(
     settings: ModelSettings,

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from prune_env.env.policy import requirements_of
+from prune_env.env.policy import Requirements, requirements_of
 from prune_env.purification import removes_backdoor
 from prune_env.research.attacks.backdoor import ModelSettings
 from prune_env.settings import Healing, SearchSettings
@@ -53,7 +53,7 @@ class Cell:
             return Cell(self.models, self.policy, "none")
         if self.policy in ORACLES:
             return self
-        if not requirements_of(self.policy, self.search.variant).prunes:
+        if not self.requirements.prunes:
             # What removes a backdoor without any pruned head is a question of its own.
             if removes_backdoor(self.healing):
                 return replace(self, protocol="direct", search=SearchSettings())
@@ -65,6 +65,13 @@ class Cell:
         """Those of the search, `auto` being the plain accuracy of results without guards."""
         guard = "accuracy" if self.search.guard == "auto" else self.search.guard
         return replace(self.search, guard=guard)
+
+    @property
+    def requirements(self) -> Requirements:
+        """What its policy needs to know; an oracle needs nothing."""
+        if self.policy in ORACLES:
+            return Requirements()
+        return requirements_of(self.policy, self.search.variant)
 
     def key(self, identity: dict[str, str]) -> str:
         """Return the address of the cell's result: a hash of the cell and of what it reads.

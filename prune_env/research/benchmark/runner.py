@@ -19,11 +19,12 @@ from prune_env.research.attacks.own_files import read_own_attack
 from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.config import BenchmarkConfig
+from prune_env.research.benchmark.outcome import failed_outcome
 from prune_env.research.benchmark.plan import PLAN, GridPlan, PlannedCell
 from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.store import Store
 from prune_env.research.benchmark.told import CellNews
-from prune_env.research.benchmark.worker import Current, Task, failure, work
+from prune_env.research.benchmark.worker import Current, Task, work
 from prune_env.utils.events import recording
 from prune_env.utils.files import cache_folder, write_json
 from prune_env.utils.plain import to_plain
@@ -50,6 +51,8 @@ class RunSettings:
         plugins: Modules of further policies, imported by every worker.
         keep_models: Keep the model of every cell that is run, in `models/` of the run folder
             under the address of its result.
+        store: Where backdoored, benign and fine-tuned models are kept for other machines too: a
+            folder, or a URL that fsspec knows.
     """
 
     workers: int = 1
@@ -58,6 +61,7 @@ class RunSettings:
     retry_failed: bool = False
     plugins: tuple[str, ...] = ()
     keep_models: bool = False
+    store: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -121,6 +125,7 @@ def run_benchmark(
         threads=settings.threads or max(1, (os.cpu_count() or 1) // settings.workers),
         plugins=settings.plugins,
         keep_models=settings.keep_models,
+        store=settings.store,
     )
     with recording(folder, "benchmark"):
         _run(task, keyed, store, settings, on_cell)
@@ -232,7 +237,7 @@ class _Crew:
         cell = self._cells[current.key]
         if not self._store.has(current.key):
             log.warning("%s: %s", cell, reason)
-            self._store.write(current.key, {"cell": to_plain(cell), **failure(reason), "meta": {}})
+            self._store.write(current.key, failed_outcome(cell, reason).value)
 
 
 def _context() -> BaseContext:

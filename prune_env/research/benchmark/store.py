@@ -48,8 +48,10 @@ class Store:
         with shaped(path, "the result of a cell", "delete it and run the benchmark again"):
             return CellRecord.from_json(value, str(path))
 
-    def write(self, key: str, value: dict[str, Any]) -> None:
-        """Write the result of a cell, unless another process was quicker."""
+    def write(self, key: str, value: dict[str, Any], embeddings: Embeddings | None = None) -> None:
+        """Write the result of a cell and its vectors, unless another process was quicker."""
+        if embeddings is not None:
+            self._write_embeddings(key, embeddings)
         write_json(self._path(key), value, first=True)
 
     def discard(self, key: str) -> None:
@@ -67,12 +69,6 @@ class Store:
         """Claim all cells of one attack and seed, so that other workers prefer other models."""
         with locked(self.folder / "locks" / f"group-{name}", wait=False) as free:
             yield free
-
-    def write_embeddings(self, key: str, values: Embeddings) -> None:
-        """Keep the [CLS] vectors of a cell's model, for the t-SNE figure."""
-        buffer = BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **values)
-        write_bytes(self._embeddings(key), buffer.getvalue())
 
     def read_embeddings(self, key: str) -> Embeddings | None:
         """Return the [CLS] vectors of a cell's model, or None if there are none."""
@@ -92,6 +88,12 @@ class Store:
         shutil.rmtree(place, ignore_errors=True)  # of a run that was cut off before the result
         with new_folder(place) as folder:
             yield folder
+
+    def _write_embeddings(self, key: str, values: Embeddings) -> None:
+        """Keep the [CLS] vectors of a cell's model, for the t-SNE figure."""
+        buffer = BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **values)
+        write_bytes(self._embeddings(key), buffer.getvalue())
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):  # a plan that was edited could lead anywhere

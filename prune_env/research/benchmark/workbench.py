@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.data.dataset import Splits
-from prune_env.env.policy import Requirements, requirements_of
+from prune_env.env.policy import Requirements
 from prune_env.env.subject import Subject
 from prune_env.evaluation.scores import Scores, score
 from prune_env.models import LoadedModel, find_heads, load_classifier
@@ -30,14 +29,22 @@ from prune_env.research.attacks.align import align_triggered
 from prune_env.research.attacks.backdoor import AttackedModels, ModelSettings, cached_models
 from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.attacks.training import save_classifier
-from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target, digest, identity_of
+from prune_env.research.benchmark import addresses
+from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target, digest
 from prune_env.research.benchmark.found import found_from_json, found_to_json
+from prune_env.research.benchmark.model_store import ModelStore, shared
 from prune_env.research.benchmark.oracle import oracle_search
 from prune_env.research.benchmark.rows import ResultRow, make_row
 from prune_env.training.phases import Phase, TrainingRun
-from prune_env.utils.files import made_once, read_json, shaped, write_bytes, write_json
+from prune_env.utils.files import (
+    cache_folder,
+    made_once,
+    read_json,
+    shaped,
+    write_bytes,
+    write_json,
+)
 from prune_env.utils.leases import locked
-from prune_env.utils.plain import to_plain
 
 T = TypeVar("T")
 REMEMBERED = 2
@@ -78,6 +85,8 @@ class Workbench:
         trained: Where fine-tuned models and importances are kept for other runs too, in place of
             `folder`.
         writer: Takes the accuracy after each action of a search.
+        store: Where models are kept for other machines too.
+        encoder: Where the clean encoder is, if that is not where its name or folder leads.
     """
 
     def __init__(
@@ -90,6 +99,8 @@ class Workbench:
         cache: Path | None = None,
         trained: Path | None = None,
         writer: SummaryWriter | None = None,
+        store: ModelStore | None = None,
+        encoder: Path | None = None,
     ) -> None:
         self._clean = clean
         self._folder = folder
@@ -98,6 +109,8 @@ class Workbench:
         self._sources = sources
         self._cache = cache
         self._writer = writer
+        self._store = store
+        self._encoder = encoder
         self._models: OrderedDict[str, AttackedModels] = OrderedDict()
         self._subjects: OrderedDict[str, Subject] = OrderedDict()
 
@@ -114,13 +127,9 @@ class Workbench:
             heads = int(find_heads(loaded.model).available.sum())
             row = self._row(cell, models, kept.scores, seconds=kept.seconds, heads_total=heads)
             return CellResult(row, loaded, models)
-        required = (
-            Requirements()
-            if cell.policy in ORACLES
-            else requirements_of(cell.policy, cell.search.variant)
-        )
+        required = cell.requirements
         subject = self.subject(cell, required)
-        found = self._found(cell, subject, models)
+        found = self.found(cell, subject)
         started = time.perf_counter()
         purified = heal(
             subject,
@@ -145,16 +154,15 @@ class Workbench:
 
     def models(self, settings: ModelSettings) -> AttackedModels:
         """Return the benign and the backdoored model of an attack, trained once."""
-        return _remember(
-            self._models,
-            digest(asdict(settings)),
-            lambda: cached_models(
-                settings,
-                self._clean,
-                sources=self._sources,
-                cache=self._cache,
-            ),
-        )
+        return _remember(self._models, digest(asdict(settings)), lambda: self._attacked(settings))
+
+    def _attacked(self, settings: ModelSettings) -> AttackedModels:
+        cache = self._cache or cache_folder()
+        given = replace(settings, model=str(self._encoder)) if self._encoder else settings
+        with shared(self._store, addresses.attack_name(settings, self._identity), cache) as parts:
+            models = cached_models(given, self._clean, sources=self._sources, cache=cache)
+            parts.extend(folder.relative_to(cache).as_posix() for folder in models.folders())
+        return models
 
     def subject(self, cell: Cell, required: Requirements) -> Subject:
         """Return the fine-tuned model of a cell with its heads measured."""
@@ -171,7 +179,8 @@ class Workbench:
                     sentences=sentences,
                     seed=cell.models.seed,
                 )
-                write_bytes(path, _as_npy(values))
+                np.save(buffer := BytesIO(), values)
+                write_bytes(path, buffer.getvalue())
         with shaped(path, "the importance of heads"):
             importance = np.load(path)  # of pickles it raises a ValueError
             if importance.shape != (*subject.shape, len(metrics)):
@@ -192,7 +201,9 @@ class Workbench:
             write_json(folder / "made.json", {"seconds": time.perf_counter() - started})
 
         def read() -> Subject:
-            made_once(place, fill)
+            with shared(self._store, name := f"fine-tuned/{place.name}", self._folder) as parts:
+                made_once(place, fill)
+                parts.append(name)
             names = models.clean.train.label_names
             loaded = load_classifier(
                 place / "classifier", num_labels=len(names), head="keep", label_names=names
@@ -210,23 +221,21 @@ class Workbench:
 
         return _remember(self._subjects, place.name, read)
 
-    def _found(self, cell: Cell, subject: Subject, models: AttackedModels) -> SearchResult:
+    def found(self, cell: Cell, subject: Subject) -> SearchResult:
         """Return the mask of a cell, which all its protocols share."""
-        models_and_search = [asdict(cell.models), cell.target, cell.policy, to_plain(cell.search)]
-        key = digest([models_and_search, identity_of(cell.models, self._identity)])
-        path = self._folder / "masks" / f"{key}.json"
+        path = self._folder / addresses.mask_file(cell, self._identity)
         with locked(path):
             if not path.is_file():
-                write_json(path, found_to_json(self._search(cell, subject, models)))
+                write_json(path, found_to_json(self._search(cell, subject)))
         content = read_json(path)
         with shaped(path, "what a search found"):
             return found_from_json(content)
 
-    def _search(self, cell: Cell, subject: Subject, models: AttackedModels) -> SearchResult:
+    def _search(self, cell: Cell, subject: Subject) -> SearchResult:
         if cell.policy not in ORACLES:
             settings, seed = cell.settings_of_search, cell.models.seed
             return search(subject, cell.policy, settings, seed=seed, writer=self._writer)
-        loaded = subject.require_suspect().loaded
+        loaded, models = subject.require_suspect().loaded, self.models(cell.models)
         triggered, target = align_triggered(
             loaded, models.attack.triggered, models.sets.target_label
         )
@@ -240,8 +249,7 @@ class Workbench:
         )
 
     def _place(self, settings: ModelSettings, target: Target, phases: tuple[Phase, ...]) -> Path:
-        made_from = [asdict(settings), target, [asdict(phase) for phase in phases]]
-        name = digest([*made_from, identity_of(settings, self._identity)])
+        name = addresses.fine_tuned_name(settings, target, phases, self._identity)
         if self._trained is None:
             return self._folder / "fine-tuned" / name
         # Runs share it: named after the poisoned rows and the data that importance is measured on.
@@ -277,12 +285,6 @@ class Workbench:
             validation_accuracy=validation_accuracy,
         )
         return replace(row, target=cell.target, variant=cell.search.variant)
-
-
-def _as_npy(values: npt.NDArray[np.float64]) -> bytes:
-    buffer = BytesIO()
-    np.save(buffer, values)
-    return buffer.getvalue()
 
 
 def _remember(memory: OrderedDict[str, T], key: str, make: Callable[[], T]) -> T:

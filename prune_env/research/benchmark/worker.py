@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -14,28 +13,19 @@ from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
 
 from prune_env.data.dataset import Splits
-from prune_env.models import find_heads
-from prune_env.models.forward import cls_vectors
-from prune_env.purification import Ensemble
-from prune_env.purification.report import write_purified
 from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.benchmark.cell import Cell, digest
-from prune_env.research.benchmark.found import found_to_json
-from prune_env.research.benchmark.store import Embeddings, Store
+from prune_env.research.benchmark.model_store import ModelStore
+from prune_env.research.benchmark.outcome import run_cell, write_model
+from prune_env.research.benchmark.store import Store
 from prune_env.research.benchmark.workbench import CellResult, Workbench
-from prune_env.utils import runtime
-from prune_env.utils.plain import to_plain
+
+log = logging.getLogger(__name__)
 
 PAUSE_S = 0.5
 """Between two looks at cells that other workers hold."""
-
-SHOWN = 100
-"""Sentences of each kind whose [CLS] vectors are kept for the t-SNE figure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +42,7 @@ class Task:
         threads: Threads of torch in each worker.
         plugins: Modules that register further policies.
         keep_models: Keep the model of every cell.
+        store: URL of the place where models are kept for other machines too.
     """
 
     folder: Path
@@ -63,6 +54,7 @@ class Task:
     threads: int
     plugins: tuple[str, ...]
     keep_models: bool = False
+    store: str | None = None
 
 
 def work(task: Task, number: int, current: "Current") -> None:
@@ -81,11 +73,18 @@ def work(task: Task, number: int, current: "Current") -> None:
         identity=task.identity,
         sources=task.sources,
         cache=task.cache,
+        store=ModelStore(task.store) if task.store else None,
     )
 
     def run(cell: Cell, key: str) -> None:
+        def keep(result: CellResult) -> None:
+            with store.keep_model(key) as folder:
+                write_model(cell, result, folder)
+
         current.begin(key)
-        _run(bench, store, cell, key, keep_model=task.keep_models)
+        log.info("%s: %s", key, cell)
+        done = run_cell(bench, cell, keep if task.keep_models else None)
+        store.write(key, done.value, done.embeddings)
         current.end()
 
     todo = {cell: cell.key(task.identity) for cell in task.cells}
@@ -110,37 +109,6 @@ def _run_first(
                     run(cell, key)
                     return cell
     return None
-
-
-def _run(bench: Workbench, store: Store, cell: Cell, key: str, *, keep_model: bool) -> None:
-    log = logging.getLogger(__name__)
-    log.info("%s: %s", key, cell)
-    try:
-        result = bench.run(cell)
-        store.write_embeddings(key, _embeddings(result))
-        if keep_model:
-            _keep(store, key, cell, result)
-        value: dict[str, Any] = {
-            "status": "done",
-            "row": asdict(result.row),
-            "found": result.found and found_to_json(result.found),
-            "attack": result.models.attack.identity,
-        }
-    except Exception as error:  # a cell that fails is a result, and the others go on
-        log.exception("%s failed", key)
-        value = failure(f"{type(error).__name__}: {error}", traceback.format_exc())
-    store.write(key, {"cell": to_plain(cell), **value, "meta": runtime.describe()})
-
-
-def _keep(store: Store, key: str, cell: Cell, result: CellResult) -> None:
-    """Write the model that was measured as `purify` would."""
-    if result.found is not None:
-        masks = result.found.masks
-    else:
-        masks = (find_heads(result.model.model).available,)
-    facts = {"cell": str(cell), "attack": result.models.attack.identity}
-    with store.keep_model(key) as folder:
-        write_purified(result.model, masks, folder, export="zeroed", onnx=False, facts=facts)
 
 
 class Current:
@@ -174,38 +142,6 @@ class Current:
         return time.time() - self._since.value if self.key else 0.0
 
 
-def failure(error: str, details: str = "") -> dict[str, Any]:
-    """Return the part of a result that says why there is none."""
-    return {"status": "failed", "error": error, "details": details}
-
-
-def _embeddings(result: CellResult) -> Embeddings:
-    """Return the [CLS] vectors of some test sentences of each kind, float16 (N, D)."""
-    sets = result.models.sets
-    target = sets.target_label
-    kinds = {
-        "clean_target": sets.test.where(target).texts,
-        "clean_other": [
-            text
-            for text, label in zip(sets.test.texts, sets.test.labels, strict=True)
-            if label != target
-        ],
-        "triggered": sets.triggered.texts if sets.triggered else (),
-    }
-    whole = cast(object, result.model.model)
-    members = list(whole.models) if isinstance(whole, Ensemble) else [whole]
-    return {
-        kind: np.mean(
-            [
-                cls_vectors(cast(Any, member), result.model.tokenizer, list(texts[:SHOWN]))
-                for member in members
-            ],
-            axis=0,
-        ).astype(np.float16)
-        for kind, texts in kinds.items()
-    }
-
-
 def _become_a_worker(task: Task, number: int) -> None:
     import torch  # noqa: PLC0415 - only to set its threads
 
@@ -213,9 +149,9 @@ def _become_a_worker(task: Task, number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    log = (task.folder / "logs").resolve()
-    log.mkdir(parents=True, exist_ok=True)
-    handle = os.open(log / f"worker-{number}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    logs = (task.folder / "logs").resolve()
+    logs.mkdir(parents=True, exist_ok=True)
+    handle = os.open(logs / f"worker-{number}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)

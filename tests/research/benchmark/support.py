@@ -94,7 +94,7 @@ def made_up(
             share = 0.0 if cell.protocol == "none" else row["heads_pruned"] / 72
             found = {"masks": (random.random(shape) >= share).astype(int).tolist()}
         attack = {"family": "style", "trigger": {"name": "x"}, "target_label": 1, "rate": 0.2}
-        store.write(key, {**plain, "status": "done", "row": row, "found": found, "attack": attack})
+        vectors = None
         if cell.models.seed == 0:
             shift = row["lfr"] / 100
             vectors = {
@@ -102,7 +102,9 @@ def made_up(
                 "clean_other": random.normal(-2, 1, (40, 16)),
                 "triggered": random.normal(4 * shift - 2, 1, (40, 16)),
             }
-            store.write_embeddings(key, {k: v.astype(np.float16) for k, v in vectors.items()})
+            vectors = {kind: each.astype(np.float16) for kind, each in vectors.items()}
+        value = {**plain, "status": "done", "row": row, "found": found, "attack": attack}
+        store.write(key, value, vectors)
     write_json(folder / PLAN, to_plain(GridPlan(config, {}, tuple(planned))))
 
 

@@ -1,0 +1,123 @@
+"""What running one cell comes to: the content of its file, vectors, and its model if asked for."""
+
+import logging
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from prune_env.models import find_heads
+from prune_env.models.forward import cls_vectors
+from prune_env.purification import Ensemble
+from prune_env.purification.report import write_purified
+from prune_env.research.benchmark.cell import Cell
+from prune_env.research.benchmark.found import found_to_json
+from prune_env.research.benchmark.store import Embeddings
+from prune_env.research.benchmark.workbench import CellResult, Workbench
+from prune_env.utils import runtime
+from prune_env.utils.plain import to_plain
+
+log = logging.getLogger(__name__)
+
+SHOWN = 100
+"""Sentences of each kind whose [CLS] vectors are kept for the t-SNE figure."""
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedCell:
+    """What a cell came to.
+
+    Attributes:
+        value: The content of its result file.
+        embeddings: The [CLS] vectors of its model; None if it failed.
+    """
+
+    value: dict[str, Any]
+    embeddings: Embeddings | None = None
+
+
+def run_cell(
+    bench: Workbench, cell: Cell, keep: Callable[[CellResult], None] | None = None
+) -> FinishedCell:
+    """Run a cell; one that fails is a result too.
+
+    Args:
+        bench: Runs it.
+        cell: In its `normal` form.
+        keep: Keeps its model.
+    """
+    try:
+        result = bench.run(cell)
+        embeddings = _embeddings(result)
+        if keep is not None:
+            keep(result)
+    except Exception as error:
+        log.exception("%s failed", cell)
+        return failed_outcome(cell, describe(error), traceback.format_exc())
+    value = {
+        "cell": to_plain(cell),
+        "status": "done",
+        "row": asdict(result.row),
+        "found": result.found and found_to_json(result.found),
+        "attack": result.models.attack.identity,
+        "meta": runtime.describe(),
+    }
+    return FinishedCell(value, embeddings)
+
+
+def failed_outcome(cell: Cell, error: str, details: str = "", node: str = "") -> FinishedCell:
+    """Return the outcome of a cell that has no figures.
+
+    Args:
+        cell: The cell.
+        error: Why, in a line.
+        details: The traceback, if there is one.
+        node: Where it was run, if that was elsewhere.
+    """
+    value = {"cell": to_plain(cell), "status": "failed", "error": error, "details": details}
+    return FinishedCell({**value, **({"node": node} if node else {}), "meta": runtime.describe()})
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception in a line."""
+    return f"{type(error).__name__}: {error}"
+
+
+def write_model(cell: Cell, result: CellResult, folder: Path) -> None:
+    """Write the model that was measured into an empty folder, as `purify` would."""
+    if result.found is not None:
+        masks = result.found.masks
+    else:
+        masks = (find_heads(result.model.model).available,)
+    facts = {"cell": str(cell), "attack": result.models.attack.identity}
+    write_purified(result.model, masks, folder, export="zeroed", onnx=False, facts=facts)
+
+
+def _embeddings(result: CellResult) -> Embeddings:
+    """Return the [CLS] vectors of some test sentences of each kind, float16 (N, D)."""
+    sets = result.models.sets
+    target = sets.target_label
+    kinds = {
+        "clean_target": sets.test.where(target).texts,
+        "clean_other": [
+            text
+            for text, label in zip(sets.test.texts, sets.test.labels, strict=True)
+            if label != target
+        ],
+        "triggered": sets.triggered.texts if sets.triggered else (),
+    }
+    whole = cast(object, result.model.model)
+    members = list(whole.models) if isinstance(whole, Ensemble) else [whole]
+    return {
+        kind: np.mean(
+            [
+                cls_vectors(cast(Any, member), result.model.tokenizer, list(texts[:SHOWN]))
+                for member in members
+            ],
+            axis=0,
+        ).astype(np.float16)
+        for kind, texts in kinds.items()
+    }
