@@ -1,5 +1,6 @@
 """Greedy search on the reward itself: the head whose loss raises it most goes next."""
 
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -27,9 +28,7 @@ class RewardGreedy(SearchPolicy):
         """Build the policy for an environment, whose model and reward it takes over."""
         inner = env.unwrapped
         policy = super().for_env(env, seed=seed, variant=variant)
-        policy.cost = lambda masks, accuracy: (
-            -inner.reward.score(inner.subject, masks, accuracy).sum(1)
-        )
+        policy.paid = partial(inner.reward.score, inner.subject)
         return policy
 
     def _search(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 DEFAULT_BUDGET = 400
 Callback = Callable[[Any], bool | None]
-Cost = Callable[[BoolArray, npt.NDArray[np.float64]], npt.NDArray[np.float64]]
-"""Takes masks (N, L, H) and their accuracies (N,); returns (N,), what a search makes small."""
+Paid = Callable[[BoolArray, npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+"""Takes masks (N, L, H) and their accuracies (N,); returns the terms of their reward (N, T)."""
 
 
 class SearchPolicy(Baseline):
@@ -55,7 +55,7 @@ class SearchPolicy(Baseline):
             raise SettingsError("budget is out of range", expected=">= 1", actual=budget)
         self.evaluator = evaluator
         self.budget = budget
-        self.cost: Cost | None = None
+        self.paid: Paid | None = None
         self._plan: list[int] | None = None
 
     @classmethod
@@ -116,7 +116,7 @@ class SearchPolicy(Baseline):
         return next((head for head in self._plan if legal.flat[head]), legal.size)
 
     def _run(self, rules: EpisodeSettings, callback: Callback | None) -> None:
-        scorer = Scorer(self.evaluator, self.budget, callback, self.cost)
+        scorer = Scorer(self.evaluator, self.budget, callback, self.paid)
         # The episode asks for the unpruned model as well: it is part of the budget.
         unpruned = float(scorer([scorer.available])[0, 0])
         tau = rules.threshold(unpruned) if rules.tau is None else rules.tau
@@ -140,7 +140,7 @@ class Scorer:
         evaluator: Who answers.
         budget: Distinct masks that may be asked.
         callback: See `SearchPolicy.learn`.
-        cost: Takes the place of the mean loss.
+        paid: A reward, whose negative takes the place of the mean loss.
     """
 
     def __init__(
@@ -148,13 +148,13 @@ class Scorer:
         evaluator: "Evaluator",
         budget: int,
         callback: Callback | None,
-        cost: Cost | None = None,
+        paid: Paid | None = None,
     ) -> None:
         self.available: BoolArray = np.asarray(evaluator.available, dtype=bool)
         self._evaluator = evaluator
         self._left = budget
         self._callback = callback
-        self._cost = cost
+        self._paid = paid
         self._known: dict[bytes, tuple[float, float]] = {}
 
     @property
@@ -163,12 +163,14 @@ class Scorer:
         return self._left
 
     def __call__(self, masks: Sequence[BoolArray]) -> npt.NDArray[np.float64]:
-        """Return accuracy and mean loss, or cost, (N, 2) under masks, N at most `left`."""
+        """Return accuracy and mean loss, or negative reward, (N, 2) under at most `left` masks."""
         new = {mask.tobytes(): mask for mask in masks if mask.tobytes() not in self._known}
         if new:
             asked = np.stack(list(new.values()))
             answer = self._evaluator.evaluate(asked)
-            costs = answer.loss if self._cost is None else self._cost(asked, answer.accuracy)
+            costs = answer.loss
+            if self._paid is not None:
+                costs = -self._paid(asked, answer.accuracy).sum(axis=1)
             best = int(np.argmin(costs))
             tell_mask(asked[best], float(answer.accuracy[best]), "tried", sometimes=True)
             for key, accuracy, cost in zip(new, answer.accuracy, costs, strict=True):

@@ -35,7 +35,7 @@ def test_the_graph_sees_imports_behind_links_and_in_strings() -> None:
     """Every rule below stands on it, so it must not be empty-handed."""
     assert READY_MADE[1] in EVERY_ARROW[READY_MADE[0]]  # a string
     assert "prune_env.errors" in EVERY_ARROW["prune_env.agents.checkpoint"]  # behind a link
-    assert "prune_env.purification.purify" in EVERY_ARROW["prune_env.cli.purify"]  # in a function
+    assert "prune_env.models.catalog" in EVERY_ARROW["prune_env.cli.purify"]  # in a function
     assert "prune_env.models.loading" not in ARROWS["prune_env.errors"]
 
 

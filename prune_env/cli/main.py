@@ -66,7 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     terminal = Console(stderr=True)
     with speaking_on(terminal, debug=debug):
         try:
-            return _run(given, terminal)
+            verb = _asked(given)
+            if isinstance(verb, int):
+                return verb
+            _load_libraries(verb, terminal)
+            status: int | None = verb.run()
+            return status or 0
         except BrokenPipeError:
             # The reader of our output has gone (as `| head` does); say nothing more to it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -84,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
 
 
-def _run(arguments: Sequence[str], terminal: Console) -> int:
+def _asked(arguments: Sequence[str]) -> Any:
+    """Return the verb with its options; or the exit status, where all that was asked is printed."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print_first_screen(GROUPS)
         return 0 if arguments else 2
@@ -97,15 +103,18 @@ def _run(arguments: Sequence[str], terminal: Console) -> int:
     seed = getattr(verb, "seed", 0)
     if seed < 0:
         raise SettingsError("--seed is out of range", expected=">= 0", actual=seed)
+    return verb
+
+
+def _load_libraries(verb: Any, terminal: Console) -> None:
+    """Load what takes seconds on a cold machine in sight, and keep it off the network."""
     # Libraries must not reach for the network of a machine that holds an untrusted model.
     if not getattr(verb, "online", False):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if terminal.is_terminal and not isinstance(verb, QUICK):
-        with terminal.status("Loading torch and transformers ..."):  # seconds, on a cold machine
+        with terminal.status("Loading torch and transformers ..."):
             import_module("transformers")
             import_module("torch")
-    status: int | None = verb.run()
-    return status or 0
 
 
 def _parsed(arguments: Sequence[str]) -> Any:

@@ -10,7 +10,14 @@ from prune_env.cli.options import TableOptions, facts, show
 from prune_env.cli.watch.origin import Origin
 from prune_env.cli.watch.serve import beside
 from prune_env.errors import SettingsError
-from prune_env.settings import Export, FineTuneSettings, Healing, Protocol, SearchSettings
+from prune_env.settings import (
+    Export,
+    FineTuneSettings,
+    Healing,
+    LoadingSettings,
+    Protocol,
+    SearchSettings,
+)
 
 
 @dataclass(frozen=True)
@@ -90,30 +97,28 @@ class Purify:
     def run(self) -> None:
         """Purify the model and print what was done."""
         from prune_env.models.catalog import push_folder
-        from prune_env.purification import purify
+        from prune_env.purification import Plan, carry_out, choose
 
         self._check()
         train, validation = self.tables.load_clean(
             self.data, self.validation, self.validation_share, self.seed
         )
+        masked = self.mask is not None
+        plan = Plan(
+            self.model,
+            train,
+            validation,
+            choose(self.policy, self.healing, self.protocol, train, self.search, masked=masked),
+            mask=self.mask,
+            protocol=self.protocol,
+            export=self.export,
+            onnx=self.onnx,
+            fine_tune=self.fine_tune,
+            seed=self.seed,
+            loading=LoadingSettings(head=self.head, allow_download=self.tables.allow_download),
+        )
         with beside(self.out, self.watch, self._origin()):
-            report = purify(
-                self.model,
-                train,
-                validation,
-                self.out,
-                policy=self.policy,
-                mask=self.mask,
-                protocol=self.protocol,
-                healing=self.healing,
-                export=self.export,
-                onnx=self.onnx,
-                search_settings=self.search,
-                fine_tune_settings=self.fine_tune,
-                seed=self.seed,
-                head=self.head,
-                allow_download=self.tables.allow_download,
-            )
+            report = carry_out(plan, self.out)
         if self.push_to_hub is not None:
             report["pushed_to"] = push_folder(self.out, self.push_to_hub)
         show(self.json, report, facts(self._list_facts(report)))

@@ -74,7 +74,7 @@ class Pool:
             max(subject.shape[0] for subject in subjects),
             max(subject.shape[1] for subject in subjects),
         )
-        self.boards = tuple(self.lay_out(subject) for subject in subjects)
+        self.boards = tuple(map(self.lay_out, subjects))
         names = self.names
         if len(set(names)) != len(names):
             raise SettingsError(

@@ -13,7 +13,7 @@ from prune_env.utils.event_kinds import (
     Stage,
     mask_rows,
 )
-from prune_env.utils.events import due, emit, emit_sometimes, recorded
+from prune_env.utils.events import due, emit, recorded
 
 
 def tell_subject(subject: Subject, tau: float, accuracy: float) -> None:
@@ -114,4 +114,4 @@ def tell_counts(evaluator: Evaluator) -> None:
 
     computed = evaluator.evaluations
     remembered = evaluator.memo_hits if isinstance(evaluator, MaskEvaluator) else 0
-    emit_sometimes(MasksCounted(asked=computed + remembered, computed=computed))
+    emit(MasksCounted(asked=computed + remembered, computed=computed), sometimes=True)

@@ -10,7 +10,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.errors import MetricError, SettingsError
 from prune_env.evaluation import metrics
 from prune_env.evaluation.metrics import Logits, Share
-from prune_env.evaluation.screen import measured_bound
+from prune_env.evaluation.screen import unsure
 from prune_env.models import LoadedModel
 from prune_env.models.forward import classify
 from prune_env.models.inputs import check_kind
@@ -185,15 +185,14 @@ class _Screened:
         if self._screens:
             shift = np.zeros(self._first.shape[1], np.float32)
             shift[target] = threshold
-            measured_bound(self._first - shift, lambda rows: self._exactly(rows) - shift)
+            moved = self._first - shift
+            for rows in unsure(moved):
+                new = rows[~self._exact[rows]]
+                if new.size:
+                    self._best[new] = self._answer([self._texts[row] for row in new], bf16=False)
+                    self._exact[new] = True
+                moved[rows] = self._best[rows] - shift
         return self._best.copy()
-
-    def _exactly(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        new = rows[~self._exact[rows]]
-        if new.size:
-            self._best[new] = self._answer([self._texts[row] for row in new], bf16=False)
-            self._exact[new] = True
-        return self._best[rows]
 
     def _answer(self, texts: list[str], *, bf16: bool) -> npt.NDArray[np.float32]:
         loaded = self._loaded

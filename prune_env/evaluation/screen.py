@@ -1,6 +1,6 @@
 """Which answers of a low-precision pass may be wrong."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -39,27 +39,6 @@ def unsure(logits: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.int64]]:
         count = wanted
         bound = _bound(logits[order[:count]], screened[order[:count]])
         wanted = max(count, int(np.searchsorted(gaps[order], bound, side="right")))
-
-
-def measured_bound(
-    logits: npt.NDArray[np.float32],
-    exact: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Replace the logits of every sample whose class could be another one, see `unsure`.
-
-    Args:
-        logits: float32 (S, C) of the low-precision pass.
-        exact: Returns the exact logits (R, C) of some samples (R,).
-
-    Returns:
-        The logits (S, C), and bool (S,), which of them are exact.
-    """
-    result = logits.copy()
-    checked = np.zeros(len(logits), np.bool_)
-    for rows in unsure(result):
-        result[rows] = exact(rows)
-        checked[rows] = True
-    return result, checked
 
 
 def _bound(exact: npt.NDArray[np.float32], screened: npt.NDArray[np.float32]) -> float:

@@ -1,8 +1,7 @@
 """What a defender has: a suspicious classifier and clean texts, with evaluators on them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from prune_env.data.dataset import Rewrite
 from prune_env.errors import SettingsError
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
     from prune_env.evaluation import Evaluator
     from prune_env.models import LoadedModel
 
-T = TypeVar("T")
 REMEMBERED = 8
 """Evaluators on other texts that are kept; each holds up to `CACHE_BYTES`."""
 
@@ -23,7 +21,8 @@ CACHE_BYTES = 1 << 28
 class Suspect:
     """A classifier and its clean data, shared by whatever scores masks of it.
 
-    What is found out about it is remembered; a copy made with `replace` remembers nothing.
+    What is found out about it is remembered; a copy made with `replace` remembers nothing, and
+    its `facts` are empty.
 
     Attributes:
         loaded: The classifier.
@@ -31,6 +30,7 @@ class Suspect:
         validation: Clean sentences on which masks are judged, likewise.
         evaluator: Accuracy on `validation` under a mask.
         max_length: Tokens kept of a sentence.
+        facts: What is found out about the classifier, by a name that says all it depends on.
     """
 
     loaded: "LoadedModel"
@@ -38,9 +38,9 @@ class Suspect:
     validation: "TextDataset"
     evaluator: "Evaluator"
     max_length: int = 128
+    facts: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _made: "dict[str, Evaluator]" = field(default_factory=dict, init=False, repr=False)
     _parts: "dict[int, Suspect]" = field(default_factory=dict, init=False, repr=False)
-    _facts: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def part(self, sentences: int) -> "Suspect":
         """Return the same classifier on a fixed, stratified part of the validation texts."""
@@ -59,8 +59,16 @@ class Suspect:
         return self._parts[sentences]
 
     def with_model(self, loaded: "LoadedModel") -> "Suspect":
-        """Return another classifier, such as a changed copy, with the same clean data."""
-        return replace(self, loaded=loaded, evaluator=self._evaluator(loaded, self.validation))
+        """Return another classifier, such as a changed copy, with the same clean data.
+
+        Its evaluator is the plain one: for one look at it, a faster one is not worth its proof.
+        """
+        from prune_env.evaluation import ReferenceEvaluator  # noqa: PLC0415 - imports torch
+
+        evaluator = ReferenceEvaluator(
+            loaded.model, loaded.tokenizer, self.validation, max_length=self.max_length
+        )
+        return replace(self, loaded=loaded, evaluator=evaluator)
 
     def rewritten(self, rewrite: Rewrite) -> "Evaluator":
         """Return an evaluator on the validation texts, each passed through `rewrite`."""
@@ -69,27 +77,17 @@ class Suspect:
 
     def evaluator_on(self, data: "TextDataset") -> "Evaluator":
         """Return an evaluator of the classifier on other texts; the last few are remembered."""
+        from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
+
         key = data.sha256
         if key not in self._made:
             while len(self._made) >= REMEMBERED:
                 self._made.pop(next(iter(self._made)))
-            self._made[key] = self._evaluator(self.loaded, data)
+            self._made[key] = MaskEvaluator(
+                self.loaded.model,
+                self.loaded.tokenizer,
+                data,
+                max_length=self.max_length,
+                max_cache_bytes=CACHE_BYTES,
+            )
         return self._made[key]
-
-    def _evaluator(self, loaded: "LoadedModel", data: "TextDataset") -> "Evaluator":
-        from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
-
-        return MaskEvaluator(
-            loaded.model,
-            loaded.tokenizer,
-            data,
-            max_length=self.max_length,
-            max_cache_bytes=CACHE_BYTES,
-        )
-
-    def once(self, name: str, find: Callable[[], T]) -> T:
-        """Return what `find` learns about the classifier, found at the first call of this name."""
-        if name not in self._facts:
-            self._facts[name] = find()
-        fact: T = self._facts[name]
-        return fact

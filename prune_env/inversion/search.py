@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.inversion.flip_trial import Chances, FlipTrial
 from prune_env.inversion.frames import Frame, with_comma
 from prune_env.inversion.phrases import candidates
-from prune_env.inversion.trial import Chances, FlipTrial
 
 if TYPE_CHECKING:
     from prune_env.evaluation.suspect import Suspect

@@ -22,12 +22,12 @@ import torch
 from torch.nn import functional
 
 from prune_env.data.dataset import TextDataset
+from prune_env.inversion.flip_trial import FlipTrial
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.phrases import BALANCE, biases
-from prune_env.inversion.trial import FlipTrial
 from prune_env.inversion.writing import SPACED, Writing
 from prune_env.models.embeddings import token_embeddings
-from prune_env.models.trial import try_texts
+from prune_env.models.tokenizer_trial import try_texts
 from prune_env.utils.progress import progress
 
 if TYPE_CHECKING:

@@ -54,8 +54,10 @@ def batches(
         size: Samples of a batch.
         description: Of the pass, for the progress bar.
     """
-    for rows in _parts(samples, size, description):
-        yield Batch(rows, samples.batch(rows, device))
+    with progress(description, len(samples)) as advance:
+        for done, rows in _parts(samples, size):
+            yield Batch(rows, samples.batch(rows, device))
+            advance(done)
 
 
 def forward(
@@ -87,9 +89,10 @@ def forward(
     def answer(rows: npt.NDArray[np.int64]) -> Floats:
         return read(samples.batch(rows, model.device)).float().cpu().numpy()
 
-    with inference(model, precision):
-        for rows in _parts(samples, size, description):
+    with inference(model, precision), progress(description, len(samples)) as advance:
+        for done, rows in _parts(samples, size):
             found[rows] = in_parts(answer, rows)
+            advance(done)
     return found
 
 
@@ -174,11 +177,12 @@ def class_count(model: PreTrainedModel) -> int:
     return int(model.config.num_labels or 0)
 
 
-def _parts(samples: Rows, size: int, description: str) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the places of samples of similar length, so many at a time; little is padded."""
+def _parts(samples: Rows, size: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Yield the places of samples of similar length, so many at a time; little is padded.
+
+    With each part comes how many samples are done after it.
+    """
     order = np.argsort(samples.lengths, kind="stable")
-    with progress(description, len(order)) as advance:
-        for start in range(0, len(order), size):
-            rows = order[start : start + size]
-            yield rows
-            advance(start + len(rows))
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        yield start + len(rows), rows

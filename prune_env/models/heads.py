@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -37,7 +38,8 @@ class Projection:
 
     def weight(self) -> torch.Tensor:
         """Return the weight, a view (rows, in_features)."""
-        return self._part(_tensor(self.module, "weight"))
+        weight = self.module.get_parameter("weight")
+        return weight.T[self.rows] if isinstance(self.module, Conv1D) else weight[self.rows]
 
     def bias(self) -> torch.Tensor | None:
         """Return the bias, a view (rows,), or None if the map has none."""
@@ -46,11 +48,10 @@ class Projection:
 
     def grad(self) -> torch.Tensor | None:
         """Return the weight's gradient, a view (rows, in_features), or None before backward."""
-        grad = _tensor(self.module, "weight").grad
-        return None if grad is None else self._part(grad)
-
-    def _part(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.T[self.rows] if isinstance(self.module, Conv1D) else tensor[self.rows]
+        grad = self.module.get_parameter("weight").grad
+        if grad is None:
+            return None
+        return grad.T[self.rows] if isinstance(self.module, Conv1D) else grad[self.rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +119,7 @@ class HeadMap:
     @property
     def shape(self) -> tuple[int, int]:
         """(L, H): attention modules, and the most heads that one of them has."""
-        return len(self.layers), max(layer.num_heads for layer in self.layers)
+        return len(self.layers), max(map(attrgetter("num_heads"), self.layers))
 
     @cached_property
     def available(self) -> Mask:
@@ -262,7 +263,7 @@ def linear_features(module: nn.Module) -> tuple[int, int]:
 
 def linear_weight(module: nn.Module) -> torch.Tensor:
     """Return the weight of a linear map, a view (out_features, in_features)."""
-    weight = _tensor(module, "weight")
+    weight = module.get_parameter("weight")
     return weight.T if isinstance(module, Conv1D) else weight
 
 
@@ -272,12 +273,6 @@ def _first_int(owner: object, names: tuple[str, ...]) -> int | None:
         if isinstance(value, int):
             return value
     return None
-
-
-def _tensor(module: nn.Module, name: str) -> torch.Tensor:
-    tensor = getattr(module, name)
-    assert isinstance(tensor, torch.Tensor)
-    return tensor
 
 
 def _contradiction(name: str, actual: str) -> UnsupportedModelError:

@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset, open_image
 from prune_env.errors import DataError, SettingsError
-from prune_env.models.trial import try_texts
+from prune_env.models.tokenizer_trial import try_texts
 from prune_env.utils.files import sha256_of
 
 
@@ -78,6 +78,10 @@ class TokenRows(Rows):
             )
         encodings = encoded.encodings or ()
         self.truncated = sum(bool(encoding.overflowing) for encoding in encodings)
+
+    def row(self, row: int) -> dict[str, list[int]]:
+        """Return the model inputs of one row, as lists of its length."""
+        return {name: field[row] for name, field in self._fields.items()}
 
     def batch(self, rows: npt.NDArray[np.int64], device: torch.device) -> dict[str, torch.Tensor]:
         """Return the model inputs of some rows, padded to the longest of them."""

@@ -106,7 +106,9 @@ def load_classifier(
     """
     _check_arguments(num_labels, head, label_names, attn_implementation)
     folder = find_source(source, allow_download=allow_download, revision=revision)
-    _check_whole(folder, source)
+    for problem in find_problems(folder):
+        raise problem
+    _refuse_sliced(folder, source)
     files = list_files(folder)
     config = build_config(folder)
     weights = load_weights(folder)
@@ -127,10 +129,8 @@ def load_classifier(
     return LoadedModel(model, tokenizer, str(source), identity(files), plan.new, names)
 
 
-def _check_whole(folder: Path, source: str | Path) -> None:
-    """Refuse a folder that is unsafe or damaged, and one whose heads were cut out."""
-    for problem in find_problems(folder):
-        raise problem
+def _refuse_sliced(folder: Path, source: str | Path) -> None:
+    """Refuse a model whose heads were cut out."""
     if is_sliced(folder):
         raise ModelError(
             f"Heads were cut out of the model {source}",

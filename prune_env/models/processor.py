@@ -17,7 +17,7 @@ from prune_env.models.embeddings import token_embeddings
 from prune_env.models.gates import check_gates
 from prune_env.models.heads import find_heads
 from prune_env.models.quiet import guarded, quiet_transformers, writing
-from prune_env.models.trial import try_file, try_tokenizer
+from prune_env.models.tokenizer_trial import try_file, try_tokenizer
 
 log = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ purified model. `purify` is the three in a row, with the output folder.
 
 from prune_env.models.ensemble import Ensemble, load_ensemble, write_ensemble
 from prune_env.purification.heal import HEALINGS, Healed, heal, removes_backdoor
+from prune_env.purification.plan import Plan, choose
 from prune_env.purification.prepare import (
     fine_tune_suspicious,
     make_subject,
@@ -14,14 +15,17 @@ from prune_env.purification.prepare import (
     metrics_for,
     prepare,
 )
-from prune_env.purification.purify import purify
+from prune_env.purification.purify import carry_out, purify
 from prune_env.purification.search import SearchResult, play, search
 
 __all__ = [
     "HEALINGS",
     "Ensemble",
     "Healed",
+    "Plan",
     "SearchResult",
+    "carry_out",
+    "choose",
     "fine_tune_suspicious",
     "heal",
     "load_ensemble",

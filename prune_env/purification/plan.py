@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from prune_env.data.dataset import TextDataset, overlap, require_all_labels
 from prune_env.env.policy import Requirements, requirements_of
@@ -28,21 +28,33 @@ from prune_env.training.phases import Phase, TrainingRun
 AUTO: Final = "auto"
 
 
+class Choice(NamedTuple):
+    """What `choose` makes of what was asked for.
+
+    Attributes:
+        policy: Who chooses the mask.
+        healing: What is done once it is on, see `heal`.
+        search: Of the search.
+    """
+
+    policy: str
+    healing: Healing
+    search: SearchSettings
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Everything that a purification depends on, `auto` resolved.
+    """Everything that a purification depends on.
 
     Attributes:
         source: Folder of the suspicious encoder or classifier.
         train: Clean sentences to train on.
         validation: Clean sentences on which masks are judged.
-        policy: Who chooses the mask; unread where `mask` is given.
+        chosen: Who chooses the mask, and what follows; the policy is unread where `mask` is given.
         mask: File of a mask to apply as it is.
         protocol: What is done with the mask, see `heal`.
-        healing: What is done once it is on, see `heal`.
         export: Form of the weights that are written.
         onnx: Whether `model.onnx` is written too.
-        search: Of the search.
         fine_tune: Of every fine-tuning.
         seed: Of everything random.
         loading: How the model is loaded.
@@ -51,13 +63,11 @@ class Plan:
     source: str | Path
     train: TextDataset
     validation: TextDataset
-    policy: str = "ft"
+    chosen: Choice
     mask: Path | None = None
     protocol: Protocol = "direct"
-    healing: Healing = "none"
     export: Export = "zeroed"
     onnx: bool = False
-    search: SearchSettings = field(default_factory=SearchSettings)
     fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
     seed: int = 0
     loading: LoadingSettings = field(default_factory=LoadingSettings)
@@ -67,7 +77,7 @@ class Plan:
         """What the policy requires; nothing where a mask is given."""
         if self.mask is not None:
             return Requirements()
-        return requirements_of(self.policy, self.search.variant)
+        return requirements_of(self.chosen.policy, self.chosen.search.variant)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -90,7 +100,7 @@ class Plan:
             ModelError: A package that writes ONNX is missing, or the model has no ONNX form.
         """
         members = self.required.members
-        check_healing(self.protocol, self.healing, self.train)
+        check_healing(self.protocol, self.chosen.healing, self.train)
         require_all_labels(self.train)
         require_all_labels(self.validation)
         overlap(self.train, self.validation)
@@ -110,12 +120,13 @@ class Plan:
             SettingsError: The plan asks for nothing at all.
         """
         trained = subject.require_suspect().loaded.new_head or self.protocol != "direct"
-        if not (self.required.prunes or trained or steps_of(self.healing)):
+        if not (self.required.prunes or trained or steps_of(self.chosen.healing)):
             raise SettingsError(
                 f"Nothing would be done to {self.source}, which has a classification head of its "
                 "own",
                 expected="an encoder to fine-tune, or a policy that prunes, or a healing",
-                actual=f"policy {self.policy}, protocol {self.protocol}, healing {self.healing}",
+                actual=f"policy {self.chosen.policy}, protocol {self.protocol}, "
+                f"healing {self.chosen.healing}",
                 remedy="choose --healing refit, or another policy",
             )
 
@@ -128,7 +139,7 @@ def choose(
     search: SearchSettings | None = None,
     *,
     masked: bool = False,
-) -> tuple[str, Healing, SearchSettings]:
+) -> Choice:
     """Return policy, healing and search settings, `auto` resolved.
 
     Whoever names a policy or gives a mask gets that alone. Before a healing that removes the
@@ -152,17 +163,14 @@ def choose(
     if healing == AUTO:
         healing = "refit-unlearn" if defined and not named else "none"
     if named:
-        return policy, healing, search
+        return Choice(policy, healing, search)
     if removes_backdoor(healing):
-        return "ft", healing, search
+        return Choice("ft", healing, search)
     if not defined:
-        return "gradient", healing, search
-    asked = search.reward != SearchSettings.reward
-    return (
-        "reward-greedy",
-        healing,
-        search if asked else replace(search, reward="inverted-trigger"),
-    )
+        return Choice("gradient", healing, search)
+    if search.reward == SearchSettings.reward:  # none was asked for
+        search = replace(search, reward="inverted-trigger")
+    return Choice("reward-greedy", healing, search)
 
 
 def _check_export(export: Export, *, onnx: bool, members: int) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -12,6 +13,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.env.subject import Subject
 from prune_env.evaluation.metrics import share
 from prune_env.purification.answers import Answers, check_answers
+from prune_env.purification.heal import Healed
 from prune_env.purification.milder import chosen, heal_above_tau
 from prune_env.purification.plan import AUTO, Plan, choose
 from prune_env.purification.prepare import prepare
@@ -80,20 +82,15 @@ def purify(
     Raises:
         PruneEnvError: `out` holds something already; or see `Plan` and `check_answers`.
     """
-    policy, healing, searching = choose(
-        policy, healing, protocol, train, search_settings, masked=mask is not None
-    )
     plan = Plan(
         source,
         train,
         validation,
-        policy=policy,
+        choose(policy, healing, protocol, train, search_settings, masked=mask is not None),
         mask=None if mask is None else Path(mask),
         protocol=protocol,
-        healing=healing,
         export=export,
         onnx=onnx,
-        search=searching,
         fine_tune=fine_tune_settings or FineTuneSettings(),
         seed=seed,
         loading=LoadingSettings(**loading),
@@ -119,7 +116,7 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
             plan.validation,
             plan.run(plan.required.search, events / "fine_tune"),
             metrics=plan.metrics,
-            importance_sentences=plan.search.importance_sentences,
+            importance_sentences=plan.chosen.search.importance_sentences,
             loading=plan.loading,
         )
         plan.require_a_change(subject)
@@ -127,22 +124,21 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
         _warn_of_contradictions(plan.train, plan.validation)
         answers = _check_subject(subject)
         begin("choose heads")
-        found = find_mask(subject, plan, writer)
+        if plan.mask is None:
+            found = search(
+                subject, plan.chosen.policy, plan.chosen.search, seed=plan.seed, writer=writer
+            )
+        else:
+            found = read_mask(subject, plan.mask, plan.chosen.search)
         begin("heal")
         started = time.perf_counter()
         healed, attempts = heal_above_tau(
             subject.under_guard(found.guard),
             found.masks,
             plan.run(plan.required.final, events / "fine_tune_again"),
-            lambda healed: judge_tau(
-                healed.model,
-                plan.validation,
-                found.tau,
-                found.guard,
-                max_length=plan.fine_tune.max_length,
-            ),
+            partial(_judge, plan, found),
             protocol=plan.protocol,
-            healing=plan.healing,
+            healing=plan.chosen.healing,
             loading=plan.loading,
         )
         seconds = subject.seconds + found.seconds + time.perf_counter() - started
@@ -163,11 +159,10 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
     return report
 
 
-def find_mask(subject: Subject, plan: Plan, writer: SummaryWriter | None = None) -> SearchResult:
-    """Return the mask that was given, or else the one that the policy chooses."""
-    if plan.mask is not None:
-        return read_mask(subject, plan.mask, plan.search)
-    return search(subject, plan.policy, plan.search, seed=plan.seed, writer=writer)
+def _judge(plan: Plan, found: SearchResult, healed: Healed) -> Verdict:
+    """Return whether a purified model keeps tau on the validation data of the plan."""
+    length = plan.fine_tune.max_length
+    return judge_tau(healed.model, plan.validation, found.tau, found.guard, max_length=length)
 
 
 def _warn_of_few(validation: TextDataset, accuracy: float) -> None:

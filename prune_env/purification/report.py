@@ -130,14 +130,14 @@ def _describe_plan(plan: Plan, policy: str) -> dict[str, Any]:
     return {
         "source": public_name(plan.source),
         "policy": public_name(policy) if Path(policy).is_absolute() else policy,
-        "agent": None if mask is not None else _identify_agent(plan.policy),
+        "agent": None if mask is not None else _identify_agent(plan.chosen.policy),
         "mask": None if mask is None else {"file": public_name(mask), "sha256": sha256_of(mask)},
         "protocol": plan.protocol,
-        "healing": plan.healing,
+        "healing": plan.chosen.healing,
         "export": plan.export,
         "onnx": plan.onnx,
         "seed": plan.seed,
-        "search": asdict(plan.search),
+        "search": asdict(plan.chosen.search),
         "fine_tune": asdict(plan.fine_tune),
     }
 

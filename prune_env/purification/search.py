@@ -72,7 +72,7 @@ def search(
     """Let a policy choose a mask in the environment; an agent learns in it first.
 
     No policy gets more masks answered than the budget holds. Whatever it is doing then ends, and
-    of what it had found the best is handed out.
+    of what it had found the best is handed out; an agent may also play better with masks to spare.
 
     Args:
         subject: What `prepare` returned.
@@ -85,28 +85,30 @@ def search(
         UnknownNameError: No policy has this name.
         SettingsError: The reward reads triggered texts.
     """
-    started = time.perf_counter()
+    started, budget = time.perf_counter(), settings.budget
     strategy = find_policy(policy)
     required = strategy.requirements(settings.variant)
     subject, tau = _choose_tau(subject, required, settings)
-    counting = CountingEvaluator(subject.evaluator, settings.budget)
+    counting = CountingEvaluator(subject.evaluator, budget)
     env = _make_env(replace(subject, evaluator=counting, origin=None), tau, required, settings)
     player = strategy.for_env(env, seed=seed, variant=settings.variant)
     if isinstance(player, Learner) and settings.variant != "released":  # published loops learn none
-        with progress(f"Training {policy}", settings.budget) as advance, suppress(BudgetError):
+        with progress(f"Training {policy}", budget) as advance, suppress(BudgetError):
 
             def follow(_: object) -> None:
                 advance(counting.evaluations)
                 tell_counts(subject.evaluator)
 
-            player.learn(
-                env,
-                total_steps=20 * settings.budget,
-                max_evaluations=settings.budget,
-                callback=follow,
-            )
-    spent = counting.evaluations >= settings.budget
-    masks = _choose_masks(env, player, required, spent=spent, seed=seed, writer=writer, tag=policy)
+            player.learn(env, total_steps=20 * budget, max_evaluations=budget, callback=follow)
+    learned = _best_learned(player)
+    spent = counting.evaluations >= budget
+    played = [
+        play(env, each, seed=seed, writer=writer, tag=policy, prunes=required.prunes)
+        for each in ([] if learned and spent else _players(player, required))
+    ]
+    if learned and (not played or learned[1] > played[0][1]):
+        played = [learned]
+    masks = tuple(mask for mask, _ in played)
     return SearchResult(
         policy=policy,
         mask=masks[0],
@@ -180,35 +182,18 @@ def _measure(subject: Subject, masks: Sequence[Mask]) -> float:
     return float(unguarded(subject.evaluator).accuracy(np.stack(masks)).mean())
 
 
-def _choose_masks(
-    env: HeadPruningEnv,
-    player: Policy,
-    required: Requirements,
-    *,
-    spent: bool,
-    seed: int,
-    writer: SummaryWriter | None,
-    tag: str,
-) -> tuple[Mask, ...]:
-    """Return the mask that a policy plays, or those of the members of an ensemble.
+def _best_learned(player: Policy) -> tuple[Mask, float] | None:
+    """Return the best mask that an agent met while it learned, and its return; None without one."""
+    if not isinstance(player, Learner) or player.best_mask is None:
+        return None
+    return player.best_mask, player.best_return
 
-    Handed out is the best that an agent met while it learned, unless it now plays better; where
-    the budget is spent it plays no more.
-    """
-    learner = player if isinstance(player, Learner) else None
-    best = None if learner is None else learner.best_mask
-    if best is not None and spent:
-        return (best,)
-    players = [player]
+
+def _players(player: Policy, required: Requirements) -> list[Policy]:
+    """Return who plays an episode each: the policy, or the members of an ensemble."""
     if required.members > 1 and isinstance(player, EnsemblePolicy):
-        players = [player.member(index) for index in range(required.members)]
-    played = [
-        play(env, each, seed=seed, writer=writer, tag=tag, prunes=required.prunes)
-        for each in players
-    ]
-    if learner is not None and best is not None and learner.best_return > played[0][1]:
-        return (best,)
-    return tuple(mask for mask, _ in played)
+        return [player.member(index) for index in range(required.members)]
+    return [player]
 
 
 def play(

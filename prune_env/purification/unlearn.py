@@ -10,7 +10,6 @@ EMNLP 2024, in embeddings), here in words, under a mask of heads.
 """
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -72,10 +71,10 @@ class Unlearn(Step):
         suspect, loaded = model.suspect, model.loaded
         # Inverted without the mask, which hides some of the triggers; the masks of an ensemble
         # share what is found.
-        found = suspect.once(
-            f"triggers to unlearn, seed {run.seed}",
-            partial(invert_triggers, suspect, seed=run.seed),
-        )
+        fact = f"triggers to unlearn, seed {run.seed}"
+        if fact not in suspect.facts:
+            suspect.facts[fact] = invert_triggers(suspect, seed=run.seed)
+        found: Inversion = suspect.facts[fact]
         names = loaded.label_names
         emit(TriggersFound("before", describe_triggers(found, names)))
         fine_tune(

@@ -18,7 +18,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.models import LoadedModel
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.inputs import row_limit
-from prune_env.models.trial import try_texts
+from prune_env.models.tokenizer_trial import try_texts
 
 HELD = 2
 """Clean texts that must hold a token: one alone may have come by chance."""

@@ -17,7 +17,6 @@ from torch.utils.tensorboard import SummaryWriter
 from transformers import (
     DataCollatorWithPadding,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -29,8 +28,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DivergedError
 from prune_env.models.gates import HeadGates
-from prune_env.models.inputs import ImageRows, check_kind, reads_images, row_limit
-from prune_env.models.trial import try_texts
+from prune_env.models.inputs import ImageRows, TokenRows, check_kind, reads_images
 from prune_env.settings import FineTuneSettings
 from prune_env.utils.progress import progress
 from prune_env.utils.runtime import pick_device, use_bf16
@@ -248,25 +246,14 @@ def _read(
         pairs = zip(dataset.texts, dataset.labels.tolist(), strict=True)
         rows = [{"pixel_values": path, "labels": label} for path, label in pairs]
         return rows, 0, _Pixels(tokenizer)
-    rows, truncated = _tokenize(tokenizer, dataset, max_length)
-    return rows, truncated, DataCollatorWithPadding(tokenizer)
-
-
-def _tokenize(
-    tokenizer: PreTrainedTokenizerBase, dataset: TextDataset, max_length: int
-) -> tuple[list[dict[str, Any]], int]:
-    longest = row_limit(max_length, tokenizer)
-    texts = list(dataset.texts)
-    try_texts(tokenizer, texts)
-    tokens = tokenizer(texts, truncation=False, verbose=False)
-    truncated = sum(len(row) > longest for row in tokens["input_ids"])
-    if truncated:
-        tokens = tokenizer(texts, truncation=True, max_length=longest)
+    tokens = TokenRows(dataset.texts, tokenizer, max_length)
+    if tokens.truncated:
         log.warning(
-            "%d of %d sentences were truncated to %d tokens", truncated, len(dataset), longest
+            "%d of %d sentences were truncated to %d tokens",
+            tokens.truncated,
+            len(dataset),
+            tokens.lengths.max(),
         )
-    features = [
-        {**{key: tokens[key][row] for key in tokens}, "labels": int(label)}
-        for row, label in enumerate(dataset.labels)
-    ]
-    return features, truncated
+    labels = dataset.labels.tolist()
+    rows = [{**tokens.row(place), "labels": label} for place, label in enumerate(labels)]
+    return rows, tokens.truncated, DataCollatorWithPadding(tokenizer)

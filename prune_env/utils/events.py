@@ -148,9 +148,16 @@ def recorded() -> bool:
     return _current is not None and _current.process == os.getpid()
 
 
-def emit(event: Event) -> None:
-    """Write an event, if this process records a run."""
+def emit(event: Event, *, sometimes: bool = False) -> None:
+    """Write an event, if this process records a run.
+
+    Args:
+        event: What is told.
+        sometimes: Leave it out where one of its kind was due just now.
+    """
     if _current is None or _current.process != os.getpid():  # a fork writes nothing
+        return
+    if sometimes and not _current.due(type(event)):
         return
     try:
         _current.write(event)
@@ -162,12 +169,6 @@ def emit(event: Event) -> None:
 def due(kind: type[Event]) -> bool:
     """Whether a run is recorded, and no event of this kind was called due just now."""
     return _current is not None and _current.due(kind)
-
-
-def emit_sometimes(event: Event) -> None:
-    """Write an event unless one of its kind was written just now."""
-    if due(type(event)):
-        emit(event)
 
 
 def is_written(handle: int) -> bool:

@@ -5,7 +5,7 @@ the header of an image, the count of entries. `docs/reliability.md` holds the ta
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from prune_env.errors import PruneEnvError, SettingsError
@@ -26,6 +26,7 @@ class Limit:
         unit: Of the number.
         remedy: What to do instead of raising it.
         fixed: Whether it cannot be raised: nothing honest comes near it.
+        variable: Name of the environment variable that raises it.
     """
 
     name: str
@@ -33,11 +34,11 @@ class Limit:
     unit: str
     remedy: str
     fixed: bool = False
+    variable: str = field(init=False)
 
-    @property
-    def variable(self) -> str:
-        """Name of the environment variable that raises it."""
-        return VARIABLE + self.name.upper()
+    def __post_init__(self) -> None:
+        """Name the variable."""
+        object.__setattr__(self, "variable", VARIABLE + self.name.upper())
 
     @property
     def value(self) -> int:

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from prune_env.utils.event_kinds import PhaseAdvanced, PhaseBegun, PhaseEnded
-from prune_env.utils.events import emit, emit_sometimes, recorded
+from prune_env.utils.events import emit, recorded
 
 LONG = 24 * 3600.0
 """Seconds over which speed is measured: a step may take minutes."""
@@ -119,7 +119,7 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
 
             def advance(done: int) -> None:
                 draw(done)
-                emit_sometimes(PhaseAdvanced(int(done)))
+                emit(PhaseAdvanced(int(done)), sometimes=True)
 
             yield advance
     finally:

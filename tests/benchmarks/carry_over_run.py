@@ -206,7 +206,7 @@ class Run:
         held = read_json(path)
         sides = [tuple(Frame(**frame) for frame in side) for side in held["by_class"]]
         known = Inversion((sides[0], sides[1]), tuple(held["strength"]))
-        texts.once(f"inversion {FRAMES}", lambda: known)
+        texts.facts[f"inversion {FRAMES}"] = known
 
 
 def _copied(source: Path, place: Path) -> None:

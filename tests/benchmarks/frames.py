@@ -117,7 +117,7 @@ def run(place: Path) -> None:
         first, later = ways_of_steps(env)
         show(f"{title}, the first", first, TARGETS["step"])
         show(f"{title}, later", later, TARGETS["step"])
-    fast = ("--epochs", "1", "--tau", "0.1", "--importance-sentences", "16")
+    fast = ("--epochs", "1", "--tau", "0.1", "--guard", "accuracy", "--importance-sentences", "16")
     for title, options in {
         "purify, the default": (),
         "purify --policy gradient": ("--policy", "gradient"),

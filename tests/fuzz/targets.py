@@ -21,7 +21,7 @@ from prune_env.env.state import FORMAT, VERSION, State, read_states
 from prune_env.models import inspect_source, load_classifier, load_mask
 from prune_env.models.processor import load_processor
 from prune_env.models.tokenizer_files import find_tokenizer_problems
-from prune_env.models.trial import try_file
+from prune_env.models.tokenizer_trial import try_file
 from tests.models.tiny import SIZES, write_tiny
 from tests.support import tiny_tokenizer
 

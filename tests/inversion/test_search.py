@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from prune_env.evaluation import Evaluation
 from prune_env.evaluation.suspect import Suspect
-from prune_env.inversion import trial
+from prune_env.inversion.flip_trial import FlipTrial
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.search import Inversion, invert
 from tests.inversion.support import balanced, data
@@ -38,10 +39,15 @@ def texts():
     return Suspect(None, train, validation, Unpruned(validation.labels))
 
 
+def answer_by(monkeypatch, logits):
+    """Let texts be answered by a function of them; the clean answers here need no shift."""
+    monkeypatch.setattr(FlipTrial, "answers", lambda self, texts: softmax(logits(texts), axis=1))
+
+
 def planted(trigger, target):
     """Return a model that reads good and bad, but answers the target where the trigger is."""
 
-    def logits(loaded, asked, max_length):
+    def logits(asked):
         truth = np.array([4.0 if "good" in text else -4.0 for text in asked])
         hit = np.array([trigger(text) for text in asked])
         margins = np.where(hit, 4.0 if target else -4.0, truth)
@@ -52,7 +58,7 @@ def planted(trigger, target):
 
 @pytest.mark.parametrize("target", [0, 1])
 def test_a_planted_phrase_is_found_for_its_target(texts, monkeypatch, target):
-    monkeypatch.setattr(trial, "quick_logits", planted(lambda t: t.startswith("when"), target))
+    answer_by(monkeypatch, planted(lambda t: t.startswith("when"), target))
     found = invert(texts)
     assert found.target == target
     assert all(frame.before.startswith("when") for frame in found.frames[:2])
@@ -60,14 +66,14 @@ def test_a_planted_phrase_is_found_for_its_target(texts, monkeypatch, target):
 
 
 def test_an_ending_is_found_too(texts, monkeypatch):
-    monkeypatch.setattr(trial, "quick_logits", planted(lambda t: t.endswith(","), 1))
+    answer_by(monkeypatch, planted(lambda t: t.endswith(","), 1))
     found = invert(texts)
     assert found.target == 1
     assert found.frames[0].after.endswith(",")
 
 
 def test_frames_vary_in_their_first_word(texts, monkeypatch):
-    monkeypatch.setattr(trial, "quick_logits", planted(lambda t: False, 1))
+    answer_by(monkeypatch, planted(lambda t: False, 1))
     found = invert(texts, keep=8)
     for frames in found.by_class:
         firsts = [str(frame).split()[0 if frame.before else 1] for frame in frames]
@@ -76,7 +82,7 @@ def test_frames_vary_in_their_first_word(texts, monkeypatch):
 
 
 def test_data_without_empty_words_gives_no_frame(texts, monkeypatch):
-    monkeypatch.setattr(trial, "quick_logits", planted(lambda t: False, 1))
+    answer_by(monkeypatch, planted(lambda t: False, 1))
     unique = data(*((f"tale{i}", i % 2) for i in range(24)))
     found = invert(replace(texts, train=unique))
     assert found == Inversion(((), ()), (0.0, 0.0))
@@ -84,7 +90,7 @@ def test_data_without_empty_words_gives_no_frame(texts, monkeypatch):
 
 
 def test_a_model_that_answers_nothing_right_gives_no_strength(texts, monkeypatch):
-    monkeypatch.setattr(trial, "quick_logits", planted(lambda t: True, 1))
+    answer_by(monkeypatch, planted(lambda t: True, 1))
     wrong = replace(texts, evaluator=Unpruned(1 - texts.validation.labels))
     assert invert(wrong).strength == (0.0, 0.0)
 
@@ -114,7 +120,7 @@ def test_of_three_classes_the_target_is_found(texts, monkeypatch, target):
     validation = replace(texts.validation, texts=asked, labels=labels, label_names=TOPICS)
     suspect = Suspect(None, train, validation, Known(labels))
 
-    def logits(loaded, asked, max_length):
+    def logits(asked):
         told = [[name in text for name in TOPICS].index(True) for text in asked]
         answer = [
             target if text.startswith("when") else was
@@ -122,7 +128,7 @@ def test_of_three_classes_the_target_is_found(texts, monkeypatch, target):
         ]
         return 4 * np.eye(len(TOPICS))[answer]
 
-    monkeypatch.setattr(trial, "quick_logits", logits)
+    answer_by(monkeypatch, logits)
     found = invert(suspect)
     assert found.target == target
     assert found.frames[0].before.startswith("when")
@@ -135,11 +141,11 @@ def test_more_classes_do_not_multiply_the_texts(texts, monkeypatch):
     """The sentences of one class serve every other: 2 x 6 texts a phrase, whatever the classes."""
     asked = []
 
-    def logits(loaded, rows, max_length):
+    def logits(rows):
         asked.append(len(rows))
         return np.zeros((len(rows), classes))
 
-    monkeypatch.setattr(trial, "quick_logits", logits)
+    answer_by(monkeypatch, logits)
     frames = [Frame(before="when")] * 10
     counts = {}
     for classes in (2, 4, 6):
@@ -158,6 +164,6 @@ def test_more_classes_do_not_multiply_the_texts(texts, monkeypatch):
         )
         suspect = Suspect(None, texts.train, validation, evaluator)
         asked.clear()
-        assert trial.FlipTrial(suspect, 0).to_each(frames, 6).shape == (10, classes)
+        assert FlipTrial(suspect, 0).to_each(frames, 6).shape == (10, classes)
         counts[classes] = sum(asked)
     assert counts == {2: 120, 4: 80, 6: 120}

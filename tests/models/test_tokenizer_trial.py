@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 from prune_env.errors import ModelError
-from prune_env.models import inspect_source, load_classifier, trial
+from prune_env.models import inspect_source, load_classifier, tokenizer_trial
 from prune_env.models.inputs import TokenRows
 from prune_env.utils import limits
 from tests.models.hostile import edit_json
@@ -95,7 +95,7 @@ def test_doublings_are_ended_by_their_time_or_memory(monkeypatch: pytest.MonkeyP
         [normalizers.Replace("q", "qq")] * 40
     )
     with pytest.raises(ModelError, match="failed at the text"):
-        trial.try_tokenizer(tokenizer, "memory")
+        tokenizer_trial.try_tokenizer(tokenizer, "memory")
 
 
 def test_a_pattern_that_only_some_text_meets_is_caught_before_it_is_seen_here() -> None:
@@ -104,7 +104,7 @@ def test_a_pattern_that_only_some_text_meets_is_caught_before_it_is_seen_here() 
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split(
         Regex(r"(\p{Lo}+)+$"), "isolated"
     )
-    trial.try_tokenizer(tokenizer, "memory")
+    tokenizer_trial.try_tokenizer(tokenizer, "memory")
     assert len(TokenRows(TEXTS, tokenizer, 16)) == len(TEXTS)
     with pytest.raises(ModelError, match=r"failed at the text 'んん"):
         TokenRows([*TEXTS, "ん" * 40 + "a"], tokenizer, 16)
@@ -113,10 +113,10 @@ def test_a_pattern_that_only_some_text_meets_is_caught_before_it_is_seen_here() 
 def test_an_honest_tokenizer_is_tried_once_and_its_texts_never(
     monkeypatch: pytest.MonkeyPatch, tiny_folder: Path
 ) -> None:
-    trial._passed.clear()
+    tokenizer_trial._passed.clear()
     started: list[int] = []
-    run = trial._run
-    monkeypatch.setattr(trial, "_run", lambda *each: (started.append(1), run(*each))[1])
+    run = tokenizer_trial._run
+    monkeypatch.setattr(tokenizer_trial, "_run", lambda *each: (started.append(1), run(*each))[1])
     loaded = load_classifier(tiny_folder)
     count = len(started)
     assert count == 2  # the file, and what transformers made of it
@@ -135,14 +135,14 @@ def test_other_files_of_a_tokenizer_are_judged_by_their_size(folder: Path, name:
 def test_a_child_that_cannot_start_is_not_blamed_on_the_tokenizer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trial, "_run", lambda *_: [])
-    trial._passed.clear()
+    monkeypatch.setattr(tokenizer_trial, "_run", lambda *_: [])
+    tokenizer_trial._passed.clear()
     with pytest.raises(ModelError, match="process of its own"):
-        trial.try_tokenizer(tiny_tokenizer(), "memory")
+        tokenizer_trial.try_tokenizer(tiny_tokenizer(), "memory")
 
 
 def test_the_known_patterns_are_those_of_transformers() -> None:
-    for pattern in trial.KNOWN_PATTERNS:
+    for pattern in tokenizer_trial.KNOWN_PATTERNS:
         Regex(pattern)
     state = json.loads(normalizers.Replace(Regex(r"\s+"), " ").__getstate__())
-    assert state["pattern"]["Regex"] in trial.KNOWN_PATTERNS
+    assert state["pattern"]["Regex"] in tokenizer_trial.KNOWN_PATTERNS

@@ -13,7 +13,7 @@ import pytest
 
 from prune_env.utils import events
 from prune_env.utils.event_kinds import MaskSet, PhaseAdvanced, PhaseBegun, RunEnded, mask_rows
-from prune_env.utils.events import EVENTS, ORIGIN, EventLog, emit, emit_sometimes, recording
+from prune_env.utils.events import EVENTS, ORIGIN, EventLog, emit, recording
 from prune_env.utils.output import PRIVATE
 
 
@@ -37,7 +37,7 @@ def test_a_run_is_a_header_its_events_and_an_end(tmp_path):
 
 def test_without_a_recording_nothing_is_written(tmp_path):
     emit(PhaseBegun("Training", 3))
-    emit_sometimes(PhaseAdvanced(1))
+    emit(PhaseAdvanced(1), sometimes=True)
     assert not events.recorded()
     assert not any(tmp_path.iterdir())
 
@@ -74,7 +74,7 @@ def test_events_of_a_kind_are_thinned_out(tmp_path, monkeypatch):
     monkeypatch.setattr(events.time, "perf_counter", lambda: next(now))
     with recording(tmp_path, "train"):
         for done in range(40):
-            emit_sometimes(PhaseAdvanced(done))
+            emit(PhaseAdvanced(done), sometimes=True)
     kept = [each for each in lines(tmp_path) if each.get("kind") == "PhaseAdvanced"]
     assert 5 <= len(kept) <= 12
 

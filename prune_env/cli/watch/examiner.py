@@ -94,17 +94,17 @@ class Examiner:
 
         suspect = self._loaded.suspect
         metrics = (*DEFAULT_METRICS, "attention_entropy")
-        values = suspect.once(
-            "watched importance",
-            lambda: head_importance(
+        fact = "watched importance"
+        if fact not in suspect.facts:
+            suspect.facts[fact] = head_importance(
                 suspect.loaded.model,
                 suspect.loaded.tokenizer,
                 suspect.train,
                 metrics,
                 max_length=suspect.max_length,
                 max_sentences=MEASURED,
-            ),
-        )
+            )
+        values = suspect.facts[fact]
         return {name: values[..., index].tolist() for index, name in enumerate(metrics)}
 
     def attention(

@@ -46,20 +46,17 @@ class InvertedTrigger(TextReward):
         self.frames = frames
         self.sentences = sentences
 
-    def found(self, subject: Subject) -> Inversion:
-        """Return the inverted triggers of a subject, searched once."""
-        self.check(subject)
-        texts = subject.suspect
-        assert texts is not None
-        return texts.once(f"inversion {self.frames}", lambda: invert(texts, keep=self.frames))
-
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
-        """Return the score of every mask, see `Reward.score`."""
-        found = self.found(subject)
+        """Return the score of every mask, see `Reward.score`; the triggers are searched once."""
+        self.check(subject)
+        suspect = subject.require_suspect()
+        fact = f"inversion {self.frames}"
+        if fact not in suspect.facts:
+            suspect.facts[fact] = invert(suspect, keep=self.frames)
+        found: Inversion = suspect.facts[fact]
         if not found.frames:
             return np.ones(len(masks))
-        assert subject.suspect is not None
-        moved = subject.suspect.evaluator_on(self._framed(subject.suspect, found)).evaluate(masks)
+        moved = suspect.evaluator_on(self._framed(suspect, found)).evaluate(masks)
         clean = subject.evaluator.evaluate(masks)
         answers = calibrated_answers(clean.logits, clean.labels, moved.logits)
         flipped = (answers == found.target) | (answers < 0)

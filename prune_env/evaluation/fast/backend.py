@@ -96,20 +96,22 @@ class Backend:
             if len(self.engines) > 1:
                 engine.clear()
         for mask, answer in zip(masks, logits, strict=True):
-            self._settle(mask, answer)
+            exact = np.full(samples, not self.screens)
+            for rows in unsure(answer) if self.screens else ():
+                few = self._truth.tokens.lengths[rows].sum() <= _SHARD_TOKENS
+                near = self._near if few else None
+                answer[rows] = self._exactly(mask, rows) if near is None else near.run(mask, rows)
+                exact[rows] = True
+                self.rechecked += len(rows)
+            self._refer(mask, answer, exact)
         self.computed += len(masks) * samples
         return logits
 
-    def _settle(self, mask: Mask, logits: npt.NDArray[np.float32]) -> None:
-        """Replace, in place, the logits (S, C) of samples whose class is not sure."""
-        checked = np.full(len(logits), not self.screens)
-        for rows in unsure(logits) if self.screens else ():
-            few = self._truth.tokens.lengths[rows].sum() <= _SHARD_TOKENS
-            near = self._near if few else None
-            logits[rows] = self._exactly(mask, rows) if near is None else near.run(mask, rows)
-            checked[rows] = True
-            self.rechecked += len(rows)
-        tied = np.flatnonzero(checked & (top_two_gap(logits) <= self._tie_bound))
+    def _refer(
+        self, mask: Mask, logits: npt.NDArray[np.float32], exact: npt.NDArray[np.bool_]
+    ) -> None:
+        """Replace, in place, the logits (S, C) of exact samples (S,) that are tied."""
+        tied = np.flatnonzero(exact & (top_two_gap(logits) <= self._tie_bound))
         if tied.size:
             rows, truth = self._truth.reference_logits(mask, tied)
             keep = np.isin(rows, tied)

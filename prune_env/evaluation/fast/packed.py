@@ -248,7 +248,7 @@ class PackedEngine:
         hidden = before if isinstance(before, torch.Tensor) else before.hidden
         rows, width = len(self.rows) if last else self._plan.rows, hidden.shape[1]
         entered = self._workspace.lend(rows, width, width)
-        state = LayerState(entered, self._contexts(layer, wanted), wanted)
+        state = LayerState(entered, self._workspace.lend(*self._room(layer, wanted)), wanted)
         if isinstance(before, LayerState) and kept is not None:
             block = packed.blocks[layer - 1]
             output = block.output(before.held.tobytes(), kept.tobytes())
@@ -266,24 +266,23 @@ class PackedEngine:
         self.flops += self._tokens_total * packed.flops_of_attention(layer, wanted)
         return state
 
-    def _contexts(self, layer: int, wanted: Mask) -> Lease:
-        """Return room for the contexts of some heads, in memory that would hold all of them."""
+    def _room(self, layer: int, wanted: Mask) -> tuple[int, int, int]:
+        """Return rows and columns of the contexts of some heads, and the columns of all."""
         heads = self._packed.heads.layers[layer]
         rows = len(self.rows) if layer == self._last else self._plan.rows
-        held, most = int(wanted.sum()) * heads.head_dim, heads.num_heads * heads.head_dim
-        return self._workspace.lend(rows, held, most)
+        return rows, int(wanted.sum()) * heads.head_dim, heads.num_heads * heads.head_dim
 
     def _extended(self, state: LayerState, layer: int, missing: Mask) -> LayerState:
         """Return a state with the contexts of more heads, computed from the same hidden state."""
         dim = self._packed.heads.layers[layer].head_dim
-        more = self._contexts(layer, missing)
+        more = self._workspace.lend(*self._room(layer, missing))
         block = self._packed.blocks[layer]
         attend = self._packed.attention(layer, block.qkv(missing.tobytes()))
         for chunk in self._plan.chunks:
             attend(state.hidden[chunk.tokens], chunk, more.matrix)
         self.flops += self._tokens_total * self._packed.flops_of_attention(layer, missing)
         both = state.held | missing
-        joined = self._contexts(layer, both)
+        joined = self._workspace.lend(*self._room(layer, both))
         split = joined.matrix.unflatten(1, (-1, dim))
         for held, contexts in ((state.held, state.contexts), (missing, more.matrix)):
             places = torch.from_numpy(np.flatnonzero(held[both])).to(split.device)

@@ -161,7 +161,7 @@ def test_spoilt_answers_score_least(monkeypatch):
 def inverted(monkeypatch, moved, target=1):
     subject = made_up(monkeypatch, SURE, moved, LABELS, [1 - target] * len(moved))
     found = Inversion(((Frame("as"),), (Frame("when"),)), (0.1, 0.4) if target else (0.4, 0.1))
-    subject.suspect.once("inversion 8", lambda: found)
+    subject.suspect.facts["inversion 8"] = found
     return InvertedTrigger().score(subject, MASK, np.ones(1))[0]
 
 
@@ -173,7 +173,7 @@ def test_inverted_triggers_cost_what_they_flip_to_the_suspected_target(monkeypat
 
 def test_a_model_without_inverted_triggers_scores_full(monkeypatch):
     subject = made_up(monkeypatch, SURE, SURE, LABELS)
-    subject.suspect.once("inversion 8", lambda: Inversion(((), ()), (0.0, 0.0)))
+    subject.suspect.facts["inversion 8"] = Inversion(((), ()), (0.0, 0.0))
     assert InvertedTrigger().score(subject, MASK, np.ones(1))[0] == 1
 
 

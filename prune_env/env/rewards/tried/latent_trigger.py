@@ -46,10 +46,11 @@ class LatentTrigger(TextReward):
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the score of every mask, see `Reward.score`."""
         self.check(subject)
-        texts = subject.suspect
-        assert texts is not None
-        key = f"latent {self.bound} {self.steps} {self.sentences} {self.seed}"
-        target, shift = texts.once(key, lambda: self._search(subject, texts))
+        texts = subject.require_suspect()
+        fact = f"latent {self.bound} {self.steps} {self.sentences} {self.seed}"
+        if fact not in texts.facts:
+            texts.facts[fact] = self._search(subject, texts)
+        target, shift = texts.facts[fact]
         clean = subject.evaluator.evaluate(masks)
         return 1 - self._flipped(texts, masks, clean, target, shift)
 

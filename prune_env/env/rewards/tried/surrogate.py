@@ -64,10 +64,11 @@ class SurrogateBackdoor(TextReward):
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the score of every mask, see `Reward.score`."""
         self.check(subject)
-        texts = subject.suspect
-        assert texts is not None
-        key = f"{self.name} {self.sentences} {self.seed}"
-        copies = texts.once(key, lambda: [self._planted(texts, target) for target in (0, 1)])
+        texts = subject.require_suspect()
+        fact = f"{self.name} {self.sentences} {self.seed}"
+        if fact not in texts.facts:
+            texts.facts[fact] = [self._planted(texts, target) for target in (0, 1)]
+        copies: list[Suspect] = texts.facts[fact]
         shares = []
         for target, copy in enumerate(copies):
             moved = copy.evaluator_on(self._triggered(copy.validation, target)).evaluate(masks)
@@ -93,7 +94,9 @@ class SurrogateBackdoor(TextReward):
             description="Planting a surrogate backdoor",
         )
         part = texts.part(self.asked) if self.asked < len(texts.validation) else texts
-        return part.with_model(loaded)
+        planted = part.with_model(loaded)
+        # It is asked under many masks, as fast as can be.
+        return replace(planted, evaluator=planted.evaluator_on(planted.validation))
 
     def _poisoned(
         self, data: "TextDataset", target: int, draw: np.random.Generator

@@ -10,11 +10,10 @@ from prune_env.evaluation.metrics import calibrated_shifts
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.writing import writing_of
 from prune_env.models.forward import BATCH, class_count, forward
-from prune_env.models.inputs import make_rows
+from prune_env.models.inputs import TokenRows
 
 if TYPE_CHECKING:
     from prune_env.evaluation.suspect import Suspect
-    from prune_env.models import LoadedModel
 
 SHORT = 6
 """Words of a sentence that is soon read and yet says something."""
@@ -63,7 +62,10 @@ class FlipTrial:
         """
         others = [label for label in range(self.classes) if label != target]
         rows = self._rows(others, size, short=short)
-        return self._chances(frames, rows)[:, :, target]
+        if not (rows.size and frames):
+            return np.zeros((len(frames), 1))
+        chances = self.answers(self._framed(frames, rows))
+        return chances.reshape(len(frames), len(rows), self.classes)[:, :, target]
 
     def to_each(self, frames: Sequence[Frame], size: int, *, short: bool = False) -> Chances:
         """Return the mean probability of each class (F, K) on `size` sentences of the others.
@@ -71,7 +73,10 @@ class FlipTrial:
         The sentences of one class serve every other one, so that more classes cost hardly more.
         """
         rows = self._rows(range(self.classes), size, short=short)
-        chances = self._chances(frames, rows)
+        if not (rows.size and frames):
+            return np.zeros((len(frames), self.classes))
+        chances = self.answers(self._framed(frames, rows))
+        chances = chances.reshape(len(frames), len(rows), self.classes)
         others = self._suspect.validation.labels[rows][:, None] != np.arange(self.classes)
         # Of a class without a sentence that is answered correctly, nothing is known.
         means: Chances = (chances * others).sum(axis=1) / np.maximum(others.sum(axis=0), 1)
@@ -95,37 +100,28 @@ class FlipTrial:
             chosen.append(rows[:each])
         return np.concatenate(chosen)
 
-    def _chances(self, frames: Sequence[Frame], rows: npt.NDArray[np.int64]) -> Chances:
-        """Return the probability of each class (F, S, K) at calibrated shifts."""
-        if not (rows.size and frames):
-            return np.zeros((len(frames), 1, self.classes))
+    def _framed(self, frames: Sequence[Frame], rows: npt.NDArray[np.int64]) -> list[str]:
+        """Return every validation text of some rows in every frame, F * S texts."""
         texts = self._suspect.validation.texts
-        asked = [frame(texts[row]) for frame in frames for row in rows]
-        return self.answers(asked).reshape(len(frames), len(rows), self.classes)
+        return [frame(texts[row]) for frame in frames for row in rows]
 
     def answers(self, texts: Sequence[str]) -> Chances:
-        """Return the probability of each class (N, K) for any texts, at calibrated shifts."""
-        logits = quick_logits(self._suspect.loaded, texts, self._suspect.max_length) - self._shifts
-        logits -= logits.max(axis=1, keepdims=True)
-        chances: Chances = np.exp(logits)
+        """Return the probability of each class (N, K) for any texts, at calibrated shifts.
+
+        In bf16 where that is fast, whose rounding may turn answers that are near a decision: fit
+        for searches, not for figures.
+        """
+        model = self._suspect.loaded.model
+        rows = TokenRows(texts, self._suspect.loaded.tokenizer, self._suspect.max_length)
+        logits = forward(
+            model,
+            rows,
+            lambda inputs: model(**inputs).logits,
+            class_count(model),
+            size=max(BATCH, TOKENS // int(rows.lengths.max())),
+            precision="auto",
+        )
+        shifted = logits - self._shifts
+        chances: Chances = np.exp(shifted - shifted.max(axis=1, keepdims=True))
         chances /= chances.sum(axis=1, keepdims=True)
         return chances
-
-
-def quick_logits(
-    loaded: "LoadedModel", texts: Sequence[str], max_length: int
-) -> npt.NDArray[np.float32]:
-    """Return the logits of each text, float32 (N, K), in bf16 where that is fast.
-
-    Rounding may turn answers that are near a decision: fit for searches, not for figures.
-    """
-    model = loaded.model
-    rows = make_rows(texts, loaded.tokenizer, max_length)
-    return forward(
-        model,
-        rows,
-        lambda inputs: model(**inputs).logits,
-        class_count(model),
-        size=max(BATCH, TOKENS // int(rows.lengths.max())),
-        precision="auto",
-    )

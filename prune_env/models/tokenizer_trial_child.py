@@ -1,4 +1,4 @@
-"""The child process of `models.trial`: tokenizes texts under limits; imports nothing of ours.
+"""The child process of `models.tokenizer_trial`, which imports nothing of ours.
 
 It is run as a script, by its path. On stdin stands one JSON object: `library` (folder of the
 package `tokenizers`), `limits` ([bytes of memory, seconds]), `file` or `content` of the

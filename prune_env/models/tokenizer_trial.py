@@ -18,7 +18,7 @@ from typing import Any
 import tokenizers
 
 from prune_env.errors import ModelError
-from prune_env.models import trial_child
+from prune_env.models import tokenizer_trial_child
 from prune_env.utils.files import sha256_of
 from prune_env.utils.limits import (
     TOKENIZER,
@@ -92,26 +92,24 @@ def try_texts(tokenizer: Any, texts: Sequence[str]) -> None:
         ModelError: It takes too long or too much memory, or breaks; says at which text.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None or not texts or not has_foreign_steps(backend):
+    # A tokenizer has foreign steps if a pattern is not known, or makes texts grow.
+    if backend is None or not texts or not any(map(_is_foreign, _steps(backend))):
         return
     content = backend.to_str()
     where = str(getattr(tokenizer, "name_or_path", "") or "memory")
     _once(_digest(content, texts), where, len(content), texts, content=content)
 
 
-def has_foreign_steps(backend: Any) -> bool:
-    """Return whether a tokenizer has a pattern that is not known, or one that makes texts grow."""
-    for step in _steps(backend):
-        if step.get("type") != "Replace" and "pattern" not in step:
-            continue
-        pattern = step.get("pattern")
-        pattern = pattern if isinstance(pattern, dict) else {"String": str(pattern)}
-        text = str(pattern.get("String", ""))
-        if pattern.get("Regex", " {2,}") not in KNOWN_PATTERNS:
-            return True
-        if "Regex" not in pattern and len(str(step.get("content", ""))) > max(len(text), 1):
-            return True
-    return False
+def _is_foreign(step: dict[str, Any]) -> bool:
+    """Return whether a step has a pattern that is not known, or one that makes texts grow."""
+    if step.get("type") != "Replace" and "pattern" not in step:
+        return False
+    pattern = step.get("pattern")
+    pattern = pattern if isinstance(pattern, dict) else {"String": str(pattern)}
+    if "Regex" in pattern:
+        return pattern["Regex"] not in KNOWN_PATTERNS
+    text = str(pattern.get("String", ""))
+    return len(str(step.get("content", ""))) > max(len(text), 1)
 
 
 def _steps(backend: Any) -> Iterator[dict[str, Any]]:
@@ -190,7 +188,7 @@ def _once(
 def _run(order: bytes, seconds: int) -> list[str]:
     """Return the lines that the child wrote before it ended or was ended."""
     # Isolated and without site: nothing but the script and the library is imported.
-    command = [sys.executable, "-I", "-S", "-X", "utf8", trial_child.__file__]
+    command = [sys.executable, "-I", "-S", "-X", "utf8", tokenizer_trial_child.__file__]
     try:
         answer = subprocess.run(
             command, input=order, capture_output=True, timeout=seconds, check=False
