@@ -21,7 +21,7 @@ import numpy as np
 from prune_env.data.images import ImageDataset
 from prune_env.models import zero_heads
 from prune_env.models.embeddings import token_embeddings
-from prune_env.purification.ridge import measure_maps
+from prune_env.models.ridge import measure_maps
 from prune_env.purification.step import MaskedModel, RefitReport, Step, StepReport
 from prune_env.purification.unseen_tokens import replace_unseen
 from prune_env.training.fine_tuning import fine_tune

@@ -22,7 +22,7 @@ from prune_env.models import full_mask
 from prune_env.purification import heal, make_subject, refit, unlearn
 from prune_env.purification.judge import Judge
 from prune_env.purification.prepare import fine_tune_suspicious
-from prune_env.purification.ridge import RidgeMap
+from prune_env.models.ridge import RidgeMap
 from prune_env.research.attacks.attack import AttackSettings
 from prune_env.research.attacks.backdoor import ModelSettings, cached_models
 from prune_env.research.attacks.sources import AttackSources

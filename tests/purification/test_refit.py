@@ -19,7 +19,7 @@ from prune_env.purification import HEALINGS, heal, make_subject, purify
 from prune_env.purification import refit as refitting
 from prune_env.purification.judge import Judge
 from prune_env.purification.refit import Refit
-from prune_env.purification.ridge import measure_maps
+from prune_env.models.ridge import measure_maps
 from prune_env.purification.unlearn import Unlearn
 from prune_env.research.attacks.training import train_classifier
 from prune_env.settings import FineTuneSettings, SearchSettings

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from prune_env.purification.ridge import Moments, Spectrum, measure_maps
+from prune_env.models.heads import linear_weight
+from prune_env.models.ridge import Moments, Spectrum, measure_maps
 from tests.models.tiny import tiny_classifier
 from tests.support import tiny_dataset
 
@@ -58,3 +59,13 @@ def test_maps_that_read_the_same_share_one_decomposition(monkeypatch: pytest.Mon
     # Queries, keys and values read one thing; the three maps behind them one each.
     assert (len(maps), len(made)) == (12, 8)
     assert len(set(made)) == 1
+
+
+def test_fitted_weights_are_those_that_fit_writes() -> None:
+    loaded = tiny_classifier("gpt2")  # whose weights are kept transposed
+    maps = measure_maps(loaded, tiny_dataset(30, 0), sentences=30, max_length=128, seed=0)
+    for each in maps:
+        weight, bias, kept = each.fitted(0.3)
+        assert each.fit(0.3) == kept < 1
+        assert torch.equal(linear_weight(each.module), weight)
+        assert bias is not None and torch.equal(each.module.get_parameter("bias"), bias)

@@ -18,10 +18,10 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from prune_env.data.dataset import TextDataset
-from prune_env.models import LoadedModel, find_heads
 from prune_env.models.forward import batches, inference
-from prune_env.models.heads import linear_features, linear_weight
+from prune_env.models.heads import find_heads, linear_features, linear_weight
 from prune_env.models.inputs import make_rows
+from prune_env.models.loading import LoadedModel
 
 BATCH = 32
 
@@ -104,32 +104,79 @@ class RidgeMap:
             self._turned = self._old_weight.float() @ spectrum.directions
             self._norm = float(self._turned.square().sum())
 
-    def fit(self, strength: float) -> float:
-        """Refit the weights as they were; return the share of their squared norm that stays.
+    def fitted(self, strength: float) -> tuple[torch.Tensor, torch.Tensor | None, float]:
+        """Return the refitted weights, in tensors of their own unless nothing is changed.
 
         Args:
-            strength: lambda over the mean variance of the inputs; 0 puts the weights back.
+            strength: lambda over the mean variance of the inputs; 0 leaves the weights alone.
+
+        Returns:
+            Weight (out, in) and bias (out,), and the share of the squared norm that stays.
         """
         spectrum = self._spectrum
         variance = spectrum.variances.mean()
+        if not (strength and variance > 0 and self._norm > 0):
+            # Of a layer without heads nothing is read, or nothing made of it.
+            return self._old_weight, self._old_bias, 1.0
+        kept = spectrum.variances / (spectrum.variances + strength * variance)
+        turned = self._turned * kept
+        weight = (turned @ spectrum.directions.T).to(self._old_weight.dtype)
+        bias = self._old_bias
+        if bias is not None:
+            bias = bias.clone().add_((self._old_weight - weight).float() @ spectrum.mean)
+        return weight, bias, float(turned.square().sum()) / self._norm
+
+    def fit(self, strength: float) -> float:
+        """Refit the weights as they were, in place; return the share of their norm that stays.
+
+        Args:
+            strength: See `fitted`; 0 puts the weights back.
+        """
         with torch.no_grad():
-            self._weight.copy_(self._old_weight)
-            if self._bias is not None and self._old_bias is not None:
-                self._bias.copy_(self._old_bias)
-            if not (strength and variance > 0 and self._norm > 0):
-                return 1.0  # of a layer without heads nothing is read, or nothing made of it
-            kept = spectrum.variances / (spectrum.variances + strength * variance)
-            turned = self._turned * kept
-            self._weight.copy_(turned @ spectrum.directions.T)
-            if self._bias is not None:
-                self._bias.add_((self._old_weight - self._weight).float() @ spectrum.mean)
-            return float(turned.square().sum()) / self._norm
+            weight, bias, kept = self.fitted(strength)
+            self._weight.copy_(weight)
+            if self._bias is not None and bias is not None:
+                self._bias.copy_(bias)
+        return kept
+
+
+@dataclass(frozen=True, eq=False)
+class ReadAlike:
+    """Linear maps that read the same tensors, and the moments of these.
+
+    Attributes:
+        modules: The maps, in the order in which a forward pass calls them.
+        moments: Of what they read on clean data.
+    """
+
+    modules: tuple[nn.Module, ...]
+    moments: Moments
+
+    def maps(self) -> Iterator[RidgeMap]:
+        """Yield the maps; most have a bias, and one spectrum serves them all."""
+        spectra: dict[bool, Spectrum] = {}
+        for module in self.modules:
+            biased = getattr(module, "bias", None) is not None
+            if biased not in spectra:
+                spectra[biased] = Spectrum.of(self.moments, centred=biased)
+            yield RidgeMap(module, spectra[biased])
 
 
 def measure_maps(
     loaded: LoadedModel, train: TextDataset, *, sentences: int, max_length: int, seed: int
 ) -> list[RidgeMap]:
     """Return the linear maps of the layers, with the moments of what they read.
+
+    Arguments are those of `read_moments`.
+    """
+    groups = read_moments(loaded, train, sentences=sentences, max_length=max_length, seed=seed)
+    return [each for group in groups for each in group.maps()]
+
+
+def read_moments(
+    loaded: LoadedModel, train: TextDataset, *, sentences: int, max_length: int, seed: int
+) -> list[ReadAlike]:
+    """Return the linear maps of the layers, those together that read the same, with its moments.
 
     Args:
         loaded: A classifier of texts or images.
@@ -151,17 +198,7 @@ def measure_maps(
                 attention = batch.inputs.get("attention_mask")
                 seen = None if attention is None else attention.bool()
                 model(**batch.inputs)
-    return [each for group in groups for each in _maps(group, moments[group[0]])]
-
-
-def _maps(modules: Sequence[nn.Module], moments: Moments) -> Iterator[RidgeMap]:
-    """Yield maps that read the same; most have a bias, and one spectrum serves them all."""
-    spectra: dict[bool, Spectrum] = {}
-    for module in modules:
-        biased = getattr(module, "bias", None) is not None
-        if biased not in spectra:
-            spectra[biased] = Spectrum.of(moments, centred=biased)
-        yield RidgeMap(module, spectra[biased])
+    return [ReadAlike(tuple(group), moments[group[0]]) for group in groups]
 
 
 def _layer_maps(model: nn.Module) -> Iterator[nn.Module]:
