@@ -155,3 +155,50 @@ class SearchSettings:
     def threshold(self, accuracy: float) -> float:
         """Return the validation accuracy to keep, for a model that has this one unpruned."""
         return least_accuracy(accuracy, self.tau, self.max_drop)
+
+
+WEAKEST = 0.02
+"""lambda of the first step of a map's strength, over the mean variance of the map's inputs."""
+
+STEP = 4.0
+"""Each further step multiplies lambda by this."""
+
+
+@dataclass(frozen=True)
+class UnitSettings:
+    """How a model is cut into units besides its heads, see `prune_env.models.unit_map`.
+
+    Attributes:
+        groups: Groups of feed-forward neurons in a layer; 0 for none.
+        steps: Steps of the strength with which a map of a layer is refitted; 0 for none.
+        sentences: Clean training sentences that are read for it.
+    """
+
+    groups: int = 8
+    steps: int = 4
+    sentences: int = 1000
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            SettingsError: A value is out of range.
+        """
+        for name, least, most in (("groups", 0, 1000), ("steps", 0, 16), ("sentences", 1, 10**6)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                raise SettingsError(
+                    f"{name} is out of range",
+                    expected=f"a whole number, {least} to {most}",
+                    actual=value,
+                )
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """Values of lambda, ascending, over the mean variance of a map's inputs."""
+        return tuple(WEAKEST * STEP**step for step in range(self.steps))
+
+    @property
+    def heads_only(self) -> bool:
+        """Whether there are no units but heads."""
+        return not (self.groups or self.steps)

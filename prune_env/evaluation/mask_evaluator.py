@@ -16,6 +16,7 @@ from prune_env.evaluation.fast.backend import Backend
 from prune_env.evaluation.fast.memo import Memo, mask_keys
 from prune_env.evaluation.model_evaluator import ModelEvaluator
 from prune_env.models.masks import Mask
+from prune_env.models.unit_map import UnitMap
 from prune_env.settings import Precision
 from prune_env.utils.runtime import use_bf16
 
@@ -45,6 +46,7 @@ class MaskEvaluator(ModelEvaluator):
             again; the answers are the same.
         precision: "bf16" screens in bfloat16, "fp32" does not, "auto" screens where the hardware
             multiplies bfloat16.
+        unit_map: The units that masks choose from; None for heads alone.
 
     Raises:
         SettingsError: A setting is out of range.
@@ -60,6 +62,7 @@ class MaskEvaluator(ModelEvaluator):
         max_length: int = 128,
         max_cache_bytes: int = 3 << 28,
         precision: Precision = "auto",
+        unit_map: UnitMap | None = None,
     ) -> None:
         if max_cache_bytes < 1:
             raise SettingsError(
@@ -69,7 +72,14 @@ class MaskEvaluator(ModelEvaluator):
             raise SettingsError(
                 "precision is unknown", expected="auto, bf16 or fp32", actual=precision
             )
-        super().__init__(model, tokenizer, dataset, batch_size=batch_size, max_length=max_length)
+        super().__init__(
+            model,
+            tokenizer,
+            dataset,
+            batch_size=batch_size,
+            max_length=max_length,
+            unit_map=unit_map,
+        )
         logits_bytes = max_cache_bytes // _MEMO_SHARE
         self._states_bytes = max_cache_bytes - logits_bytes
         self._precision: Precision = precision

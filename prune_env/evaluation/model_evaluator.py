@@ -15,10 +15,13 @@ from transformers import PreTrainedModel
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DataError, ModelError, SettingsError, StateError
 from prune_env.evaluation.base import Evaluation, check_masks
-from prune_env.models import HeadGates, HeadMap, find_heads
+from prune_env.models import HeadMap, find_heads
 from prune_env.models.forward import class_count, inference
 from prune_env.models.inputs import Rows, check_kind, make_rows, token_limit
 from prune_env.models.masks import Mask
+from prune_env.models.unit_gates import gates_on
+from prune_env.models.unit_map import UnitMap
+from prune_env.models.units import Units
 from prune_env.utils.memory import in_parts
 
 logger = logging.getLogger(__name__)
@@ -35,6 +38,7 @@ class ModelEvaluator(ABC):
         dataset: The texts and labels.
         batch_size: Rows of a reference batch, in the order of the data, padded to the longest.
         max_length: Longer texts are cut to so many tokens.
+        unit_map: The units that masks choose from; None for heads alone.
 
     Raises:
         SettingsError: `batch_size` or `max_length` is out of range.
@@ -52,6 +56,7 @@ class ModelEvaluator(ABC):
         *,
         batch_size: int = 32,
         max_length: int = 128,
+        unit_map: UnitMap | None = None,
     ) -> None:
         if batch_size < 1:
             raise SettingsError("batch_size must be positive", expected=">= 1", actual=batch_size)
@@ -62,6 +67,7 @@ class ModelEvaluator(ABC):
         self.model = model
         self.device = model.device
         self.heads: HeadMap = find_heads(model)
+        self.unit_map = unit_map
         limit = token_limit(max_length, tokenizer, model.config)
         self.tokens: Rows = make_rows(dataset.texts, tokenizer, limit)
         if self.tokens.truncated:
@@ -77,15 +83,22 @@ class ModelEvaluator(ABC):
         ]
         self._batch_of = np.repeat(np.arange(len(self.batches)), list(map(len, self.batches)))
 
+    @cached_property
+    def units(self) -> Units:
+        """What the columns of a mask stand for."""
+        if self.unit_map is None:
+            return Units.of_heads(self.heads.available)
+        return self.unit_map.units
+
     @property
     def shape(self) -> tuple[int, int]:
-        """Layers and heads of a mask (L, H)."""
-        return self.heads.shape
+        """Layers and heads of a mask (L, H); with a map of units, layers and units (L, W)."""
+        return self.units.shape
 
     @property
     def available(self) -> Mask:
-        """Bool (L, H), True where a head exists."""
-        return self.heads.available
+        """Bool (L, H), True where a head, or unit, exists."""
+        return self.units.available
 
     @property
     def evaluations(self) -> int:
@@ -105,6 +118,8 @@ class ModelEvaluator(ABC):
             digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
         self.tokens.update_hash(digest)
         digest.update(self.labels.astype("<i8").tobytes())
+        if self.unit_map is not None:
+            digest.update(self.unit_map.sha256.encode())
         return digest.hexdigest()
 
     def evaluate(self, masks: Mask) -> Evaluation:
@@ -124,7 +139,7 @@ class ModelEvaluator(ABC):
             All rows (R,) of those batches and their logits float32 (R, C), which define the truth.
         """
         batches = [self.batches[index] for index in np.unique(self._batch_of[rows])]
-        with inference(self.model), HeadGates(self.model, self.heads) as gates:
+        with inference(self.model), gates_on(self.model, self.heads, self.unit_map) as gates:
             gates.set(mask)
             logits = [in_parts(self._plain_logits, batch) for batch in batches]
         return np.concatenate(batches), np.concatenate(logits)
@@ -140,7 +155,7 @@ class ModelEvaluator(ABC):
                 "The weights of the model have changed since its evaluator was made",
                 remedy="make a new evaluator after training or editing a model",
             )
-        return check_masks(masks, self.available)
+        return self.units.in_order(check_masks(masks, self.available))
 
     def _version(self) -> int:
         """Return a number that grows when a weight is changed in place."""

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from prune_env.data.dataset import Rewrite
 from prune_env.errors import SettingsError
+from prune_env.settings import UnitSettings
 
 if TYPE_CHECKING:
     from prune_env.data.dataset import TextDataset
     from prune_env.evaluation import Evaluator
     from prune_env.models import LoadedModel
+    from prune_env.models.unit_map import UnitMap
 
 REMEMBERED = 8
 """Evaluators on other texts that are kept; each holds up to `CACHE_BYTES`."""
@@ -30,6 +32,7 @@ class Suspect:
         validation: Clean sentences on which masks are judged, likewise.
         evaluator: Accuracy on `validation` under a mask.
         max_length: Tokens kept of a sentence.
+        unit_map: The units that masks choose from; None for heads alone.
         facts: What is found out about the classifier, by a name that says all it depends on.
     """
 
@@ -38,6 +41,7 @@ class Suspect:
     validation: "TextDataset"
     evaluator: "Evaluator"
     max_length: int = 128
+    unit_map: "UnitMap | None" = None
     facts: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _made: "dict[str, Evaluator]" = field(default_factory=dict, init=False, repr=False)
     _parts: "dict[int, Suspect]" = field(default_factory=dict, init=False, repr=False)
@@ -62,13 +66,27 @@ class Suspect:
         """Return another classifier, such as a changed copy, with the same clean data.
 
         Its evaluator is the plain one: for one look at it, a faster one is not worth its proof.
+        Masks of it are of heads alone: the units of one model are not those of another.
         """
         from prune_env.evaluation import ReferenceEvaluator  # noqa: PLC0415 - imports torch
 
         evaluator = ReferenceEvaluator(
             loaded.model, loaded.tokenizer, self.validation, max_length=self.max_length
         )
-        return replace(self, loaded=loaded, evaluator=evaluator)
+        return replace(self, loaded=loaded, evaluator=evaluator, unit_map=None)
+
+    def with_units(self, settings: UnitSettings) -> "Suspect":
+        """Return the same classifier, whose masks choose from its units, cut once."""
+        from prune_env.models.unit_map import measure_units  # noqa: PLC0415 - imports torch
+
+        name = f"{settings}"
+        if name not in self.facts:
+            length = self.max_length
+            units = measure_units(self.loaded, self.train, settings, max_length=length)
+            other = replace(self, unit_map=units)
+            self.facts[name] = replace(other, evaluator=other.evaluator_on(self.validation))
+        suspect: Suspect = self.facts[name]
+        return suspect
 
     def rewritten(self, rewrite: Rewrite) -> "Evaluator":
         """Return an evaluator on the validation texts, each passed through `rewrite`."""
@@ -89,5 +107,6 @@ class Suspect:
                 data,
                 max_length=self.max_length,
                 max_cache_bytes=CACHE_BYTES,
+                unit_map=self.unit_map,
             )
         return self._made[key]

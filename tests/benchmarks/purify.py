@@ -19,10 +19,10 @@ import tyro
 from prune_env.data import load_named
 from prune_env.evaluation.scores import Scores, score
 from prune_env.models import full_mask
+from prune_env.models.ridge import RidgeMap
 from prune_env.purification import heal, make_subject, refit, unlearn
 from prune_env.purification.judge import Judge
 from prune_env.purification.prepare import fine_tune_suspicious
-from prune_env.models.ridge import RidgeMap
 from prune_env.research.attacks.attack import AttackSettings
 from prune_env.research.attacks.backdoor import ModelSettings, cached_models
 from prune_env.research.attacks.sources import AttackSources

@@ -68,4 +68,5 @@ def test_fitted_weights_are_those_that_fit_writes() -> None:
         weight, bias, kept = each.fitted(0.3)
         assert each.fit(0.3) == kept < 1
         assert torch.equal(linear_weight(each.module), weight)
-        assert bias is not None and torch.equal(each.module.get_parameter("bias"), bias)
+        assert bias is not None
+        assert torch.equal(each.module.get_parameter("bias"), bias)

@@ -15,11 +15,11 @@ from prune_env.models import LoadedModel, find_heads, forward, full_mask, zero_h
 from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.forward import classify
 from prune_env.models.heads import linear_weight
+from prune_env.models.ridge import measure_maps
 from prune_env.purification import HEALINGS, heal, make_subject, purify
 from prune_env.purification import refit as refitting
 from prune_env.purification.judge import Judge
 from prune_env.purification.refit import Refit
-from prune_env.models.ridge import measure_maps
 from prune_env.purification.unlearn import Unlearn
 from prune_env.research.attacks.training import train_classifier
 from prune_env.settings import FineTuneSettings, SearchSettings

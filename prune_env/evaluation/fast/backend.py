@@ -16,7 +16,8 @@ from prune_env.evaluation.base import top_two_gap
 from prune_env.evaluation.fast.engine import Engine
 from prune_env.evaluation.fast.exact_rows import ExactRows
 from prune_env.evaluation.fast.layerwise import LayerwiseEngine
-from prune_env.evaluation.fast.packed import PackedEngine, PackedModel
+from prune_env.evaluation.fast.packed import PackedEngine
+from prune_env.evaluation.fast.packed_model import PackedModel
 from prune_env.evaluation.fast.stack import find_layers
 from prune_env.evaluation.model_evaluator import ModelEvaluator
 from prune_env.evaluation.screen import unsure
@@ -188,7 +189,7 @@ class Backend:
         if kind == "packed":
             if not isinstance(tokens, TokenRows) or not PackedModel.fits(model, truth.heads):
                 return None
-            return _PackedFactory(PackedModel(model, truth.heads, dtype), tokens)
+            return _PackedFactory(PackedModel(model, truth.heads, dtype, truth.unit_map), tokens)
         if dtype != torch.float32:
             twin: nn.Module = copy.deepcopy(model)
             model = cast(PreTrainedModel, twin.to(dtype))
@@ -200,7 +201,13 @@ class Backend:
         def engine(rows: npt.NDArray[np.int64], size: int) -> Engine:
             kept = size if layers else 0
             return LayerwiseEngine(
-                model, heads, layers, tokens=tokens, rows=rows, max_cache_bytes=kept
+                model,
+                heads,
+                layers,
+                tokens=tokens,
+                rows=rows,
+                max_cache_bytes=kept,
+                unit_map=truth.unit_map,
             )
 
         return engine

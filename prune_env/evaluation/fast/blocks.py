@@ -1,8 +1,9 @@
 """Encoder blocks whose structure is known well enough to run them on packed tokens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from prune_env.models.heads import HeadMap, LayerHeads
+from prune_env.evaluation.fast.attention import first_token_attention
+from prune_env.evaluation.fast.plan import Chunk
+from prune_env.models.heads import HeadMap, LayerHeads, linear_weight
 from prune_env.models.masks import Mask
+from prune_env.models.unit_map import Weights
+
+Attend = Callable[[torch.Tensor, Chunk, torch.Tensor], None]
 
 # What oneDNN computes while the product is still in registers, by activation: name and variant.
 _FUSED_ACTIVATIONS = {"GELU": ("gelu", "none"), "GELUActivation": ("gelu", "none")}
@@ -120,6 +126,8 @@ class PackedBlock:
         heads: The attention of the block.
         parts: The rest of it.
         dtype: Precision of the products.
+        refitted: Weight and bias that linear maps have in place of their own.
+        neurons: Int64 (n,), the feed-forward neurons that are open; None for all.
 
     Attributes:
         qkv: From the bytes of a bool (H,), the h heads that are asked for, to their map from
@@ -129,19 +137,36 @@ class PackedBlock:
             attention adds to x, bias included; None if no context is given.
     """
 
-    def __init__(self, heads: LayerHeads, parts: Parts, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        heads: LayerHeads,
+        parts: Parts,
+        dtype: torch.dtype,
+        refitted: Mapping[nn.Module, Weights] = MappingProxyType({}),
+        neurons: torch.Tensor | None = None,
+    ) -> None:
         self.heads = heads
         self.dtype = dtype
         self._parts = parts
-        self._up = LinearMap(parts.up.weight, parts.up.bias, dtype)
-        self._down = LinearMap(parts.down.weight, parts.down.bias, dtype)
+        self._refitted = refitted
+        (up, up_bias), (down, down_bias) = map(self._weights, (parts.up, parts.down))
+        if neurons is not None:
+            up, down = up[neurons], down[:, neurons]
+            up_bias = None if up_bias is None else up_bias[neurons]
+        self._inner = len(up)
+        self._down_bias = None if down_bias is None else down_bias.to(dtype)
+        if self._inner:
+            self._up = LinearMap(up, up_bias, dtype)
+            self._down = LinearMap(down, down_bias, dtype)
         self._projections = [
             (weight.to(dtype), bias.to(dtype)) for weight, bias in map(self.per_head, _PROJECTIONS)
         ]
         query_weight, query_bias = self._projections[0]
         scale = heads.head_dim**-0.5
         self._projections[0] = query_weight * scale, query_bias * scale
-        self._output_weight = heads.output_weight().to(dtype)
+        output_weight, self._output_bias = self._weights(heads.projection)
+        shape = (len(output_weight), heads.num_heads, heads.head_dim)
+        self._output_weight = output_weight.reshape(shape).to(dtype)
         # The same heads often come up for the next mask.
         self.qkv = lru_cache(maxsize=2)(self._qkv_map)
         self.output = lru_cache(maxsize=2)(self._output_map)
@@ -159,29 +184,35 @@ class PackedBlock:
         if output is not None:
             a = output(contexts).add_(x)
         else:
-            bias: Any = self.heads.projection.bias
+            bias = self._output_bias
             a = x if bias is None else x + bias.to(x.dtype)
         a = layer_norm(a, self._parts.norm1)
+        if not self._inner:  # every neuron is closed
+            a = a if self._down_bias is None else a + self._down_bias
+            return layer_norm(a, self._parts.norm2)
         up = self._up.activated(a, self._parts.activation)
         return layer_norm(self._down(up).add_(a), self._parts.norm2)
 
     def per_head(self, part: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return weight (H, d, D) and bias (H, 1, d) of "query", "key" or "value"."""
-        projection = getattr(self.heads, part)
-        weight = projection.weight().unflatten(0, (self.heads.num_heads, -1))
-        bias = projection.bias()
+        weight, bias = self._weights(getattr(self.heads, part).module)
+        weight = weight.unflatten(0, (self.heads.num_heads, -1))
         bias = weight.new_zeros(weight.shape[:2]) if bias is None else bias.view(weight.shape[:2])
         return weight, bias.unsqueeze(1)
 
-    def flops_before(self, heads: Mask) -> int:
-        """Return the floating-point operations of `qkv` for one token."""
-        layer = self.heads
-        return 6 * int(heads.sum()) * layer.head_dim * self._output_weight.shape[0]
+    @cached_property
+    def attend_first(self) -> Attend:
+        """Writes the contexts of every head for the first token of each sentence of a chunk."""
+        query, key, value = (
+            (weight.to(self.dtype), bias.to(self.dtype))
+            for weight, bias in map(self.per_head, _PROJECTIONS)
+        )
+        return partial(first_token_attention, query=query, key=key[0], value=value)
 
     def flops_after(self, held: Mask) -> int:
         """Return the floating-point operations of `after_attention` for one token."""
         width = self._parts.down.out_features
-        inner = int(held.sum()) * self.heads.head_dim + 2 * self._parts.up.out_features
+        inner = int(held.sum()) * self.heads.head_dim + 2 * self._inner
         return 2 * width * inner
 
     def _qkv_map(self, wanted: bytes) -> LinearMap | None:
@@ -199,8 +230,14 @@ class PackedBlock:
         picked = self._output_weight.index_select(1, index)
         gone = np.flatnonzero(~np.frombuffer(kept, np.bool_)[np.frombuffer(held, np.bool_)])
         picked[:, torch.from_numpy(gone).to(picked.device)] = 0
-        bias: Any = self.heads.projection.bias
-        return LinearMap(picked.flatten(1), bias, self.dtype)
+        return LinearMap(picked.flatten(1), self._output_bias, self.dtype)
+
+    def _weights(self, module: nn.Module) -> Weights:
+        """Return weight (out, in) and bias (out,) of a linear map, as refitted if it is."""
+        if module in self._refitted:
+            return self._refitted[module]
+        bias: Any = module.bias
+        return linear_weight(module), bias
 
 
 def find_parts(layers: tuple[nn.Module, ...]) -> tuple[Parts, ...] | None:

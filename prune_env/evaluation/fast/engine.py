@@ -1,5 +1,6 @@
 """What computes logits for the fast evaluator, one mask after the other."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -30,15 +31,21 @@ def walking_order(masks: Mask) -> list[int]:
     return sorted(range(len(masks)), key=lambda index: masks[index].tobytes())
 
 
-def heads_ahead(masks: Mask) -> dict[bytes, Mask]:
+def heads_ahead(masks: Mask, key: Callable[[Mask, int], bytes], heads: int) -> dict[bytes, Mask]:
     """Return which heads (H,) are wanted right after each beginning of the masks.
 
-    A beginning is the bytes of the first l rows of a mask; masks that begin alike share all work
-    up to layer l, and the contexts of layer l if those serve all of them.
+    Masks that begin alike share all work up to layer l, and the contexts of layer l if those
+    serve all of them.
+
+    Args:
+        masks: Bool (N, L, W).
+        key: From a mask and a layer to what tells the beginning that ends there.
+        heads: H, the first columns of the masks.
     """
     ahead: dict[bytes, Mask] = {}
     for mask in masks:
-        for layer, row in enumerate(mask):
-            key = mask[:layer].tobytes()
-            ahead[key] = ahead[key] | row if key in ahead else row.copy()
+        for layer, row in enumerate(mask[:, :heads]):
+            beginning = key(mask, layer)
+            known = ahead.get(beginning)
+            ahead[beginning] = row.copy() if known is None else known | row
     return ahead

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from prune_env.evaluation.fast.cache import ByteCache
-from prune_env.evaluation.fast.packed import PackedModel
+from prune_env.evaluation.fast.packed_model import PackedModel
 from prune_env.evaluation.fast.plan import PackingPlan, plan_packing
 from prune_env.models.forward import class_count, inference
 from prune_env.models.inputs import TokenRows
@@ -54,12 +54,7 @@ class ExactRows:
         self._packed = packed
         self._tokens = tokens
         self._cache: ByteCache[Trace] = ByteCache(max_cache_bytes)
-        self._last = len(packed.blocks) - 1
-        available = packed.heads.available
-        self._attend = [
-            packed.attention(layer, None if layer == self._last else block.qkv(heads.tobytes()))
-            for layer, (block, heads) in enumerate(zip(packed.blocks, available, strict=True))
-        ]
+        self._last = packed.layers - 1
 
     def run(self, mask: Mask, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return the logits (R, C) of rows (R,) under a mask (L, H)."""
@@ -82,7 +77,7 @@ class ExactRows:
                 else:
                     before = [trace.states[-1] for trace in own]
                     hidden = self._after(layer - 1, mask, before, plan.rows)
-                self._append(layer, hidden, plan, own)
+                self._append(layer, mask, hidden, plan, own)
             count = -(-len(rows) // _SENTENCES) * _SENTENCES
             left = self._after(self._last, mask, [trace.states[-1] for trace in traces], count)
             logits[order] = self._packed.classify(self._tokens, left[: len(rows)]).cpu().numpy()
@@ -96,10 +91,18 @@ class ExactRows:
         if known is None:
             return Trace(mask.copy(), [])
         equal = int((known.mask == mask).all(axis=1).cumprod().sum())
-        return Trace(mask.copy(), known.states[: equal + 1])
+        if equal <= self._last:
+            # What enters the first layer that differs is the same; its contexts may not be.
+            equal += self._packed.reading(known.mask, equal) == self._packed.reading(mask, equal)
+        return Trace(mask.copy(), known.states[:equal])
 
     def _append(
-        self, layer: int, hidden: torch.Tensor, plan: PackingPlan, traces: Sequence[Trace]
+        self,
+        layer: int,
+        mask: Mask,
+        hidden: torch.Tensor,
+        plan: PackingPlan,
+        traces: Sequence[Trace],
     ) -> None:
         """Append to traces what enters a layer (T, D), one sentence after the other."""
         (chunk,) = plan.chunks
@@ -108,7 +111,8 @@ class ExactRows:
         contexts = hidden.new_empty(
             len(traces) if last else plan.rows, heads.num_heads * heads.head_dim
         )
-        self._attend[layer](hidden, chunk, contexts)
+        attend = self._packed.attention(layer, mask[layer], self._packed.heads.available[layer])
+        attend(hidden, chunk, contexts)
         sizes = [1] * len(traces) if last else plan.lengths.tolist()
         entering = hidden[chunk.first] if last else hidden
         split = (matrix[: sum(sizes)].split(sizes) for matrix in (entering, contexts))
@@ -123,12 +127,13 @@ class ExactRows:
         count: int,
     ) -> torch.Tensor:
         """Return what leaves a layer (count, D), given the states of rows that enter it."""
-        block = self._packed.blocks[layer]
+        block = self._packed.block(layer, mask[layer])
         rows = sum(hidden.shape[0] for hidden, _ in states)
         hidden, contexts = (
             torch.cat([*parts, parts[0].new_zeros(count - rows, parts[0].shape[1])])
             for parts in zip(*states, strict=True)
         )
         available = self._packed.heads.available[layer]
-        output = block.output(available.tobytes(), mask[layer].tobytes())
+        kept = self._packed.head_part(mask[layer])
+        output = block.output(available.tobytes(), kept.tobytes())
         return block.after_attention(output, contexts, hidden)

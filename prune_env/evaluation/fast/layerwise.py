@@ -15,10 +15,11 @@ from prune_env.evaluation.fast.cache import ByteCache
 from prune_env.evaluation.fast.engine import walking_order
 from prune_env.evaluation.fast.stack import replaced
 from prune_env.models.forward import class_count, inference
-from prune_env.models.gates import HeadGates
 from prune_env.models.heads import HeadMap
 from prune_env.models.inputs import Rows
 from prune_env.models.masks import Mask
+from prune_env.models.unit_gates import gates_on
+from prune_env.models.unit_map import UnitMap
 
 _BATCH_TOKENS = 2048
 
@@ -49,6 +50,7 @@ class LayerwiseEngine:
         tokens: The tokens of all data.
         rows: The rows (R,) to answer for.
         max_cache_bytes: Memory for kept outputs.
+        unit_map: The units that masks choose from; None for heads alone.
 
     Attributes:
         rows: The rows (R,).
@@ -63,10 +65,12 @@ class LayerwiseEngine:
         tokens: Rows,
         rows: npt.NDArray[np.int64],
         max_cache_bytes: int,
+        unit_map: UnitMap | None = None,
     ) -> None:
         self.rows = rows
         self._model = model
         self._heads = heads
+        self._unit_map = unit_map
         self._layers = () if layers is None else tuple(layers)
         self._tokens = tokens
         self._batches = _batches(tokens.lengths[rows])
@@ -75,7 +79,8 @@ class LayerwiseEngine:
     def run(self, masks: Mask) -> npt.NDArray[np.float32]:
         """Return the logits (N, R, C) under masks (N, L, H)."""
         logits = np.empty((len(masks), len(self.rows), class_count(self._model)), np.float32)
-        with inference(self._model), HeadGates(self._model, self._heads) as gates:
+        gated = gates_on(self._model, self._heads, self._unit_map)
+        with inference(self._model), gated as gates:
             for index in walking_order(masks):
                 gates.set(masks[index])
                 logits[index] = self._forward(masks[index])

@@ -1,36 +1,23 @@
 """The fast engine: a post-norm encoder on packed tokens, entered where a mask first differs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import PreTrainedModel
 
-from prune_env.evaluation.fast.attention import first_token_attention, packed_attention
-from prune_env.evaluation.fast.blocks import LinearMap, PackedBlock, find_parts, is_plain_attention
 from prune_env.evaluation.fast.cache import ByteCache
 from prune_env.evaluation.fast.engine import heads_ahead, walking_order
-from prune_env.evaluation.fast.plan import Chunk, PackingPlan, plan_packing
-from prune_env.evaluation.fast.stack import entering, find_layers, leaving
-from prune_env.evaluation.fast.workspace import Lease, Scratch, Workspace
+from prune_env.evaluation.fast.packed_model import PackedModel
+from prune_env.evaluation.fast.plan import plan_packing
+from prune_env.evaluation.fast.workspace import Lease, Workspace
 from prune_env.models.forward import class_count, inference
-from prune_env.models.heads import HeadMap
 from prune_env.models.inputs import TokenRows
 from prune_env.models.masks import Mask
 
 _CPU_CHUNK = 2048  # tokens; more of them would not fit the cache of a CPU, fewer mean more calls
 _GPU_CHUNK = 1 << 15
-_EMBEDDED_ROWS = 256
 _ROWS = 32  # a chunk has a multiple of so many
-
-Attend = Callable[[torch.Tensor, Chunk, torch.Tensor], None]
-
-
-def _nothing(x: torch.Tensor, chunk: Chunk, out: torch.Tensor) -> None:
-    """Attend with no head."""
 
 
 @dataclass(eq=False)
@@ -64,95 +51,12 @@ class LayerState:
         return self.entering.nbytes + self.attended.nbytes
 
 
-class PackedModel:
-    """The blocks of a post-norm encoder in one precision, with its embeddings and classifier.
-
-    The classifier must read the first token alone. Embeddings and classifier are the model's own
-    modules, in float32.
-
-    Args:
-        model: The classifier.
-        heads: Its heads.
-        dtype: Precision of the blocks.
-    """
-
-    def __init__(self, model: PreTrainedModel, heads: HeadMap, dtype: torch.dtype) -> None:
-        layers = find_layers(model, heads)
-        parts = find_parts(layers) if layers else None
-        if layers is None or parts is None:
-            raise ValueError("the structure of the model is not known")
-        self.model = model
-        self.heads = heads
-        self.dtype = dtype
-        self.blocks = [
-            PackedBlock(layer, part, dtype) for layer, part in zip(heads.layers, parts, strict=True)
-        ]
-        self._layers = layers
-        self._scratch = Scratch()
-        query, key, value = (
-            (weight.to(dtype), bias.to(dtype))
-            for weight, bias in map(self.blocks[-1].per_head, ("query", "key", "value"))
-        )
-        self._last = partial(first_token_attention, query=query, key=key[0], value=value)
-
-    @staticmethod
-    def fits(model: PreTrainedModel, heads: HeadMap) -> bool:
-        """Whether the modules look right; only a comparison with the model can prove it."""
-        layers = find_layers(model, heads)
-        return layers is not None and find_parts(layers) is not None and is_plain_attention(heads)
-
-    def embed(
-        self, tokens: TokenRows, rows: npt.NDArray[np.int64], plan: PackingPlan
-    ) -> torch.Tensor:
-        """Return the packed embeddings (T, D) of some rows, T being the rows of the plan."""
-        pieces = []
-        for start in range(0, len(rows), _EMBEDDED_ROWS):
-            picked = rows[plan.order[start : start + _EMBEDDED_ROWS]]
-            batch = tokens.batch(picked, self.model.device)
-            hidden = entering(self.model, self._layers, batch)
-            pieces.append(hidden[batch["attention_mask"].bool()].to(self.dtype))
-        tokens_only = torch.cat(pieces)
-        packed = tokens_only.new_zeros(plan.rows, tokens_only.shape[1])
-        done = 0
-        for chunk in plan.chunks:
-            packed[chunk.tokens][: chunk.filled] = tokens_only[done : done + chunk.filled]
-            done += chunk.filled
-        return packed
-
-    def classify(self, tokens: TokenRows, first: torch.Tensor) -> torch.Tensor:
-        """Return the logits (S, C) of what left the last layer at the first tokens (S, D)."""
-        # The layers are skipped, so nothing of the inputs is read: those of one sentence will do.
-        batch = tokens.first_tokens(1, self.model.device)
-        return leaving(self.model, self._layers, batch, first.float().unsqueeze(1))
-
-    def attention(self, layer: int, to_qkv: LinearMap | None) -> Attend:
-        """Return a function that writes the contexts of some heads of a layer for one chunk.
-
-        It takes what enters the layer (T, D), the chunk, and the matrix to write its part of. In
-        the last layer it is every head, of the first tokens.
-
-        Args:
-            layer: Which.
-            to_qkv: `PackedBlock.qkv` of the heads that are wanted; the last layer needs none.
-        """
-        if layer == len(self.blocks) - 1:
-            return self._last
-        if to_qkv is None:
-            return _nothing
-        dim = self.heads.layers[layer].head_dim
-        return partial(packed_attention, to_qkv=to_qkv, head_dim=dim, scratch=self._scratch)
-
-    def flops_of_attention(self, layer: int, wanted: Mask) -> int:
-        """Return the operations of the maps to queries, keys and values for one token."""
-        last = layer == len(self.blocks) - 1
-        return 0 if last else self.blocks[layer].flops_before(wanted)
-
-
 class PackedEngine:
     """Runs a `PackedModel` on fixed rows, and keeps what enters each layer for the next masks.
 
     What enters layer l depends on the rows of the mask before l only; and in layer l itself the
-    contexts of the heads do not depend on the mask at all. So a mask costs the output projection
+    contexts of the heads do not depend on the mask at all, but for the strengths with which the
+    maps to queries, keys and values are refitted. So a mask costs the output projection
     and feed-forward of the first layer where it differs from a mask that is still known, and the
     layers after it; pruned heads cost nothing, and the last layer only the first tokens.
 
@@ -183,7 +87,7 @@ class PackedEngine:
         self._tokens = tokens
         self._plan = plan_packing(tokens.lengths[rows], chunk, device, row_unit=_ROWS)
         self._cache: ByteCache[LayerState] = ByteCache(max_cache_bytes)
-        self._last = len(packed.blocks) - 1
+        self._last = packed.layers - 1
         self._workspace = Workspace(packed.dtype, device)
         self._tokens_total = int(self._plan.lengths.sum())
 
@@ -191,17 +95,18 @@ class PackedEngine:
         """Return the logits (N, R, C) under masks (N, L, H)."""
         classes = class_count(self._packed.model)
         logits = np.empty((len(masks), len(self.rows), classes), np.float32)
-        ahead = heads_ahead(masks)
+        ahead = heads_ahead(masks, self._packed.beginning, self._packed.heads.shape[1])
         with inference(self._packed.model):
             for index in walking_order(masks):
                 mask = masks[index]
                 for layer in range(self._last):  # the whole way of the newest mask is worth most
-                    self._cache.get(mask[:layer].tobytes())
+                    self._cache.get(self._packed.beginning(mask, layer))
                 state = self._state(mask, ahead)
-                block = self._packed.blocks[-1]
-                output = block.output(state.held.tobytes(), mask[-1].tobytes())
+                block = self._packed.block(self._last, mask[-1])
+                kept = self._packed.head_part(mask[-1])
+                output = block.output(state.held.tobytes(), kept.tobytes())
                 left = block.after_attention(output, state.contexts, state.hidden)
-                self.flops += len(self.rows) * block.flops_after(mask[-1])
+                self.flops += len(self.rows) * block.flops_after(kept)
                 answer = self._packed.classify(self._tokens, left).cpu().numpy()
                 logits[index, self._plan.order] = answer
         return logits
@@ -213,44 +118,44 @@ class PackedEngine:
 
     def _state(self, mask: Mask, ahead: dict[bytes, Mask]) -> LayerState:
         """Return what enters the last layer, from the nearest kept state on."""
-        keys = [mask[:layer].tobytes() for layer in range(self._last + 1)]
+        keys = [self._packed.beginning(mask, layer) for layer in range(self._last + 1)]
         layer = self._last
         while (state := self._cache.get(keys[layer])) is None and layer:
             layer -= 1
         if state is None:
             embedded = self._packed.embed(self._tokens, self.rows, self._plan)
-            state = self._entered(0, self._exists(0), embedded)
+            state = self._entered(0, mask, self._exists(0), embedded)
             self._cache.put(keys[0], state)
         elif (missing := ahead[keys[layer]] & ~state.held).any():
-            state = self._extended(state, layer, missing)
+            state = self._extended(state, layer, mask, missing)
             self._cache.put(keys[layer], state)
         for after in range(layer + 1, self._last + 1):
             wanted = ahead[keys[after]] if after < self._last else self._exists(after)
-            state = self._entered(after, wanted, state, mask[after - 1])
+            state = self._entered(after, mask, wanted, state)
             self._cache.put(keys[after], state)
         return state
 
     def _entered(
-        self, layer: int, wanted: Mask, before: LayerState | torch.Tensor, kept: Mask | None = None
+        self, layer: int, mask: Mask, wanted: Mask, before: LayerState | torch.Tensor
     ) -> LayerState:
         """Return what enters a layer, with the contexts of some heads, chunk by chunk.
 
         Args:
             layer: Which.
+            mask: Bool (L, W).
             wanted: Bool (H,), the heads.
             before: What enters the layer before it; of the first layer the embeddings (T, D).
-            kept: Bool (H,), the kept heads of the layer before it.
         """
         last = layer == self._last
         packed = self._packed
-        to_qkv = None if last else packed.blocks[layer].qkv(wanted.tobytes())
-        attend = packed.attention(layer, to_qkv)
+        attend = packed.attention(layer, mask[layer], wanted)
         hidden = before if isinstance(before, torch.Tensor) else before.hidden
         rows, width = len(self.rows) if last else self._plan.rows, hidden.shape[1]
         entered = self._workspace.lend(rows, width, width)
         state = LayerState(entered, self._workspace.lend(*self._room(layer, wanted)), wanted)
-        if isinstance(before, LayerState) and kept is not None:
-            block = packed.blocks[layer - 1]
+        if isinstance(before, LayerState):
+            block = packed.block(layer - 1, mask[layer - 1])
+            kept = packed.head_part(mask[layer - 1])
             output = block.output(before.held.tobytes(), kept.tobytes())
             self.flops += self._tokens_total * block.flops_after(kept)
         for chunk in self._plan.chunks:
@@ -272,12 +177,11 @@ class PackedEngine:
         rows = len(self.rows) if layer == self._last else self._plan.rows
         return rows, int(wanted.sum()) * heads.head_dim, heads.num_heads * heads.head_dim
 
-    def _extended(self, state: LayerState, layer: int, missing: Mask) -> LayerState:
+    def _extended(self, state: LayerState, layer: int, mask: Mask, missing: Mask) -> LayerState:
         """Return a state with the contexts of more heads, computed from the same hidden state."""
         dim = self._packed.heads.layers[layer].head_dim
         more = self._workspace.lend(*self._room(layer, missing))
-        block = self._packed.blocks[layer]
-        attend = self._packed.attention(layer, block.qkv(missing.tobytes()))
+        attend = self._packed.attention(layer, mask[layer], missing)
         for chunk in self._plan.chunks:
             attend(state.hidden[chunk.tokens], chunk, more.matrix)
         self.flops += self._tokens_total * self._packed.flops_of_attention(layer, missing)

@@ -10,7 +10,8 @@ from prune_env.data.dataset import TextDataset
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.evaluation.fast.engine import Engine, heads_ahead, walking_order
 from prune_env.evaluation.fast.layerwise import LayerwiseEngine
-from prune_env.evaluation.fast.packed import PackedEngine, PackedModel
+from prune_env.evaluation.fast.packed import PackedEngine
+from prune_env.evaluation.fast.packed_model import PackedModel
 from prune_env.evaluation.fast.stack import find_layers
 from prune_env.models import LoadedModel, load_classifier
 from tests.evaluation.support import random_masks
@@ -137,8 +138,12 @@ def test_masks_are_walked_as_a_trie() -> None:
     order = walking_order(masks)
     rows = [masks[index, 0].tobytes() for index in order]
     assert rows == sorted(rows)
-    ahead = heads_ahead(masks)
+
+    def rows_before(mask: np.ndarray, layer: int) -> bytes:
+        return mask[:layer].tobytes()
+
+    ahead = heads_ahead(masks, rows_before, 2)
     assert ahead[b""].tolist() == [True, True]
     assert ahead[masks[1, :1].tobytes()].tolist() == [True, True]
     assert ahead[masks[0, :1].tobytes()].tolist() == [True, True]
-    assert heads_ahead(masks[:1])[masks[0, :1].tobytes()].tolist() == [False, True]
+    assert heads_ahead(masks[:1], rows_before, 2)[masks[0, :1].tobytes()].tolist() == [False, True]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.evaluation.fast.exact_rows import ExactRows
-from prune_env.evaluation.fast.packed import PackedModel
+from prune_env.evaluation.fast.packed_model import PackedModel
 from prune_env.models import LoadedModel, load_classifier
 from tests.evaluation.support import mask_walks
 from tests.support import write_tiny_folder
@@ -56,7 +56,8 @@ def test_changing_rows_under_changing_masks_are_the_references(
 def test_only_what_a_mask_changes_is_run_again(truth: ReferenceEvaluator) -> None:
     asked = exact_rows(truth)
     calls: Counter[int] = Counter()
-    for layer, block in enumerate(asked._packed.blocks):
+    for layer, row in enumerate(np.ones((LAYERS, HEADS), bool)):
+        block = asked._packed.block(layer, row)
 
         def counted(*args: torch.Tensor, _layer: int = layer, _run=block.after_attention):  # type: ignore[no-untyped-def]
             calls[_layer] += 1
