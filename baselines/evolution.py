@@ -34,8 +34,8 @@ class Evolution(SearchPolicy):
         while scorer.left:
             children: list[BoolArray] = []
             for _ in range(10 * CHILDREN):
-                child = self._child(parents, scorer.available, random)
-                legal = (child.sum(1) >= rules.min_heads_per_layer).all()
+                child = scorer.units.in_order(self._child(parents, scorer.available, random))
+                legal = scorer.units.keeps(child, rules.min_heads_per_layer)
                 if legal and child.tobytes() not in seen:
                     seen.add(child.tobytes())
                     children.append(child)

@@ -24,9 +24,9 @@ class Greedy(SearchPolicy):
         mask = scorer.available.copy()
         plan: list[int] = []
         while True:
-            spare = mask.sum(1) - rules.min_heads_per_layer
-            heads = random.permutation(np.flatnonzero(mask & (spare > 0)[:, None]))
-            rounds = max(int(spare.clip(min=0).sum()), 1)
+            spare = scorer.units.spare(mask, rules.min_heads_per_layer)
+            heads = random.permutation(np.flatnonzero(spare))
+            rounds = max(scorer.units.room(mask, rules.min_heads_per_layer), 1)
             width = -(-scorer.left // rounds)
             best: int | None = None
             while best is None and len(heads) and scorer.left:

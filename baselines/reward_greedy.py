@@ -39,8 +39,8 @@ class RewardGreedy(SearchPolicy):
         promised = np.where(mask.ravel(), np.inf, -np.inf)
         plan: list[int] = []
         while scorer.left:
-            spare = mask.sum(1) > rules.min_heads_per_layer
-            heads = random.permutation(np.flatnonzero(mask & spare[:, None]))
+            spare = scorer.units.spare(mask, rules.min_heads_per_layer)
+            heads = random.permutation(np.flatnonzero(spare))
             order = heads[np.argsort(-promised[heads], kind="stable")]
             best: int | None = None
             for start in range(0, len(order), WIDTH):

@@ -12,6 +12,7 @@ from prune_env.env.episode import EpisodeSettings
 from prune_env.env.policy import Observation, Requirements
 from prune_env.env.told import tell_mask
 from prune_env.errors import SettingsError
+from prune_env.evaluation.base import units_of
 from prune_env.importance.registry import DEFAULT_METRICS
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ class Scorer:
         paid: Paid | None = None,
     ) -> None:
         self.available: BoolArray = np.asarray(evaluator.available, dtype=bool)
+        self.units = units_of(evaluator)
         self._evaluator = evaluator
         self._left = budget
         self._callback = callback

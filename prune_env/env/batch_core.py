@@ -265,7 +265,7 @@ class BatchCore:
 
     def _info(self, slot: int, terms: Scores) -> Info:
         episode = self.episode(slot)
-        return {
+        info = {
             "action_mask": episode.legal.astype(np.int8),
             "mask": episode.mask.copy(),
             "accuracy": episode.accuracy,
@@ -279,6 +279,9 @@ class BatchCore:
             "model": episode.board.subject.name,
             "reward_terms": dict(zip(self.reward.names, terms.tolist(), strict=True)),
         }
+        if not episode.board.subject.units.heads_only:
+            info["units_pruned"] = episode.board.pruned(episode.mask)
+        return info
 
 
 def _advance(game: Scoring, answer: float | None) -> Mask | None:

@@ -121,11 +121,18 @@ class Episode:
     @property
     def heads_pruned(self) -> int:
         """Heads pruned in `mask`."""
+        if self.board.subject.units.heads_only:
+            return self.pruned
+        return self.board.pruned(self.mask)["head"]
+
+    @property
+    def pruned(self) -> int:
+        """Units pruned in `mask`: heads, and others where the model has them."""
         return self.board.total - int(np.count_nonzero(self.mask))
 
     @property
     def share_pruned(self) -> float:
-        """Share of the heads pruned in `trial`."""
+        """Share of the heads, or units, pruned in `trial`."""
         return 1 - int(np.count_nonzero(self.trial)) / self.board.total
 
     @property
@@ -136,9 +143,9 @@ class Episode:
 
     @property
     def success(self) -> bool:
-        """Whether the mask satisfies tau and prunes as many heads as a success asks for."""
+        """Whether the mask satisfies tau and prunes as many units as a success asks for."""
         least = max(1.0, self.settings.success_share * self.board.total)
-        return self.accuracy >= self.tau and self.heads_pruned >= least
+        return self.accuracy >= self.tau and self.pruned >= least
 
     def start(self) -> Scoring:
         """Look at the unpruned model."""
@@ -243,8 +250,8 @@ class Episode:
         self.legal[:] = False
         self.legal[-1] = True
         if not self.ended and self.base_accuracy >= self.tau:
-            spare = self.trial.sum(axis=1) > self.settings.min_heads_per_layer
-            self.legal[:-1] = (self.trial & spare[:, None]).ravel()
+            spare = self.board.spare(self.trial, self.settings.min_heads_per_layer)
+            self.legal[:-1] = spare.ravel()
 
     def _refusal(self, action: int | None) -> str:
         """Return why an action is not legal; empty if it is."""
@@ -260,6 +267,8 @@ class Episode:
             reason = "already pruned"
         elif not self.base_accuracy >= self.tau:
             reason = "the unpruned model is below tau"
+        elif action % self.trial.shape[1] >= self.board.subject.units.heads:
+            reason = "an earlier step of the map comes first"
         else:
             reason = "the layer keeps no more heads than it must"
         return reason

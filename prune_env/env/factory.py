@@ -8,13 +8,13 @@ import numpy.typing as npt
 
 from prune_env.env.batch_core import BatchCore
 from prune_env.env.episode import EpisodeSettings
+from prune_env.env.hybrid import find_units
 from prune_env.env.observation import make_observation
 from prune_env.env.pool import Pool
 from prune_env.env.rewards.reward import Reward, WeightedSum, make_reward
 from prune_env.env.subject import Subject, split_names
-from prune_env.env.subjects import find_subject
 from prune_env.errors import MissingArgumentError, SettingsError
-from prune_env.settings import Guard
+from prune_env.settings import Guard, UnitSettings
 
 if TYPE_CHECKING:
     from prune_env.evaluation import Evaluator
@@ -32,6 +32,7 @@ def make_core(
     flat: bool,
     pool: Sequence[str | Subject] | None,
     settings: EpisodeSettings,
+    units: UnitSettings,
     guard: Guard = "auto",
     num_envs: int = 1,
     max_episode_steps: int | None = None,
@@ -46,6 +47,7 @@ def make_core(
         UnknownNameError: A model, metric, reward or observation is not registered.
     """
     metrics = split_names(metrics)
+    find = partial(find_units, data=data, metrics=metrics, settings=units)
     sources_named = [
         name
         for name, value in (("model", model), ("evaluator", evaluator), ("pool", pool))
@@ -69,9 +71,9 @@ def make_core(
         subjects = [Subject(evaluator, importance, metrics)]  # type: ignore[arg-type]
     else:
         sources = [model] if pool is None else list(pool)
-        subjects = [find_subject(source, data, metrics) for source in sources if source is not None]
+        subjects = [find(source) for source in sources if source is not None]
     return BatchCore(
-        Pool(subjects, partial(find_subject, data=data, metrics=metrics), guard),
+        Pool(subjects, find, guard),
         settings,
         make_reward(reward),
         make_observation(observation, flat=flat),

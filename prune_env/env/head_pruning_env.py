@@ -21,7 +21,7 @@ from prune_env.env.state import State
 from prune_env.env.subject import Subject
 from prune_env.env.window import Window, can_open
 from prune_env.importance import DEFAULT_METRICS
-from prune_env.settings import Guard
+from prune_env.settings import Guard, UnitSettings
 
 if TYPE_CHECKING:
     from prune_env.evaluation import Evaluator
@@ -66,10 +66,8 @@ class HeadPruningEnv(Played, gym.Env[Observation, np.int64]):
 
     A step pays the rise of a score of the mask (`prune_env.REWARDS`), so the return is the score
     of the mask that the episode leaves minus that of the unpruned model, and idling earns
-    nothing. Scores: `sparsity` (share of heads pruned, the default), `accuracy` (on clean data),
-    `consistency` (answers that survive perturbation), `oracle` (given as an object only; reads
-    triggered texts, so it is refused where a defence is asked for). Sums are written
-    `"sparsity + 0.5 * accuracy"`.
+    nothing. Sums are written `"sparsity + 0.5 * accuracy"`; an `oracle` reads triggered texts, so
+    it is given as an object only, and refused where a defence is asked for.
 
     ## Starting State
 
@@ -122,6 +120,7 @@ class HeadPruningEnv(Played, gym.Env[Observation, np.int64]):
     | `guard` | `"auto"` | what counts as accuracy, see `prune_env.evaluation.guard` |
     | `end_on_illegal` | False | an illegal action ends the episode |
     | `success_share` | 0.25 | least share of heads that a success prunes; random play: 0.22 |
+    | `neuron_groups`, `map_steps` | 0, 0 | units beside heads, see docs/hybrid.md |
     | `render_mode` | None | `ansi`, `rgb_array` or `human` (a window, extra `render`) |
 
     ```python
@@ -172,6 +171,8 @@ class HeadPruningEnv(Played, gym.Env[Observation, np.int64]):
         guard: Guard = "auto",
         end_on_illegal: bool = False,
         success_share: float = 0.25,
+        neuron_groups: int = 0,
+        map_steps: int = 0,
         render_mode: str | None = None,
     ) -> None:
         self._window = Window(self.metadata["render_fps"]) if render_mode == "human" else None
@@ -202,6 +203,7 @@ class HeadPruningEnv(Played, gym.Env[Observation, np.int64]):
             flat=flat,
             settings=settings,
             guard=guard,
+            units=UnitSettings(neuron_groups, map_steps),
         )
         self.observation_space = self.core.observation_space
         self.action_space = self.core.action_space

@@ -7,6 +7,7 @@ import numpy as np
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, UnknownNameError
 from prune_env.models.masks import Mask
+from prune_env.models.units import Kind
 from prune_env.settings import Guard
 
 
@@ -21,7 +22,7 @@ class Board:
         subject: The model.
         available: Bool (L, H) of the grid, True where the model has a head.
         importance: Float32 (L, H, M) of the grid, scaled; 0 where there is no head.
-        total: Number of heads of the model.
+        total: Number of heads of the model; of units, where it has others.
     """
 
     def __init__(self, subject: Subject, shape: tuple[int, int]) -> None:
@@ -37,6 +38,17 @@ class Board:
         """Return masks (..., L, H) of the grid in the model's own shape."""
         layers, heads = self.subject.shape
         return masks[..., :layers, :heads]
+
+    def spare(self, mask: Mask, least_heads: int) -> Mask:
+        """Return which units of a mask (L, H) of the grid may be pruned next, see `Units.spare`."""
+        spare = np.zeros(mask.shape, np.bool_)
+        layers, heads = self.subject.shape
+        spare[:layers, :heads] = self.subject.units.spare(self.crop(mask), least_heads)
+        return spare
+
+    def pruned(self, mask: Mask) -> dict[Kind, int]:
+        """Return how many units of each kind a mask (L, H) of the grid removes."""
+        return self.subject.units.pruned(self.crop(mask))
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Board":
         return self

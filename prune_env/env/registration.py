@@ -5,6 +5,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from prune_env.importance.registry import UNIT_METRICS
 from prune_env.utils.registry import Registry
 
 
@@ -44,6 +45,25 @@ ENVIRONMENTS.register(
     "prune_env/Landscape-v0",
     Environment(200, {"model": "landscape"}),
     help="no transformer: a synthetic accuracy landscape, thousands of steps a second",
+)
+
+
+_UNITS = {"neuron_groups": 8, "map_steps": 4, "metrics": ",".join(UNIT_METRICS)}
+
+ENVIRONMENTS.register(
+    "prune_env/HybridPruning-v0",
+    Environment(1000, dict(_UNITS)),
+    help="the same with heads, groups of neurons and strengths of linear maps",
+)
+ENVIRONMENTS.register(
+    "prune_env/HybridMiniLM-v0",
+    Environment(500, {"model": "minilm-demo", "tau": None, **_UNITS}),
+    help="MiniLM-v0 with 216 units: heads, groups of neurons and strengths of linear maps",
+)
+ENVIRONMENTS.register(
+    "prune_env/HybridTiny-v0",
+    Environment(200, {"model": "tiny", **_UNITS, "neuron_groups": 4, "map_steps": 2}),
+    help="Tiny-v0 with units beside its heads",
 )
 
 

@@ -157,7 +157,12 @@ def _draw_legend(pen: Any, fonts: dict[int, Any], metric: str) -> None:
 
 
 def _summary(episode: Episode) -> str:
-    pruned = f"{episode.heads_pruned} of {episode.board.total} heads pruned"
+    units = episode.board.subject.units
+    pruned = f"{episode.pruned} of {episode.board.total} heads pruned"
+    if not units.heads_only:
+        counts = episode.board.pruned(episode.mask)
+        names = {"head": "heads", "neurons": "groups of neurons", "map": "steps of maps"}
+        pruned = ", ".join(f"{count} {names[kind]}" for kind, count in counts.items()) + " pruned"
     scored = f"{episode.evaluations} masks scored"
     end = f", ended: {episode.ended}" if episode.ended else ""
     return f"{pruned}, {scored}{end}"

@@ -20,7 +20,7 @@ from prune_env.models.masks import Mask
 _ARGUMENTS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("model", "data"), (str, NoneType)),
     **dict.fromkeys(("metrics", "observation"), (str, list)),
-    **dict.fromkeys(("prune_step", "min_heads_per_layer"), (int,)),
+    **dict.fromkeys(("prune_step", "min_heads_per_layer", "neuron_groups", "map_steps"), (int,)),
     **{"pool": (list, NoneType), "reward": (str,), "guard": (str,)},
     **dict.fromkeys(("backtrack", "flat", "end_on_illegal"), (bool,)),
     **{"tau": (int, float, NoneType), "max_drop": (int, float), "success_share": (int, float)},

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from prune_env.data.dataset import Rewrite
 from prune_env.errors import SettingsError
+from prune_env.evaluation.base import units_of
 from prune_env.evaluation.guard import guard_evaluator, guard_of
 from prune_env.models.masks import full_mask
 from prune_env.settings import Guard
@@ -17,6 +18,7 @@ from prune_env.settings import Guard
 if TYPE_CHECKING:
     from prune_env.evaluation.base import Evaluator
     from prune_env.evaluation.suspect import Suspect
+    from prune_env.models.units import Units
 
 
 SCALE_LIMIT = 10.0
@@ -99,8 +101,13 @@ class Subject:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Layers and heads (L, H)."""
+        """Layers and heads (L, H), or layers and units (L, W)."""
         return self.evaluator.shape
+
+    @cached_property
+    def units(self) -> "Units":
+        """What the columns of a mask stand for."""
+        return units_of(self.evaluator)
 
     def on_part(self, sentences: int) -> "Subject":
         """Return this model judged on a fixed, stratified part of its validation sentences.

@@ -19,7 +19,7 @@ from prune_env.env.rewards.reward import Reward, WeightedSum
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, StateError
 from prune_env.importance import DEFAULT_METRICS
-from prune_env.settings import Guard
+from prune_env.settings import Guard, UnitSettings
 
 if TYPE_CHECKING:
     from prune_env.evaluation import Evaluator
@@ -85,6 +85,8 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
         guard: Guard = "auto",
         end_on_illegal: bool = False,
         success_share: float = 0.25,
+        neuron_groups: int = 0,
+        map_steps: int = 0,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
@@ -117,6 +119,7 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
             flat=flat,
             settings=settings,
             guard=guard,
+            units=UnitSettings(neuron_groups, map_steps),
             num_envs=num_envs,
             max_episode_steps=max_episode_steps,
         )

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from prune_env.errors import SettingsError
 from prune_env.models.masks import Mask
+from prune_env.models.units import Units
 
 NO_CLASS = -1
 """The predicted class of a sample whose logits are not finite: it equals no label."""
@@ -100,6 +101,15 @@ class Evaluator(Protocol):
     def accuracy(self, masks: Mask) -> npt.NDArray[np.float64]:
         """Return the accuracy (N,) under masks (N, L, H)."""
         ...
+
+
+def units_of(evaluator: Evaluator) -> Units:
+    """Return what the columns of an evaluator's masks stand for: heads, unless it says more."""
+    beneath: Evaluator | None = getattr(evaluator, "beneath", None)
+    if beneath is not None:
+        return units_of(beneath)
+    units = getattr(evaluator, "units", None)
+    return units if isinstance(units, Units) else Units.of_heads(evaluator.available)
 
 
 def predicted_classes(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:

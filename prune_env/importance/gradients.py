@@ -74,7 +74,7 @@ def _gradient_pass(probe: Probe) -> _GradientMetrics:
                 requires_grad=True,
             )
             gates.set(gate)
-            loss = _loss(probe, batch)
+            loss = batch_loss(probe, batch)
             loss.backward(inputs=[*parameters, gate])
             assert gate.grad is not None
             gate_total += gate.grad.abs().sum(0).double().cpu().numpy()
@@ -99,7 +99,7 @@ def _gradient_pass(probe: Probe) -> _GradientMetrics:
     return _GradientMetrics(key, released, gate_total / probe.sentences)
 
 
-def _loss(probe: Probe, batch: LabelledBatch) -> torch.Tensor:
+def batch_loss(probe: Probe, batch: LabelledBatch) -> torch.Tensor:
     """Return the summed cross-entropy of a batch.
 
     Raises:

@@ -145,3 +145,14 @@ METRICS.register(
     _ROOM + "weights:magnitude",
     help="norm of the head's value and output weights",
 )
+
+UNIT_FEATURES = {
+    "is_neurons": "1 for a group of feed-forward neurons, else 0",
+    "is_map": "1 for a step of a map's strength, else 0",
+    "step": "which step of the strength, from 1; else 0",
+    "depth": "the layer",
+}
+"""Columns of the importance that say what a unit is, where units are more than heads."""
+
+UNIT_METRICS = (*DEFAULT_METRICS, *UNIT_FEATURES)
+"""Columns of `observation["importance"]` of hybrid pruning unless others are asked for."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -125,6 +126,36 @@ class RidgeMap:
         if bias is not None:
             bias = bias.clone().add_((self._old_weight - weight).float() @ spectrum.mean)
         return weight, bias, float(turned.square().sum()) / self._norm
+
+    def taken(self, strengths: Sequence[float]) -> npt.NDArray[np.float64]:
+        """Return the squared norm of what each strength takes beyond the one before it, (S,)."""
+        steps = self._steps(strengths)
+        squares = (self._turned.double() ** 2).sum(0) @ steps.double().square().T
+        taken: npt.NDArray[np.float64] = squares.cpu().numpy()
+        return taken
+
+    def slopes(
+        self, inputs: torch.Tensor, gradients: torch.Tensor, strengths: Sequence[float]
+    ) -> torch.Tensor:
+        """Return what each strength beyond the one before moves losses by, to first order.
+
+        Args:
+            inputs: (B, T, width), what the map read.
+            gradients: (B, T, out), of the summed loss by what it answered.
+            strengths: S of them, ascending.
+
+        Returns:
+            Float32 (B, S), signed.
+        """
+        read = (inputs.float() - self._spectrum.mean) @ self._spectrum.directions
+        along = (read * (gradients.float() @ self._turned)).flatten(1, -2).sum(1)
+        return along @ self._steps(strengths).T
+
+    def _steps(self, strengths: Sequence[float]) -> torch.Tensor:
+        """Return by how much what is kept along each direction changes, (S, width), below 0."""
+        variances = self._spectrum.variances
+        kept = [variances / (variances + each * variances.mean()) for each in strengths]
+        return torch.diff(torch.stack([torch.ones_like(variances), *kept]), dim=0)
 
     def fit(self, strength: float) -> float:
         """Refit the weights as they were, in place; return the share of their norm that stays.

@@ -108,11 +108,13 @@ class UnitMap:
         """Return the name of the map that reads a layer's neurons; empty without groups."""
         return self._layers[layer].neurons
 
-    def steps_taken(self, layer: int, index: int) -> Iterator[tuple[str, list[Weights]]]:
-        """Yield every linear map of a map, by name, with its weights at each strength from 0."""
-        maps = self._layers[layer].maps
-        for name, ridge in maps[index] if index < len(maps) else ():
-            yield name, [ridge.fitted(each)[:2] for each in (0.0, *self.settings.strengths)]
+    def maps(self, layer: int) -> tuple[tuple[tuple[str, RidgeMap], ...], ...]:
+        """Return the linear maps of each map of a layer, with their names."""
+        return self._layers[layer].maps
+
+    def group(self, layer: int) -> npt.NDArray[np.int64]:
+        """Return the group (N,) of each neuron of a layer."""
+        return self._layers[layer].group
 
     def members(self, layer: int, group: int) -> npt.NDArray[np.int64]:
         """Return the neurons of a group of a layer, int64 (n,)."""

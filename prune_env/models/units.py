@@ -144,6 +144,11 @@ class Units:
         index, step = divmod(column - self.groups, self.steps)
         return Unit("map", layer, index, step + 1)
 
+    def columns_of(self, index: int) -> slice:
+        """Return the columns of the steps of a map."""
+        start = self.heads + self.groups + index * self.steps
+        return slice(start, start + self.steps)
+
     def kinds(self) -> npt.NDArray[np.int64]:
         """Return the place in `KINDS` of what each column holds, int64 (W,)."""
         counts = (self.heads, self.groups, self.maps * self.steps)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from prune_env.data.dataset import TextDataset
 from prune_env.env.subject import Subject
 from prune_env.evaluation import MaskEvaluator, metrics
+from prune_env.evaluation.base import units_of
 from prune_env.evaluation.counting import CountingEvaluator
 from prune_env.models.masks import Mask
 from prune_env.purification import SearchResult
@@ -50,7 +51,7 @@ def oracle_search(
     accuracy, rate = (float(value[0]) for value in judge(mask[None]))
     best = (rate, -accuracy, mask)
     while clean.evaluations < settings.budget:
-        heads = random.permutation(_spare_heads(mask))
+        heads = random.permutation(np.flatnonzero(units_of(clean).spare(mask, least_heads=1)))
         if not len(heads):
             break
         heads = heads[: min(width, settings.budget - clean.evaluations)]
@@ -82,7 +83,13 @@ class _Judge:
         suspect = subject.require_suspect()
         loaded, length = suspect.loaded, suspect.max_length
         self.clean = CountingEvaluator(subject.evaluator)
-        self._hidden = MaskEvaluator(loaded.model, loaded.tokenizer, triggered, max_length=length)
+        self._hidden = MaskEvaluator(
+            loaded.model,
+            loaded.tokenizer,
+            triggered,
+            max_length=length,
+            unit_map=suspect.unit_map,
+        )
         self._labels = suspect.validation.labels
         self._target = target
         self._calibrated = calibrated
@@ -98,9 +105,3 @@ class _Judge:
             )
             rates.append(metrics.label_flip_rate(hits, self._target, threshold).percent)
         return answers.accuracy, np.array(rates)
-
-
-def _spare_heads(mask: Mask) -> npt.NDArray[np.int64]:
-    """Return the heads that are not the last of their layer."""
-    spare = mask & (mask.sum(axis=1, keepdims=True) > 1)
-    return np.flatnonzero(spare.ravel()).astype(np.int64)

@@ -1,0 +1,80 @@
+"""Subjects whose masks choose from all units: heads, groups of neurons, strengths of maps."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from prune_env.env.subject import Subject
+from prune_env.env.subjects import IMPORTANCE_SENTENCES, find_subject
+from prune_env.importance.registry import UNIT_FEATURES
+from prune_env.settings import UnitSettings
+
+
+def find_units(
+    model: str | Subject, data: str | None, metrics: Sequence[str], settings: UnitSettings
+) -> Subject:
+    """Return what a user means by a model, cut into units once per process.
+
+    Args:
+        model: As `find_subject` takes it.
+        data: Clean data for a classifier.
+        metrics: Names of the importance metrics.
+        settings: How the model is cut.
+
+    Raises:
+        SettingsError: A model holds no texts, so that nothing but its heads is known of it.
+    """
+    metrics = tuple(metrics)
+    if settings.heads_only and not set(metrics) & set(UNIT_FEATURES):
+        return find_subject(model, data, metrics)
+    subject = with_units(find_subject(model, data, ()), metrics, settings)
+    if isinstance(model, Subject):
+        return subject
+    return replace(subject, origin=(find_units, (model, data, metrics, settings)))
+
+
+def with_units(
+    subject: Subject,
+    metrics: Sequence[str],
+    settings: UnitSettings,
+    *,
+    sentences: int = IMPORTANCE_SENTENCES,
+    seed: int = 0,
+) -> Subject:
+    """Return a model with its units measured, whatever its masks chose from before.
+
+    Args:
+        subject: The model, with its texts.
+        metrics: Names of the importance metrics.
+        settings: How it is cut.
+        sentences: Clean training sentences that the metrics are measured on.
+        seed: Of their draw.
+
+    Raises:
+        SettingsError: The subject holds no texts.
+    """
+    from prune_env.importance.units import unit_importance  # noqa: PLC0415 - imports torch
+
+    metrics = tuple(metrics)
+    suspect = subject.require_suspect().with_units(settings)
+    unit_map = suspect.unit_map
+    assert unit_map is not None  # it was cut just now
+    importance = suspect.once(
+        f"importance of {metrics} on {sentences}, seed {seed}",
+        lambda: unit_importance(
+            suspect.loaded,
+            suspect.train,
+            unit_map,
+            metrics,
+            max_length=suspect.max_length,
+            max_sentences=sentences,
+            seed=seed,
+        ),
+    )
+    return replace(
+        subject,
+        evaluator=suspect.evaluator,
+        importance=importance,
+        metrics=metrics,
+        suspect=suspect,
+        origin=None,
+    )
