@@ -29,7 +29,6 @@ from prune_env.env.rewards.inverted_trigger import InvertedTrigger
 from prune_env.env.rewards.reward import REWARDS
 from prune_env.env.subject import Subject
 from prune_env.evaluation.scores import TestSets, score
-from prune_env.importance.registry import DEFAULT_METRICS, UNIT_METRICS
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.masks import Mask
 from prune_env.models.unit_gates import write_units
@@ -47,9 +46,8 @@ NONE = "none"
 POLICIES = (
     NONE,
     ONE_STRENGTH,
-    "random",
-    "gate-gradient",
     "reward-greedy",
+    "random",
     "oracle-calibrated",
     "greedy",
 )
@@ -122,8 +120,7 @@ def prepare(
     loaded = read(options.models / f"ft-{attack}-{options.seed}-backdoored", clean)
     subject = make_subject(loaded, attack, clean.train, clean.validation)
     cut = UnitSettings(options.groups, options.steps)
-    metrics = DEFAULT_METRICS if cut.heads_only else UNIT_METRICS
-    return with_units(subject, metrics, cut), sets, floor
+    return with_units(subject, ("magnitude",), cut), sets, floor  # these policies read no metric
 
 
 def measure(
