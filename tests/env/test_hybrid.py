@@ -53,7 +53,7 @@ def test_both_checkers_are_silent(subject: Subject) -> None:
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*(render|spec).*")
         check_env(env, skip_render_check=True)
-        check_env_for_sb3(env, skip_render_check=True)
+        check_env_for_sb3(env_of(subject, flat=True), skip_render_check=True)
 
 
 def test_heads_alone_are_head_pruning_to_the_digit(subject: Subject) -> None:
