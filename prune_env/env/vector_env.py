@@ -93,10 +93,9 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
     ) -> None:
         super().__init__()
         check_mode(render_mode)
-        self.autoreset_mode = _autoreset_mode(autoreset_mode)
-        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}  # type: ignore[misc]
-        self.render_mode = render_mode
         self.num_envs = num_envs
+        self._set_autoreset(_autoreset_mode(autoreset_mode))
+        self.render_mode = render_mode
         settings = EpisodeSettings(
             tau=tau,
             max_drop=max_drop,
@@ -124,7 +123,11 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
             max_episode_steps=max_episode_steps,
         )
         self._set_spaces()
-        self._ended = np.zeros(num_envs, np.bool_)
+
+    def _set_autoreset(self, mode: AutoresetMode) -> None:
+        self.autoreset_mode = mode
+        self.metadata = {**self.metadata, "autoreset_mode": mode}  # type: ignore[misc]
+        self._ended = np.zeros(self.num_envs, np.bool_)
 
     def _set_spaces(self) -> None:
         self.single_observation_space = self.core.observation_space
