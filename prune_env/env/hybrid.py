@@ -58,9 +58,9 @@ def with_units(
     suspect = subject.require_suspect().with_units(settings)
     unit_map = suspect.unit_map
     assert unit_map is not None  # it was cut just now
-    importance = suspect.once(
-        f"importance of {metrics} on {sentences}, seed {seed}",
-        lambda: unit_importance(
+    fact = f"importance of {metrics} on {sentences}, seed {seed}"
+    if fact not in suspect.facts:
+        suspect.facts[fact] = unit_importance(
             suspect.loaded,
             suspect.train,
             unit_map,
@@ -68,12 +68,11 @@ def with_units(
             max_length=suspect.max_length,
             max_sentences=sentences,
             seed=seed,
-        ),
-    )
+        )
     return replace(
         subject,
         evaluator=suspect.evaluator,
-        importance=importance,
+        importance=suspect.facts[fact],
         metrics=metrics,
         suspect=suspect,
         origin=None,
