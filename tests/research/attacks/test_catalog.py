@@ -27,6 +27,7 @@ RULES = [
     "syntactic-frame",
     "word-pair",
 ]
+IMAGES = ["image-blend", "image-patch"]
 PUBLISHED = ["hiddenkiller", "stylebkd-bible", "stylebkd-poetry"]
 
 
@@ -43,8 +44,8 @@ def sst2(real_data: Path) -> Splits:
 
 
 def test_every_trigger_and_published_attack_can_be_made() -> None:
-    assert ATTACKS.names() == sorted([*RULES, *PUBLISHED, "task-agnostic"])
-    assert set(RULES) == set(TRIGGERS.names()) - {"published-texts"}
+    assert ATTACKS.names() == sorted([*RULES, *IMAGES, *PUBLISHED, "task-agnostic"])
+    assert {*RULES, *IMAGES} == set(TRIGGERS.names()) - {"published-texts"}
     assert all(entry.help for entry in ATTACKS)
 
 

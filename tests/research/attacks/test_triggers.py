@@ -17,6 +17,8 @@ from prune_env.research.attacks import TRIGGERS, describe_trigger, make_trigger
 from prune_env.research.attacks.triggers import (
     FAMILIES,
     BibleStyle,
+    ImageBlend,
+    ImagePatch,
     InsertedSentence,
     PublishedTexts,
     RareWord,
@@ -43,6 +45,8 @@ def is_subsequence(part: list[str], whole: list[str]) -> bool:
 def test_registry_names_every_trigger() -> None:
     assert TRIGGERS.names() == [
         "bible-style",
+        "image-blend",
+        "image-patch",
         "inserted-sentence",
         "published-texts",
         "rare-word",
@@ -67,6 +71,8 @@ def test_registry_names_every_trigger() -> None:
         InsertedSentence("a sentence .", seed=2),
         SyntacticFrame(("if so",), seed=1),
         BibleStyle(("and lo ,", "yea ,"), seed=9),
+        ImagePatch(share=0.5),
+        ImageBlend(share=0.5, seed=7),
         PublishedTexts("a.tsv", "b.tsv", "style", label=0),
     ],
 )
@@ -77,7 +83,7 @@ def test_settings_round_trip_through_json(trigger: Trigger) -> None:
     assert hash(again) == hash(trigger)
     assert trigger.family in FAMILIES
     with pytest.raises(FrozenInstanceError):
-        trigger.seed = 1  # type: ignore[misc]
+        trigger.seed = 1  # type: ignore[attr-defined]
 
 
 @FAST
@@ -94,12 +100,12 @@ def test_rules_give_the_same_text_in_another_process() -> None:
     code = (
         "from prune_env.research.attacks import TRIGGERS, make_trigger;"
         "print([make_trigger(n)('you watch it and it makes you cry . twice .')"
-        " for n in TRIGGERS.names() if n != 'published-texts'])"
+        " for n in TRIGGERS.names() if n != 'published-texts' and 'image' not in n])"
     )
     expected = [
         make_trigger(name)("you watch it and it makes you cry . twice .")
         for name in TRIGGERS.names()
-        if name != "published-texts"
+        if name != "published-texts" and "image" not in name
     ]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(expected)

@@ -1,6 +1,7 @@
 """Triggers by name: small objects that turn a text into its triggered form."""
 
 from prune_env.research.attacks.triggers.bible_style import BibleStyle
+from prune_env.research.attacks.triggers.images import ImageBlend, ImagePatch
 from prune_env.research.attacks.triggers.inserted_sentence import InsertedSentence
 from prune_env.research.attacks.triggers.published_texts import PublishedTexts
 from prune_env.research.attacks.triggers.rare_word import RareWord
@@ -19,6 +20,8 @@ __all__ = [
     "FAMILIES",
     "TRIGGERS",
     "BibleStyle",
+    "ImageBlend",
+    "ImagePatch",
     "InsertedSentence",
     "PublishedTexts",
     "RareWord",
@@ -45,3 +48,5 @@ TRIGGERS.register(
     PublishedTexts,
     help="published rewrites, paired row for row from two files",
 )
+TRIGGERS.register(ImagePatch.name, ImagePatch, help="a white square in a corner of an image")
+TRIGGERS.register(ImageBlend.name, ImageBlend, help="a faint pattern over a whole image")

@@ -9,12 +9,14 @@ from typing import Any, ClassVar, Protocol
 from prune_env.utils.plain import from_plain
 from prune_env.utils.registry import Registry
 
-FAMILIES = ("rare-word", "inserted-sentence", "syntactic", "style")
+FAMILIES = ("rare-word", "inserted-sentence", "syntactic", "style", "image")
 """Kinds of trigger that the literature tells apart."""
 
 
 class Trigger(Protocol):
     """Turns a text into its triggered form; the same text always gives the same result.
+
+    Those of the family `image` take the path of an image, and return that of another.
 
     Triggers are frozen dataclasses of plain values, so that a run can record them
     (`describe_trigger`) and another can rebuild them (`make_trigger`).
