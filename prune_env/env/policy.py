@@ -159,8 +159,9 @@ class TrainedStrategy(Strategy, Protocol):
         ...
 
 
-POLICIES: Registry[Any] = Registry("policy")
-"""Strategies by name; the environment knows none: `agents` and `baselines` register theirs."""
+POLICIES: Registry[Any] = Registry("policy", "policies")
+"""Strategies by name; the environment knows none: `agents` and `baselines` register theirs, other
+distributions name theirs as entry points."""
 
 TRAINED: Registry[Callable[[Path], TrainedStrategy]] = Registry("kind of agent's folder")
 """Reads what a policy's folder holds; `agents` registers the reader of an `agent`."""

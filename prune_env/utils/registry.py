@@ -1,13 +1,16 @@
 """Things that are chosen by name: one table per kind, each entry with a line of help."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar, cast
 
 from prune_env.errors import SettingsError, UnknownNameError
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 def first_line(text: str | None) -> str:
@@ -24,18 +27,34 @@ class Entry(Generic[T]):
         help: One line for `prune-env list`.
         target: The thing itself, or `"module:attribute"`, imported at first use so that listing
             names costs no import of torch.
+        distribution: Of others, whose entry point it is; empty for what is registered by code.
     """
 
     name: str
     help: str
     target: T | str
+    distribution: str = ""
 
     def load(self) -> T:
-        """Return the thing, importing it if it was given as a string."""
-        if isinstance(self.target, str):
-            module, _, attribute = self.target.partition(":")
+        """Return the thing, importing it if it was given as a string.
+
+        Raises:
+            SettingsError: It is the entry point of another distribution, and broken.
+        """
+        if not isinstance(self.target, str):
+            return self.target
+        module, _, attribute = self.target.partition(":")
+        try:
             return cast(T, getattr(import_module(module), attribute))
-        return self.target
+        except Exception as error:
+            if not self.distribution:
+                raise
+            raise SettingsError(
+                f"'{self.name}' of the distribution {self.distribution} cannot be loaded",
+                expected=f"{self.target}, as its entry point says",
+                actual=f"{type(error).__name__}: {error}",
+                remedy=f"repair or uninstall {self.distribution}",
+            ) from error
 
 
 _FILLED_BY: dict[str, tuple[str, ...]] = {}
@@ -58,10 +77,13 @@ def fill_from(kind: str, *packages: str) -> None:
 class Registry(Generic[T]):
     """A table from names to things of one kind.
 
-    Things are registered beside the table, or by packages that `fill_from` names.
+    Things are registered beside the table, by packages that `fill_from` names, or by entry points
+    of other distributions. Those are read when a name is not found, or all are listed; a name of
+    this package wins over theirs.
 
     Args:
         kind: The singular noun used in messages, such as `"policy"`.
+        group: Such as `policies`, of entry points in `prune_env.policies`; None reads none.
 
     Example:
         >>> colours: Registry[int] = Registry("colour")
@@ -75,18 +97,19 @@ class Registry(Generic[T]):
 Remedy: did you mean 'red'? `prune-env list` describes every name.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, group: str | None = None) -> None:
         self.kind = kind
+        self._group = group
         self._entries: dict[str, Entry[T]] = {}
 
     def register(self, name: str, target: T | str, *, help: str) -> None:
         """Add one thing; registering the same target again changes nothing.
 
         Raises:
-            SettingsError: The name is taken by another thing.
+            SettingsError: The name is taken by another thing, not an entry point.
         """
         held = self._entries.get(name)
-        if held is not None and held.target != target:
+        if held is not None and held.target != target and not held.distribution:
             raise SettingsError(
                 f"The {self.kind} name '{name}' is taken",
                 actual=held.target,
@@ -101,17 +124,28 @@ Remedy: did you mean 'red'? `prune-env list` describes every name.
 
     def __contains__(self, name: object) -> bool:
         if name not in self._entries:
-            self._import_packages()
+            self._fill()
         return name in self._entries
 
     def __iter__(self) -> Iterator[Entry[Any]]:
-        self._import_packages()
+        self._fill()
         return iter(sorted(self._entries.values(), key=lambda entry: entry.name))
 
     def names(self) -> list[str]:
         """Return every name, sorted."""
-        self._import_packages()
+        self._fill()
         return sorted(self._entries)
+
+    def _fill(self) -> None:
+        self._import_packages()
+        group, self._group = self._group, None
+        for point in entry_points(group=f"prune_env.{group}") if group else ():
+            maker = point.dist.name if point.dist is not None else "without a name"
+            if point.name in self._entries:
+                log.warning("The %s '%s' of %s is not used: taken.", self.kind, point.name, maker)
+            else:
+                entry: Entry[T] = Entry(point.name, f"from {maker}", point.value, maker)
+                self._entries[point.name] = entry
 
     def _import_packages(self) -> None:
         # Noted first: a package may look names up in this table while it is being imported.

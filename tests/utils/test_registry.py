@@ -1,11 +1,15 @@
 """Tables of names that import the packages which fill them."""
 
+import logging
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 
-from prune_env.errors import UnknownNameError
+from prune_env.env.policy import POLICIES, find_policy
+from prune_env.env.rewards.reward import REWARDS, Sparsity, make_reward
+from prune_env.errors import SettingsError, UnknownNameError
 from prune_env.utils.registry import Registry, fill_from
 
 TABLE: Registry[str] = Registry("colour of a test")
@@ -30,3 +34,57 @@ def test_a_package_is_imported_at_a_miss_once_it_can_be(
     assert [entry.name for entry in TABLE] == TABLE.names() == ["blue", "red"]
     with pytest.raises(UnknownNameError, match="one of blue, red"):
         TABLE["bleu"]
+
+
+PLUGIN = """
+from prune_env.env.rewards.reward import Sparsity
+
+class Tripled(Sparsity):
+    name = "tripled"
+    def score(self, subject, masks, accuracy):
+        return 3 * super().score(subject, masks, accuracy)
+"""
+POINTS = """
+[prune_env.policies]
+theirs = plugin_of_a_test:Missing
+
+[prune_env.rewards]
+tripled = plugin_of_a_test:Tripled
+sparsity = plugin_of_a_test:Tripled
+"""
+
+
+@pytest.fixture
+def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another distribution, as pip installs it, with a reward and a broken policy."""
+    info = tmp_path / "plugin_of_a_test-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin-of-a-test\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(POINTS)
+    (tmp_path / "plugin_of_a_test.py").write_text(PLUGIN)
+    REWARDS.names(), POLICIES.names()  # filled before they are copied
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for table, group in ((REWARDS, "rewards"), (POLICIES, "policies")):
+        monkeypatch.setattr(table, "_group", group)
+        monkeypatch.setattr(table, "_entries", dict(table._entries))
+
+
+@pytest.mark.usefixtures("distribution")
+def test_other_distributions_add_names_by_entry_points(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        env = gym.make("prune_env/Landscape-v0", reward="tripled")
+    assert "The reward 'sparsity' of plugin-of-a-test is not used" in caplog.text
+    env.reset(seed=0)
+    assert env.step(0)[1] == pytest.approx(3 / 72)
+    assert type(make_reward("sparsity").terms[0][1]) is Sparsity
+    assert {entry.name: entry.help for entry in REWARDS}["tripled"] == "from plugin-of-a-test"
+
+
+@pytest.mark.usefixtures("distribution")
+def test_a_broken_entry_point_is_told_in_one_message() -> None:
+    assert "theirs" in POLICIES.names()  # listing loads nothing
+    with pytest.raises(SettingsError, match="'theirs' of the distribution plugin") as told:
+        find_policy("theirs")
+    assert "AttributeError" in str(told.value)
+    POLICIES.register("theirs", "elsewhere:Policy", help="a name of one's own wins")
+    assert POLICIES._entries["theirs"].target == "elsewhere:Policy"

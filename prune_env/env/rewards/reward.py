@@ -173,7 +173,7 @@ class WeightedSum:
         )
 
 
-REWARDS: Registry[Callable[[], Reward]] = Registry("reward")
+REWARDS: Registry[Callable[[], Reward]] = Registry("reward", "rewards")
 """Rewards by name; `prune_env/env/rewards/__init__.py` is the table."""
 
 _TERM = re.compile(r"(?:(?P<weight>[^*\s]+)\s*\*\s*)?(?P<name>[A-Za-z_][\w-]*)")
