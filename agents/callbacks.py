@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from prune_env.agents.record import EpisodeCallback, EpisodeReport, Record
+from prune_env.agents.record import TIE, EpisodeCallback, EpisodeReport, Record
 from prune_env.env.told import tell_mask
 from prune_env.utils.files import read_json, shaped, write_json
 
@@ -54,6 +54,8 @@ class EarlyStop:
 
 class KeepBest:
     """Plays without exploration now and then, and keeps the agent as it was when it did best.
+
+    Of tests that were paid equally, the more accurate one is better.
 
     Args:
         agent: Who learns.
@@ -102,13 +104,22 @@ class KeepBest:
             )
         total_reward = float(np.mean([result["total_reward"] for result in played]))
         best = read_best(self._folder)
-        if best is None or best["total_reward"] < total_reward:
+        if best is None or _better(total_reward, played, best):
             self._agent.save(self._folder / "best", weights_only=True)
             write_json(
                 self._folder / BEST,
                 {"steps": steps, "total_reward": total_reward, "models": played},
             )
         return total_reward
+
+
+def _better(total_reward: float, played: Sequence[dict[str, Any]], best: dict[str, Any]) -> bool:
+    """Return whether a test was paid more than the best one, or as much at a higher accuracy."""
+    gain = total_reward - best["total_reward"]
+    accuracy, before = (
+        np.mean([result["accuracy"] for result in results]) for results in (played, best["models"])
+    )
+    return bool(gain > TIE or (gain > -TIE and accuracy > before))
 
 
 def read_best(folder: Path) -> dict[str, Any] | None:

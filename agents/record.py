@@ -13,6 +13,8 @@ from prune_env.env.told import tell_mask
 from prune_env.evaluation.counting import CountingEvaluator
 
 Array = npt.NDArray[Any]
+TIE = 1e-9
+"""Rewards that differ by less are equal: sums of steps round in the order of the steps."""
 ASKED = "asked."
 """What the names of counted masks begin with in a checkpoint."""
 
@@ -32,6 +34,7 @@ class EpisodeReport:
         figures: Latest figures of the learning by name, such as `train/loss` and `train/epsilon`.
         best_return: Highest total reward so far, this episode included.
         since_best: Episodes since it was reached; 0 if this one reached it.
+        new_best: Whether the mask of this episode is the best one from now on.
         asked: Masks that all episodes so far looked at, those included that were known already.
     """
 
@@ -45,6 +48,7 @@ class EpisodeReport:
     figures: Mapping[str, float]
     best_return: float
     since_best: int
+    new_best: bool
     asked: int
 
 
@@ -61,8 +65,10 @@ class Record:
         episodes: Episodes finished.
         best_return: Highest total reward; -inf before the first episode.
         best_episode: Number of the episode that reached it first.
-        best_mask: Bool (L, H), the mask that it left.
+        best_mask: Bool (L, H), the mask that it left; or that a later episode on the same model
+            left, which was paid as much and is more accurate.
         best_model: Name of the model whose mask that is.
+        best_accuracy: Accuracy under that mask; -inf where it is not known.
         best_test: Highest mean reward of a test without exploration; -inf before the first.
         since_best_test: Episodes between that test and the last one.
         asked: See `EpisodeReport`.
@@ -75,6 +81,7 @@ class Record:
     best_episode: int = 0
     best_mask: BoolArray | None = None
     best_model: str | None = None
+    best_accuracy: float = -np.inf
     best_test: float = -np.inf
     since_best_test: int = 0
     asked: int = 0
@@ -93,9 +100,13 @@ class Record:
         self.asked += info["evaluations"] + 1  # and the unpruned model, at reset
         total_reward = float(sum(reward_terms.values()))
         mask = np.array(info["mask"], bool)
-        if total_reward > self.best_return:
+        gain = total_reward - self.best_return
+        if gain > TIE:
             self.best_return, self.best_episode = total_reward, self.episodes
+        new_best = gain > TIE or (gain > -TIE and self._more_accurate(info))
+        if new_best:
             self.best_mask, self.best_model = mask.copy(), info["model"]
+            self.best_accuracy = float(info["accuracy"])
         tell_mask(
             mask,
             info["accuracy"],
@@ -104,7 +115,7 @@ class Record:
             reward=total_reward,
             terms=reward_terms,
             step=self.steps,
-            sometimes=self.best_episode != self.episodes,
+            sometimes=not new_best,
         )
         return EpisodeReport(
             number=self.episodes,
@@ -117,8 +128,14 @@ class Record:
             figures=dict(figures),
             best_return=self.best_return,
             since_best=self.episodes - self.best_episode,
+            new_best=new_best,
             asked=self.asked,
         )
+
+    def _more_accurate(self, info: Mapping[str, Any]) -> bool:
+        """Return whether an episode on the model of the best mask left one that answers better."""
+        same_model: bool = info["model"] == self.best_model
+        return same_model and float(info["accuracy"]) > self.best_accuracy
 
     def add_test(self, total_reward: float, episodes: int) -> None:
         """Count a test without exploration, so many episodes after the one before it."""
@@ -136,6 +153,7 @@ class Record:
             "best_episode": self.best_episode,
             "best_mask": None if self.best_mask is None else self.best_mask.astype(int).tolist(),
             "best_model": self.best_model,
+            "best_accuracy": None if self.best_accuracy == -np.inf else self.best_accuracy,
             "best_test": None if self.best_test == -np.inf else self.best_test,
             "since_best_test": self.since_best_test,
             "asked": self.asked,
@@ -153,7 +171,7 @@ class Record:
         for name in ("steps", "episodes", "best_episode", "since_best_test", "asked"):
             if type(known.get(name, 0)) is not int:
                 raise TypeError(f"{name}: {known[name]!r:.80}")
-        for name in ("best_return", "best_test"):
+        for name in ("best_return", "best_test", "best_accuracy"):
             known[name] = float(known.get(name, -np.inf))
         if "best_mask" in known:
             known["best_mask"] = np.array(known["best_mask"], bool)

@@ -5,27 +5,27 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from prune_env.agents.features import BoolArray
+from prune_env.agents.mask_picture import mask_picture
 from prune_env.agents.record import EpisodeReport
+from prune_env.env.rewards.reward import Sparsity
 from prune_env.evaluation import Evaluator
 from prune_env.utils.escape import markdown
-
-CELL, LINE = 20, 2
-KEPT, PRUNED, GRID = (38, 84, 124), (236, 233, 226), (255, 255, 255)
 
 
 class TensorBoard:
     """Shows the learning in TensorBoard.
 
-    Per episode: return, length, accuracy, share of heads pruned, every reward term, what the
-    algorithm reports of itself (epsilon or entropy, losses), evaluations a second and the share
-    of masks that had been asked before. Per test: what the agent does without exploration. Now and
-    then the mask as a picture; the best mask whenever it changes, and the one of each better test,
-    of a pool under the name of the model; the settings as text, and as HParams at the end.
+    Per episode: return, length, accuracy, heads pruned, every term of a reward that has several,
+    what the algorithm reports of itself (epsilon or entropy, losses), evaluations a second and the
+    share of masks that had been asked before. Heads pruned have no curve of their own where they
+    are all that is paid. Per test: what the agent does without exploration. Now and then the mask
+    of an episode as a picture, the best one met whenever it changes, and the agent's own at each
+    better test, of a pool under the name of the model; the settings as text, and as HParams at the
+    end.
 
     Args:
         writer: Takes it all.
@@ -54,7 +54,6 @@ class TensorBoard:
         self._writer = writer
         self._evaluators = evaluators
         self._settings = {name: _short(value) for name, value in settings.items()}
-        legend = {"pictures of masks": "a row a layer, layer 0 on top; dark = kept, light = pruned"}
         self._hyperparameters = {name: _short(value) for name, value in hyperparameters.items()}
         self._accuracy = "accuracy" if subset is None else f"accuracy_on_{subset}_sentences"
         self._image_every = image_every
@@ -65,7 +64,7 @@ class TensorBoard:
         self._last: EpisodeReport | None = None
         self._tested: dict[str, float] = {}
         self._best_test = -np.inf
-        writer.add_text("run/settings", _table("setting", self._settings | legend))
+        writer.add_text("run/settings", _table("setting", self._settings))
         writer.add_text("run/hyperparameters", _table("hyperparameter", self._hyperparameters))
 
     def __call__(self, report: EpisodeReport) -> None:
@@ -78,20 +77,21 @@ class TensorBoard:
             "rollout/return": report.total_reward,
             "rollout/length": report.length,
             f"mask/{self._accuracy}": report.info["accuracy"],
-            "mask/heads_pruned": pruned,
-            "mask/sparsity": pruned / (pruned + max(1, int(report.mask.sum()))),
-            "best/return": report.best_return,
+            "best_met/return": report.best_return,
             "time/evaluations": computed,
             "time/evaluations_per_second": new / max(self._clock() - self._started, 1e-9),
             "time/memo_hit_rate": max(0.0, 1 - computed / report.asked),
-            **{f"reward/{name}": value for name, value in report.reward_terms.items()},
             **report.figures,
         }
+        if len(report.reward_terms) > 1:
+            scalars |= {f"reward/{name}": value for name, value in report.reward_terms.items()}
+        if set(report.reward_terms) != {Sparsity.name}:
+            scalars["mask/heads_pruned"] = pruned
         self._write(scalars, report.steps)
         if report.number % self._image_every == 1 or self._image_every == 1:
-            self._draw(self._tag("mask/last", report.info["model"]), report.mask, report.steps)
-        if report.since_best == 0:
-            self._draw(self._tag("mask/best", report.info["model"]), report.mask, report.steps)
+            self._draw_mask("mask/of_last_episode", report)
+        if report.new_best:
+            self._draw_mask("mask/best_met", report)
             facts = {
                 "model": report.info["model"],
                 "return": f"{report.best_return:.4f}",
@@ -99,7 +99,8 @@ class TensorBoard:
                 "heads pruned": pruned,
                 **_by_layer(report.mask),
             }
-            self._writer.add_text("run/best_mask", _table("best mask so far", facts), report.steps)
+            table = _table("best mask met so far", facts)
+            self._writer.add_text("run/best_mask_met", table, report.steps)
 
     def tested(self, steps: int, played: Sequence[Mapping[str, Any]]) -> None:
         """Write what the agent did without exploration, on all validation sentences.
@@ -110,21 +111,21 @@ class TensorBoard:
         """
         names = {"return": "total_reward", "accuracy": "accuracy", "heads_pruned": "heads_pruned"}
         self._tested = {
-            f"test/{name}": float(np.mean([result[key] for result in played]))
+            f"agent/{name}": float(np.mean([result[key] for result in played]))
             for name, key in names.items()
         }
         self._write(self._tested, steps)
-        if self._tested["test/return"] > self._best_test:
-            self._best_test = self._tested["test/return"]
+        if self._tested["agent/return"] > self._best_test:
+            self._best_test = self._tested["agent/return"]
             for result in played[:MODELS_DRAWN]:
-                tag = self._tag("mask/test", result["model"])
+                tag = self._tag("mask/of_best_agent", result["model"])
                 self._draw(tag, np.array(result["mask"], bool), steps)
 
     def close(self) -> None:
         """Write the settings beside what they led to, and close the file."""
         if self._last is not None:
             # Named like the curves, whose last values TensorBoard then shows beside the settings.
-            reached = {"best/return": self._last.best_return, **self._tested}
+            reached = {"best_met/return": self._last.best_return, **self._tested}
             for summary in hparams({**self._settings, **self._hyperparameters}, reached):
                 self._writer._get_file_writer().add_summary(summary)
         self._writer.close()
@@ -132,6 +133,9 @@ class TensorBoard:
     def _write(self, scalars: Mapping[str, float], steps: int) -> None:
         for name, value in scalars.items():
             self._writer.add_scalar(name, value, steps)
+
+    def _draw_mask(self, tag: str, report: EpisodeReport) -> None:
+        self._draw(self._tag(tag, report.info["model"]), report.mask, report.steps)
 
     def _draw(self, name: str, mask: BoolArray, steps: int) -> None:
         self._writer.add_image(name, mask_picture(mask), steps, dataformats="HWC")
@@ -146,20 +150,6 @@ class TensorBoard:
 
 MODELS_DRAWN = 4
 """Of a pool, so many models have their tested mask drawn."""
-
-
-def mask_picture(mask: BoolArray) -> npt.NDArray[np.uint8]:
-    """Return one square per head, dark = kept, uint8; layer 0 on top.
-
-    The shape is (20 L + 2, 20 H + 2, 3).
-    """
-    colours = np.where(mask[..., None], KEPT, PRUNED).astype(np.uint8)
-    squares = colours.repeat(CELL, axis=0).repeat(CELL, axis=1)
-    for line in range(LINE):
-        squares[line::CELL] = GRID
-        squares[:, line::CELL] = GRID
-    padding = ((0, LINE), (0, LINE), (0, 0))
-    return np.pad(squares, padding, constant_values=GRID[0])
 
 
 def _by_layer(mask: BoolArray) -> dict[str, str]:

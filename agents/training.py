@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.agents.agent import Agent
 from prune_env.agents.callbacks import EarlyStop, KeepBest, chain, read_best
 from prune_env.agents.checkpoint import read_checkpoint
 from prune_env.agents.interrupt import Interrupt
+from prune_env.agents.recommended import judge_best_met, recommend
 from prune_env.agents.record import (
     EpisodeCallback,
     EpisodeReport,
-    Record,
     asked_masks,
     restore_counts,
 )
@@ -30,7 +29,6 @@ from prune_env.env.told import tell_subject
 from prune_env.errors import StateError
 from prune_env.evaluation import Evaluator
 from prune_env.evaluation.counting import CountingEvaluator
-from prune_env.models import save_mask
 from prune_env.utils import runtime
 from prune_env.utils.event_kinds import MasksCounted
 from prune_env.utils.events import due, emit, recorded, recording
@@ -68,7 +66,8 @@ def train(settings: TrainSettings, folder: str | Path, *, resume: bool = False) 
     resumed to the same end, bit for bit; `best/` and `best.json`, the agent as it was when it
     did best without exploration, its mask and what that reached on all validation sentences;
     `best_met.json`, the mask of the best episode of the learning; `report.json`, with what that
-    mask reaches on all validation sentences too; and the TensorBoard events.
+    mask reaches on all validation sentences too, and which of the two is recommended; and the
+    TensorBoard events.
 
     Args:
         settings: What to train, and how.
@@ -102,6 +101,7 @@ def train(settings: TrainSettings, folder: str | Path, *, resume: bool = False) 
             agent.save(saved)
         with recording(folder, "train"), Interrupt() as interrupt:
             _learn(settings, folder, agent, env, tests, counted=counted, interrupt=interrupt)
+        best, met = read_best(folder), judge_best_met(agent.record, tests, folder)
         report = {
             "settings": asdict(settings),
             "hyperparameters": agent.hyperparameters,
@@ -112,8 +112,9 @@ def train(settings: TrainSettings, folder: str | Path, *, resume: bool = False) 
             "evaluations": sum(each.evaluations for each in _evaluators(env)),
             "seconds_of_this_call": time.perf_counter() - started,
             "interrupted_by_signal": interrupt.signal,
-            "best": read_best(folder),
-            "best_met": _best_met(agent.record, tests, folder),
+            "best": best,
+            "best_met": met,
+            "recommended": recommend(best, met),
             "meta": runtime.describe(),
         }
         write_json(folder / "report.json", report)
@@ -212,29 +213,6 @@ def _tensorboard(
 
 def _evaluators(env: gym.Env[Any, Any]) -> list[Evaluator]:
     return [board.subject.evaluator for board in pool_of(env).boards]
-
-
-def _best_met(record: Record, tests: gym.Env[Any, Any], folder: Path) -> dict[str, Any] | None:
-    """Write the mask of the best episode, if any; return what it reaches on all sentences.
-
-    Plain values: `model`, `accuracy`, `heads_pruned`, `keeps_tau`, and `mask` in the model's own
-    shape, rows of 0 (pruned) and 1 (kept).
-    """
-    if record.best_mask is None or record.best_model is None:
-        return None
-    core = tests.get_wrapper_attr("core")
-    board = core.pool.find(record.best_model)
-    masks = board.crop(np.stack([record.best_mask, board.available]))
-    accuracy, unpruned = board.subject.evaluator.accuracy(masks).tolist()
-    mask = masks[0]
-    save_mask(folder / "best_met.json", mask, model=record.best_model)
-    return {
-        "model": record.best_model,
-        "accuracy": accuracy,
-        "heads_pruned": board.total - int(record.best_mask.sum()),
-        "keeps_tau": accuracy >= core.settings.threshold(unpruned),
-        "mask": mask.astype(int).tolist(),
-    }
 
 
 def _sentences(settings: TrainSettings) -> str:

@@ -72,10 +72,10 @@ class Train:
 
     OUT then holds `agent/` (checkpoints), `best/` (the agent as it was when it did best without
     exploration; use it with `prune-env purify MODEL --policy OUT/best`), `best.json` (what that
-    reached, judged on all validation sentences), `best_met.json` (the best mask met while learning,
-    often better than what the agent plays; use it with `prune-env purify MODEL --mask
-    OUT/best_met.json`), `settings.json`, `report.json` and TensorBoard events: `tensorboard
-    --logdir runs`. Ctrl-C saves the agent first. A run that was interrupted or killed goes on with
+    reached, judged on all validation sentences), `best_met.json` (the best mask met while learning;
+    use it with `prune-env purify MODEL --mask OUT/best_met.json`), `settings.json`, `report.json`,
+    which recommends one of the two, and TensorBoard events: `tensorboard --logdir runs`. Ctrl-C
+    saves the agent first. A run that was interrupted or killed goes on with
     the same command and `--resume`, to the same end.
 
     Attributes:
@@ -159,6 +159,8 @@ class Train:
         return changes
 
     def _facts(self, result: "TrainedAgent") -> list[tuple[str, str]]:
+        from prune_env.agents.recommended import BEST_MET
+
         report = result.report
         rows = [
             ("learned", f"{report['steps']} steps, {report['episodes']} episodes"),
@@ -174,11 +176,14 @@ class Train:
             below = "" if met["keeps_tau"] else ", below tau"
             reached = (
                 f"{met['heads_pruned']} heads pruned, {100 * met['accuracy']:.1f} % "
-                f"accuracy on {report['judged_on']}{below}: --mask {self.out}/best_met.json"
+                f"accuracy on {report['judged_on']}{below}"
             )
             rows.append((f"best met on {met['model']}", reached))
         if result.signal is None:
-            rows.append(("use it", f"prune-env purify MODEL --data DATA --policy {self.out}/best"))
+            option = f"--policy {self.out}/best"
+            if report["recommended"] == "best_met":
+                option = f"--mask {self.out}/{BEST_MET}"
+            rows.append(("use it", f"prune-env purify MODEL --data DATA {option}"))
         else:
             rows.append(("interrupted", "the agent is saved; the same command with --resume"))
         return [*rows, ("watch it", f"tensorboard --logdir {self.out}")]

@@ -67,3 +67,17 @@ def test_the_best_agent_is_kept_and_a_worse_one_is_not(tmp_path: Path):
     again = play(_env(), load_agent(tmp_path / "best"), model["model"])
     assert again == model
     assert model["heads_pruned"] == 8 - np.sum(model["mask"]) > 0
+
+
+def test_of_equally_paid_tests_the_more_accurate_is_kept(tmp_path: Path):
+    agent, env = EpsilonGreedy.for_env(_env()), _env()
+    keep = KeepBest(agent, env, tmp_path, every=5)
+    accuracies = {}
+    for head in range(8):
+        answers = iter((head, 8))
+        agent.predict = lambda *_, answers=answers, **__: (next(answers), None)
+        keep.test(head)
+        env.reset(seed=0)
+        accuracies[head] = env.step(head)[4]["accuracy"]
+    best = read_json(tmp_path / "best.json")
+    assert best["models"][0]["accuracy"] == max(accuracies.values()) > accuracies[0]

@@ -12,10 +12,10 @@ from prune_env.env.subject import Subject
 from prune_env.evaluation.counting import CountingEvaluator
 
 
-def _info(pruned: int) -> dict:
+def _info(pruned: int, accuracy: float = 0.5) -> dict:
     mask = np.ones((2, 3), bool)
     mask.flat[:pruned] = False
-    return {"mask": mask, "model": f"m{pruned}", "accuracy": 0.5, "evaluations": 2}
+    return {"mask": mask, "model": f"m{pruned}", "accuracy": accuracy, "evaluations": 2}
 
 
 def _add(record: Record, total: float, pruned: int):
@@ -30,6 +30,19 @@ def test_the_first_of_equally_good_episodes_is_the_best():
     assert np.array_equal(record.best_mask, _info(1)["mask"])
     assert record.best_model == "m1"
     assert record.asked == 12  # each looked at two masks and the unpruned model
+
+
+def test_of_equally_good_episodes_on_a_model_the_more_accurate_is_the_best():
+    record = Record()
+    for total, accuracy in ((0.3, 0.5), (0.3 + 1e-16, 0.4), (0.3 - 1e-16, 0.7), (0.2, 0.9)):
+        info = {**_info(1, accuracy), "mask": np.full((2, 3), accuracy > 0.6)}
+        report = record.add(length=1, reward_terms={"a": total}, info=info, figures={})
+        assert report.new_best == (accuracy in (0.5, 0.7))
+    assert (record.best_accuracy, record.best_episode, report.since_best) == (0.7, 1, 3)
+    assert record.best_mask.all()
+    elsewhere = {**_info(2, 0.8)}  # of another model, whose accuracy says nothing here
+    assert not record.add(length=1, reward_terms={"a": 0.3}, info=elsewhere, figures={}).new_best
+    assert Record.from_state(record.state()).best_accuracy == 0.7
 
 
 def test_tests_are_counted_by_the_episodes_between_them():

@@ -13,7 +13,8 @@ from prune_env.agents.callbacks import (
     chain,
 )
 from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
-from prune_env.agents.tensorboard import TensorBoard, mask_picture
+from prune_env.agents.mask_picture import CELL, corner, mask_picture
+from prune_env.agents.tensorboard import TensorBoard
 
 
 def _env() -> gym.Env:
@@ -44,17 +45,22 @@ def test_tensorboard_holds_what_a_watcher_needs(tmp_path: Path):
     assert [event.value for event in returns] == pytest.approx([r.total_reward for r in seen])
     assert [event.step for event in returns] == [r.steps for r in seen]
     last = {tag: events.Scalars(tag)[-1].value for tag in events.Tags()["scalars"]}
-    assert last["reward/sparsity"] == pytest.approx(seen[-1].total_reward)
-    assert last["mask/heads_pruned"] == seen[-1].info["heads_pruned"]
+    assert last["rollout/return"] * 8 == pytest.approx(seen[-1].info["heads_pruned"])
+    same = {"reward/sparsity", "mask/heads_pruned", "mask/sparsity"}  # as the return
+    assert not same & set(last)
     assert last["train/epsilon"] == pytest.approx(agent.epsilon)
     assert last["time/evaluations_per_second"] > 0
     assert last["time/memo_hit_rate"] == 0  # a landscape remembers nothing
-    assert {"train/loss", "rollout/length", "mask/accuracy", "best/return"} <= set(last)
-    assert {"mask/sparsity", "time/evaluations"} <= set(last)
-    assert [event.value for event in events.Scalars("test/return")] == [0.25]
-    assert len(events.Scalars("best/return")) == len(seen)  # HParams add no points of their own
-    assert set(events.Tags()["images"]) == {"mask/last", "mask/best", "mask/test"}
-    best = events.Tensors("run/best_mask/text_summary")[-1].tensor_proto.string_val[0].decode()
+    assert {"train/loss", "rollout/length", "mask/accuracy", "best_met/return"} <= set(last)
+    assert "time/evaluations" in last
+    assert [event.value for event in events.Scalars("agent/return")] == [0.25]
+    assert len(events.Scalars("best_met/return")) == len(seen)  # HParams add no points of their own
+    assert set(events.Tags()["images"]) == {
+        "mask/of_last_episode",
+        "mask/best_met",
+        "mask/of_best_agent",
+    }
+    best = events.Tensors("run/best_mask_met/text_summary")[-1].tensor_proto.string_val[0].decode()
     assert f"| heads pruned | {8 - np.sum(agent.best_mask)} |" in best
     hyperparameters = events.Tensors("run/hyperparameters/text_summary")[0].tensor_proto.string_val[
         0
@@ -73,18 +79,33 @@ def test_of_a_pool_masks_are_shown_under_the_name_of_their_model(tmp_path: Path)
     tensorboard.close()
     events = EventAccumulator(str(tmp_path), size_guidance={"images": 0}).Reload()
     images = events.Tags()["images"]
-    assert {f"mask/last/{name}" for name in pool} <= set(images)
-    assert f"mask/best/{agent.record.best_model}" in images
-    best = events.Tensors("run/best_mask/text_summary")[-1].tensor_proto.string_val[0].decode()
+    assert {f"mask/of_last_episode/{name}" for name in pool} <= set(images)
+    assert f"mask/best_met/{agent.record.best_model}" in images
+    best = events.Tensors("run/best_mask_met/text_summary")[-1].tensor_proto.string_val[0].decode()
     assert f"| model | {agent.record.best_model} |" in best
 
 
 def test_a_mask_is_drawn_head_by_head():
-    mask = np.array([[True, False, True]])
-    picture = mask_picture(mask)
-    assert picture.shape == (22, 62, 3)
-    dark = picture[11, [11, 31, 51]].sum(axis=1) < 400
-    assert dark.tolist() == [True, False, True]
+    for shape in ((1, 3), (6, 12), (12, 16)):
+        mask = np.random.default_rng(0).random(shape) < 0.5
+        picture = mask_picture(mask)
+        for place in np.ndindex(shape):
+            x, y = corner(*place)
+            assert (picture[y + CELL // 2, x + CELL // 2].sum() < 400) == mask[place]
+
+
+def test_a_reward_of_several_terms_has_a_curve_for_each(tmp_path: Path):
+    env = gym.make(
+        "prune_env/Landscape-v0",
+        model="landscape:layers=2,heads=4",
+        tau=0.8,
+        reward="sparsity + 0.5 * accuracy",
+    )
+    tensorboard = TensorBoard(SummaryWriter(str(tmp_path)), [env.unwrapped.evaluator], {}, {})
+    EpsilonGreedy.for_env(env).learn(env, total_steps=10, callback=tensorboard)
+    tensorboard.close()
+    tags = set(EventAccumulator(str(tmp_path)).Reload().Tags()["scalars"])
+    assert {"reward/sparsity", "reward/accuracy", "mask/heads_pruned", "rollout/return"} <= tags
 
 
 def test_the_curve_of_a_part_of_the_sentences_says_so(tmp_path: Path):
@@ -107,7 +128,7 @@ def test_names_of_strangers_are_shown_as_they_are(tmp_path: Path):
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     text = events.Tensors("run/settings/text_summary")[0].tensor_proto.string_val[0].decode()
-    assert len(text.splitlines()) == 2 + 3  # heading, rule; two settings and the legend
+    assert len(text.splitlines()) == 2 + 2  # heading, rule; two settings
     assert "a\\|b" in text
     assert "!\\[x\\]" in text
     assert "<img" not in text

@@ -1,0 +1,67 @@
+"""Which of two masks a training recommends: the one that its agent plays, or the best met."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+
+from prune_env.agents.record import TIE, Record
+from prune_env.models import save_mask
+
+BEST_MET = "best_met.json"
+
+
+def judge_best_met(record: Record, tests: gym.Env[Any, Any], folder: Path) -> dict[str, Any] | None:
+    """Write the mask of the best episode, if any; return what it reaches on all sentences.
+
+    Plain values: `model`, `accuracy`, `heads_pruned`, `keeps_tau`, `total_reward`, and `mask` in
+    the model's own shape, rows of 0 (pruned) and 1 (kept).
+
+    Args:
+        record: Of the agent.
+        tests: An environment of the same models, on all sentences.
+        folder: Takes the mask, as `best_met.json`.
+    """
+    if record.best_mask is None or record.best_model is None:
+        return None
+    core = tests.get_wrapper_attr("core")
+    board = core.pool.find(record.best_model)
+    masks = board.crop(np.stack([record.best_mask, board.available]))
+    judged = board.subject.evaluator.accuracy(masks)
+    scores = core.reward.score(board.subject, masks, judged).sum(axis=1)
+    accuracy, unpruned = judged.tolist()
+    mask = masks[0]
+    save_mask(folder / BEST_MET, mask, model=record.best_model)
+    return {
+        "model": record.best_model,
+        "accuracy": accuracy,
+        "heads_pruned": board.total - int(record.best_mask.sum()),
+        "keeps_tau": accuracy >= core.settings.threshold(unpruned),
+        "total_reward": float(scores[0] - scores[1]),
+        "mask": mask.astype(int).tolist(),
+    }
+
+
+def recommend(
+    best: Mapping[str, Any] | None, met: Mapping[str, Any] | None
+) -> Literal["best", "best_met"] | None:
+    """Return what to use: the agent, or the mask met while it learned.
+
+    The higher reward on all validation sentences wins, of masks that keep tau; between equal ones
+    the higher accuracy. An agent that learned on several models is for all of them, a mask for
+    one, so it is recommended whatever was met.
+
+    Args:
+        best: What the best agent reached without exploration, as `best.json` holds it.
+        met: What `judge_best_met` returned.
+    """
+    if best is None:
+        return None if met is None or not met["keeps_tau"] else "best_met"
+    if met is None or not met["keeps_tau"] or len(best["models"]) > 1:
+        return "best"
+    played = best["models"][0]
+    gain = met["total_reward"] - played["total_reward"]
+    more_accurate = met["accuracy"] > played["accuracy"]
+    return "best_met" if gain > TIE or (gain > -TIE and more_accurate) else "best"
