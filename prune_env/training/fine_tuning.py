@@ -142,9 +142,10 @@ def _left_as_found(model: PreTrainedModel, mask: npt.NDArray[np.bool_] | None) -
         if gates is not None:
             gates.remove()
         # accelerate leaves its bf16 autocast round `forward`: whoever measures the model
-        # afterwards would measure it in bf16.
-        vars(model).pop("forward", None)
-        vars(model).pop("_original_forward", None)
+        # afterwards would measure it in bf16. And it leaves a mark, at which it would not put the
+        # autocast on again: the next fine-tuning would take twice the time, in fp32.
+        for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
+            vars(model).pop(name, None)
         model.eval()
 
 

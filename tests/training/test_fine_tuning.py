@@ -132,6 +132,19 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
     assert torch.equal(weights[0], weights[1])
 
 
+def test_every_training_is_in_bf16_not_the_first_alone(
+    tiny_model: LoadedModel, tiny_data: TextDataset
+) -> None:
+    seen: list[torch.dtype] = []
+    projection = find_heads(tiny_model.model).layers[0].projection
+    settings = replace(FAST, epochs=1, precision="bf16")
+    for _ in range(2):
+        hook = projection.register_forward_hook(lambda *called: seen.append(called[2].dtype))
+        fine_tune(tiny_model.model, tiny_model.tokenizer, tiny_data, settings)
+        hook.remove()
+    assert set(seen) == {torch.bfloat16}
+
+
 def test_the_model_computes_in_fp32_after_a_bf16_training(
     tiny_model: LoadedModel, tiny_data: TextDataset, tmp_path: Path
 ) -> None:
