@@ -19,6 +19,9 @@ Guard = Literal["auto", "accuracy", "balanced", "recall"]
 Export = Literal["zeroed", "sliced"]
 """How pruned heads are written."""
 
+Pruned = Literal["heads", "hybrid"]
+"""What a mask chooses from: heads, or also groups of neurons and strengths, see `UnitSettings`."""
+
 
 def least_accuracy(accuracy: float, tau: float | None, max_drop: float) -> float:
     """Return the accuracy, 0 to 1, that must stay; what all who speak of tau compute.

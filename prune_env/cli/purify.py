@@ -16,6 +16,7 @@ from prune_env.settings import (
     Healing,
     LoadingSettings,
     Protocol,
+    Pruned,
     SearchSettings,
 )
 
@@ -62,6 +63,8 @@ class Purify:
         push_to_hub: Upload OUT, but for the events, to this new private repository of the Hugging
             Face Hub, such as `me/purified`; you must be logged in.
         seed: Of everything random.
+        units: What a mask chooses from: attention heads; or `hybrid`, also groups of feed-forward
+            neurons, and linear maps that are refitted with a strength, see docs/hybrid.md.
         json: Print the report as JSON.
         watch: Show the run on a page of this machine while it goes on, see `prune-env watch`.
         tables: How tables are read.
@@ -83,6 +86,7 @@ class Purify:
     onnx: bool = False
     push_to_hub: str | None = None
     seed: int = 0
+    units: Pruned = "heads"
     json: bool = False
     watch: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
@@ -108,7 +112,15 @@ class Purify:
             self.model,
             train,
             validation,
-            choose(self.policy, self.healing, self.protocol, train, self.search, masked=masked),
+            choose(
+                self.policy,
+                self.healing,
+                self.protocol,
+                train,
+                self.search,
+                masked=masked,
+                units=self.units,
+            ),
             mask=self.mask,
             protocol=self.protocol,
             export=self.export,
@@ -116,6 +128,7 @@ class Purify:
             fine_tune=self.fine_tune,
             seed=self.seed,
             loading=LoadingSettings(head=self.head, allow_download=self.tables.allow_download),
+            units=self.units,
         )
         with beside(self.out, self.watch, self._origin()):
             report = carry_out(plan, self.out)
@@ -151,6 +164,7 @@ class Purify:
             ("policy", f"{report['run']['policy']}, protocol {self.protocol}"),
             ("healing", _describe_healing(report)),
             ("heads pruned", f"{result['heads_pruned']} of {result['heads_total']}"),
+            *_describe_units(result),
             ("tau", _describe_tau(report)),
             (
                 "validation accuracy",
@@ -173,6 +187,15 @@ class Purify:
             self.seed,
             self.tables,
         )
+
+
+def _describe_units(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return how many units beside heads were pruned, if there were any to choose from."""
+    pruned = result.get("units_pruned")
+    if pruned is None:
+        return []
+    told = f"{pruned['neurons']} groups of neurons closed, {pruned['map']} steps of strength"
+    return [("other units", told)]
 
 
 def _describe_tau(report: dict[str, Any]) -> str:

@@ -15,6 +15,8 @@ Mask = npt.NDArray[np.bool_]
 
 MASK_FORMAT = "prune-env-mask"
 MASK_VERSION = 1
+UNIT_MASK_VERSION = 2
+"""Of a mask that chooses from other units too, see `prune_env.models.unit_masks`."""
 
 
 def full_mask(shape: tuple[int, int]) -> Mask:
@@ -62,10 +64,15 @@ def save_mask(path: str | Path, mask: npt.ArrayLike, **meta: Any) -> None:
         mask: Bool (L, H), True = kept.
         **meta: JSON values that say where the mask comes from (policy, model hash, ...).
     """
+    write_json(Path(path), mask_content(mask, **meta))
+
+
+def mask_content(mask: npt.ArrayLike, **meta: Any) -> dict[str, Any]:
+    """Return what a mask file holds; arguments as those of `save_mask`."""
     array = np.asarray(mask)
     kept = validate_mask(array, (array.shape[0], array.shape[1]))
     pruned = {str(layer): np.flatnonzero(~row).tolist() for layer, row in enumerate(kept)}
-    content = {
+    return {
         "format": MASK_FORMAT,
         "version": MASK_VERSION,
         "layers": kept.shape[0],
@@ -73,7 +80,6 @@ def save_mask(path: str | Path, mask: npt.ArrayLike, **meta: Any) -> None:
         "pruned": {layer: heads for layer, heads in pruned.items() if heads},
         "meta": meta,
     }
-    write_json(Path(path), content)
 
 
 def load_mask(path: str | Path, shape: tuple[int, int] | None = None) -> Mask:
@@ -95,6 +101,12 @@ def load_mask(path: str | Path, shape: tuple[int, int] | None = None) -> Mask:
     if not isinstance(content, dict):
         raise _not_a_mask(path, f"a JSON {type(content).__name__}")
     if "format" in content:
+        if content.get("version") == UNIT_MASK_VERSION and "units" in content:
+            raise StateError(
+                f"{path} is a mask of heads, neurons and maps",
+                expected="a mask of heads alone",
+                remedy="purify with --units hybrid",
+            )
         if content["format"] != MASK_FORMAT or content.get("version") != MASK_VERSION:
             raise _not_a_mask(path, f"{content['format']} version {content.get('version')}")
         own = (content.get("layers"), content.get("heads"))

@@ -5,12 +5,16 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import get_args
 
+from torch import nn
+
 from prune_env.data.dataset import TextDataset
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, UnknownNameError
 from prune_env.models import LoadedModel, zero_heads
 from prune_env.models.ensemble import make_ensemble
 from prune_env.models.masks import Mask
+from prune_env.models.unit_gates import write_units
+from prune_env.models.unit_map import UnitMap
 from prune_env.purification.fine_tune import FineTune
 from prune_env.purification.prepare import load_suspicious
 from prune_env.purification.refit import Refit
@@ -93,7 +97,7 @@ def apply_steps(
     for mask in masks:
         if protocol == "direct":
             member = replace(suspect.loaded, model=deepcopy(suspect.loaded.model))
-            zero_heads(member.model, mask)
+            _put_on(member.model, mask, suspect.unit_map)
             masked = MaskedModel(member, mask, suspect)
             reports += [step.apply(masked, run) for step in steps]
         else:
@@ -101,12 +105,20 @@ def apply_steps(
             run_phases(
                 run, member, suspect.train, mask=mask, description="Fine-tuning under the mask"
             )
-        zero_heads(member.model, mask)
+        _put_on(member.model, mask, suspect.unit_map)
         members.append(member)
     if len(members) == 1:
         return Healed(members[0], tuple(reports))
     models = [member.model for member in members]
     return Healed(make_ensemble(members[0], models, masks), tuple(reports))
+
+
+def _put_on(model: nn.Module, mask: Mask, unit_map: UnitMap | None) -> None:
+    """Write a mask, of heads or of units, into the weights."""
+    if unit_map is None:
+        zero_heads(model, mask)
+    else:
+        write_units(model, unit_map, mask)
 
 
 def steps_of(healing: Healing) -> tuple[Step, ...]:

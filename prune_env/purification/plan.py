@@ -13,6 +13,7 @@ from prune_env.models import find_source, head_shape, load_mask
 from prune_env.models.onnx import require_onnx
 from prune_env.models.source import read_config
 from prune_env.purification.heal import check_healing, removes_backdoor, steps_of
+from prune_env.purification.hybrid import check_hybrid
 from prune_env.purification.prepare import metrics_for
 from prune_env.purification.unlearn import unlearnable
 from prune_env.settings import (
@@ -21,6 +22,7 @@ from prune_env.settings import (
     Healing,
     LoadingSettings,
     Protocol,
+    Pruned,
     SearchSettings,
 )
 from prune_env.training.phases import Phase, TrainingRun
@@ -58,6 +60,7 @@ class Plan:
         fine_tune: Of every fine-tuning.
         seed: Of everything random.
         loading: How the model is loaded.
+        units: What the mask chooses from.
     """
 
     source: str | Path
@@ -71,6 +74,7 @@ class Plan:
     fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
     seed: int = 0
     loading: LoadingSettings = field(default_factory=LoadingSettings)
+    units: Pruned = "heads"
 
     @cached_property
     def required(self) -> Requirements:
@@ -109,7 +113,9 @@ class Plan:
         if self.onnx:
             folder = find_source(self.source, allow_download=download, revision=revision)
             require_onnx(str(read_config(folder / "config.json").get("model_type")))
-        if self.mask is not None:
+        if self.units == "hybrid":
+            check_hybrid(self.protocol, self.chosen.healing, members)
+        elif self.mask is not None:
             shape = head_shape(self.source, allow_download=download, revision=revision)
             load_mask(self.mask, shape)
 
@@ -139,6 +145,7 @@ def choose(
     search: SearchSettings | None = None,
     *,
     masked: bool = False,
+    units: Pruned = "heads",
 ) -> Choice:
     """Return policy, healing and search settings, `auto` resolved.
 
@@ -153,6 +160,7 @@ def choose(
         train: Clean data.
         search: Of the search; a reward that was asked for stays.
         masked: Whether a mask is given, so that no policy searches one.
+        units: What the mask chooses from; of `hybrid` no healing follows.
 
     Raises:
         UnknownNameError: No healing has this name.
@@ -161,7 +169,8 @@ def choose(
     named = masked or policy != AUTO
     defined = protocol == "direct" and unlearnable(train)
     if healing == AUTO:
-        healing = "refit-unlearn" if defined and not named else "none"
+        heals = defined and not named and units == "heads"
+        healing = "refit-unlearn" if heals else "none"
     if named:
         return Choice(policy, healing, search)
     if removes_backdoor(healing):

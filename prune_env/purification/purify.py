@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -14,6 +15,7 @@ from prune_env.env.subject import Subject
 from prune_env.evaluation.metrics import share
 from prune_env.purification.answers import Answers, check_answers
 from prune_env.purification.heal import Healed
+from prune_env.purification.hybrid import cut, write_mask
 from prune_env.purification.milder import chosen, heal_above_tau
 from prune_env.purification.plan import AUTO, Plan, choose
 from prune_env.purification.prepare import prepare
@@ -27,6 +29,7 @@ from prune_env.settings import (
     LoadingKeywords,
     LoadingSettings,
     Protocol,
+    Pruned,
     SearchSettings,
 )
 from prune_env.utils.events import recording
@@ -56,6 +59,7 @@ def purify(
     search_settings: SearchSettings | None = None,
     fine_tune_settings: FineTuneSettings | None = None,
     seed: int = 0,
+    units: Pruned = "heads",
     **loading: Unpack[LoadingKeywords],
 ) -> dict[str, Any]:
     """Purify a model and write the folder `out`: model, `mask.json`, `report.json`, events.
@@ -74,6 +78,8 @@ def purify(
         search_settings: Of the search.
         fine_tune_settings: Of every fine-tuning.
         seed: Of everything random.
+        units: What the mask chooses from: heads; or `hybrid`, also groups of neurons and strengths
+            of linear maps.
         **loading: How the model is loaded, see `LoadingSettings`.
 
     Returns:
@@ -86,7 +92,15 @@ def purify(
         source,
         train,
         validation,
-        choose(policy, healing, protocol, train, search_settings, masked=mask is not None),
+        choose(
+            policy,
+            healing,
+            protocol,
+            train,
+            search_settings,
+            masked=mask is not None,
+            units=units,
+        ),
         mask=None if mask is None else Path(mask),
         protocol=protocol,
         export=export,
@@ -94,6 +108,7 @@ def purify(
         fine_tune=fine_tune_settings or FineTuneSettings(),
         seed=seed,
         loading=LoadingSettings(**loading),
+        units=units,
     )
     return carry_out(plan, out)
 
@@ -110,15 +125,7 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
     ):
         begin("fine-tune on clean data")
         events = folder / "tensorboard"
-        subject = prepare(
-            plan.source,
-            plan.train,
-            plan.validation,
-            plan.run(plan.required.search, events / "fine_tune"),
-            metrics=plan.metrics,
-            importance_sentences=plan.chosen.search.importance_sentences,
-            loading=plan.loading,
-        )
+        subject = _prepare(plan, events / "fine_tune")
         plan.require_a_change(subject)
         _warn_of_few(plan.validation, subject.accuracy)
         _warn_of_contradictions(plan.train, plan.validation)
@@ -149,14 +156,36 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
         )
         write_purified(
             healed.model,
-            found.masks,
+            tuple(subject.units.head_part(mask) for mask in found.masks),
             folder,
             export=plan.export,
             onnx=plan.onnx,
             facts=card_facts(report),
         )
+        if plan.units == "hybrid":
+            write_mask(subject, healed.model, found.mask, folder)
         write_json(folder / "report.json", report)
     return report
+
+
+def _prepare(plan: Plan, events: Path) -> Subject:
+    """Return the suspicious model as the plan's policy plays it."""
+    hybrid = plan.units == "hybrid"
+    sentences = plan.chosen.search.importance_sentences
+    subject = prepare(
+        plan.source,
+        plan.train,
+        plan.validation,
+        plan.run(plan.required.search, events),
+        metrics=() if hybrid else plan.metrics,
+        importance_sentences=sentences,
+        loading=plan.loading,
+    )
+    if not hybrid:
+        return subject
+    started = time.perf_counter()
+    subject = cut(subject, plan.metrics, sentences=sentences, seed=plan.seed)
+    return replace(subject, seconds=subject.seconds + time.perf_counter() - started)
 
 
 def _judge(plan: Plan, found: SearchResult, healed: Healed) -> Verdict:

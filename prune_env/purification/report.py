@@ -11,6 +11,7 @@ from prune_env.env.subject import Subject
 from prune_env.models import LoadedModel, Mask, write_sliced, write_zeroed
 from prune_env.models.ensemble import write_ensemble
 from prune_env.models.onnx import write_onnx
+from prune_env.models.units import Units
 from prune_env.purification.answers import Answers
 from prune_env.purification.findings import describe_triggers
 from prune_env.purification.heal import Healed
@@ -92,8 +93,7 @@ def make_report(
             "validation_accuracy_under_mask": found.accuracy,
             "validation_accuracy_purified": verdict.accuracy,
             "keeps_tau": verdict.keeps_tau,
-            "heads_pruned": found.heads_pruned,
-            "heads_total": int(subject.evaluator.available.sum()),
+            **_count_pruned(subject.units, found),
             "evaluations": found.evaluations,
             "seconds": seconds,
         },
@@ -112,11 +112,21 @@ def make_report(
     }
 
 
+def _count_pruned(units: Units, found: SearchResult) -> dict[str, Any]:
+    """Return how many heads the mask removes; where it chooses from other units, of all kinds."""
+    total = int(units.head_part(units.available).sum())
+    if units.heads_only:
+        return {"heads_pruned": found.heads_pruned, "heads_total": total}
+    pruned = units.pruned(found.mask)
+    return {"heads_pruned": pruned["head"], "heads_total": total, "units_pruned": pruned}
+
+
 def card_facts(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the model card says besides the model, taken from the report."""
     data, result = report["data"], report["result"]
     return {
         **{name: report["run"][name] for name in ("policy", "protocol", "healing", "seed")},
+        **{f"{kind}: pruned": count for kind, count in result.get("units_pruned", {}).items()},
         "clean training data SHA-256": data["train"]["sha256"],
         "clean validation data SHA-256": data["validation"]["sha256"],
         "validation ACC, unpruned": result["validation_accuracy_unpruned"],
@@ -139,6 +149,7 @@ def _describe_plan(plan: Plan, policy: str) -> dict[str, Any]:
         "seed": plan.seed,
         "search": asdict(plan.chosen.search),
         "fine_tune": asdict(plan.fine_tune),
+        **({"units": plan.units} if plan.units != "heads" else {}),
     }
 
 

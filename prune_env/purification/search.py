@@ -19,6 +19,7 @@ from prune_env.evaluation.counting import CountingEvaluator
 from prune_env.evaluation.guard import guard_of, guarded_tau, unguarded
 from prune_env.models import load_mask
 from prune_env.models.masks import Mask
+from prune_env.models.unit_masks import load_unit_mask
 from prune_env.settings import Guard, SearchSettings
 from prune_env.utils.progress import progress
 
@@ -229,7 +230,7 @@ def play(
             gained += reward
             done = terminated or truncated
             step += 1
-            advance(info["heads_pruned"])
+            advance(env.episode.pruned)
             tell_step(info, int(action), reward, step)
             if writer is not None:
                 writer.add_scalar(f"search/{tag}/accuracy", info["accuracy"], step)
@@ -256,7 +257,9 @@ def read_mask(subject: Subject, path: Path, settings: SearchSettings) -> SearchR
     started = time.perf_counter()
     subject, tau = _under_guard(subject, settings)
     # Where layers differ in their number of heads, a file may name heads that do not exist.
-    mask = load_mask(path, subject.evaluator.shape) & subject.evaluator.available
+    unit_map = subject.require_suspect().unit_map
+    shape, exists = subject.evaluator.shape, subject.evaluator.available
+    mask = load_mask(path, shape) & exists if unit_map is None else load_unit_mask(path, unit_map)
     accuracy = float(subject.evaluator.accuracy(mask[None])[0])
     tell_subject(subject, tau, subject.accuracy)
     tell_mask(mask, accuracy, "chosen", model=subject.name)
