@@ -88,20 +88,13 @@ def purify(
     Raises:
         PruneEnvError: `out` holds something already; or see `Plan` and `check_answers`.
     """
+    masked = mask is not None
     plan = Plan(
         source,
         train,
         validation,
-        choose(
-            policy,
-            healing,
-            protocol,
-            train,
-            search_settings,
-            masked=mask is not None,
-            units=units,
-        ),
-        mask=None if mask is None else Path(mask),
+        choose(policy, healing, protocol, train, search_settings, masked=masked, units=units),
+        mask=Path(mask) if mask is not None else None,
         protocol=protocol,
         export=export,
         onnx=onnx,
