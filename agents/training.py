@@ -35,7 +35,7 @@ from prune_env.utils.events import due, emit, recorded, recording
 from prune_env.utils.files import shaped, write_json
 from prune_env.utils.leases import locked, silent_s
 from prune_env.utils.output import check_free
-from prune_env.utils.progress import progress
+from prune_env.utils.progress import job, progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +85,12 @@ def train(settings: TrainSettings, folder: str | Path, *, resume: bool = False) 
     started = time.perf_counter()
     _check_folder(settings, folder, resume=resume)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder, wait=silent_s(folder)) as held:
+    with locked(folder, wait=silent_s(folder)) as held, job("train", 3) as begin:
         if not held:
             raise StateError(
                 f"Another process trains in {folder}", remedy="wait for it, or choose another --out"
             )
+        begin("models and data")
         saved = folder / "agent"
         with settings_written(settings, folder):
             tests = make_env(settings.env, settings.env_arguments)
@@ -99,8 +100,10 @@ def train(settings: TrainSettings, folder: str | Path, *, resume: bool = False) 
             agent, counted = _resume(saved, env) if begun else (_begin(settings, env), 0)
         if not begun:
             agent.save(saved)
+        begin("learn")
         with recording(folder, "train"), Interrupt() as interrupt:
             _learn(settings, folder, agent, env, tests, counted=counted, interrupt=interrupt)
+        begin("judge")
         best, met = read_best(folder), judge_best_met(agent.record, tests, folder)
         report = {
             "settings": asdict(settings),

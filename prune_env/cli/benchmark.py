@@ -54,10 +54,11 @@ class Benchmark:
 
     def run(self) -> None:
         """Run every cell that has no result yet, a line a cell as it comes."""
-        from rich.console import Console
+        from rich.markup import escape
 
         from prune_env.research.benchmark.config import find_config, read_config
         from prune_env.research.benchmark.runner import RunSettings, run_benchmark
+        from prune_env.utils.progress import tell
 
         path = find_config(self.config)
         config = read_config(path)
@@ -73,17 +74,15 @@ class Benchmark:
         )
         clean = self.tables.load_splits(config.data)
         sources = self.tables.attack_sources(config.attacks)
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"{len(cells)} cells, results in {out}")
+        tell(escape(f"{len(cells)} cells, results in {out}"))
 
         def on_cell(cell: "Cell", record: "CellRecord") -> None:
             row = record.row
             if row is None:
-                console.print(f"{cell}: [red]failed[/] ", end="")
-                console.print(record.error, markup=False)
+                tell(f"{escape(str(cell))}: [red]failed[/] {escape(str(record.error))}")
                 return
             flipped = "" if row.lfr is None else f", LFR {row.lfr:.1f}"
-            console.print(f"{cell}: ACC {row.acc:.1f}{flipped}  [dim]{row.seconds:.0f} s[/]")
+            tell(f"{escape(str(cell))}: ACC {row.acc:.1f}{flipped}  [dim]{row.seconds:.0f} s[/]")
 
         with beside(out, self.watch):
             counts = run_benchmark(

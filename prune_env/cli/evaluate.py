@@ -52,12 +52,20 @@ class Evaluate:
 
     def run(self) -> None:
         """Measure and print."""
+        from prune_env.utils.progress import job
+
         for model in filter(None, (self.model, self.benign, self.backdoored)):
             self._folder(model)  # a wrong path is answered before anything is measured
         sets = self._sets()
-        own = self._measure(self.model, sets)
-        benign = self._measure(self.benign, sets) if self.benign else None
-        before = self._measure(self.backdoored, sets) if self.backdoored else None
+        models = {"model": self.model, "benign": self.benign, "backdoored": self.backdoored}
+        measured: dict[str, Measured] = {}
+        with job("evaluate", len([each for each in models.values() if each])) as begin:
+            for name, folder in models.items():
+                if folder:
+                    begin(name)
+                    measured[name] = self._measure(folder, sets)
+        own, benign, before = map(measured.get, models)
+        assert own is not None
         skipped = sum(part.skipped for part in (sets.test, sets.triggered, sets.validation) if part)
         value: dict[str, Any] = {
             "model": asdict(own.scores),

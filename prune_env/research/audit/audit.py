@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from prune_env.evaluation.base import Evaluator
 from prune_env.research.audit.correlation import Correlation, correlations
 from prune_env.research.audit.masks import PATHS, Draw, draw_masks
 from prune_env.research.audit.results import REWARD, Results
-from prune_env.utils.progress import progress
+from prune_env.utils.progress import job, progress
 
 Values = npt.NDArray[np.float64]
 BLOCK = 16
@@ -131,15 +132,15 @@ def audit(
         "target": target,
         "settings": {**asdict(settings), "rewards": None, "max_drop": None},
     }
-    kept = Results.open(results, identity, lambda: _drawn(subject, settings))
-    _fill(
-        kept,
-        HIDDEN,
-        lambda masks: _hidden(subject, triggered, masks, target),
-        "Measuring the hidden LFR",
-    )
-    for name, reward in rewards.items():
-        _fill(kept, (f"{REWARD}{name}",), _scorer(subject, reward), f"Scoring {name}")
+    with job("audit", 2 + len(rewards)) as begin:
+        begin("draw masks")
+        kept = Results.open(results, identity, lambda: _drawn(subject, settings))
+        begin("hidden LFR")
+        hidden = partial(_hidden, subject, triggered, target)
+        _fill(kept, HIDDEN, hidden, "Measuring the hidden LFR")
+        for name, reward in rewards.items():
+            begin(name)
+            _fill(kept, (f"{REWARD}{name}",), _scorer(subject, reward), f"Scoring {name}")
     measured = {name: kept.column(name) for name in HIDDEN}
     scored = {name: kept.column(f"{REWARD}{name}") for name in rewards} | {LEAN: -measured["lean"]}
     usable = _usable(subject, measured["accuracy"], settings.max_drop)
@@ -191,7 +192,7 @@ def _fill(
 
 
 def _hidden(
-    subject: Subject, triggered: Evaluator, masks: npt.NDArray[np.bool_], target: int
+    subject: Subject, triggered: Evaluator, target: int, masks: npt.NDArray[np.bool_]
 ) -> Values:
     """Return the values named in `HIDDEN`, (6, N)."""
     clean, flipped = subject.evaluator.evaluate(masks), triggered.evaluate(masks)

@@ -28,6 +28,7 @@ from prune_env.research.benchmark.worker import Current, Task, work
 from prune_env.utils.events import recording
 from prune_env.utils.files import cache_folder, write_json
 from prune_env.utils.plain import to_plain
+from prune_env.utils.progress import progress
 
 log = logging.getLogger(__name__)
 POLL_S = 0.2
@@ -161,15 +162,20 @@ def _run(
 ) -> None:
     """Let workers run the cells that have no result; tell of each as it comes."""
     pending = {key: cell for key, cell in cells.items() if not store.has(key)}
+    if not pending:
+        return
     crew, news = _Crew(task, cells, store, settings), CellNews(cells, store)
+    count = len(pending)
     try:
-        while pending:
-            crew.keep_going(len(pending))
-            time.sleep(POLL_S)
-            news.running(crew.running)
-            for key in [key for key in pending if store.has(key)]:
-                news.finished(key)
-                on_cell(pending.pop(key), store.read(key))
+        with progress("Running cells", count) as advance:
+            while pending:
+                crew.keep_going(len(pending))
+                time.sleep(POLL_S)
+                news.running(crew.running)
+                for key in [key for key in pending if store.has(key)]:
+                    news.finished(key)
+                    on_cell(pending.pop(key), store.read(key))
+                advance(count - len(pending))
     finally:
         crew.stop()
 
