@@ -34,7 +34,9 @@ class Combine:
         json: Print JSON.
     """
 
-    audits: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="AUDIT...")]
+    audits: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="AUDIT [AUDIT ...]")
+    ]
     test: tuple[Path, ...] = ()
     rewards: str | None = None
     max_drop: float = 0.03

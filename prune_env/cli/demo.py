@@ -38,7 +38,7 @@ class Demo:
         rate: Share of the negatives that is poisoned; default: as published.
         full: All rows: both protocols and every healing that removes backdoors.
         policies: Who chooses the heads.
-        protocols: What is done with each mask.
+        protocols: What is done with each mask: `direct` or `refinetune`.
         healed: Policies whose mask is also healed, in each of the ways that follow.
         healings: What heals a mask, see `prune-env purify --help`.
         train_sentences: Clean training sentences; 0 takes all.

@@ -6,7 +6,7 @@ from inspect import cleandoc
 from pathlib import Path
 from textwrap import fill
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import docstring_parser
 import tyro
@@ -24,15 +24,17 @@ from prune_env.utils.registry import first_line
 
 METAVARS = {
     "attack": "ATTACK",
-    "audits": "AUDIT...",
+    "audits": "AUDIT [AUDIT ...]",
     "backdoored": "MODEL",
     "benign": "MODEL",
     "config": "CONFIG",
     "data": "DATA",
     "env": "ID",
     "healed": "POLICY ...",
+    "healings": "HEALING ...",
     "host": "ADDRESS",
     "image_column": "COLUMN",
+    "kind": "KIND",
     "label_column": "COLUMN",
     "mask": "FILE",
     "metrics": "METRIC ...",
@@ -42,6 +44,7 @@ METAVARS = {
     "policy": "POLICY",
     "poisoned": "FILE",
     "pool": "MODEL ...",
+    "protocols": "PROTOCOL ...",
     "push_to_hub": "USER/NAME",
     "reward": "REWARD",
     "rewards": "REWARDS",
@@ -219,6 +222,8 @@ def _by_type(hint: Any) -> str | None:
         return _by_type(inner[0])
     if origin in (Union, UnionType):
         kinds = [each for each in inner if each is not NoneType]
+        if len(kinds) == 1 and get_origin(kinds[0]) is Literal:  # None is no choice
+            return f"{{{','.join(get_args(kinds[0]))}}}"
         return _by_type(kinds[0]) if len(kinds) == 1 else None
     if origin is tuple:
         single = _by_type(inner[0])

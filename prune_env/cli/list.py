@@ -30,7 +30,8 @@ class List:
     environments, the ready-made models that an environment plays, and what an agent may observe.
 
     Attributes:
-        kind: Show only this kind.
+        kind: Show only this kind: policies, rewards, metrics, triggers, attacks, datasets, models,
+            environments, ready-made or observations.
         json: Print JSON.
     """
 
