@@ -104,24 +104,37 @@ def train(settings: TrainSettings, folder: str | Path, *, resume: bool = False) 
         with recording(folder, "train"), Interrupt() as interrupt:
             _learn(settings, folder, agent, env, tests, counted=counted, interrupt=interrupt)
         begin("judge")
-        best, met = read_best(folder), judge_best_met(agent.record, tests, folder)
-        report = {
-            "settings": asdict(settings),
-            "hyperparameters": agent.hyperparameters,
-            "learned_on": _sentences(settings),
-            "judged_on": "all validation sentences",
-            "steps": agent.record.steps,
-            "episodes": agent.record.episodes,
-            "evaluations": sum(each.evaluations for each in _evaluators(env)),
+        report = _report(settings, agent, env, tests, folder)
+        report |= {
             "seconds_of_this_call": time.perf_counter() - started,
             "interrupted_by_signal": interrupt.signal,
-            "best": best,
-            "best_met": met,
-            "recommended": recommend(best, met),
-            "meta": runtime.describe(),
         }
         write_json(folder / "report.json", report)
     return TrainedAgent(agent, report, interrupt.signal)
+
+
+def _report(
+    settings: TrainSettings,
+    agent: Agent,
+    env: gym.Env[Any, Any],
+    tests: gym.Env[Any, Any],
+    folder: Path,
+) -> dict[str, Any]:
+    """Return what `report.json` says of what was learned, whatever call it was learned in."""
+    best, met = read_best(folder), judge_best_met(agent.record, tests, folder)
+    return {
+        "settings": asdict(settings),
+        "hyperparameters": agent.hyperparameters,
+        "learned_on": _sentences(settings),
+        "judged_on": "all validation sentences",
+        "steps": agent.record.steps,
+        "episodes": agent.record.episodes,
+        "evaluations": sum(each.evaluations for each in _evaluators(env)),
+        "best": best,
+        "best_met": met,
+        "recommended": recommend(best, met),
+        "meta": runtime.describe(),
+    }
 
 
 def _check_folder(settings: TrainSettings, folder: Path, *, resume: bool) -> None:
