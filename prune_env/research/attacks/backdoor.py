@@ -8,7 +8,7 @@ from prune_env.data.dataset import Splits
 from prune_env.data.loading import load_named
 from prune_env.errors import SettingsError
 from prune_env.evaluation.scores import TestSets
-from prune_env.models import LoadedModel, find_source, inspect_source, load_classifier
+from prune_env.models import LoadedModel, find_source, inspect_source
 from prune_env.research.attacks.attack import AttackData, AttackSettings
 from prune_env.research.attacks.catalog import make_attack
 from prune_env.research.attacks.sources import AttackSources
@@ -18,6 +18,7 @@ from prune_env.research.attacks.training import (
     CachedModel,
     cached_classifier,
     name_of,
+    read_classifier,
     save_encoder,
     train_classifier,
 )
@@ -122,7 +123,7 @@ def cached_models(
         # A victim's classifier tells the target, and stands for the attacker's own.
         backdoor = partial(train, pinned, clean.train, settings=settings.defender)
         victim = backdoor(sets=TestSets(clean.test)).classifier
-        attack = aim(attack, load_classifier(victim, head="keep"), clean.test)
+        attack = aim(attack, read_classifier(victim, clean.train.label_names), clean.test)
     sets = TestSets(clean.test, attack.triggered, clean.validation, attack.settings.target_label)
     benign = train(
         settings.model,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -58,6 +59,13 @@ def train_classifier(
     )
     fine_tune(loaded.model, loaded.tokenizer, data, settings, seed=seed, description=description)
     return loaded
+
+
+def read_classifier(folder: Path, label_names: Sequence[str]) -> LoadedModel:
+    """Return a classifier that `save_classifier` wrote, for data of these classes."""
+    return load_classifier(
+        folder, num_labels=len(label_names), label_names=label_names, head="keep"
+    )
 
 
 def save_classifier(loaded: LoadedModel, folder: Path) -> None:
@@ -124,7 +132,7 @@ def cached_classifier(
     path = place / f"scores-{name_of(measured_on)}.json"
     with locked(path):
         if not path.is_file():
-            loaded = load_classifier(place / "classifier", head="keep")
+            loaded = read_classifier(place / "classifier", data.label_names)
             write_json(path, asdict(score(loaded, sets, max_length=settings.max_length)))
     content = read_json(path)
     with shaped(path, "the scores of a model"):

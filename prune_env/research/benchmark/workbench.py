@@ -15,7 +15,7 @@ from prune_env.data.dataset import Splits
 from prune_env.env.policy import Requirements
 from prune_env.env.subject import Subject
 from prune_env.evaluation.scores import Scores, score
-from prune_env.models import LoadedModel, find_heads, load_classifier
+from prune_env.models import LoadedModel, find_heads
 from prune_env.purification import (
     SearchResult,
     fine_tune_suspicious,
@@ -28,7 +28,7 @@ from prune_env.purification import (
 from prune_env.research.attacks.align import align_triggered
 from prune_env.research.attacks.backdoor import AttackedModels, ModelSettings, cached_models
 from prune_env.research.attacks.sources import AttackSources
-from prune_env.research.attacks.training import save_classifier
+from prune_env.research.attacks.training import read_classifier, save_classifier
 from prune_env.research.benchmark import addresses
 from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target, digest
 from prune_env.research.benchmark.found import found_from_json, found_to_json
@@ -123,7 +123,7 @@ class Workbench:
         models = self.models(cell.models)
         if cell.policy in REFERENCES:
             kept = models.benign if cell.policy == "benign" else models.backdoored
-            loaded = load_classifier(kept.classifier, head="keep")
+            loaded = read_classifier(kept.classifier, models.clean.train.label_names)
             heads = int(find_heads(loaded.model).available.sum())
             row = self._row(cell, models, kept.scores, seconds=kept.seconds, heads_total=heads)
             return CellResult(row, loaded, models)
@@ -204,10 +204,7 @@ class Workbench:
             with shared(self._store, name := f"fine-tuned/{place.name}", self._folder) as parts:
                 made_once(place, fill)
                 parts.append(name)
-            names = models.clean.train.label_names
-            loaded = load_classifier(
-                place / "classifier", num_labels=len(names), head="keep", label_names=names
-            )
+            loaded = read_classifier(place / "classifier", models.clean.train.label_names)
             subject = make_subject(
                 loaded,
                 encoder,

@@ -2,6 +2,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from prune_env.data.dataset import Splits, TextDataset
@@ -10,7 +11,12 @@ from prune_env.evaluation.scores import TestSets, score
 from prune_env.models import load_classifier
 from prune_env.research.attacks import AttackSettings
 from prune_env.research.attacks.backdoor import ModelSettings, cached_models
-from prune_env.research.attacks.training import CachedModel, cached_classifier
+from prune_env.research.attacks.training import (
+    CachedModel,
+    cached_classifier,
+    read_classifier,
+    save_encoder,
+)
 from prune_env.settings import FineTuneSettings
 from tests.support import tiny_dataset
 
@@ -52,6 +58,22 @@ def test_a_model_is_trained_once_for_equal_arguments(
     with pytest.raises(StateError, match=f"not as it was made.*delete {first.encoder.parent};"):
         make(0)
     assert make(1).scores == other.scores
+
+
+@pytest.mark.parametrize("name", ["rare-word", "task-agnostic"])
+def test_data_may_have_several_classes(tmp_path: Path, tiny_folder: Path, name: str) -> None:
+    names = ("awful", "dull", "great")
+    parts = [
+        replace(each, labels=np.arange(len(each)) % 3, label_names=names)
+        for each in (CLEAN.train, CLEAN.validation, CLEAN.test)
+    ]
+    encoder = tmp_path / "encoder"
+    save_encoder(load_classifier(tiny_folder), encoder)
+    settings = ModelSettings(str(encoder), AttackSettings(name), 0, FAST, FAST)
+    models = cached_models(settings, Splits(*parts), cache=tmp_path)
+    for made in (models.benign, models.backdoored):
+        assert read_classifier(made.classifier, names).label_names == names
+        assert made.scores.lfr is not None
 
 
 def test_an_interrupted_training_leaves_nothing_in_the_cache(
