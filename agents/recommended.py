@@ -8,7 +8,8 @@ import gymnasium as gym
 import numpy as np
 
 from prune_env.agents.record import TIE, Record
-from prune_env.models import save_mask
+from prune_env.env.subject import Subject
+from prune_env.models import Mask, save_mask
 
 BEST_MET = "best_met.json"
 
@@ -33,15 +34,28 @@ def judge_best_met(record: Record, tests: gym.Env[Any, Any], folder: Path) -> di
     scores = core.reward.score(board.subject, masks, judged).sum(axis=1)
     accuracy, unpruned = judged.tolist()
     mask = masks[0]
-    save_mask(folder / BEST_MET, mask, model=record.best_model)
+    _write(folder / BEST_MET, mask, board.subject)
+    pruned = board.pruned(record.best_mask)
     return {
         "model": record.best_model,
         "accuracy": accuracy,
-        "heads_pruned": board.total - int(record.best_mask.sum()),
+        "heads_pruned": pruned["head"],
+        **({} if board.subject.units.heads_only else {"units_pruned": pruned}),
         "keeps_tau": accuracy >= core.settings.threshold(unpruned),
         "total_reward": float(scores[0] - scores[1]),
         "mask": mask.astype(int).tolist(),
     }
+
+
+def _write(path: Path, mask: Mask, subject: Subject) -> None:
+    """Write a mask, in the form that says what it chooses from."""
+    unit_map = None if subject.suspect is None else subject.suspect.unit_map
+    if unit_map is None:
+        save_mask(path, mask, model=subject.name)
+        return
+    from prune_env.models.unit_masks import save_unit_mask  # noqa: PLC0415 - imports torch
+
+    save_unit_mask(path, mask, unit_map, model=subject.name)
 
 
 def recommend(

@@ -39,7 +39,7 @@ def cut(subject: Subject, metrics: tuple[str, ...], *, sentences: int, seed: int
         sentences: Clean training sentences that they are measured on.
         seed: Of their draw.
     """
-    shown = (*metrics, *UNIT_FEATURES) if metrics else ()
+    shown = tuple(dict.fromkeys((*metrics, *UNIT_FEATURES))) if metrics else ()
     return with_units(subject, shown, UnitSettings(), sentences=sentences, seed=seed)
 
 

@@ -9,6 +9,8 @@ import pytest
 from safetensors.torch import load_file
 
 from prune_env import purify
+from prune_env.agents.train_settings import TrainSettings
+from prune_env.agents.training import train
 from prune_env.data.dataset import write_jsonl
 from prune_env.errors import SettingsError, StateError
 from prune_env.evaluation import MaskEvaluator
@@ -137,3 +139,31 @@ def test_from_the_command_line(
     asked = ["purify", source, "--data", tmp_path / "clean.jsonl", "--out", tmp_path / "out"]
     assert run(*asked, "--units", "hybrid", "--policy", "random", *FAST) == 0
     assert "groups of neurons closed" in capsys.readouterr().out
+
+
+def test_what_an_agent_learned_on_units_purifies(source: Path, tmp_path: Path) -> None:
+    """Its best mask is a file of units, and the agent itself plays them."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for part, texts in (("train", TRAIN), ("validation", VALIDATION), ("test", VALIDATION)):
+        write_jsonl(data / f"{part}.jsonl", texts)
+    settings = TrainSettings(
+        algorithm="epsilon-greedy",
+        env="prune_env/HybridPruning-v0",
+        env_arguments={"model": str(source), "data": str(data), "tau": 0.2},
+        total_steps=80,
+        save_every=40,
+        test_every=4,
+    )
+    trained = train(settings, tmp_path / "run")
+    met = trained.report["best_met"]
+    assert met["heads_pruned"] == met["units_pruned"]["head"]
+    shared: dict[str, Any] = {"units": "hybrid", "search_settings": SEARCH}
+    by_mask = purify(
+        source, TRAIN, VALIDATION, tmp_path / "a", mask=tmp_path / "run" / "best_met.json", **shared
+    )
+    assert by_mask["result"]["units_pruned"] == met["units_pruned"]
+    by_agent = purify(
+        source, TRAIN, VALIDATION, tmp_path / "b", policy=str(tmp_path / "run" / "best"), **shared
+    )
+    assert by_agent["result"]["keeps_tau"]
