@@ -1,6 +1,9 @@
 """Tools of others take the environment as it is; docs/clients.md shows the same."""
 
+import re
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -14,6 +17,8 @@ from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
 from prune_env.agents.sb3.vec_env import PruneVecEnv
 
+PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
+SNIPPET = re.compile(r"(?:<!-- needs: (\w+) -->\n)?```python\n(.*?)```", re.DOTALL)
 SMALL = {"model": "landscape:layers=2,heads=4", "tau": 0.8}
 FAST = {"n_steps": 32, "batch_size": 32, "n_epochs": 1}
 
@@ -60,3 +65,15 @@ def test_one_vector_for_networks_that_know_no_dict():
         env.observation_space.low, env.observation_space.high, (8 * 5 + 4,), np.float32
     )
     assert PPO("MlpPolicy", env, **FAST).learn(32).num_timesteps == 32
+
+
+def test_the_snippets_of_the_page_run() -> None:
+    """One after the other; those of a tool that is not installed are left out."""
+    found = SNIPPET.findall(PAGE.read_text("utf-8"))
+    assert {tool for tool, _ in found} == {"", "torchrl"}
+    names: dict = {}
+    for tool, code in found:
+        if not tool or find_spec(tool) is not None:
+            exec(compile(code, str(PAGE), "exec"), names)
+    assert isinstance(names["model"], MaskablePPO)
+    assert names["terminations"].shape == (2,)
