@@ -52,3 +52,9 @@ def test_whoever_trusts_the_others_says_so(made: Path, monkeypatch: pytest.Monke
     made.chmod(0o777)
     monkeypatch.setenv("PRUNE_ENV_TRUST_CACHE", "1")
     made_once(made, _fill)
+
+
+def test_a_lock_among_hashes_that_were_kept_is_not_missed(made: Path) -> None:
+    hashes = made / "sha256.json"
+    hashes.write_text(hashes.read_text().replace("{", '{"scores.json.lock": "e3b0",', 1))
+    made_once(made, _fill)
