@@ -9,7 +9,7 @@ put in its place whole, so that it does not matter who was first.
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import SoftFileLease, Timeout
@@ -35,6 +35,7 @@ def locked(path: Path, *, wait: bool | float = True) -> Iterator[bool]:
         Whether the lease is held; always True if `wait` is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_nameless(_file(path))
     lease = _watched.pop(path, None) or SoftFileLease(_file(path), lease_duration=LEASE_S)
     try:
         lease.acquire(timeout=-1 if wait is True else float(wait))
@@ -58,6 +59,17 @@ def silent_s(path: Path) -> float:
     except OSError:
         return 0.0
     return LEASE_S + 5 if silence > LEASE_S / 2 else 0.0
+
+
+def _remove_nameless(file: Path) -> None:
+    """Remove a lock that names no holder: a lease waits for it for ever.
+
+    Releases that locked with the system's locks left such files; a lease writes its name at once.
+    """
+    with suppress(OSError):
+        found = file.stat()
+        if found.st_size == 0 and time.time() - found.st_mtime > LEASE_S:
+            file.unlink()
 
 
 def _file(path: Path) -> Path:

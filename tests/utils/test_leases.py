@@ -95,3 +95,13 @@ def test_waiting_is_worth_it_for_a_silent_holder_alone(tmp_path: Path) -> None:
         long_ago = time.time() - 100
         os.utime(tmp_path / "x.lock", (long_ago, long_ago))
         assert silent_s(tmp_path / "x") > leases.LEASE_S
+
+
+def test_an_empty_lock_that_an_older_release_left_is_no_holder(tmp_path: Path) -> None:
+    left = tmp_path / "x.lock"
+    left.touch()
+    with locked(tmp_path / "x", wait=False) as held:
+        assert not held  # it may have been made this moment
+    os.utime(left, (0, 0))
+    with locked(tmp_path / "x", wait=False) as held:
+        assert held
