@@ -30,8 +30,10 @@ def arguments(tiny_folder, tiny_data, tmp_path):
 
 def test_it_prints_the_table_and_goes_on_with_further_rewards(arguments, tmp_path, capsys):
     assert main(arguments) == 0
-    shown = capsys.readouterr().out
-    assert "flips-word-drop" in shown
+    shown = capsys.readouterr()
+    assert "flips-word-drop" in shown.out
+    assert "[2/4] Measuring the hidden LFR ..." in shown.err
+    assert "[4/4] Scoring flips-word-drop ..." in shown.err
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "audit.json",
         "figures",

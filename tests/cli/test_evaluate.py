@@ -34,7 +34,9 @@ def test_evaluate_counts_as_a_person_would(
     benign = ["--benign", write_tiny_folder(tmp_path / "benign", seed=1)]
     arguments = ["evaluate", tiny_folder, *arguments, *benign, "--json"]
     assert main([str(argument) for argument in arguments]) == 0
-    result = json.loads(capsys.readouterr().out)
+    shown = capsys.readouterr()
+    assert "[2/2] Measuring on test sentences ..." in shown.err
+    result = json.loads(shown.out)
     assert result["model"]["acc"]["count"] == (np.array(classes) == data.labels).sum()
     assert result["model"]["lfr"]["count"] == np.array(classes)[data.labels == 0].sum()
     assert result["excess_lfr"] == pytest.approx(
