@@ -227,10 +227,11 @@ def test_the_tiny_model_is_made_once_and_holds_a_backdoor(cache):
     assert clean.accuracy(everything)[0] >= 0.95
 
 
-def test_the_tiny_model_passes_both_checkers(cache):
+@pytest.mark.parametrize("name", ["Tiny-v0", "HybridTiny-v0"])
+def test_the_tiny_model_passes_both_checkers(cache, name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        env = gym.make("prune_env/Tiny-v0")
+        env = gym.make(f"prune_env/{name}")
         check_env(env.unwrapped)
         check_env_for_sb3(FlattenObservation(env), skip_render_check=False)
 
