@@ -161,7 +161,7 @@ class PackedBlock:
         self._projections = [
             (weight.to(dtype), bias.to(dtype)) for weight, bias in map(self.per_head, _PROJECTIONS)
         ]
-        query_weight, query_bias = self._projections[0]
+        self._query = query_weight, query_bias = self._projections[0]
         scale = heads.head_dim**-0.5
         self._projections[0] = query_weight * scale, query_bias * scale
         output_weight, self._output_bias = self._weights(heads.projection)
@@ -203,11 +203,8 @@ class PackedBlock:
     @cached_property
     def attend_first(self) -> Attend:
         """Writes the contexts of every head for the first token of each sentence of a chunk."""
-        query, key, value = (
-            (weight.to(self.dtype), bias.to(self.dtype))
-            for weight, bias in map(self.per_head, _PROJECTIONS)
-        )
-        return partial(first_token_attention, query=query, key=key[0], value=value)
+        _, key, value = self._projections
+        return partial(first_token_attention, query=self._query, key=key[0], value=value)
 
     def flops_after(self, held: Mask) -> int:
         """Return the floating-point operations of `after_attention` for one token."""

@@ -57,7 +57,12 @@ class PackedModel:
         self._unit_map = unit_map
         self._scratch = Scratch()
         self._block = lru_cache(maxsize=_BLOCKS * len(layers))(self._make_block)
-        if unit_map is not None:
+        self._heads = heads.shape[1]
+        self._width = heads.layers[0].output_weight().shape[0]
+        if unit_map is None:
+            for layer in range(len(layers)):
+                self._block(layer, b"")  # masks choose heads alone: the only one of the layer
+        else:
             names = {module: name for name, module in model.named_modules()}
             self._reading = [
                 {names[getattr(layer, part).module] for part in ("query", "key", "value")}
@@ -71,11 +76,11 @@ class PackedModel:
 
     def block(self, layer: int, row: Mask) -> PackedBlock:
         """Return the block of a layer under the units beside the heads of a row (W,)."""
-        return self._block(layer, row[self.heads.shape[1] :].tobytes())
+        return self._block(layer, row[self._heads :].tobytes())
 
     def head_part(self, row: Mask) -> Mask:
         """Return the heads (H,) of a row (W,)."""
-        return row[: self.heads.shape[1]]
+        return row[: self._heads]
 
     def beginning(self, mask: Mask, layer: int) -> bytes:
         """Return all of a mask (L, W) that decides what enters a layer, and its heads' contexts."""
@@ -140,10 +145,10 @@ class PackedModel:
 
     def flops_of_attention(self, layer: int, wanted: Mask) -> int:
         """Return the operations of the maps to queries, keys and values for one token."""
-        heads = self.heads.layers[layer]
-        width = heads.output_weight().shape[0]
         last = layer == self.layers - 1
-        return 0 if last else 6 * int(wanted.sum()) * heads.head_dim * width
+        return (
+            0 if last else 6 * int(wanted.sum()) * self.heads.layers[layer].head_dim * self._width
+        )
 
     def _make_block(self, layer: int, others: bytes) -> PackedBlock:
         heads, parts = self.heads.layers[layer], self._parts[layer]
