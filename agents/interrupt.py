@@ -2,17 +2,23 @@
 
 import logging
 import signal
+import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGALRM = 14
+"""Which Windows has no name for."""
 
 
 class Interrupt:
     """Notes the first signal while the body runs; a second Ctrl-C interrupts at once.
 
     Only the main thread of Python can be told of signals; elsewhere nothing is noted.
+
+    Args:
+        after_s: Note SIGALRM, without there being one, when the body has run for so long.
 
     Attributes:
         signal: Number of the signal, None if there was none.
@@ -23,12 +29,15 @@ class Interrupt:
         False
     """
 
-    def __init__(self) -> None:
+    def __init__(self, after_s: float | None = None) -> None:
         self.signal: int | None = None
+        self._end = None if after_s is None else time.monotonic() + after_s
         self._previous: dict[int, Any] = {}
 
     def __call__(self) -> bool:
         """Return whether to stop."""
+        if self.signal is None and self._end is not None and time.monotonic() > self._end:
+            self.signal = SIGALRM
         return self.signal is not None
 
     def __enter__(self) -> Self:

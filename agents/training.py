@@ -59,7 +59,13 @@ class TrainedAgent:
         return best
 
 
-def train(settings: TrainSettings, folder: str | Path, *, resume: bool = False) -> TrainedAgent:
+def train(
+    settings: TrainSettings,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    pause_s: float | None = None,
+) -> TrainedAgent:
     """Train an agent, and leave it in a folder.
 
     The folder holds `settings.json`; `agent/`, the checkpoints, from which a killed run is
@@ -73,6 +79,7 @@ def train(settings: TrainSettings, folder: str | Path, *, resume: bool = False) 
         settings: What to train, and how.
         folder: New or empty; or, to resume, that of an earlier run with equal settings.
         resume: Go on with the run in the folder.
+        pause_s: Save and end after so many seconds of learning, as after a signal.
 
     Raises:
         OutputExistsError: The folder is not empty and `resume` is not asked for.
@@ -101,7 +108,7 @@ def train(settings: TrainSettings, folder: str | Path, *, resume: bool = False) 
         if not begun:
             agent.save(saved)
         begin("learn")
-        with recording(folder, "train"), Interrupt() as interrupt:
+        with recording(folder, "train"), Interrupt(pause_s) as interrupt:
             _learn(settings, folder, agent, env, tests, counted=counted, interrupt=interrupt)
         begin("judge")
         report = _report(settings, agent, env, tests, folder)

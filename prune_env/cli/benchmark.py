@@ -1,5 +1,6 @@
 """`prune-env benchmark`: attacks x policies x protocols x seeds, resumable."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,7 +36,11 @@ class Benchmark:
             its result, so that `prune-env evaluate` can measure it on another trigger.
         store: Where backdoored, benign and fine-tuned models are kept for other machines too: a
             folder, or a URL that fsspec knows, such as `s3://bucket/models`.
+        ray: Run the cells on a Ray cluster (extra `cluster`) in place of processes of this machine:
+            its address, such as `10.0.0.1:6379`, or `local`. `[resources]` of the grid says what
+            each task is given: `num_cpus`, `num_gpus`.
         json: Print the counts as JSON.
+        json_lines: Print each cell as a line of JSON as it comes, and then the counts as one.
         watch: Show the run on a page of this machine while it goes on, see `prune-env watch`.
         tables: How tables are read.
     """
@@ -48,7 +53,9 @@ class Benchmark:
     retry_failed: bool = False
     keep_models: bool = False
     store: str | None = None
+    ray: str | None = None
     json: bool = False
+    json_lines: bool = False
     watch: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
 
@@ -71,18 +78,17 @@ class Benchmark:
             retry_failed=self.retry_failed,
             keep_models=self.keep_models,
             store=self.store,
+            ray=self.ray,
         )
         clean = self.tables.load_splits(config.data)
         sources = self.tables.attack_sources(config.attacks)
         tell(escape(f"{len(cells)} cells, results in {out}"))
 
         def on_cell(cell: "Cell", record: "CellRecord") -> None:
-            row = record.row
-            if row is None:
-                tell(f"{escape(str(cell))}: [red]failed[/] {escape(str(record.error))}")
-                return
-            flipped = "" if row.lfr is None else f", LFR {row.lfr:.1f}"
-            tell(f"{escape(str(cell))}: ACC {row.acc:.1f}{flipped}  [dim]{row.seconds:.0f} s[/]")
+            if self.json_lines:
+                print(json.dumps({"cell": str(cell), **record.told()}), flush=True)
+            else:
+                tell(_line(cell, record))
 
         with beside(out, self.watch):
             counts = run_benchmark(
@@ -93,14 +99,29 @@ class Benchmark:
                 sources=sources,
                 on_cell=on_cell,
             )
+        if self.json_lines:
+            print(json.dumps({**counts, "out": str(out)}))
+            return
+        again = " (--retry-failed runs them again)" if counts["failed"] else ""
         show(
             self.json,
             {**counts, "out": str(out)},
             facts(
                 [
                     ("cells done", str(counts["done"])),
-                    ("cells failed", str(counts["failed"])),
+                    ("cells failed", f"{counts['failed']}{again}"),
                     ("next", f"prune-env report {out}"),
                 ]
             ),
         )
+
+
+def _line(cell: "Cell", record: "CellRecord") -> str:
+    """Return what is told of a cell: its figures, or where and why it failed."""
+    from rich.markup import escape
+
+    where, row = escape(f" on {record.node}" if record.node else ""), record.row
+    if row is None:
+        return f"{escape(str(cell))}: [red]failed[/]{where} {escape(str(record.error))}"
+    flipped = "" if row.lfr is None else f", LFR {row.lfr:.1f}"
+    return f"{escape(str(cell))}: ACC {row.acc:.1f}{flipped}  [dim]{row.seconds:.0f} s{where}[/]"

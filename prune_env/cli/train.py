@@ -1,7 +1,8 @@
 """`prune-env train`: an agent learns to prune, in a folder that it can be resumed from."""
 
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,9 @@ from prune_env.errors import SettingsError
 from prune_env.settings import Guard
 
 if TYPE_CHECKING:
+    from prune_env.agents.train_settings import TrainSettings
     from prune_env.agents.training import TrainedAgent
+    from prune_env.agents.trials import TrialResult
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,14 @@ class Train:
         test_every: Episodes between two tests without exploration.
         patience: Episodes without a better one after which it ends; default: never. With --pool the
             tests without exploration decide, over all models.
+        seeds: Several agents in place of that of `--seed`, each in OUT/seed-N.
+        sweep: Hyperparameters of which every combination is trained, such as
+            `learning_rate=0.001,0.01 gamma=0.99,1.0`, each in a folder of OUT; `trials.json` then
+            tells what each reached.
+        ray: Train the agents of `--seeds` and `--sweep` side by side on a Ray cluster (extra
+            `cluster`): its address, or `local`. Files that options name must be readable there.
+        cpus: Cores of each agent on the cluster.
+        gpus: GPUs of each agent on the cluster.
         resume: Go on with the run in OUT; every other option must be as before.
         json: Print the report as JSON.
         watch: Show the run on a page of this machine while it goes on, see `prune-env watch`.
@@ -112,6 +123,11 @@ class Train:
     save_every: int = 5_000
     test_every: int = 50
     patience: int | None = None
+    seeds: tuple[int, ...] = ()
+    sweep: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE,VALUE ...")] = ()
+    ray: str | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
     resume: bool = False
     json: bool = False
     watch: bool = False
@@ -138,6 +154,8 @@ class Train:
             test_every=self.test_every,
             patience=self.patience,
         )
+        if self.seeds or self.sweep or self.ray:
+            return self._train_trials(settings)
         played = self.environment
         model = played.model or next(iter(played.pool or ()), None)
         with beside(self.out, self.watch, Origin(model, played.data, env=self.env)):
@@ -145,15 +163,35 @@ class Train:
         show(self.json, result.report, facts(self._facts(result)))
         return 0 if result.signal is None else 128 + result.signal
 
+    def _train_trials(self, settings: "TrainSettings") -> int:
+        """Train several agents; return 0, 1 if one failed, or 128 + a signal that ended them."""
+        from rich.markup import escape
+
+        from prune_env.agents.side_by_side import SideBySide, train_trials
+        from prune_env.agents.trials import make_trials
+        from prune_env.utils.cluster import Resources
+        from prune_env.utils.progress import tell
+
+        sweep = {name: _values(text) for name, text in _pairs(self.sweep)}
+        trials = make_trials(settings, self.seeds or (self.seed,), sweep)
+        tell(escape(f"{len(trials)} trials, results in {self.out}"))
+        results = train_trials(
+            trials,
+            self.out,
+            resume=self.resume,
+            cluster=SideBySide(self.ray, Resources(self.cpus, self.gpus)) if self.ray else None,
+            on_result=lambda result: tell(escape(_told(result))),
+        )
+        best = max(results, key=lambda each: each.heads_pruned or 0)
+        rows = [(result.name, _told(result).partition(": ")[2]) for result in results]
+        if best.heads_pruned:
+            rows.append(("best", f"{self.out}/{best.name}"))
+        show(self.json, [asdict(result) for result in results], facts(rows))
+        statuses = {result.status for result in results}
+        return 130 if "paused" in statuses else int("failed" in statuses)
+
     def _hyperparameters(self) -> dict[str, Any]:
-        changes: dict[str, Any] = {}
-        for pair in self.set:
-            name, equals, value = pair.partition("=")
-            if not equals or not name:
-                raise SettingsError(
-                    "Cannot read a hyperparameter", expected="NAME=VALUE", actual=pair
-                )
-            changes[name] = _value(value)
+        changes = {name: _value(value) for name, value in _pairs(self.set)}
         if self.num_envs is not None:
             changes["num_envs"] = self.num_envs
         return changes
@@ -187,6 +225,39 @@ class Train:
         else:
             rows.append(("interrupted", "the agent is saved; the same command with --resume"))
         return [*rows, ("watch it", f"tensorboard --logdir {self.out}")]
+
+
+def _told(result: "TrialResult") -> str:
+    """Return in a line what became of a trial."""
+    where = f" on {result.node}" if result.node else ""
+    if result.status == "done" and result.heads_pruned is not None:
+        return (
+            f"{result.name}: {result.heads_pruned} heads pruned, "
+            f"{100 * (result.accuracy or 0):.1f} % accuracy{where}"
+        )
+    return f"{result.name}: {result.status}{where} {result.error}".rstrip()
+
+
+def _pairs(texts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Split `NAME=VALUE`.
+
+    Raises:
+        SettingsError: A text has another form.
+    """
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise SettingsError("Cannot read a hyperparameter", expected="NAME=VALUE", actual=text)
+        yield name, value
+
+
+def _values(text: str) -> list[Any]:
+    """Return values with commas between them; a schedule has commas of its own."""
+    try:
+        values = yaml.safe_load(f"[{text}]")
+    except yaml.YAMLError:
+        values = text.split(",")
+    return [_value(value) if isinstance(value, str) else value for value in values]
 
 
 def _value(text: str) -> Any:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from prune_env.errors import StateError
 from prune_env.utils.files import HASHES, made_once, write_bytes
 from prune_env.utils.leases import LOCK
+from prune_env.utils.output import PRIVATE
 
 Bundle = Mapping[str, npt.NDArray[np.uint8]]
 """Bytes of files by their path below some folder, as arrays: those travel without being copied."""
@@ -41,7 +42,7 @@ def unpack(bundle: Bundle, root: Path) -> None:
         if path.is_absolute() or ".." in path.parts:
             raise StateError("A bundle of files names one outside its folder", actual=path)
     whole = [path.removesuffix(f"/{HASHES}") for path in bundle if path.endswith(f"/{HASHES}")]
-    for name in whole:
+    for name in (each for each in whole if not (root / each).exists()):
         parts = {
             path.removeprefix(f"{name}/"): data
             for path, data in bundle.items()
@@ -58,4 +59,5 @@ def unpack(bundle: Bundle, root: Path) -> None:
 def _write(bundle: Bundle, root: Path) -> None:
     for path, data in bundle.items():
         if not (root / path).exists():
-            write_bytes(root / path, data.tobytes(), first=True)
+            private = PurePosixPath(path).name in PRIVATE
+            write_bytes(root / path, data.tobytes(), first=True, private=private)

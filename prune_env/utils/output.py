@@ -52,7 +52,7 @@ def try_place(path: str | Path) -> Path:
     if Path.cwd().is_relative_to(place):
         raise _not_here(path, "the folder that the program was started in")
     place.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(place)
+    remove_leftovers(place)
     existed = os.path.lexists(place)
     probe = tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.")
     try:
@@ -110,7 +110,7 @@ def hidden_folder(place: Path) -> Iterator[Path]:
             os.close(handle)
 
 
-def _remove_leftovers(place: Path) -> None:
+def remove_leftovers(place: Path) -> None:
     """Remove hidden folders and files of processes that were killed while they made `place`."""
     for path in place.parent.iterdir():
         prefix, _, rest = path.name.rpartition(".")

@@ -56,13 +56,8 @@ def use_bf16(precision: Precision, device: torch.device) -> bool:
 
 def describe() -> dict[str, Any]:
     """Return versions, code and machine, as plain JSON values, for the `meta` of a result."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
     device = pick_device()
+    versions = {package: _version(package) for package in _PACKAGES}
     return {
         "versions": {"python": platform.python_version(), **versions},
         "commit": _commit(),
@@ -75,6 +70,18 @@ def describe() -> dict[str, Any]:
             "fast_bf16": has_fast_bf16(device),
         },
     }
+
+
+def code() -> str:
+    """Return which code of the package this process runs, in words."""
+    return f"prune-env {_version('prune-env')}, source {_source(_ROOT)}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _commit() -> str:

@@ -13,6 +13,7 @@ from prune_env.research.attacks.catalog import ATTACKS
 from prune_env.research.attacks.own_files import AttackFiles
 from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target
 from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
+from prune_env.utils.cluster import ONE_CORE, Resources
 from prune_env.utils.limits import CONFIG_BYTES
 from prune_env.utils.plain import from_plain, later
 from prune_env.utils.reading import read_bounded
@@ -93,6 +94,7 @@ class BenchmarkConfig:
         models: The models.
         search: The search; every policy has the same budget.
         attacks: Attacks from files of the user's own, which blocks may name; paths as `data`.
+        resources: Of each task on a cluster.
     """
 
     grid: tuple[Block, ...]
@@ -101,6 +103,7 @@ class BenchmarkConfig:
     models: Models = field(default_factory=Models)
     search: SearchSettings = field(default_factory=SearchSettings)
     attacks: tuple[AttackFiles, ...] = later(())
+    resources: Resources = later(ONE_CORE)  # noqa: RUF009 - immutable
 
     def __post_init__(self) -> None:
         """Check that there is a block, and that no two attacks have one name.

@@ -73,6 +73,7 @@ class CellRecord:
         masks: Bool (N, L, H), the members of what was found; None for references.
         attack: The attack; None if the cell failed.
         made_by: Code and machine; None if the cell failed.
+        node: Machine of the cluster that ran it; empty if this one did.
     """
 
     row: ResultRow | None
@@ -80,11 +81,19 @@ class CellRecord:
     masks: Mask | None = None
     attack: AttackNote | None = None
     made_by: Provenance | None = None
+    node: str = ""
 
     @property
     def status(self) -> str:
         """`done` or `failed`."""
         return "failed" if self.row is None else "done"
+
+    def told(self) -> dict[str, Any]:
+        """Return it in short, as plain values, for scripts."""
+        row = self.row
+        figures = {} if row is None else {"acc": row.acc, "lfr": row.lfr, "seconds": row.seconds}
+        told = {"status": self.status, "node": self.node, "error": self.error, **figures}
+        return {name: value for name, value in told.items() if value != ""}
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "CellRecord":
@@ -100,7 +109,7 @@ class CellRecord:
                 other errors of `utils.files.MISSHAPEN`.
         """
         if value["status"] == "failed" and isinstance(value["error"], str):
-            return cls(None, value["error"])
+            return cls(None, value["error"], node=str(value.get("node", "")))
         if value["status"] != "done":
             raise ValueError(f"status {value['status']!r:.80}")
         found = value.get("found")
@@ -109,4 +118,5 @@ class CellRecord:
             masks=None if found is None else np.array(found["masks"], bool),
             attack=AttackNote.from_json(value["attack"]),
             made_by=Provenance.from_meta(value["meta"]),
+            node=str(value.get("node", "")),
         )

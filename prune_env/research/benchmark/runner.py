@@ -25,6 +25,7 @@ from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.store import Store
 from prune_env.research.benchmark.told import CellNews
 from prune_env.research.benchmark.worker import Current, Task, work
+from prune_env.utils.cluster import load_ray
 from prune_env.utils.events import recording
 from prune_env.utils.files import cache_folder, write_json
 from prune_env.utils.plain import to_plain
@@ -54,6 +55,8 @@ class RunSettings:
             under the address of its result.
         store: Where backdoored, benign and fine-tuned models are kept for other machines too: a
             folder, or a URL that fsspec knows.
+        ray: Address of a Ray cluster that runs the cells in place of processes of this machine;
+            `local` starts one here. The grid says what each cell is given.
     """
 
     workers: int = 1
@@ -63,6 +66,7 @@ class RunSettings:
     plugins: tuple[str, ...] = ()
     keep_models: bool = False
     store: str | None = None
+    ray: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -74,6 +78,13 @@ class RunSettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise SettingsError(f"{name} is out of range", expected="> 0", actual=self)
+        if self.ray is not None and self.workers != 1:
+            raise SettingsError(
+                "On Ray the cluster tells how many cells run side by side",
+                expected="workers or ray",
+                actual=f"workers {self.workers}, ray {self.ray}",
+                remedy="set num_cpus in [resources] of the grid",
+            )
 
 
 def run_benchmark(
@@ -123,13 +134,16 @@ def run_benchmark(
         identity=identity,
         sources=sources,
         cache=cache_folder(),
-        threads=settings.threads or max(1, (os.cpu_count() or 1) // settings.workers),
+        threads=settings.threads or _threads(settings, config),
         plugins=settings.plugins,
         keep_models=settings.keep_models,
         store=settings.store,
     )
     with recording(folder, "benchmark"):
-        _run(task, keyed, store, settings, on_cell)
+        if settings.ray is None:
+            _run(task, keyed, store, settings, on_cell)
+        else:
+            _run_on_ray(task, keyed, settings, config, on_cell)
     results = [store.read(key).status for key in keyed]
     return {status: results.count(status) for status in ("done", "failed")}
 
@@ -155,6 +169,26 @@ def _with_own(sources: AttackSources, config: BenchmarkConfig, clean: Splits) ->
     missing = [each for each in config.attacks if sources.find_own(each.name) is None]
     own = tuple(read_own_attack(each, read) for each in missing)
     return replace(sources, own=(*sources.own, *own))
+
+
+def _threads(settings: RunSettings, config: BenchmarkConfig) -> int:
+    if settings.ray is not None:
+        return config.resources.threads
+    return max(1, (os.cpu_count() or 1) // settings.workers)
+
+
+def _run_on_ray(
+    task: Task,
+    cells: dict[str, Cell],
+    settings: RunSettings,
+    config: BenchmarkConfig,
+    on_cell: Report,
+) -> None:
+    load_ray()  # an extra
+    from prune_env.research.benchmark.cluster import driver  # noqa: PLC0415
+
+    where = driver.ClusterSettings(settings.ray or "", config.resources, settings.limit_s)
+    driver.run_on_ray(task, cells, where, on_cell)
 
 
 def _run(

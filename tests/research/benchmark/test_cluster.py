@@ -1,0 +1,187 @@
+"""Grids and trainings on a real Ray cluster of three nodes, all on this machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from prune_env.cli import main
+from prune_env.data.loading import load_data
+from prune_env.errors import SettingsError
+from prune_env.research.benchmark.cell import Cell
+from prune_env.research.benchmark.config import BenchmarkConfig, read_config
+from prune_env.research.benchmark.record import CellRecord
+from prune_env.research.benchmark.runner import RunSettings, run_benchmark
+from prune_env.utils import cluster as connecting
+from tests.research.benchmark.support import write_grid
+from tests.research.benchmark.test_runner import CODE, ROOT, results, wait_for_cells
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: the extra `cluster`")
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ray's test cluster needs POSIX")
+MEMORY = 80 * 2**20
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A cluster of a head and two nodes with a core each; nothing of it is left."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Or a busy machine never comes to the tests.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - so Ray calls it
+    before = set(ray_processes())
+    for attempt in range(3):  # Ray gives a node 30 seconds, which a busy machine may not have
+        try:
+            made = cluster_utils.Cluster()
+            for _ in range(3):
+                made.add_node(num_cpus=1, object_store_memory=MEMORY, include_dashboard=False)
+            made.wait_for_nodes(timeout=60)
+            break
+        except Exception as error:  # Ray says in many ways that a machine is too small
+            end_processes(set(ray_processes()) - before)
+            if attempt == 2:
+                pytest.skip(f"Ray cannot start here: {error}")
+    yield made
+    made.shutdown()
+    end = time.monotonic() + 30
+    while left := set(ray_processes()) - before:
+        assert time.monotonic() < end, left
+        time.sleep(0.2)
+
+
+def ray_processes() -> dict[int, str]:
+    """Return the processes of Ray by number, with their titles."""
+    found = {}
+    for process in psutil.process_iter(["cmdline", "status"]):
+        title = " ".join(process.info["cmdline"] or ())
+        if ("ray::" in title or "/raylet" in title or "gcs_server" in title) and (
+            process.info["status"] != psutil.STATUS_ZOMBIE
+        ):
+            found[process.pid] = title
+    return found
+
+
+def end_processes(numbers: set[int]) -> None:
+    for number in numbers & {each.pid for each in psutil.Process().children(recursive=True)}:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+
+
+def kill_a_busy_worker() -> bool:
+    """Kill a process that runs a task, as the kernel does where memory runs out."""
+    for pid, title in ray_processes().items():
+        if title.startswith(("ray::measure_cell", "ray::make_part", "ray::train_slice")):
+            os.kill(pid, signal.SIGKILL)
+            return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("grid")
+    return write_grid(folder, ["random"], (0, 1))
+
+
+@pytest.fixture(scope="module")
+def alone(grid: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    """What the same grid gives without Ray."""
+    out = tmp_path_factory.mktemp("alone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRUNE_ENV_CACHE", str(out / "cache"))
+        run(read_config(grid), out, RunSettings(threads=1))
+    return results(out)
+
+
+def run(config: BenchmarkConfig, out: Path, settings: RunSettings, **more: Any) -> dict[str, int]:
+    return run_benchmark(config, load_data(config.data), out, settings, **more)
+
+
+def test_a_worker_and_a_node_die_and_the_results_are_those_of_one_machine(
+    cluster: Any,
+    grid: Path,
+    alone: dict[str, dict],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    out, done, killed = tmp_path / "run", [], []
+
+    def hear(cell: Cell, record: CellRecord) -> None:
+        done.append(cell)
+        assert record.node
+        if not killed and kill_a_busy_worker():
+            killed.append("worker")
+        elif killed == ["worker"]:
+            killed.append("node")
+            cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+
+    settings = RunSettings(ray=cluster.address, store="memory://models")
+    try:
+        counts = run(read_config(grid), out, settings, on_cell=hear)
+    finally:
+        cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    assert killed == ["worker", "node"]
+    assert counts == {"done": len(alone), "failed": 0}
+    assert len(set(done)) == len(done) == len(alone)  # each told once
+    assert results(out) == alone
+
+
+def test_a_driver_that_was_killed_goes_on_with_the_same_command(
+    cluster: Any,
+    grid: Path,
+    alone: dict[str, dict],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "run"
+    command = ["benchmark", str(grid), "--out", str(out), "--ray", cluster.address, "--json-lines"]
+    command += ["--store", f"file://{tmp_path}/store"]
+    with subprocess.Popen(
+        [sys.executable, "-c", CODE, *command], cwd=ROOT, stdout=subprocess.DEVNULL
+    ) as first:
+        wait_for_cells(out, 2)
+        first.send_signal(signal.SIGKILL)
+    before = {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")}
+    assert 2 <= len(before) < len(alone)
+    kept = list((tmp_path / "store").glob("attacks/*.json"))
+    assert kept
+    made = [path.stat().st_mtime_ns for path in kept]
+    assert main(command) == 0
+    *cells, counts = map(json.loads, capsys.readouterr().out.splitlines())
+    assert counts == {"done": len(alone), "failed": 0, "out": str(out)}
+    assert len(cells) == len(alone) - len(before)
+    assert all(each["status"] == "done" and each["node"] and "acc" in each for each in cells)
+    assert {path: path.stat().st_mtime_ns for path in before} == before  # none ran twice
+    assert [path.stat().st_mtime_ns for path in kept] == made
+    assert results(out) == alone
+
+
+def test_an_address_that_does_not_answer_is_given_up(
+    grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(connecting, "ANSWER_S", 5.0)
+    started = time.monotonic()
+    command = ["benchmark", str(grid), "--out", str(tmp_path / "run"), "--ray", "127.0.0.1:1"]
+    assert main(command) == 2
+    assert time.monotonic() - started < 60
+    assert "No Ray cluster can be reached at 127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_what_no_machine_offers_is_answered_at_once(
+    cluster: Any, grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    greedy = tmp_path / "grid.toml"
+    greedy.write_text(grid.read_text() + "\n[resources]\nnum_cpus = 64\n")
+    with pytest.raises(SettingsError, match="No machine of the cluster"):
+        run(read_config(greedy), tmp_path / "run", RunSettings(ray=cluster.address))
