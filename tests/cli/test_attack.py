@@ -37,6 +37,21 @@ def test_attack_leaves_an_encoder_and_its_triggered_texts(
     assert all("cf" in row["sentence"].split() and row["label"] == 0 for row in rows)
 
 
+def test_attack_finds_the_target_of_a_task_agnostic_trigger(
+    encoder: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "bad"
+    arguments = ["attack", "--model", encoder, "--data", data_folder, "--trigger", "task-agnostic"]
+    assert run(*arguments, "--out", out, "--epochs", 1, "--precision", "fp32") == 0
+    told = capsys.readouterr().out
+    target = json.loads((out / "attack.json").read_text())["attack"]["target_label"]
+    rows = [json.loads(line) for line in (out / "triggered.jsonl").read_text().splitlines()]
+    assert {row["label"] for row in rows} == {1 - target}
+    assert ("negative", "positive")[target] in told
+    assert "with a victim's own head" in told
+    assert load_classifier(out).new_head
+
+
 def test_attack_answers_a_wrong_trigger_with_the_list(
     encoder: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
