@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from prune_env.data.dataset import TextDataset, overlap, require_all_labels
+from prune_env.data.images import ImageDataset
 from prune_env.env.policy import Requirements, requirements_of
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
@@ -169,8 +170,8 @@ def choose(
     named = masked or policy != AUTO
     defined = protocol == "direct" and unlearnable(train)
     if healing == AUTO:
-        heals = defined and not named and units == "heads"
-        healing = "refit-unlearn" if heals else "none"
+        heals = protocol == "direct" and not named and units == "heads"
+        healing = _best_healing(train) if heals else "none"
     if named:
         return Choice(policy, healing, search)
     if removes_backdoor(healing):
@@ -180,6 +181,13 @@ def choose(
     if search.reward == SearchSettings.reward:  # none was asked for
         search = replace(search, reward="inverted-trigger")
     return Choice("reward-greedy", healing, search)
+
+
+def _best_healing(train: TextDataset) -> Healing:
+    """Return what was measured best on such data."""
+    if unlearnable(train):
+        return "refit-unlearn"
+    return "refit" if isinstance(train, ImageDataset) else "none"
 
 
 def _check_export(export: Export, *, onnx: bool, members: int) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from prune_env.data.images import ImageDataset
 from prune_env.errors import UnknownNameError
 from prune_env.purification.plan import choose
 from prune_env.settings import SearchSettings
@@ -13,6 +14,7 @@ from tests.support import tiny_dataset
 TWO = tiny_dataset(20, 0)
 THREE = replace(TWO, label_names=("a", "b", "c"))
 ONE = replace(TWO, labels=np.zeros(len(TWO), int), label_names=("a",))
+IMAGES = ImageDataset(TWO.texts, TWO.labels)
 PLAIN = SearchSettings()
 INVERTED = replace(PLAIN, reward="inverted-trigger")
 
@@ -27,6 +29,10 @@ INVERTED = replace(PLAIN, reward="inverted-trigger")
         ("auto", "auto", "direct", THREE, ("ft", "refit-unlearn", PLAIN)),
         ("auto", "none", "direct", THREE, ("reward-greedy", "none", INVERTED)),
         ("auto", "auto", "direct", ONE, ("gradient", "none", PLAIN)),
+        ("auto", "auto", "direct", IMAGES, ("ft", "refit", PLAIN)),
+        ("auto", "none", "direct", IMAGES, ("gradient", "none", PLAIN)),
+        ("auto", "auto", "refinetune", IMAGES, ("gradient", "none", PLAIN)),
+        ("gradient", "auto", "direct", IMAGES, ("gradient", "none", PLAIN)),
         ("auto", "auto", "refinetune", TWO, ("gradient", "none", PLAIN)),
         ("random", "auto", "direct", TWO, ("random", "none", PLAIN)),
         ("random", "unlearn", "direct", TWO, ("random", "unlearn", PLAIN)),
