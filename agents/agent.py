@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from prune_env.agents.features import BoolArray, as_batch
-from prune_env.agents.record import Budget, EpisodeCallback, Record, asked_masks
+from prune_env.agents.record import Budget, EpisodeCallback, LearningRecord, asked_masks
 from prune_env.env.policy import Observation, Requirements, no_variant
 from prune_env.env.pool import Pool
 from prune_env.errors import SettingsError, StateError
@@ -36,7 +36,7 @@ class Agent(ABC):
 
     def __init__(self, metrics: tuple[str, ...]) -> None:
         self.metrics = metrics
-        self.record = Record()
+        self.record = LearningRecord()
         self._budget: Budget | None = None
         self._asked: Tensors = {}
 
@@ -156,7 +156,7 @@ class Agent(ABC):
             )
         with shaped(Path(folder), f"an agent of {cls.algorithm}", "train the agent again"):
             agent = cls._unpack(checkpoint)
-            agent.record = Record.from_state(checkpoint.spec["record"])
+            agent.record = LearningRecord.from_state(checkpoint.spec["record"])
         agent._asked = asked_masks(checkpoint.tensors)
         return agent
 

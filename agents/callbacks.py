@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from prune_env.agents.record import TIE, EpisodeCallback, EpisodeReport, Record
+from prune_env.agents.record import TIE, EpisodeCallback, EpisodeReport, LearningRecord
 from prune_env.env.told import tell_mask
 from prune_env.utils.files import read_json, shaped, write_json
 
@@ -39,7 +39,9 @@ class EarlyStop:
             called before.
     """
 
-    def __init__(self, patience: int | None, record: Record, *, by_tests: bool = False) -> None:
+    def __init__(
+        self, patience: int | None, record: LearningRecord, *, by_tests: bool = False
+    ) -> None:
         self._patience = patience
         self._record = record
         self._by_tests = by_tests

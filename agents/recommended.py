@@ -7,14 +7,16 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 
-from prune_env.agents.record import TIE, Record
+from prune_env.agents.record import TIE, LearningRecord
 from prune_env.env.subject import Subject
 from prune_env.models import Mask, save_mask
 
 BEST_MET = "best_met.json"
 
 
-def judge_best_met(record: Record, tests: gym.Env[Any, Any], folder: Path) -> dict[str, Any] | None:
+def judge_best_met(
+    record: LearningRecord, tests: gym.Env[Any, Any], folder: Path
+) -> dict[str, Any] | None:
     """Write the mask of the best episode, if any; return what it reaches on all sentences.
 
     Plain values: `model`, `accuracy`, `heads_pruned`, `keeps_tau`, `total_reward`, and `mask` in

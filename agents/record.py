@@ -57,7 +57,7 @@ EpisodeCallback = Callable[[EpisodeReport], bool | None]
 
 
 @dataclass
-class Record:
+class LearningRecord:
     """The episodes of an agent's life, and the best of them.
 
     Attributes:
@@ -161,7 +161,7 @@ class Record:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "Record":
+    def from_state(cls, state: Mapping[str, Any]) -> "LearningRecord":
         """Return the record whose values `state` gave.
 
         Raises:

@@ -7,7 +7,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
 from prune_env.agents.checkpoint import SaveTimes
-from prune_env.agents.record import Budget, EpisodeCallback, Record
+from prune_env.agents.record import Budget, EpisodeCallback, LearningRecord
 
 
 class Watcher(BaseCallback):
@@ -27,7 +27,7 @@ class Watcher(BaseCallback):
 
     def __init__(
         self,
-        record: Record,
+        record: LearningRecord,
         budget: Budget,
         callback: EpisodeCallback | None,
         *,

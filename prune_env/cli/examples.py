@@ -76,6 +76,18 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "--export sliced --out runs/small",
         ),
     ),
+    "record": (
+        (
+            "Masks of a model of yours, and a surrogate to play on:",
+            "prune-env record --model models/mine --data clean.tsv --out runs/mine.npz "
+            "--surrogate runs/mine-surrogate.npz",
+        ),
+        (
+            "More masks into the same file:",
+            "prune-env record --model models/mine --data clean.tsv --out runs/mine.npz "
+            "--masks 40000",
+        ),
+    ),
     "report": (("Tables and figures of a grid:", "prune-env report runs/sst2"),),
     "train": (
         (

@@ -21,6 +21,7 @@ from prune_env.cli.help import parse, print_completion, print_first_screen
 from prune_env.cli.inspect import Inspect
 from prune_env.cli.list import List
 from prune_env.cli.purify import Purify
+from prune_env.cli.record import Record
 from prune_env.cli.report import Report
 from prune_env.cli.terminal import Terminated, speaking_on, tell_error
 from prune_env.cli.train import Train
@@ -30,7 +31,7 @@ from prune_env.errors import SettingsError, UnknownNameError
 GROUPS: dict[str, tuple[type, ...]] = {
     "a model": (Purify, Evaluate, Inspect, Watch),
     "environment and agents": (Train,),
-    "research": (Demo, Attack, Benchmark, Report, Audit, Combine),
+    "research": (Demo, Attack, Benchmark, Report, Audit, Combine, Record),
     "names": (List,),
 }
 """Every verb, by the group in which the help shows it."""

@@ -11,6 +11,7 @@ from prune_env.env.episode import EpisodeSettings
 from prune_env.env.hybrid import find_units
 from prune_env.env.observation import make_observation
 from prune_env.env.pool import Pool
+from prune_env.env.recorded import recorded_rewards
 from prune_env.env.rewards.reward import Reward, WeightedSum, make_reward
 from prune_env.env.subject import Subject, split_names
 from prune_env.errors import MissingArgumentError, SettingsError
@@ -75,7 +76,7 @@ def make_core(
     return BatchCore(
         Pool(subjects, find, guard),
         settings,
-        make_reward(reward),
+        make_reward(reward, recorded_rewards(subjects[0].evaluator) if subjects else None),
         make_observation(observation, flat=flat),
         num_envs=num_envs,
         max_episode_steps=max_episode_steps,

@@ -48,6 +48,12 @@ ENVIRONMENTS.register(
 )
 
 
+ENVIRONMENTS.register(
+    "prune_env/Recorded-v0",
+    Environment(500),
+    help="a model that was recorded, without the model: model=FILE.npz of `prune-env record`",
+)
+
 _UNITS = {"neuron_groups": 8, "map_steps": 4, "metrics": ",".join(UNIT_METRICS)}
 
 ENVIRONMENTS.register(

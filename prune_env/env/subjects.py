@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from prune_env.env.recorded import recorded_subject
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation.suspect import Suspect
@@ -41,7 +42,8 @@ def find_subject(model: str | Subject, data: str | None, metrics: Sequence[str])
 
     Args:
         model: A subject; a name in `SUBJECTS`, with numbers if it takes any, such as
-            `"landscape:layers=4,seed=7"`; or a folder or name of a ready classifier.
+            `"landscape:layers=4,seed=7"`; a recorded model, `.npz`; or a folder or name of a ready
+            classifier.
         data: Clean data for a classifier: a file, folder or name, see `load_data`.
         metrics: Names of the importance metrics.
 
@@ -53,6 +55,8 @@ def find_subject(model: str | Subject, data: str | None, metrics: Sequence[str])
     name, _, numbers = model.partition(":")
     if name in SUBJECTS:
         return _ready_made(model, name, numbers, tuple(metrics))
+    if model.endswith(".npz"):
+        return recorded_subject(model, metrics)
     if data is None:
         raise SettingsError(
             f"The model '{model}' comes without data",

@@ -14,7 +14,7 @@ from prune_env.agents.callbacks import (
     play,
 )
 from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
-from prune_env.agents.record import Record
+from prune_env.agents.record import LearningRecord
 from prune_env.utils.files import read_json
 
 
@@ -22,7 +22,7 @@ def _env() -> gym.Env:
     return gym.make("prune_env/Landscape-v0", model="landscape:layers=2,heads=4", tau=0.8)
 
 
-def _report(record: Record, total: float):
+def _report(record: LearningRecord, total: float):
     info = {"mask": np.ones((2, 3), bool), "model": "m", "evaluations": 1, "accuracy": 0.9}
     return record.add(length=1, reward_terms={"a": total}, info=info, figures={})
 
@@ -36,8 +36,8 @@ def test_a_chain_calls_all_and_ends_if_one_does():
 
 
 def test_early_stop_waits_for_patience_and_no_longer():
-    record = Record()
-    stop, never = EarlyStop(2, record), EarlyStop(None, Record())
+    record = LearningRecord()
+    stop, never = EarlyStop(2, record), EarlyStop(None, LearningRecord())
     reports = [_report(record, total) for total in (0.2, 0.1, 0.3, 0.3, 0.1)]
     assert all(never(report) for report in reports)
     assert [stop(report) for report in reports] == [True, True, True, True, False]
@@ -46,7 +46,7 @@ def test_early_stop_waits_for_patience_and_no_longer():
 
 
 def test_with_several_models_the_tests_decide_when_patience_ends():
-    record = Record()
+    record = LearningRecord()
     stop = EarlyStop(3, record, by_tests=True)
     assert all(stop(_report(record, 0.0)) for _ in range(5))
     for total, goes_on in ((0.1, True), (0.1, True), (0.0, False)):

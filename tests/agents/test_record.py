@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from prune_env.agents.record import Budget, Record, asked_masks, sum_terms
+from prune_env.agents.record import Budget, LearningRecord, asked_masks, sum_terms
 from prune_env.env.landscape import LandscapeEvaluator
 from prune_env.env.pool import Pool
 from prune_env.env.subject import Subject
@@ -18,12 +18,12 @@ def _info(pruned: int, accuracy: float = 0.5) -> dict:
     return {"mask": mask, "model": f"m{pruned}", "accuracy": accuracy, "evaluations": 2}
 
 
-def _add(record: Record, total: float, pruned: int):
+def _add(record: LearningRecord, total: float, pruned: int):
     return record.add(length=3, reward_terms={"a": total, "b": 0.0}, info=_info(pruned), figures={})
 
 
 def test_the_first_of_equally_good_episodes_is_the_best():
-    record = Record()
+    record = LearningRecord()
     since = [_add(record, total, k).since_best for k, total in enumerate([0.1, 0.3, 0.3, 0.2])]
     assert since == [0, 0, 1, 2]
     assert (record.best_return, record.best_episode, record.episodes) == (0.3, 2, 4)
@@ -33,7 +33,7 @@ def test_the_first_of_equally_good_episodes_is_the_best():
 
 
 def test_of_equally_good_episodes_on_a_model_the_more_accurate_is_the_best():
-    record = Record()
+    record = LearningRecord()
     for total, accuracy in ((0.3, 0.5), (0.3 + 1e-16, 0.4), (0.3 - 1e-16, 0.7), (0.2, 0.9)):
         info = {**_info(1, accuracy), "mask": np.full((2, 3), accuracy > 0.6)}
         report = record.add(length=1, reward_terms={"a": total}, info=info, figures={})
@@ -42,25 +42,25 @@ def test_of_equally_good_episodes_on_a_model_the_more_accurate_is_the_best():
     assert record.best_mask.all()
     elsewhere = {**_info(2, 0.8)}  # of another model, whose accuracy says nothing here
     assert not record.add(length=1, reward_terms={"a": 0.3}, info=elsewhere, figures={}).new_best
-    assert Record.from_state(record.state()).best_accuracy == 0.7
+    assert LearningRecord.from_state(record.state()).best_accuracy == 0.7
 
 
 def test_tests_are_counted_by_the_episodes_between_them():
-    record = Record()
+    record = LearningRecord()
     since = []
     for total in (0.1, 0.3, 0.3, 0.2, 0.4):
         record.add_test(total, 50)
         since.append(record.since_best_test)
     assert since == [0, 0, 50, 100, 0]
-    assert Record.from_state(record.state()).best_test == 0.4
+    assert LearningRecord.from_state(record.state()).best_test == 0.4
 
 
 @pytest.mark.parametrize("episodes", [0, 2])
 def test_survives_json(episodes: int):
-    record = Record(steps=7)
+    record = LearningRecord(steps=7)
     for k in range(episodes):
         _add(record, k / 10, k)
-    again = Record.from_state(json.loads(json.dumps(record.state())))
+    again = LearningRecord.from_state(json.loads(json.dumps(record.state())))
     assert again.state() == record.state()
     assert again.best_return == record.best_return
 

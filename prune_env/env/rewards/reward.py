@@ -179,11 +179,14 @@ REWARDS: Registry[Callable[[], Reward]] = Registry("reward", "rewards")
 _TERM = re.compile(r"(?:(?P<weight>[^*\s]+)\s*\*\s*)?(?P<name>[A-Za-z_][\w-]*)")
 
 
-def make_reward(reward: "str | Reward | WeightedSum") -> WeightedSum:
+def make_reward(
+    reward: "str | Reward | WeightedSum", given: Mapping[str, Reward] | None = None
+) -> WeightedSum:
     """Return a reward given by name, by formula or as an object.
 
     Args:
         reward: Such as `"sparsity"`, `"sparsity + 0.5 * accuracy"`, or an object.
+        given: Rewards that come with the model, by name; they win over those of `REWARDS`.
 
     Raises:
         SettingsError: The formula cannot be read.
@@ -197,10 +200,10 @@ def make_reward(reward: "str | Reward | WeightedSum") -> WeightedSum:
         return reward
     if isinstance(reward, Reward):
         return WeightedSum([(1.0, reward)])
-    return WeightedSum([_parse_term(term) for term in reward.split(" + ")])
+    return WeightedSum([_parse_term(term, given or {}) for term in reward.split(" + ")])
 
 
-def _parse_term(text: str) -> tuple[float, Reward]:
+def _parse_term(text: str, given: Mapping[str, Reward]) -> tuple[float, Reward]:
     match = _TERM.fullmatch(text.strip())
     try:
         weight = float(match["weight"] or 1) if match else None
@@ -212,4 +215,5 @@ def _parse_term(text: str) -> tuple[float, Reward]:
             expected="'name' or 'number * name', joined by ' + '",
             remedy="write for example 'sparsity + 0.5 * accuracy'",
         )
-    return weight, REWARDS[match["name"]]()
+    name = match["name"]
+    return weight, given[name] if name in given else REWARDS[name]()

@@ -1,0 +1,131 @@
+"""`prune-env record`: many masks of a model in one file, to be played without the model."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prune_env.cli.options import TableOptions, facts, show
+
+if TYPE_CHECKING:
+    from prune_env.env.subject import Subject
+    from prune_env.evaluation import MaskEvaluator
+    from prune_env.research.recording.table import MaskTable
+
+
+@dataclass(frozen=True)
+class Record:
+    """Measure many masks of a classifier, into one file.
+
+    Of each mask: accuracy on clean validation data, the rewards, and the LFR, raw and calibrated,
+    where an attack is named (research, never a defence). Masks are random ones of all sizes, those
+    that orders by importance walk through, and neighbours of good ones. The same command goes on
+    with a file that is there, and more `--masks` adds to it. A surrogate of the file answers
+    without the model: `gym.make("prune_env/Recorded-v0", model="surrogate.npz")`.
+
+    Attributes:
+        model: Folder of a fine-tuned classifier.
+        out: The file, `.npz`.
+        surrogate: Also fit a surrogate, into this `.npz`, and print its fidelity on masks held out.
+        masks: Masks in all, the unpruned model included.
+        rewards: Names of rewards that need no trigger, with commas.
+        data: Clean data: a named data set, or a folder or table.
+        triggered: Triggered texts with their TRUE labels, none of the target label.
+        attack: Instead of `triggered`: name of the attack, whose triggered test texts are made.
+        target_label: The attacker's label, as a number.
+        seed: Of the draw of masks.
+        json: Print JSON.
+        tables: How tables are read.
+    """
+
+    model: str
+    out: Path
+    surrogate: Path | None = None
+    masks: int = 20_000
+    rewards: str = "inverted-trigger"
+    data: str = "rotten-tomatoes"
+    triggered: str | None = None
+    attack: str | None = None
+    target_label: int = 1
+    seed: int = 0
+    json: bool = False
+    tables: TableOptions = field(default_factory=TableOptions)
+
+    def run(self) -> None:
+        """Record, and say what the file holds."""
+        from prune_env.env.subject import split_names
+        from prune_env.research.recording.fitting import fit_surrogate
+        from prune_env.research.recording.recording import Recording
+
+        subject, triggered, target, told = self._parts()
+        recording = Recording(
+            subject,
+            split_names(self.rewards),
+            triggered=triggered,
+            target=target,
+            seed=self.seed,
+            facts=told,
+        )
+        table = recording.run(self.out, self.masks)
+        fidelity = None if self.surrogate is None else fit_surrogate(table, self.surrogate)
+        rows = [*_facts(table), ("record", str(self.out))]
+        if fidelity is not None:
+            each = ", ".join(f"{name} {value:.3f}" for name, value in fidelity.items())
+            rows += [("fidelity (Spearman)", each), ("surrogate", str(self.surrogate))]
+        show(self.json, {**_plain(table), "fidelity": fidelity}, facts(rows))
+
+    def _parts(self) -> "tuple[Subject, MaskEvaluator | None, int, dict[str, Any]]":
+        """Return the model, its triggered texts if an attack is known, the target, and facts."""
+        from dataclasses import replace
+
+        from prune_env.cli.triggered import load_triggered
+        from prune_env.data.dataset import Splits
+        from prune_env.evaluation import MaskEvaluator
+        from prune_env.evaluation.scores import TestSets
+        from prune_env.importance import DEFAULT_METRICS
+        from prune_env.purification import prepare
+        from prune_env.research.attacks.align import align_triggered
+        from prune_env.settings import FineTuneSettings, LoadingSettings
+        from prune_env.training.phases import TrainingRun
+
+        clean = self.tables.load(self.data)
+        splits = clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
+        hidden = load_triggered(
+            self.tables,
+            splits,
+            triggered=self.triggered,
+            attack=self.attack,
+            target_label=self.target_label,
+        )
+        subject = prepare(
+            self.model,
+            splits.train,
+            splits.validation,
+            TrainingRun(FineTuneSettings()),
+            metrics=DEFAULT_METRICS,
+            loading=LoadingSettings(head="keep"),
+        )
+        subject = replace(subject, name=Path(self.model).name)
+        told = {"name": subject.name, "clean": splits.validation.source, "hidden": None}
+        if hidden is None:
+            return subject, None, self.target_label, told
+        TestSets(splits.test, hidden, target_label=self.target_label)  # raises without an LFR
+        suspect = subject.require_suspect()
+        loaded, length = suspect.loaded, suspect.max_length
+        texts, target = align_triggered(loaded, hidden, self.target_label)
+        evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, texts, max_length=length)
+        return subject, evaluator, target, {**told, "hidden": hidden.source}
+
+
+def _plain(table: "MaskTable") -> dict[str, Any]:
+    return {
+        "masks": len(table.masks),
+        "unpruned": {name: float(column[0]) for name, column in table.columns.items()},
+        **table.identity,
+    }
+
+
+def _facts(table: "MaskTable") -> list[tuple[str, str]]:
+    rows = [("masks", f"{len(table.masks)}, {table.available.sum()} heads")]
+    for name, column in table.columns.items():
+        rows.append((name, f"{column.min():.3f} to {column.max():.3f}, unpruned {column[0]:.3f}"))
+    return rows

@@ -1,0 +1,201 @@
+"""A model that was recorded: what it answers under a mask is predicted, without the model."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.env.rewards.reward import Reward, Scores
+from prune_env.env.subject import Subject
+from prune_env.errors import SettingsError, StateError, UnknownNameError
+from prune_env.evaluation.base import Evaluation, Evaluator, check_masks
+from prune_env.models.masks import Mask
+from prune_env.utils.limits import STATE_BYTES
+from prune_env.utils.reading import read_bounded
+
+FORMAT = "prune-env-surrogate"
+VERSION = 1
+REWARD, HIDDEN = "reward ", "lfr_calibrated"
+
+Floats = npt.NDArray[np.float32]
+
+
+class RecordedEvaluator:
+    """Answers about masks by kernel ridge regression on masks that were measured.
+
+    A value of a mask is its mean plus a weighted sum over the measured masks of exp(-d / scale),
+    d the number of heads in which the two differ, kept within the values that were measured.
+
+    Args:
+        arrays: What a surrogate's file holds.
+        facts: What it tells of itself.
+        fingerprint: SHA-256 (hex) of the file.
+
+    Attributes:
+        facts: What was recorded, and `fidelity`: rank correlations on masks held out, by column.
+        evaluations: Masks asked so far.
+    """
+
+    def __init__(
+        self, arrays: Mapping[str, npt.NDArray[Any]], facts: dict[str, Any], fingerprint: str
+    ) -> None:
+        self.facts = facts
+        self.fingerprint = fingerprint
+        self.evaluations = 0
+        self.importance = arrays["importance"].astype(np.float64)
+        self._available = arrays["available"].astype(np.bool_)
+        self._columns = {name: place for place, name in enumerate(facts["columns"])}
+        bits = np.unpackbits(arrays["masks"], axis=1, count=self._available.size)
+        self._signs = 1 - 2 * bits[:, self._available.ravel()].astype(np.float32).T
+        heads = len(self._signs)
+        self._kernel = np.exp(-np.arange(heads + 1) / float(facts["scale"])).astype(np.float32)
+        self._weights: Floats = arrays["weights"].astype(np.float32)
+        self._mean, self._least, self._greatest = arrays["statistics"].astype(np.float64)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Layers and heads (L, H)."""
+        layers, heads = self._available.shape
+        return layers, heads
+
+    @property
+    def available(self) -> Mask:
+        """Bool (L, H), True where there is a head."""
+        return self._available.copy()
+
+    def column(self, name: str, masks: Mask) -> npt.NDArray[np.float64]:
+        """Return a recorded value of masks (N, L, H), predicted, float64 (N,).
+
+        Raises:
+            UnknownNameError: It was not recorded.
+        """
+        if name not in self._columns:
+            raise UnknownNameError("recorded value", name, self._columns)
+        values: npt.NDArray[np.float64] = self._predict(masks)[:, self._columns[name]]
+        return values
+
+    def accuracy(self, masks: Mask) -> npt.NDArray[np.float64]:
+        """Return the accuracy (N,) under masks (N, L, H), predicted."""
+        self.evaluations += len(masks)
+        return self.column("accuracy", masks)
+
+    def evaluate(self, masks: Mask) -> Evaluation:
+        """Refuse: single answers were not recorded.
+
+        Raises:
+            SettingsError: Always.
+        """
+        raise SettingsError(
+            "A recorded model holds accuracies and rewards, not the answers to single texts",
+            remedy="play the model itself",
+        )
+
+    def _predict(self, masks: Mask) -> npt.NDArray[np.float64]:
+        checked = check_masks(masks, self._available)
+        signs = 1 - 2 * checked[:, self._available].astype(np.float32)
+        apart = ((len(self._signs) - signs @ self._signs) / 2).astype(np.intp)
+        # One product per mask: a batched one may round differently in another company.
+        rows = [self._kernel[row] @ self._weights for row in apart]
+        clipped: npt.NDArray[np.float64] = np.clip(
+            np.stack(rows) + self._mean, self._least, self._greatest
+        )
+        return clipped
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "RecordedEvaluator":
+        return self
+
+
+class RecordedReward(Reward):
+    """What a reward was recorded as; `oracle` is the hidden 1 - LFR, calibrated.
+
+    Args:
+        name: Of the reward.
+    """
+
+    range = (0.0, 1.0)
+    source = "The recorded reward"
+    reads = "what was recorded of the model"
+
+    def __init__(self, name: str) -> None:
+        self.name = name  # type: ignore[misc]  # one class stands for many rewards
+        self.oracle = name == "oracle"  # type: ignore[misc]
+
+    def check(self, subject: Subject) -> None:
+        """Raise unless the subject is a recorded model."""
+        if not isinstance(subject.evaluator, RecordedEvaluator):
+            raise SettingsError(
+                f"{subject.name} was not recorded, and others of the pool were",
+                remedy="put recorded models, or models themselves, into a pool",
+            )
+
+    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+        """Return the score of every mask, see `Reward.score`."""
+        evaluator = subject.evaluator
+        assert isinstance(evaluator, RecordedEvaluator)
+        if self.oracle:
+            return 1 - evaluator.column(HIDDEN, masks)
+        return evaluator.column(f"{REWARD}{self.name}", masks)
+
+
+def recorded_rewards(evaluator: Evaluator) -> dict[str, Reward]:
+    """Return the rewards that a model's record stands for, by name; none of a model itself."""
+    if not isinstance(evaluator, RecordedEvaluator):
+        return {}
+    columns = evaluator.facts["columns"]
+    names = [name.removeprefix(REWARD) for name in columns if name.startswith(REWARD)]
+    return {name: RecordedReward(name) for name in [*names, *(["oracle"] * (HIDDEN in columns))]}
+
+
+def read_surrogate(path: Path) -> RecordedEvaluator:
+    """Return what answers from a surrogate's file; nothing in it can run code.
+
+    Raises:
+        StateError: There is no such file, or it is damaged or of another kind.
+    """
+    try:
+        data = read_bounded(path, STATE_BYTES, StateError)
+        with np.load(io.BytesIO(data), allow_pickle=False) as held:
+            head = json.loads(held["head"].tobytes())
+            if (head["format"], head["version"]) != (FORMAT, VERSION):
+                raise ValueError(f"{head['format']} {head['version']}")
+            arrays = {name: held[name] for name in held.files if name != "head"}
+        return RecordedEvaluator(arrays, head["facts"], hashlib.sha256(data).hexdigest())
+    except FileNotFoundError:
+        raise StateError(f"No file {path}", remedy="check the path") from None
+    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
+        raise StateError(
+            f"{path} is no surrogate", actual=error, remedy="make it with prune-env record"
+        ) from None
+
+
+def recorded_subject(model: str, metrics: Sequence[str]) -> Subject:
+    """Return a recorded model as one plays it.
+
+    Args:
+        model: Path of the surrogate, `.npz`.
+        metrics: Names of importance metrics, of those that were recorded.
+
+    Raises:
+        SettingsError: A metric was not recorded.
+        StateError: There is no such file, or it is damaged.
+    """
+    path = Path(model)
+    name = path.stem
+    evaluator = read_surrogate(path)
+    known = evaluator.facts["metrics"]
+    missing = [metric for metric in metrics if metric not in known]
+    if missing:
+        raise SettingsError(
+            f"{name} was recorded without importance metrics that are asked for",
+            expected=f"some of {', '.join(known)}",
+            actual=", ".join(missing),
+        )
+    importance = evaluator.importance[..., [known.index(metric) for metric in metrics]]
+    origin = (recorded_subject, (model, tuple(metrics)))
+    return Subject(evaluator, importance, tuple(metrics), name, origin=origin)

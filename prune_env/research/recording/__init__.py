@@ -1,0 +1,1 @@
+"""Recorded landscapes: many masks of one real model, and a surrogate that answers like it."""

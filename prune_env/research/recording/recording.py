@@ -1,0 +1,165 @@
+"""Measuring many masks of a real model, a block after the other, into one file."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.env.recorded import REWARD
+from prune_env.env.rewards.reward import make_reward
+from prune_env.env.subject import Subject
+from prune_env.errors import SettingsError, StateError
+from prune_env.evaluation import metrics
+from prune_env.evaluation.base import Evaluator
+from prune_env.models.masks import Mask
+from prune_env.research.recording.draw import draw_block
+from prune_env.research.recording.table import MaskTable, read_record, write_record
+from prune_env.utils.progress import progress
+
+log = logging.getLogger(__name__)
+
+BLOCK = 32
+"""Masks between two writes of the file."""
+COSTS_TOO_MUCH = 0.05
+"""Accuracy that a mask may lose and still have its neighbours looked at."""
+
+Columns = dict[str, npt.NDArray[np.float64]]
+
+
+class Recording:
+    """Measures masks of one model, and keeps them in a file that grows.
+
+    Args:
+        subject: The classifier with clean data.
+        rewards: Names of rewards that need no trigger; neighbours of what the first one prefers
+            are looked at.
+        triggered: Evaluator of the same model on triggered texts of other classes than the
+            target; None where no attack is known, and then no LFR is recorded.
+        target: Column of the attacker's label in the logits.
+        seed: Of the draw.
+        facts: What else the file shall tell of itself, as plain values.
+
+    Raises:
+        UnknownNameError: No reward has this name.
+        SettingsError: None is named, or one cannot score this subject.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        rewards: Sequence[str] = ("inverted-trigger",),
+        *,
+        triggered: Evaluator | None = None,
+        target: int = 1,
+        seed: int = 0,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        if not rewards:
+            raise SettingsError("A recording needs a reward", remedy="name one, such as accuracy")
+        self._subject = subject
+        self._rewards = {name: make_reward(name) for name in rewards}
+        for reward in self._rewards.values():
+            reward.check(subject)
+        self._triggered = triggered
+        self._target = target
+        self._seed = seed
+        identity = {
+            "model": subject.evaluator.fingerprint,
+            "triggered": None if triggered is None else triggered.fingerprint,
+            "metrics": list(subject.metrics),
+            "rewards": list(rewards),
+            "target": target,
+            "seed": seed,
+            **(facts or {}),
+        }
+        self._identity = json.loads(json.dumps(identity))
+
+    def run(self, path: Path, masks: int) -> MaskTable:
+        """Measure masks until the file holds so many; a file that is there goes on.
+
+        Args:
+            path: The `.npz` file.
+            masks: Masks that it shall hold, the unpruned model included.
+
+        Returns:
+            All of them; fewer where the model has no more.
+
+        Raises:
+            StateError: The file belongs to another recording, or is damaged.
+        """
+        table = self._open(path)
+        importance = self._subject.scaled_importance()
+        with progress(f"Recording {self._subject.name}", masks) as advance:
+            while (done := len(table.masks)) < masks:
+                advance(done)
+                drawn, kinds = draw_block(
+                    importance,
+                    table,
+                    _worth(table),
+                    min(BLOCK, masks - done),
+                    np.random.default_rng([self._seed, done]),
+                )
+                if not len(drawn):
+                    log.warning("The model has no more than %d different masks.", done)
+                    break
+                # Neighbours share their first layers, which an evaluator then computes once.
+                order = np.lexsort(drawn.reshape(len(drawn), -1).T[::-1])
+                table = table.extended(drawn[order], kinds[order], self._measure(drawn[order]))
+                write_record(path, table)
+            advance(masks)
+        return table
+
+    def _open(self, path: Path) -> MaskTable:
+        """Return what the file holds; where there is none, the unpruned model."""
+        if path.exists():
+            held = read_record(path)
+            if held.identity != self._identity:
+                raise StateError(
+                    f"{path} belongs to another recording",
+                    expected=self._identity,
+                    actual=held.identity,
+                    remedy="give the arguments it was begun with, or choose another --out",
+                )
+            return held
+        available = np.asarray(self._subject.evaluator.available, np.bool_)
+        columns = self._measure(available[None])
+        return MaskTable(
+            self._identity,
+            available,
+            self._subject.importance,
+            available[None],
+            np.zeros(1, np.uint8),
+            {name: column.astype(np.float32) for name, column in columns.items()},
+        )
+
+    def _measure(self, masks: Mask) -> Columns:
+        evaluator = self._subject.evaluator
+        columns = {"accuracy": evaluator.accuracy(masks)}
+        for name, reward in self._rewards.items():
+            scores = reward.score(self._subject, masks, columns["accuracy"])
+            columns[f"{REWARD}{name}"] = scores.sum(axis=1)
+        if self._triggered is not None:
+            columns |= _hidden(evaluator, self._triggered, masks, self._target)
+        return columns
+
+
+def _worth(table: MaskTable) -> npt.NDArray[np.float64]:
+    """Return how good each mask is to search around: by its first reward, while accuracy holds."""
+    reward = next(column for name, column in table.columns.items() if name.startswith(REWARD))
+    accuracy = table.columns["accuracy"].astype(np.float64)
+    return np.where(accuracy >= accuracy[0] - COSTS_TOO_MUCH, reward, accuracy - 2)
+
+
+def _hidden(evaluator: Evaluator, triggered: Evaluator, masks: Mask, target: int) -> Columns:
+    """Return the LFR of every mask, and that at the threshold that clean data calibrates."""
+    clean, flipped = evaluator.evaluate(masks), triggered.evaluate(masks)
+    rates = np.empty((2, len(masks)))
+    for row, (logits, hits) in enumerate(zip(clean.logits, flipped.logits, strict=True)):
+        threshold = metrics.calibrated_threshold(logits, clean.labels, target)
+        for place, at in enumerate((0.0, threshold)):
+            rates[place, row] = metrics.label_flip_rate(hits, target, at).percent / 100
+    return {"lfr": rates[0], "lfr_calibrated": rates[1]}

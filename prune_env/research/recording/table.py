@@ -1,0 +1,106 @@
+"""The file of a record: masks, packed, and what was measured of each."""
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.errors import StateError
+from prune_env.models.masks import Mask
+from prune_env.utils.files import write_bytes
+from prune_env.utils.limits import STATE_BYTES
+from prune_env.utils.reading import read_bounded
+
+FORMAT = "prune-env-record"
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class MaskTable:
+    """Masks of one model, and what was measured under each.
+
+    Attributes:
+        identity: What the values belong to, as plain values.
+        available: Bool (L, H), True where there is a head.
+        importance: Float64 (L, H, M), as the metrics give it.
+        masks: Bool (N, L, H), True = kept, all different; the first is the unpruned model.
+        kinds: uint8 (N,), how each was drawn, an index in `draw.KINDS`.
+        columns: By name, float32 (N,): `accuracy`, `reward NAME`; and, where an attack was named,
+            `lfr` and `lfr_calibrated`. Shares, 0 to 1.
+    """
+
+    identity: dict[str, Any]
+    available: Mask
+    importance: npt.NDArray[np.float64]
+    masks: Mask
+    kinds: npt.NDArray[np.uint8]
+    columns: dict[str, npt.NDArray[np.float32]]
+
+    def extended(
+        self, masks: Mask, kinds: npt.NDArray[np.uint8], columns: dict[str, npt.NDArray[Any]]
+    ) -> "MaskTable":
+        """Return the record with further masks."""
+        return MaskTable(
+            self.identity,
+            self.available,
+            self.importance,
+            np.concatenate([self.masks, masks]),
+            np.concatenate([self.kinds, kinds]),
+            {
+                name: np.concatenate([column, columns[name]]).astype(np.float32)
+                for name, column in self.columns.items()
+            },
+        )
+
+
+def write_record(path: Path, record: MaskTable) -> None:
+    """Write a record as one compressed .npz, atomically."""
+    head = {"format": FORMAT, "version": VERSION, "identity": record.identity}
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "head": np.frombuffer(json.dumps(head).encode(), np.uint8),
+        "available": record.available,
+        "importance": record.importance,
+        "masks": np.packbits(record.masks.reshape(len(record.masks), -1), axis=1),
+        "kinds": record.kinds,
+        **{f"column {name}": column for name, column in record.columns.items()},
+    }
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, file.getvalue())
+
+
+def read_record(path: Path) -> MaskTable:
+    """Return what a file holds; nothing in it can run code.
+
+    Raises:
+        StateError: There is no such file, or it is damaged or of another kind.
+    """
+    try:
+        data = read_bounded(path, STATE_BYTES, StateError)
+        with np.load(io.BytesIO(data), allow_pickle=False) as held:
+            head = json.loads(held["head"].tobytes())
+            if (head["format"], head["version"]) != (FORMAT, VERSION):
+                raise ValueError(f"{head['format']} {head['version']}")
+            available = held["available"].astype(np.bool_)
+            bits = np.unpackbits(held["masks"], axis=1, count=available.size)
+            masks = bits.astype(np.bool_).reshape(-1, *available.shape)
+            columns = {
+                name.removeprefix("column "): held[name].astype(np.float32)
+                for name in held.files
+                if name.startswith("column ")
+            }
+            importance, kinds = held["importance"].astype(np.float64), held["kinds"]
+        if importance.shape[:2] != available.shape or {len(kinds), len(masks)} != {
+            *map(len, columns.values())
+        }:
+            raise ValueError("its parts are of different lengths")
+        return MaskTable(head["identity"], available, importance, masks, kinds, columns)
+    except FileNotFoundError:
+        raise StateError(f"No file {path}", remedy="check the path") from None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise StateError(f"{path} is no record", actual=error, remedy="record anew") from None

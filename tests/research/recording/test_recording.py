@@ -1,0 +1,155 @@
+"""Records of a tiny model: measured, gone on with, fitted and played without the model."""
+
+import subprocess
+import sys
+import time
+from itertools import product
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from prune_env.env.landscape import LandscapeEvaluator
+from prune_env.env.recorded import recorded_subject
+from prune_env.env.subject import Subject
+from prune_env.errors import SettingsError, StateError, UnknownNameError
+from prune_env.evaluation import ReferenceEvaluator
+from prune_env.evaluation.metrics import calibrated_threshold, label_flip_rate
+from prune_env.importance import DEFAULT_METRICS
+from prune_env.models import load_classifier
+from prune_env.research.recording.fitting import fit_surrogate
+from prune_env.research.recording.recording import Recording
+from prune_env.research.recording.table import read_record
+
+REWARDS = ("sparsity",)
+
+
+def landscape() -> Subject:
+    evaluator = LandscapeEvaluator(4, 6, seed=1)
+    return Subject(evaluator, evaluator.importance(), DEFAULT_METRICS, "landscape")
+
+
+@pytest.fixture(scope="module")
+def surrogate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A surrogate of 1,200 masks of a landscape, whose triggered texts are another landscape."""
+    folder = tmp_path_factory.mktemp("record")
+    triggered = LandscapeEvaluator(4, 6, seed=2)
+    table = Recording(landscape(), REWARDS, triggered=triggered).run(folder / "r.npz", 1_200)
+    fidelity = fit_surrogate(table, folder / "s.npz")
+    assert min(fidelity["accuracy"], fidelity["reward sparsity"]) > 0.9
+    return folder / "s.npz"
+
+
+def test_a_record_holds_what_the_model_answers(tiny_folder, tiny_data, tmp_path: Path) -> None:
+    loaded = load_classifier(tiny_folder)
+    clean = ReferenceEvaluator(loaded.model, loaded.tokenizer, tiny_data)
+    triggered = ReferenceEvaluator(loaded.model, loaded.tokenizer, tiny_data.where(0))
+    subject = Subject(clean, np.arange(8.0).reshape(2, 4, 1), ("magnitude",))
+    Recording(subject, REWARDS, triggered=triggered).run(tmp_path / "r.npz", 40)
+    table = read_record(tmp_path / "r.npz")
+    assert len(np.unique(table.masks, axis=0)) == len(table.masks) == 40
+    assert table.masks[0].all()
+    assert table.masks.any(axis=2).all()  # every layer keeps a head
+    assert set(table.kinds) == {0, 1, 2}
+    np.testing.assert_allclose(table.columns["accuracy"], clean.accuracy(table.masks), atol=1e-6)
+    logits, hits = clean.evaluate(table.masks).logits, triggered.evaluate(table.masks).logits
+    for row in range(40):
+        threshold = calibrated_threshold(logits[row], clean.labels)
+        plain, calibrated = label_flip_rate(hits[row]), label_flip_rate(hits[row], 1, threshold)
+        assert table.columns["lfr"][row] == pytest.approx(plain.percent / 100)
+        assert table.columns["lfr_calibrated"][row] == pytest.approx(calibrated.percent / 100)
+
+
+def test_without_an_attack_no_lfr_is_recorded(tmp_path: Path) -> None:
+    table = Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 40)
+    assert set(table.columns) == {"accuracy", "reward sparsity"}
+    fit_surrogate(table, tmp_path / "s.npz")
+    with pytest.raises(SettingsError, match="oracle"):
+        gym.make("prune_env/Recorded-v0", model=str(tmp_path / "s.npz"), reward="oracle")
+
+
+def test_a_recording_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    whole = Recording(landscape(), REWARDS).run(tmp_path / "whole.npz", 96)
+    Recording(landscape(), REWARDS).run(tmp_path / "parts.npz", 33)
+    parts = Recording(landscape(), REWARDS).run(tmp_path / "parts.npz", 33)
+    assert len(parts.masks) == 33
+    np.testing.assert_array_equal(parts.masks, whole.masks[:33])
+    with pytest.raises(StateError, match="belongs to another recording"):
+        Recording(landscape(), REWARDS, seed=1).run(tmp_path / "parts.npz", 40)
+
+
+def test_a_model_with_few_masks_is_recorded_whole(tmp_path: Path) -> None:
+    evaluator = LandscapeEvaluator(2, 2)
+    subject = Subject(evaluator, evaluator.importance(), DEFAULT_METRICS)
+    table = Recording(subject, REWARDS).run(tmp_path / "r.npz", 50)
+    possible = [m for m in product([True, False], repeat=4) if any(m[:2]) and any(m[2:])]
+    assert {tuple(mask.ravel()) for mask in table.masks} == set(possible)
+    with pytest.raises(SettingsError, match="too few masks"):
+        fit_surrogate(table, tmp_path / "s.npz")
+
+
+def test_a_recorded_model_is_played_like_the_model(surrogate: Path) -> None:
+    env = gym.make("prune_env/Recorded-v0", model=str(surrogate), tau=0.8)
+    check_env(env.unwrapped, skip_render_check=True)
+    live = gym.make("prune_env/HeadPruning-v0", model=landscape(), tau=0.8)
+    for each in (env, live):
+        each.reset(seed=0)
+        accuracies = []
+        for head in (3, 8, 20, 14):
+            _, _, _, _, info = each.step(head)
+            accuracies.append(info["accuracy"])
+        if each is env:
+            predicted = accuracies
+    np.testing.assert_allclose(predicted, accuracies, atol=0.05)
+    assert env.unwrapped.validate(env.unwrapped.state).ok
+
+
+def test_the_hidden_lfr_is_seen_by_the_name_of_oracle_alone(surrogate: Path) -> None:
+    env = gym.make("prune_env/Recorded-v0", model=str(surrogate), reward="oracle", tau=0.5)
+    assert env.unwrapped.reward.oracle
+    env.reset(seed=0)
+    reward = env.step(3)[1]
+    mask = np.stack([env.unwrapped.available, env.unwrapped.mask])
+    lfr = recorded_subject(str(surrogate), DEFAULT_METRICS).evaluator.column("lfr_calibrated", mask)
+    assert reward == pytest.approx(lfr[0] - lfr[1])
+    assert not gym.make("prune_env/Recorded-v0", model=str(surrogate)).unwrapped.reward.oracle
+    for name in ("lfr", "lfr_calibrated"):
+        with pytest.raises(UnknownNameError):
+            gym.make("prune_env/Recorded-v0", model=str(surrogate), reward=name)
+
+
+def test_play_needs_no_torch(surrogate: Path) -> None:
+    code = (
+        "import sys, gymnasium, prune_env\n"
+        "env = gymnasium.make('prune_env/Recorded-v0', model=sys.argv[1], reward='oracle')\n"
+        "env.reset(seed=0)\n"
+        "env.step(0)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, surrogate], check=False).returncode == 0
+
+
+def test_thousands_of_steps_a_second(surrogate: Path) -> None:
+    model = str(surrogate)
+    env = gym.make("prune_env/Recorded-v0", model=model, tau=0.0, disable_env_checker=True)
+    env.reset(seed=0)
+    started, steps = time.process_time(), 0
+    while steps < 600:
+        for action in (0, 1, 4, 7, 8, 12):
+            env.step(action)
+        env.reset()
+        steps += 6
+    assert steps / (time.process_time() - started) > 1_500  # 5,000 are measured where nobody waits
+
+
+def test_damaged_files_are_refused(tmp_path: Path, surrogate: Path) -> None:
+    path = tmp_path / "s.npz"
+    path.write_bytes(surrogate.read_bytes()[:-100])
+    for read in (read_record, lambda each: recorded_subject(str(each), DEFAULT_METRICS)):
+        for each in (path, tmp_path / "absent.npz"):
+            with pytest.raises(StateError):
+                read(each)
+    with pytest.raises(SettingsError, match="asked for"):
+        gym.make("prune_env/Recorded-v0", model=str(surrogate), metrics="magnitude,nonsense")
