@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 def recentre(loaded: LoadedModel, judge: Judge) -> npt.NDArray[np.float64]:
     """Move the last bias until each class is answered as often as it is the label, in place.
 
+    On few rows only if they show that some are not, see `Judge.shifts`.
+
     Args:
         loaded: A classifier.
         judge: Its answers to clean validation data.

@@ -44,3 +44,23 @@ def test_a_classifier_without_a_bias_is_left_as_it_is() -> None:
     assert not recentre(loaded, Judge(loaded, data, 128)).any()
     after = loaded.model.state_dict()
     assert all(torch.equal(value, before[name]) for name, value in after.items())
+
+
+def test_few_rows_must_show_a_preference_before_it_is_taken_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    labels = np.arange(100) % 2
+    few = TextDataset(tuple(f"text {row}" for row in range(100)), labels, ("a", "b"), "here")
+    logits = np.where(np.eye(2)[labels] == 1, 4.0, 0.0).astype(np.float32)
+    logits[labels == 0, 0] = np.linspace(1, 3, 50)
+    monkeypatch.setattr(Judge, "_logits", lambda _: logits)
+    judge = Judge(tiny_classifier("bert"), few, 128)
+    assert not judge.shifts().any()  # all right: between two margins any shift would do
+    logits[:6:2] = logits[1]
+    assert not judge.shifts().any()  # three in favour of "b", as chance may have it
+    logits[:20:2] = logits[1]
+    assert judge.shifts()[1] > judge.shifts()[0]
+    many = TextDataset(few.texts * 5, np.tile(labels, 5), few.label_names, "here")
+    monkeypatch.setattr(Judge, "_logits", lambda _: np.tile(logits, (5, 1)))
+    logits[:20:2] = np.array([2.0, 0.0], np.float32)
+    assert Judge(tiny_classifier("bert"), many, 128).shifts().any()
