@@ -9,7 +9,6 @@ from prune_env.models import LoadedModel
 from prune_env.models.forward import class_count, forward
 from prune_env.models.inputs import make_rows
 
-
 FEW = 500
 """Rows below which a preference for some classes must be shown before it is taken out: on 100 rows
 that a classifier had seen, the shift between two neighbouring margins cost 2 points of ACC."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields, replace
 from prune_env.env.subject import Subject
 from prune_env.models.masks import Mask
 from prune_env.purification.heal import Healed, apply_steps, check_healing, steps_of
+from prune_env.purification.refit import Refit
 from prune_env.purification.step import Step
+from prune_env.purification.unlearn import Unlearn
 from prune_env.purification.verdict import Verdict
 from prune_env.settings import Healing, LoadingSettings, Protocol
 from prune_env.training.phases import TrainingRun
@@ -34,14 +36,32 @@ class Attempt:
     verdict: Verdict
 
 
-def milder(step: Step, force: float) -> Step:
-    """Return a step that costs less accuracy, and removes less.
+def milder(steps: Sequence[Step], force: float) -> tuple[Step, ...]:
+    """Return steps that cost less accuracy, and remove less.
+
+    Where layers are refitted, that is what costs accuracy, and what it no longer removes is left
+    to unlearning: of more of the texts, as it is without a refit.
 
     Example:
-        >>> from prune_env.purification.unlearn import Unlearn
-        >>> milder(Unlearn(share=0.4), 0.5).share
+        >>> milder((Unlearn(share=0.4),), 0.5)[0].share
         0.2
+        >>> milder((Refit(max_drop=0.02), Unlearn(share=0.35)), 0.5)[1].share
+        0.7
     """
+    refitted = any(isinstance(step, Refit) for step in steps)
+    return tuple(
+        _more_unlearning(step, force) if refitted else _weaker(step, force) for step in steps
+    )
+
+
+def _more_unlearning(step: Step, force: float) -> Step:
+    """Return what a step is beside a weaker refit."""
+    if isinstance(step, Unlearn):
+        return replace(step, share=max(step.share, min(step.share / force, Unlearn.share)))
+    return _weaker(step, force)
+
+
+def _weaker(step: Step, force: float) -> Step:
     names = [each.name for each in fields(step) if each.name in COSTLY]  # type: ignore[arg-type]
     return replace(step, **{name: force * getattr(step, name) for name in names})  # type: ignore[type-var]
 
@@ -84,7 +104,7 @@ def heal_above_tau(
             subject,
             masks,
             again,
-            [milder(step, force) for step in steps],
+            milder(steps, force),
             protocol=protocol,
             loading=loading,
         )

@@ -86,7 +86,18 @@ def test_what_was_below_tau_before_is_healed_once(monkeypatch: pytest.MonkeyPatc
 
 
 def test_force_scales_what_costs_accuracy() -> None:
-    assert milder(Unlearn(share=0.4), 0.5).share == 0.2
-    assert milder(Refit(max_drop=0.02), 0.25).max_drop == 0.005
-    assert milder(Refit(), 0.5).learning_rate_scale == Refit().learning_rate_scale / 2
-    assert milder(Refit(), 1.0) == Refit()
+    assert milder((Unlearn(share=0.4),), 0.5)[0] == Unlearn(share=0.2, learning_rate_scale=0.3)
+    (refit,) = milder((Refit(max_drop=0.02, learning_rate_scale=2.0),), 0.25)
+    assert refit == Refit(max_drop=0.005, learning_rate_scale=0.5)
+    assert milder((Refit(), Unlearn()), 1.0) == (Refit(), Unlearn())
+
+
+@pytest.mark.parametrize(
+    ("share", "force", "expected"), [(0.35, 0.5, 0.7), (0.35, 0.25, 0.7), (0.8, 0.5, 0.8)]
+)
+def test_unlearning_does_what_a_weaker_refit_leaves(
+    share: float, force: float, expected: float
+) -> None:
+    refit, unlearn = milder((Refit(), Unlearn(share=share)), force)
+    assert refit == milder((Refit(),), force)[0]
+    assert unlearn == Unlearn(share=expected)
