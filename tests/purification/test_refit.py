@@ -167,7 +167,7 @@ def test_pruned_heads_stay_zero_and_every_round_is_told(tmp_path: Path) -> None:
         assert not find_heads(loaded.model).layers[layer].output_weight()[:, head].any()
 
 
-def test_what_faded_is_trained_at_a_higher_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_faded_is_trained_on_few_texts_read_often(monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[FineTuneSettings] = []
     read: list[TextDataset] = []
 
@@ -181,9 +181,11 @@ def test_what_faded_is_trained_at_a_higher_rate(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(refitting, "fine_tune", remember)
     run = TrainingRun(replace(TUNING, learning_rate=3e-5, epochs=7))
     REFIT.apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), run)
-    expected = replace(TUNING, learning_rate=6e-5, epochs=1)
+    expected = replace(TUNING, learning_rate=3e-5, epochs=1)
     assert trained == [expected] * len(REFIT.trained)
-    assert tuple(map(len, read)) == REFIT.trained
+    most = REFIT.most_reads * len(TRAIN)
+    assert list(map(len, read)) == [min(count, most) for count in REFIT.trained]
+    assert most < max(REFIT.trained)
     # Few texts are read several times, all of them about as often.
     for data in read:
         often = Counter(data.texts).values()
