@@ -7,7 +7,7 @@ import torch
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.training import train
 from prune_env.utils.bundle import Bundle, pack, unpack
-from prune_env.utils.cluster import Scratch, load_ray, this_node
+from prune_env.utils.cluster import ProcessFolder, load_ray, this_node
 from prune_env.utils.runtime import code
 
 
@@ -44,7 +44,7 @@ def train_slice(
     if driver != code():
         return TrainedSlice(node, error=code(), refused=True)
     torch.set_num_threads(threads)
-    scratch = Scratch()
+    scratch = ProcessFolder()
     try:
         folder = scratch.folder / "run"
         if files is not None:

@@ -234,7 +234,7 @@ def _scratch() -> Path:
     return place
 
 
-class Scratch:
+class ProcessFolder:
     """A folder of this process, which goes with it.
 
     What processes left that were killed is removed by the next one on the machine.

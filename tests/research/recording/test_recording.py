@@ -141,7 +141,7 @@ def test_thousands_of_steps_a_second(surrogate: Path) -> None:
             env.step(action)
         env.reset()
         steps += 6
-    assert steps / (time.process_time() - started) > 1_500  # 5,000 are measured where nobody waits
+    assert steps / (time.process_time() - started) > 1_500  # on a machine that others use too
 
 
 def test_damaged_files_are_refused(tmp_path: Path, surrogate: Path) -> None:

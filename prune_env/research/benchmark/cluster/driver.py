@@ -15,7 +15,7 @@ from typing import Any
 from prune_env.errors import StateError
 from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.cluster.order import Begun, CellReply, Part, TaskFailure
-from prune_env.research.benchmark.cluster.parts import Parts, default_store
+from prune_env.research.benchmark.cluster.parts import SharedParts, default_store
 from prune_env.research.benchmark.cluster.tasks import make_part, measure_cell
 from prune_env.research.benchmark.model_store import ModelStore
 from prune_env.research.benchmark.outcome import failed_outcome
@@ -112,7 +112,7 @@ class _Grid:
         self._results = Store(task.folder)
         self._news = CellNews(cells, self._results)
         models = ModelStore(task.store) if task.store else default_store(task.cache)
-        self._parts = Parts(task, models)
+        self._parts = SharedParts(task, models)
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=True
         )

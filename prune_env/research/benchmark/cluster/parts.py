@@ -17,7 +17,7 @@ from prune_env.utils.bundle import Bundle, pack, unpack
 from prune_env.utils.runtime import code
 
 
-class Parts:
+class SharedParts:
     """Where the driver finds parts, and keeps those that come back; no other machine writes them.
 
     Args:

@@ -25,7 +25,7 @@ from prune_env.research.benchmark.cluster.order import (
 from prune_env.research.benchmark.outcome import describe, failed_outcome, run_cell, write_model
 from prune_env.research.benchmark.workbench import CellResult, Workbench
 from prune_env.utils.bundle import Bundle, pack, unpack
-from prune_env.utils.cluster import Scratch, load_ray, this_node
+from prune_env.utils.cluster import ProcessFolder, load_ray, this_node
 from prune_env.utils.runtime import code
 
 Given = Bundle | TaskFailure
@@ -36,7 +36,7 @@ class _Held:
     """What this process keeps between two tasks."""
 
     name: str
-    scratch: Scratch
+    scratch: ProcessFolder
     bench: Workbench
 
 
@@ -126,8 +126,8 @@ def _hold(order: Order, cell: Cell, given: tuple[Given, ...]) -> _Held:
     return _held
 
 
-def _bench(order: Order) -> tuple[Scratch, Workbench]:
-    scratch = Scratch()
+def _bench(order: Order) -> tuple[ProcessFolder, Workbench]:
+    scratch = ProcessFolder()
     folder = scratch.folder
     bench = Workbench(
         order.clean,
