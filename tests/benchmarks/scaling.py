@@ -140,6 +140,7 @@ def memory(out: Path, seeds: int, model: Path | None) -> dict[str, Any]:
         run_cell(bench, cell)
         after.append(_held())
     found: dict[str, Any] = {"cells": after, "trimmed": _trimmed()}
+    write_json(out / "memory.json", found)
     if model is not None:
         loads = []
         for _ in range(10):

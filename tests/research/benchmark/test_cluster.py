@@ -2,26 +2,34 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from prune_env.agents.side_by_side import SideBySide, train_trials
+from prune_env.agents.train_settings import TrainSettings
+from prune_env.agents.trials import make_trials
 from prune_env.cli import main
 from prune_env.data.loading import load_data
-from prune_env.errors import SettingsError
+from prune_env.errors import SettingsError, StateError
 from prune_env.research.benchmark.cell import Cell
+from prune_env.research.benchmark.cluster import driver
 from prune_env.research.benchmark.config import BenchmarkConfig, read_config
 from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.runner import RunSettings, run_benchmark
 from prune_env.utils import cluster as connecting
+from tests.research.benchmark import plugin
 from tests.research.benchmark.support import write_grid
 from tests.research.benchmark.test_runner import CODE, ROOT, results, wait_for_cells
 
@@ -166,6 +174,39 @@ def test_a_driver_that_was_killed_goes_on_with_the_same_command(
     assert results(out) == alone
 
 
+def test_cells_that_raise_die_or_hang_are_failures_with_their_node(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(driver, "RETRIES", 0)
+    out, said = tmp_path / "run", {}
+
+    def hear(cell: Cell, record: CellRecord) -> None:
+        said[cell.policy] = record
+
+    settings = RunSettings(ray=cluster.address, plugins=(plugin.__name__,))
+    two = read_config(write_grid(tmp_path, ["raises", "dies"]))
+    assert run(two, out, settings, on_cell=hear) == {"done": 3, "failed": 2}
+    hangs = read_config(write_grid(tmp_path, ["hangs"]))
+    counts = run(hangs, out, replace(settings, limit_s=3), on_cell=hear)
+    assert counts == {"done": 3, "failed": 1}
+    assert "RuntimeError: no luck" in said["raises"].error
+    assert "WorkerCrashedError" in said["dies"].error
+    assert "longer than 3 s" in said["hangs"].error
+    assert all(record.node for record in said.values())
+
+    one = read_config(write_grid(tmp_path, ["raises"]))
+    again: list[str] = []
+    for retry in (False, True):
+        run(
+            one,
+            out,
+            replace(settings, retry_failed=retry),
+            on_cell=lambda cell, _: again.append(cell.policy),
+        )
+    assert again == ["raises"]  # where it was asked for
+
+
 def test_an_address_that_does_not_answer_is_given_up(
     grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -177,6 +218,28 @@ def test_an_address_that_does_not_answer_is_given_up(
     assert "No Ray cluster can be reached at 127.0.0.1:1" in capsys.readouterr().err
 
 
+def test_a_node_with_another_version_is_refused(
+    cluster: Any, grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(ROOT / "prune_env", tmp_path / "other" / "prune_env")
+    errors = tmp_path / "other" / "prune_env" / "errors.py"
+    errors.write_text(errors.read_text() + "\n# another version\n")
+    monkeypatch.chdir(tmp_path)  # Ray lets workers import from where the driver stands
+    node = cluster.add_node(
+        num_cpus=1,
+        object_store_memory=MEMORY,
+        env_vars={"PYTHONPATH": str(tmp_path / "other")},
+    )
+    try:
+        cluster.wait_for_nodes()
+        with pytest.raises(StateError, match="another version of prune-env"):
+            run(read_config(grid), tmp_path / "run", RunSettings(ray=cluster.address))
+    finally:
+        cluster.remove_node(node)
+    assert not list(tmp_path.glob("run/cells/*"))
+
+
 def test_what_no_machine_offers_is_answered_at_once(
     cluster: Any, grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,3 +248,50 @@ def test_what_no_machine_offers_is_answered_at_once(
     greedy.write_text(grid.read_text() + "\n[resources]\nnum_cpus = 64\n")
     with pytest.raises(SettingsError, match="No machine of the cluster"):
         run(read_config(greedy), tmp_path / "run", RunSettings(ray=cluster.address))
+
+
+def test_trials_side_by_side_end_as_one_after_the_other(cluster: Any, tmp_path: Path) -> None:
+    """In many short tasks, of which one dies."""
+    base = TrainSettings(
+        algorithm="epsilon-greedy",
+        env="prune_env/Landscape-v0",
+        env_arguments={"model": "landscape:layers=2,heads=4,seed=1"},
+        total_steps=400,
+        test_every=10,
+    )
+    trials = make_trials(base, (0, 1), {"learning_rate": (0.001, 0.003)})
+    train_trials(trials, tmp_path / "alone")
+    killed = []
+
+    def kill() -> None:
+        end = time.monotonic() + 100
+        while not killed and time.monotonic() < end:
+            if kill_a_busy_worker():
+                killed.append(True)
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    side_by_side = SideBySide(cluster.address, pause_s=0.3)
+    results = train_trials(trials, tmp_path / "ray", cluster=side_by_side)
+    thread.join()
+    assert killed
+    assert [result.status for result in results] == ["done"] * 4, results
+    assert all(result.node and result.heads_pruned for result in results)
+    for trial in trials:
+        for name in ("best.json", "best_met.json", "settings.json"):
+            one, other = (
+                json.loads((tmp_path / out / trial.name / name).read_text())
+                for out in ("alone", "ray")
+            )
+            assert one == other, (trial.name, name)
+    more = make_trials(base, (0, 1, 2), {"learning_rate": (0.001,)})
+    heard: list[str] = []
+    train_trials(
+        more,
+        tmp_path / "ray",
+        resume=True,
+        cluster=side_by_side,
+        on_result=lambda result: heard.append(result.name),
+    )
+    assert heard == [more[2].name]
