@@ -74,7 +74,7 @@ def test_auto_takes_accuracy_where_it_says_the_same(
 
 def test_an_unknown_guard_is_named() -> None:
     with pytest.raises(UnknownNameError, match="balanced"):
-        choose_guard("ballanced", SKEWED)  # type: ignore[arg-type]
+        choose_guard("evenness", SKEWED)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("tau", [None, 0.0, 0.4, 0.85])
