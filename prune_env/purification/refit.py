@@ -52,12 +52,11 @@ class Refit(Step):
         max_drop_unseen: Validation accuracy (0 to 1) that the replacement of unseen tokens may
             lose: none. What it takes, the refit lacks; where it cost half a point (Bible, seed 1),
             a point of test accuracy went for nothing.
-        trained: Texts that are fine-tuned on after the first refit, after the second, and so on;
-            of few, each is read several times. The last is all of SST-2's, once.
-        most_reads: Times at most that a text is read after a refit.
-        learning_rate_scale: Rate of each fine-tuning over that of the fine-tuning before. At 2,
-            of 2,048 texts and then 4,096, as much accuracy came back and more of the backdoor
-            stayed; at 5 it diverges.
+        rounds: How often the two are done.
+        texts: Fewest and most that are fine-tuned on after each refit: all of the training data,
+            but for these bounds; of fewer, each is read several times.
+        learning_rate_scale: Rate of each fine-tuning over that of the fine-tuning before: there is
+            more to mend. At 1 more of the Bible style stayed; at 5 it diverges.
     """
 
     removes_backdoor: ClassVar[bool] = True
@@ -65,9 +64,9 @@ class Refit(Step):
     sentences: int = 1000
     max_drop: float = 0.02
     max_drop_unseen: float = 0.0
-    trained: tuple[int, ...] = (2048, 6920)
-    most_reads: int = 10
-    learning_rate_scale: float = 1.0
+    rounds: int = 2
+    texts: tuple[int, int] = (2048, 6920)
+    learning_rate_scale: float = 2.0
 
     def apply(self, model: MaskedModel, run: TrainingRun) -> StepReport:
         """Refit and fine-tune, see `Step.apply`; of the settings, epochs do not count."""
@@ -80,8 +79,10 @@ class Refit(Step):
             learning_rate=self.learning_rate_scale * run.settings.learning_rate,
         )
         draw = np.random.default_rng(run.seed)
+        fewest, most = self.texts
+        count = min(max(len(suspect.train), fewest), most)
         reports = []
-        for number, count in enumerate(self.trained):
+        for number in range(self.rounds):
             reports.append(
                 self.refit(
                     model,
@@ -94,7 +95,7 @@ class Refit(Step):
             fine_tune(
                 loaded.model,
                 loaded.tokenizer,
-                suspect.train.sample(min(count, self.most_reads * len(suspect.train)), draw),
+                suspect.train.sample(count, draw),
                 tuning,
                 seed=run.seed + number,
                 mask=model.mask,

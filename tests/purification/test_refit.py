@@ -158,16 +158,16 @@ def test_pruned_heads_stay_zero_and_every_round_is_told(tmp_path: Path) -> None:
     zero_heads(loaded.model, mask)
     run = replace(RUN, folder=tmp_path)
     done = REFIT.apply(masked(loaded, TRAIN, VALIDATION, mask), run).refits
-    assert len(done) == len(REFIT.trained)
+    assert len(done) == REFIT.rounds
     # Curves of one folder would be drawn over each other.
     assert all(len(list(each.rglob("events.out.*"))) == 1 for each in tmp_path.iterdir())
-    assert len(list(tmp_path.iterdir())) == len(REFIT.trained)
+    assert len(list(tmp_path.iterdir())) == REFIT.rounds
     assert all(each.kept < 1 for each in done)
     for layer, head in ((0, 1), (1, 2)):
         assert not find_heads(loaded.model).layers[layer].output_weight()[:, head].any()
 
 
-def test_what_faded_is_trained_on_few_texts_read_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_faded_is_trained_at_a_higher_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[FineTuneSettings] = []
     read: list[TextDataset] = []
 
@@ -181,16 +181,22 @@ def test_what_faded_is_trained_on_few_texts_read_often(monkeypatch: pytest.Monke
     monkeypatch.setattr(refitting, "fine_tune", remember)
     run = TrainingRun(replace(TUNING, learning_rate=3e-5, epochs=7))
     REFIT.apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), run)
-    expected = replace(TUNING, learning_rate=3e-5, epochs=1)
-    assert trained == [expected] * len(REFIT.trained)
-    most = REFIT.most_reads * len(TRAIN)
-    assert list(map(len, read)) == [min(count, most) for count in REFIT.trained]
-    assert most < max(REFIT.trained)
+    expected = replace(TUNING, learning_rate=6e-5, epochs=1)
+    assert trained == [expected] * REFIT.rounds
+    assert list(map(len, read)) == [REFIT.texts[0]] * REFIT.rounds
     # Few texts are read several times, all of them about as often.
     for data in read:
         often = Counter(data.texts).values()
         assert max(often) - min(often) <= 1
         assert len(often) == len(TRAIN)
+
+
+def test_of_many_texts_some_are_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(refitting, "fine_tune", lambda *args, **_: read.append(len(args[2])))
+    for texts in ((8, 12), (8, 1000)):
+        Refit(texts=texts).apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), RUN)
+    assert read == [12, 12, len(TRAIN), len(TRAIN)]
 
 
 def test_healing_leaves_the_fine_tuned_model_as_it_was() -> None:
@@ -201,7 +207,7 @@ def test_healing_leaves_the_fine_tuned_model_as_it_was() -> None:
     assert torch.equal(logits(loaded), before)
     assert not torch.equal(logits(healed.model), before)
     (report,) = healed.reports
-    assert len(report.refits) == len(REFIT.trained)
+    assert len(report.refits) == REFIT.rounds
 
 
 def test_purify_reports_every_refit(
@@ -218,7 +224,7 @@ def test_purify_reports_every_refit(
         search_settings=SearchSettings(importance_sentences=40),
         fine_tune_settings=TUNING,
     )
-    assert len(report["refits"]) == len(REFIT.trained)
+    assert len(report["refits"]) == REFIT.rounds
     assert set(report["refits"][0]) == {"strength", "kept", "accuracy", "strangers"}
     assert all(each["strength"] > 0 < each["kept"] < 1 for each in report["refits"])
     assert len(report["inverted_triggers"]) == 2
