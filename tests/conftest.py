@@ -43,3 +43,8 @@ def real_data() -> Path:
     if folder is None:
         pytest.skip("no real data: set PRUNE_ENV_DATA to a folder that holds sst2/")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the cluster, whose minutes are mostly waiting: at the end nothing runs beside."""
+    items.sort(key=lambda item: item.path.name != "test_cluster.py")
