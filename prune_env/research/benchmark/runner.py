@@ -196,11 +196,10 @@ def _run(
 ) -> None:
     """Let workers run the cells that have no result; tell of each as it comes."""
     pending = {key: cell for key, cell in cells.items() if not store.has(key)}
-    news = CellNews(cells, store)  # of what was found before, too
+    news, count = CellNews(cells, store), len(pending)  # what was found before is told, too
     if not pending:
         return
     crew = _Crew(task, cells, store, settings)
-    count = len(pending)
     try:
         with progress("Running cells", count) as advance:
             while pending:
