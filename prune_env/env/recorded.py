@@ -1,9 +1,5 @@
 """A model that was recorded: what it answers under a mask is predicted, without the model."""
 
-import hashlib
-import io
-import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +9,12 @@ import numpy.typing as npt
 
 from prune_env.env.rewards.reward import Reward, Scores
 from prune_env.env.subject import Subject
-from prune_env.errors import SettingsError, StateError, UnknownNameError
+from prune_env.errors import SettingsError, UnknownNameError
 from prune_env.evaluation.base import Evaluation, Evaluator, check_masks
 from prune_env.models.masks import Mask
-from prune_env.utils.limits import STATE_BYTES
-from prune_env.utils.reading import read_bounded
+from prune_env.utils.arrays import ArrayFormat
 
-FORMAT = "prune-env-surrogate"
-VERSION = 1
+FORMAT = ArrayFormat("prune-env-surrogate", 1, "surrogate", "make it with prune-env record")
 REWARD, HIDDEN = "reward ", "lfr_calibrated"
 
 Floats = npt.NDArray[np.float32]
@@ -158,20 +152,8 @@ def read_surrogate(path: Path) -> RecordedEvaluator:
     Raises:
         StateError: There is no such file, or it is damaged or of another kind.
     """
-    try:
-        data = read_bounded(path, STATE_BYTES, StateError)
-        with np.load(io.BytesIO(data), allow_pickle=False) as held:
-            head = json.loads(held["head"].tobytes())
-            if (head["format"], head["version"]) != (FORMAT, VERSION):
-                raise ValueError(f"{head['format']} {head['version']}")
-            arrays = {name: held[name] for name in held.files if name != "head"}
-        return RecordedEvaluator(arrays, head["facts"], hashlib.sha256(data).hexdigest())
-    except FileNotFoundError:
-        raise StateError(f"No file {path}", remedy="check the path") from None
-    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
-        raise StateError(
-            f"{path} is no surrogate", actual=error, remedy="make it with prune-env record"
-        ) from None
+    with FORMAT.reading(path) as (head, arrays, sha256):
+        return RecordedEvaluator(arrays, head["facts"], sha256)
 
 
 def recorded_subject(model: str, metrics: Sequence[str]) -> Subject:

@@ -1,17 +1,13 @@
 """From a record to a surrogate that answers without the model, and how true it is."""
 
-import io
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.env.recorded import FORMAT, VERSION
+from prune_env.env.recorded import FORMAT
 from prune_env.errors import SettingsError
 from prune_env.research.recording.table import MaskTable
-from prune_env.utils.files import write_bytes
 
 CENTRES = 4_000
 """Measured masks that a prediction looks at; more only judge the fit."""
@@ -76,7 +72,7 @@ def fit_surrogate(record: MaskTable, path: Path, *, seed: int = 0) -> dict[str, 
         "weights": weights.astype(np.float32),
         "statistics": np.stack([mean, *limits]),
     }
-    _write(path, facts, arrays)
+    FORMAT.write(path, {"facts": facts}, arrays)
     return fidelity
 
 
@@ -113,10 +109,3 @@ def _spearman(predicted: Floats, measured: Floats) -> float:
     if np.ptp(predicted) == 0 or np.ptp(measured) == 0:
         return 0.0
     return float(spearmanr(predicted, measured).statistic)
-
-
-def _write(path: Path, facts: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> None:
-    head = json.dumps({"format": FORMAT, "version": VERSION, "facts": facts}).encode()
-    file = io.BytesIO()
-    np.savez_compressed(file, head=np.frombuffer(head, np.uint8), **arrays)  # type: ignore[arg-type]
-    write_bytes(path, file.getvalue())

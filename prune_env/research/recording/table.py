@@ -1,8 +1,5 @@
 """The file of a record: masks, packed, and what was measured of each."""
 
-import io
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.errors import StateError
 from prune_env.models.masks import Mask
-from prune_env.utils.files import write_bytes
-from prune_env.utils.limits import STATE_BYTES
-from prune_env.utils.reading import read_bounded
+from prune_env.utils.arrays import ArrayFormat
 
-FORMAT = "prune-env-record"
-VERSION = 1
+FORMAT = ArrayFormat("prune-env-record", 1, "record", "record anew")
+COLUMN = "column "
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +54,14 @@ class MaskTable:
 
 def write_record(path: Path, record: MaskTable) -> None:
     """Write a record as one compressed .npz, atomically."""
-    head = {"format": FORMAT, "version": VERSION, "identity": record.identity}
     arrays: dict[str, npt.NDArray[Any]] = {
-        "head": np.frombuffer(json.dumps(head).encode(), np.uint8),
         "available": record.available,
         "importance": record.importance,
         "masks": np.packbits(record.masks.reshape(len(record.masks), -1), axis=1),
         "kinds": record.kinds,
-        **{f"column {name}": column for name, column in record.columns.items()},
+        **{f"{COLUMN}{name}": column for name, column in record.columns.items()},
     }
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    write_bytes(path, file.getvalue())
+    FORMAT.write(path, {"identity": record.identity}, arrays)
 
 
 def read_record(path: Path) -> MaskTable:
@@ -80,27 +70,18 @@ def read_record(path: Path) -> MaskTable:
     Raises:
         StateError: There is no such file, or it is damaged or of another kind.
     """
-    try:
-        data = read_bounded(path, STATE_BYTES, StateError)
-        with np.load(io.BytesIO(data), allow_pickle=False) as held:
-            head = json.loads(held["head"].tobytes())
-            if (head["format"], head["version"]) != (FORMAT, VERSION):
-                raise ValueError(f"{head['format']} {head['version']}")
-            available = held["available"].astype(np.bool_)
-            bits = np.unpackbits(held["masks"], axis=1, count=available.size)
-            masks = bits.astype(np.bool_).reshape(-1, *available.shape)
-            columns = {
-                name.removeprefix("column "): held[name].astype(np.float32)
-                for name in held.files
-                if name.startswith("column ")
-            }
-            importance, kinds = held["importance"].astype(np.float64), held["kinds"]
+    with FORMAT.reading(path) as (head, held, _):
+        available = held["available"].astype(np.bool_)
+        bits = np.unpackbits(held["masks"], axis=1, count=available.size)
+        masks = bits.astype(np.bool_).reshape(-1, *available.shape)
+        columns = {
+            name.removeprefix(COLUMN): column.astype(np.float32)
+            for name, column in held.items()
+            if name.startswith(COLUMN)
+        }
+        importance, kinds = held["importance"].astype(np.float64), held["kinds"]
         if importance.shape[:2] != available.shape or {len(kinds), len(masks)} != {
             *map(len, columns.values())
         }:
             raise ValueError("its parts are of different lengths")
         return MaskTable(head["identity"], available, importance, masks, kinds, columns)
-    except FileNotFoundError:
-        raise StateError(f"No file {path}", remedy="check the path") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise StateError(f"{path} is no record", actual=error, remedy="record anew") from None

@@ -1,0 +1,72 @@
+"""Arrays under a head of plain values in one .npz, of which nothing can run code."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.errors import StateError
+from prune_env.utils.files import write_bytes
+from prune_env.utils.limits import STATE_BYTES
+from prune_env.utils.reading import read_bounded
+
+HEAD = "head"
+
+
+@dataclass(frozen=True)
+class ArrayFormat:
+    """A kind of such files.
+
+    Attributes:
+        name: Stands in the head.
+        version: Likewise.
+        kind: For messages, such as "record".
+        remedy: What the user can do about one that is damaged.
+    """
+
+    name: str
+    version: int
+    kind: str
+    remedy: str
+
+    def write(
+        self, path: Path, facts: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> None:
+        """Write facts, plain values, and arrays as one compressed .npz, atomically."""
+        head = json.dumps({"format": self.name, "version": self.version, **facts}).encode()
+        file = io.BytesIO()
+        np.savez_compressed(file, **{HEAD: np.frombuffer(head, np.uint8)}, **arrays)  # type: ignore[arg-type]
+        write_bytes(path, file.getvalue())
+
+    @contextmanager
+    def reading(
+        self, path: Path
+    ) -> Iterator[tuple[dict[str, Any], dict[str, npt.NDArray[Any]], str]]:
+        """Give the head, the arrays and the SHA-256 of a file to a body that takes them apart.
+
+        Raises:
+            StateError: There is no such file, it is damaged or of another kind, or what the body
+                looks for is not there.
+        """
+        try:
+            data = read_bounded(path, STATE_BYTES, StateError)
+            with np.load(io.BytesIO(data), allow_pickle=False) as held:
+                head = json.loads(held[HEAD].tobytes())
+                if (head["format"], head["version"]) != (self.name, self.version):
+                    raise ValueError(f"{head['format']} {head['version']}")
+                arrays = {name: held[name] for name in held.files if name != HEAD}
+            yield head, arrays, hashlib.sha256(data).hexdigest()
+        except FileNotFoundError:
+            raise StateError(f"No file {path}", remedy="check the path") from None
+        except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise StateError(
+                f"{path} is no {self.kind}", actual=error, remedy=self.remedy
+            ) from None
