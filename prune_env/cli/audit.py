@@ -1,6 +1,6 @@
 """`prune-env audit`: which rewards rank masks as the hidden LFR does."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,40 +76,20 @@ class Audit:
 
     def run(self) -> None:
         """Audit, write the run folder and print the table."""
+        from prune_env.cli.triggered import evaluate_triggered, ready_subject
         from prune_env.data.dataset import Splits
-        from prune_env.evaluation import MaskEvaluator
-        from prune_env.importance import DEFAULT_METRICS
-        from prune_env.purification import prepare
-        from prune_env.research.attacks.align import align_triggered
         from prune_env.research.audit import audit, write_report
         from prune_env.research.audit.report import plain
-        from prune_env.settings import FineTuneSettings, LoadingSettings
-        from prune_env.training.phases import TrainingRun
 
         settings = self._settings()
         clean = self.tables.load(self.data)
         splits = clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
         hidden = self._hidden(splits)
-        prepared = prepare(
-            self.model,
-            splits.train,
-            splits.validation,
-            TrainingRun(FineTuneSettings()),
-            metrics=DEFAULT_METRICS,
-            loading=LoadingSettings(head="keep"),
-        )
-        subject = replace(prepared, name=Path(self.model).name)
-        suspect = subject.require_suspect()
-        loaded = suspect.loaded
-        texts, target = align_triggered(loaded, hidden, self.target_label)
-        result = audit(
-            subject,
-            MaskEvaluator(loaded.model, loaded.tokenizer, texts, max_length=suspect.max_length),
-            settings,
-            self.out / "masks.json",
-            target=target,
-        )
-        write_report(result, self.out, self._facts(loaded.sha256, splits.validation, hidden))
+        subject = ready_subject(self.model, splits)
+        evaluator, target = evaluate_triggered(subject, hidden, self.target_label)
+        result = audit(subject, evaluator, settings, self.out / "masks.json", target=target)
+        model = subject.require_suspect().loaded.sha256
+        write_report(result, self.out, self._facts(model, splits.validation, hidden))
         show(self.json, plain(result), _page(result), f"Report: {self.out / 'report.md'}")
 
     def _settings(self) -> "AuditSettings":

@@ -75,17 +75,9 @@ class Record:
 
     def _parts(self) -> "tuple[Subject, MaskEvaluator | None, int, dict[str, Any]]":
         """Return the model, its triggered texts if an attack is known, the target, and facts."""
-        from dataclasses import replace
-
-        from prune_env.cli.triggered import load_triggered
+        from prune_env.cli.triggered import evaluate_triggered, load_triggered, ready_subject
         from prune_env.data.dataset import Splits
-        from prune_env.evaluation import MaskEvaluator
         from prune_env.evaluation.scores import TestSets
-        from prune_env.importance import DEFAULT_METRICS
-        from prune_env.purification import prepare
-        from prune_env.research.attacks.align import align_triggered
-        from prune_env.settings import FineTuneSettings, LoadingSettings
-        from prune_env.training.phases import TrainingRun
 
         clean = self.tables.load(self.data)
         splits = clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
@@ -96,23 +88,12 @@ class Record:
             attack=self.attack,
             target_label=self.target_label,
         )
-        subject = prepare(
-            self.model,
-            splits.train,
-            splits.validation,
-            TrainingRun(FineTuneSettings()),
-            metrics=DEFAULT_METRICS,
-            loading=LoadingSettings(head="keep"),
-        )
-        subject = replace(subject, name=Path(self.model).name)
+        subject = ready_subject(self.model, splits)
         told = {"name": subject.name, "clean": splits.validation.source, "hidden": None}
         if hidden is None:
             return subject, None, self.target_label, told
         TestSets(splits.test, hidden, target_label=self.target_label)  # raises without an LFR
-        suspect = subject.require_suspect()
-        loaded, length = suspect.loaded, suspect.max_length
-        texts, target = align_triggered(loaded, hidden, self.target_label)
-        evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, texts, max_length=length)
+        evaluator, target = evaluate_triggered(subject, hidden, self.target_label)
         return subject, evaluator, target, {**told, "hidden": hidden.source}
 
 

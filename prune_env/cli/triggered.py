@@ -1,8 +1,16 @@
 """Triggered texts as verbs take them: a file, or the name of an attack that makes them."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from prune_env.cli.options import TableOptions
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.errors import SettingsError
+
+if TYPE_CHECKING:
+    from prune_env.env.subject import Subject
+    from prune_env.evaluation import MaskEvaluator
 
 
 def load_triggered(
@@ -40,3 +48,39 @@ def load_triggered(
     splits = clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
     settings = AttackSettings(attack, target_label=target_label)
     return make_attack(settings, splits, tables.attack_sources()).triggered
+
+
+def ready_subject(model: str, splits: Splits) -> "Subject":
+    """Return a ready classifier as it is, with its clean data and the default metrics.
+
+    Args:
+        model: Folder of the classifier; the subject has its name.
+        splits: Clean data.
+    """
+    from prune_env.importance import DEFAULT_METRICS
+    from prune_env.purification import prepare
+    from prune_env.settings import FineTuneSettings, LoadingSettings
+    from prune_env.training.phases import TrainingRun
+
+    subject = prepare(
+        model,
+        splits.train,
+        splits.validation,
+        TrainingRun(FineTuneSettings()),
+        metrics=DEFAULT_METRICS,
+        loading=LoadingSettings(head="keep"),
+    )
+    return replace(subject, name=Path(model).name)
+
+
+def evaluate_triggered(
+    subject: "Subject", hidden: TextDataset, target_label: int
+) -> "tuple[MaskEvaluator, int]":
+    """Return what answers triggered texts under masks, and the model's index of the target."""
+    from prune_env.evaluation import MaskEvaluator
+    from prune_env.research.attacks.align import align_triggered
+
+    suspect = subject.require_suspect()
+    loaded, length = suspect.loaded, suspect.max_length
+    texts, target = align_triggered(loaded, hidden, target_label)
+    return MaskEvaluator(loaded.model, loaded.tokenizer, texts, max_length=length), target

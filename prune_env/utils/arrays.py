@@ -58,6 +58,8 @@ class ArrayFormat:
         """
         try:
             data = read_bounded(path, STATE_BYTES, StateError)
+            if not zipfile.is_zipfile(io.BytesIO(data)):  # NumPy would advise to unpickle it
+                raise ValueError("no .npz file")
             with np.load(io.BytesIO(data), allow_pickle=False) as held:
                 head = json.loads(held[HEAD].tobytes())
                 if (head["format"], head["version"]) != (self.name, self.version):
