@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from prune_env.agents.record import sum_terms
-from prune_env.env.batch_core import BatchCore
+from prune_env.env.batch_core import PENALTY, BatchCore
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.observation import LegalPart
 from prune_env.env.policy import Observation
@@ -113,7 +113,7 @@ class PruneVecEnv(VecEnv):
             if dones[slot]:
                 info["terminal_observation"] = outcome.observation
                 info["episode"] = {
-                    "r": self.core.total_reward(slot),
+                    "r": self.core.total_reward(slot) + self._terms[slot].get(PENALTY, 0.0),
                     "l": self._lengths[slot],
                     "terms": self._terms[slot],
                 }

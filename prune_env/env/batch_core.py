@@ -17,6 +17,8 @@ from prune_env.errors import SettingsError, StateError
 from prune_env.models.masks import Mask
 
 Info = dict[str, Any]
+PENALTY = "illegal"
+"""Key of the penalty in `info["reward_terms"]`, where illegal actions cost something."""
 
 
 class Outcome(NamedTuple):
@@ -24,7 +26,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         observation: The parts of the observation.
-        reward: Rise of the weighted score.
+        reward: Rise of the weighted score, less the penalty of an illegal action.
         terminated: Whether the episode ended by its own rules.
         truncated: Whether it was cut off after `max_episode_steps`.
         info: See `HeadPruningEnv`, Information.
@@ -162,7 +164,7 @@ class BatchCore:
         return episode
 
     def total_reward(self, slot: int) -> float:
-        """Return what the episode in a slot has paid so far."""
+        """Return what the episode in a slot has paid so far, without penalties."""
         return float((self._scores[slot] - self._first_scores[slot]).sum())
 
     def save(self) -> list[dict[str, Any]]:
@@ -257,7 +259,7 @@ class BatchCore:
         limit = self.max_episode_steps
         return Outcome(
             observation=self.observe(slot),
-            reward=float(terms.sum()),
+            reward=float(terms.sum()) + self.episode(slot).penalty,
             terminated=bool(self.episode(slot).ended),
             truncated=limit is not None and self._steps[slot] >= limit,
             info=self._info(slot, terms),
@@ -265,6 +267,9 @@ class BatchCore:
 
     def _info(self, slot: int, terms: Scores) -> Info:
         episode = self.episode(slot)
+        paid = dict(zip(self.reward.names, terms.tolist(), strict=True))
+        if self.settings.illegal_penalty:
+            paid[PENALTY] = episode.penalty
         info = {
             "action_mask": episode.legal.astype(np.int8),
             "mask": episode.mask.copy(),
@@ -277,7 +282,7 @@ class BatchCore:
             "ended": episode.ended,
             "is_success": episode.success,
             "model": episode.board.subject.name,
-            "reward_terms": dict(zip(self.reward.names, terms.tolist(), strict=True)),
+            "reward_terms": paid,
         }
         if not episode.board.subject.units.heads_only:
             info["units_pruned"] = episode.board.pruned(episode.mask)

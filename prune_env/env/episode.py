@@ -1,5 +1,6 @@
 """The rules of one episode, apart from who plays it and who computes the accuracies."""
 
+import math
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -34,6 +35,7 @@ class EpisodeSettings:
         end_on_illegal: Whether an illegal action ends the episode, or else is a no-op.
         success_share: Least share of the heads that a mask prunes to count as a success. The
             default is a little more than random play reaches on landscapes (22 %).
+        illegal_penalty: What an illegal action is charged, on top of earning nothing.
     """
 
     tau: float | None = 0.85
@@ -44,6 +46,7 @@ class EpisodeSettings:
     max_evaluations: int | None = None
     end_on_illegal: bool = False
     success_share: float = 0.25
+    illegal_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("tau", "max_drop", "success_share"):
@@ -55,6 +58,12 @@ class EpisodeSettings:
                     actual=share,
                     remedy="0.85 means 85 %",
                 )
+        if not 0 <= self.illegal_penalty < math.inf:
+            raise SettingsError(
+                "illegal_penalty is out of range",
+                expected="a finite number >= 0",
+                actual=self.illegal_penalty,
+            )
         for name, least in (("prune_step", 1), ("min_heads_per_layer", 0), ("max_evaluations", 1)):
             value = getattr(self, name)
             if name == "max_evaluations" and value is None:
@@ -94,8 +103,7 @@ class Episode:
         evaluations: Masks scored so far.
         actions: Every action that was legal, in order.
         illegal: Why the last action was refused; empty if it was not.
-        ended: Why the episode ended: `"stop"`, `"tau"`, `"budget"`, `"illegal"`; empty while it
-            runs.
+        ended: Why it ended: `"stop"`, `"tau"`, `"budget"`, `"illegal"`; empty while it runs.
         mask_changed: Whether the last action changed `mask`.
     """
 
@@ -140,6 +148,11 @@ class Episode:
         """Share of `max_evaluations` that is left; 1 without a limit."""
         limit = self.settings.max_evaluations
         return 1.0 if limit is None else 1 - self.evaluations / limit
+
+    @property
+    def penalty(self) -> float:
+        """What the last action is charged for being illegal, at most 0."""
+        return -self.settings.illegal_penalty if self.illegal else 0.0
 
     @property
     def success(self) -> bool:

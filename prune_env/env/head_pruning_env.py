@@ -47,8 +47,9 @@ class HeadPruningEnv(Played, gym.Env[Observation, np.int64]):
     `Discrete(L * H + 1)` for L layers of H heads. Action `layer * H + head` prunes that head,
     `L * H` is STOP. Legal are STOP, always, and kept heads of layers that have more than
     `min_heads_per_layer`. An illegal action (a pruned head, out of range, not a whole number)
-    changes nothing, pays 0 and is reported in `info["illegal"]`; with `end_on_illegal` it ends the
-    episode. `info["action_mask"]` and `action_masks()` tell what is legal.
+    changes nothing, pays 0 less `illegal_penalty` and is reported in `info["illegal"]`; with
+    `end_on_illegal` it ends the episode. `info["action_mask"]` and `action_masks()` tell what is
+    legal.
 
     ## Observation Space
 
@@ -95,7 +96,7 @@ class HeadPruningEnv(Played, gym.Env[Observation, np.int64]):
     | `ended` | str | `stop`, `tau`, `budget`, `illegal`, or empty |
     | `is_success` | bool | `mask` satisfies `tau` and prunes `success_share` of the heads |
     | `model` | str | name of the model that is played |
-    | `reward_terms` | dict | share of every term in the reward |
+    | `reward_terms` | dict | share of every term in the reward, and of the penalty: `illegal` |
 
     ## Arguments
 
@@ -119,6 +120,7 @@ class HeadPruningEnv(Played, gym.Env[Observation, np.int64]):
     | `max_evaluations` | None | masks that may be scored in an episode |
     | `guard` | `"auto"` | what counts as accuracy, see `prune_env.evaluation.guard` |
     | `end_on_illegal` | False | an illegal action ends the episode |
+    | `illegal_penalty` | 0 | what an illegal action takes from the return |
     | `success_share` | 0.25 | least share of heads that a success prunes; random play: 0.22 |
     | `neuron_groups`, `map_steps` | 0, 0 | units beside heads, see docs/hybrid.md |
     | `render_mode` | None | `ansi`, `rgb_array` or `human` (a window, extra `render`) |
@@ -171,6 +173,7 @@ class HeadPruningEnv(Played, gym.Env[Observation, np.int64]):
         guard: Guard = "auto",
         end_on_illegal: bool = False,
         success_share: float = 0.25,
+        illegal_penalty: float = 0.0,
         neuron_groups: int = 0,
         map_steps: int = 0,
         render_mode: str | None = None,
@@ -189,6 +192,7 @@ class HeadPruningEnv(Played, gym.Env[Observation, np.int64]):
             max_evaluations=max_evaluations,
             end_on_illegal=end_on_illegal,
             success_share=success_share,
+            illegal_penalty=illegal_penalty,
         )
         self.render_mode = render_mode
         self.core: BatchCore = make_core(

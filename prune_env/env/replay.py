@@ -24,7 +24,7 @@ _ARGUMENTS: dict[str, tuple[type, ...]] = {
     **{"pool": (list, NoneType), "reward": (str,), "guard": (str,)},
     **dict.fromkeys(("backtrack", "flat", "end_on_illegal"), (bool,)),
     **{"tau": (int, float, NoneType), "max_drop": (int, float), "success_share": (int, float)},
-    **{"max_evaluations": (int, NoneType)},
+    **{"max_evaluations": (int, NoneType), "illegal_penalty": (int, float)},
 }
 """Arguments of `HeadPruningEnv` that a file may give, and what each may be; lists hold strings."""
 

@@ -16,7 +16,7 @@ from prune_env.utils.reading import read_bounded
 
 FORMAT = "prune-env-states"
 VERSION = 1
-_LATER = ("end_on_illegal", "success_share")
+_LATER = ("end_on_illegal", "success_share", "illegal_penalty")
 """Rules that were added since the first release."""
 
 
@@ -34,7 +34,7 @@ class State:
         actions: Every action that was legal, in order.
         pruned: (layer, head) of each head that the mask removes.
         accuracy: On clean validation data under the mask, 0 to 1.
-        total_reward: Undiscounted sum of the rewards.
+        total_reward: Undiscounted sum of the rewards, without penalties of illegal actions.
         evaluations: Masks scored.
         ended: Why the episode ended; empty if it was still running.
     """

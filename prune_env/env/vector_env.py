@@ -85,6 +85,7 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
         guard: Guard = "auto",
         end_on_illegal: bool = False,
         success_share: float = 0.25,
+        illegal_penalty: float = 0.0,
         neuron_groups: int = 0,
         map_steps: int = 0,
         max_episode_steps: int | None = None,
@@ -93,19 +94,8 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
     ) -> None:
         super().__init__()
         check_mode(render_mode)
-        self.num_envs = num_envs
+        self.num_envs, self.render_mode = num_envs, render_mode
         self._set_autoreset(_autoreset_mode(autoreset_mode))
-        self.render_mode = render_mode
-        settings = EpisodeSettings(
-            tau=tau,
-            max_drop=max_drop,
-            prune_step=prune_step,
-            backtrack=backtrack,
-            min_heads_per_layer=min_heads_per_layer,
-            max_evaluations=max_evaluations,
-            end_on_illegal=end_on_illegal,
-            success_share=success_share,
-        )
         self.core: BatchCore = make_core(
             model,
             data,
@@ -116,7 +106,17 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
             reward=reward,
             observation=observation,
             flat=flat,
-            settings=settings,
+            settings=EpisodeSettings(
+                tau=tau,
+                max_drop=max_drop,
+                prune_step=prune_step,
+                backtrack=backtrack,
+                min_heads_per_layer=min_heads_per_layer,
+                max_evaluations=max_evaluations,
+                end_on_illegal=end_on_illegal,
+                success_share=success_share,
+                illegal_penalty=illegal_penalty,
+            ),
             guard=guard,
             units=UnitSettings(neuron_groups, map_steps),
             num_envs=num_envs,

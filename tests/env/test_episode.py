@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from prune_env.env.episode import EpisodeSettings
+from prune_env.env.vector_env import HeadPruningVectorEnv
 from prune_env.errors import SettingsError, StateError
-from tests.env.support import PrescribedEvaluator, env_over, falls_by
+from tests.env.support import PrescribedEvaluator, env_over, falls_by, subject_over
 
 STOP = 8
 
@@ -215,6 +216,31 @@ def test_an_illegal_action_may_end_the_episode():
     assert env.validate(env.state).ok
 
 
+def test_an_illegal_action_may_cost():
+    env = env_over(PrescribedEvaluator(falls_by(0.01)), illegal_penalty=0.05)
+    env.reset()
+    env.step(5)
+    _, reward, terminated, _, info = env.step(5)
+    assert (reward, terminated, info["illegal"]) == (-0.05, False, "already pruned")
+    assert info["reward_terms"] == {"sparsity": 0.0, "illegal": -0.05}
+    _, reward, _, _, info = env.step(6)
+    assert info["reward_terms"] == {"sparsity": reward, "illegal": 0.0}
+    assert reward == 1 / 8
+    assert env.state.total_reward == 2 / 8  # a state holds legal actions, and what they earn
+    assert env.state.settings.illegal_penalty == env.state.to_dict()["settings"]["illegal_penalty"]
+    assert env.validate(env.state).ok
+
+
+def test_an_illegal_action_may_cost_and_end_the_episode():
+    rules = {"illegal_penalty": 1.0, "end_on_illegal": True}
+    envs = HeadPruningVectorEnv(2, subject_over(PrescribedEvaluator(falls_by(0.01))), **rules)
+    envs.reset()
+    _, rewards, terminations, _, infos = envs.step(np.array([0, 99]))
+    assert rewards.tolist() == [1 / 8, -1.0]
+    assert terminations.tolist() == [False, True]
+    assert infos["reward_terms"]["illegal"].tolist() == [0.0, -1.0]
+
+
 @pytest.mark.parametrize(("share", "heads"), [(0.25, 2), (0.0, 1), (0.5, 4)])
 def test_a_success_prunes_its_share_of_the_heads(share, heads):
     env = env_over(PrescribedEvaluator(falls_by(0.01)), success_share=share)
@@ -247,6 +273,9 @@ def test_tau_may_hang_on_the_model():
         {"min_heads_per_layer": -1},
         {"max_evaluations": 0},
         {"success_share": 1.5},
+        {"illegal_penalty": -1.0},
+        {"illegal_penalty": float("inf")},
+        {"illegal_penalty": float("nan")},
     ],
 )
 def test_settings_are_checked(settings):

@@ -17,7 +17,8 @@ from prune_env.agents.sb3.vec_env import PruneVecEnv
 from prune_env.errors import SettingsError
 
 POOL = ["landscape:layers=2,heads=3,seed=1", "landscape:layers=3,heads=2,seed=2"]
-ARGUMENTS = {"pool": POOL, "prune_step": 2, "tau": 0.8, "max_episode_steps": 6}
+RULES = {"prune_step": 2, "tau": 0.8, "illegal_penalty": 0.05}
+ARGUMENTS = {"pool": POOL, "max_episode_steps": 6, **RULES}
 
 
 def _single() -> gym.Env:
