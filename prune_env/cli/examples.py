@@ -87,6 +87,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "prune-env record --model models/mine --data clean.tsv --out runs/mine.npz "
             "--masks 40000",
         ),
+        (
+            "A Minari data set of them, for offline learning:",
+            "prune-env record --model models/mine --data clean.tsv --out runs/mine.npz "
+            "--surrogate runs/mine-surrogate.npz --minari prune/mine-v0",
+        ),
     ),
     "report": (("Tables and figures of a grid:", "prune-env report runs/sst2"),),
     "train": (

@@ -26,6 +26,10 @@ class Record:
         model: Folder of a fine-tuned classifier.
         out: The file, `.npz`.
         surrogate: Also fit a surrogate, into this `.npz`, and print its fidelity on masks held out.
+        minari: Also write a Minari data set of this name, such as prune/mine-v0, for agents that
+            learn offline (extra `minari`): its episodes are ways to recorded masks, as the
+            surrogate answers.
+        episodes: Episodes of that data set, at most one a mask.
         masks: Masks in all, the unpruned model included.
         rewards: Names of rewards that need no trigger, with commas.
         data: Clean data: a named data set, or a folder or table.
@@ -40,6 +44,8 @@ class Record:
     model: str
     out: Path
     surrogate: Path | None = None
+    minari: str | None = None
+    episodes: int = 1_000
     masks: int = 20_000
     rewards: str = "inverted-trigger"
     data: str = "rotten-tomatoes"
@@ -56,14 +62,15 @@ class Record:
         from prune_env.research.recording.fitting import fit_surrogate
         from prune_env.research.recording.recording import Recording
 
-        subject, triggered, target, told = self._parts()
+        self._check_minari()
+        subject, triggered, target, about = self._parts()
         recording = Recording(
             subject,
             split_names(self.rewards),
             triggered=triggered,
             target=target,
             seed=self.seed,
-            facts=told,
+            facts=about,
         )
         table = recording.run(self.out, self.masks)
         fidelity = None if self.surrogate is None else fit_surrogate(table, self.surrogate)
@@ -71,7 +78,33 @@ class Record:
         if fidelity is not None:
             each = ", ".join(f"{name} {value:.3f}" for name, value in fidelity.items())
             rows += [("fidelity (Spearman)", each), ("surrogate", str(self.surrogate))]
-        show(self.json, {**_plain(table), "fidelity": fidelity}, facts(rows))
+        told = {**_plain(table), "fidelity": fidelity}
+        if self.minari is not None and self.surrogate is not None:
+            from prune_env.research.recording.offline import write_minari
+
+            episodes = write_minari(table, self.surrogate, self.minari, episodes=self.episodes)
+            rows.append(("Minari data set", f"{self.minari}, {episodes} episodes"))
+            told["minari_episodes"] = episodes
+        show(self.json, told, facts(rows))
+
+    def _check_minari(self) -> None:
+        """Find out before the work whether a Minari data set can be written.
+
+        Raises:
+            SettingsError: There is no surrogate to play on, no such package, or no such name.
+            OutputExistsError: There is a data set of this name.
+        """
+        if self.minari is None:
+            return
+        from prune_env.errors import SettingsError
+        from prune_env.research.recording.offline import check_minari
+
+        if self.surrogate is None:
+            raise SettingsError(
+                "The episodes of a Minari data set are played on a surrogate",
+                expected="--surrogate FILE beside --minari",
+            )
+        check_minari(self.minari)
 
     def _parts(self) -> "tuple[Subject, MaskEvaluator | None, int, dict[str, Any]]":
         """Return the model, its triggered texts if an attack is known, the target, and facts."""

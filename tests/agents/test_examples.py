@@ -6,6 +6,12 @@ import pytest
 
 from examples import maskable_ppo, own_model, own_reward, ppo, vector_env
 from prune_env.data.dataset import TextDataset
+from prune_env.env.landscape import LandscapeEvaluator
+from prune_env.env.subject import Subject
+from prune_env.importance import DEFAULT_METRICS
+from prune_env.research.recording.fitting import fit_surrogate
+from prune_env.research.recording.offline import write_minari
+from prune_env.research.recording.recording import Recording
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +36,22 @@ def test_it_learns_to_prune_more_than_chance(example, by_chance: float):
     """By 1,024 steps both reach 0.46, where chance prunes 0.19."""
     assert by_chance == pytest.approx(0.19, abs=0.03)
     assert example.main(total_timesteps=1024) > 1.5 * by_chance
+
+
+def test_offline_it_learns_to_prune_more_than_what_it_saw(tmp_path, monkeypatch):
+    """300 ways on a landscape prune 0.10 at the mean and 0.29 at best."""
+    minari = pytest.importorskip("minari")
+    pytest.importorskip("torchrl")
+    from examples import offline_cql  # noqa: PLC0415 - which imports both
+
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    evaluator = LandscapeEvaluator(4, 6, seed=1)
+    subject = Subject(evaluator, evaluator.importance(), DEFAULT_METRICS)
+    table = Recording(subject, ("sparsity",)).run(tmp_path / "r.npz", 600)
+    fit_surrogate(table, tmp_path / "s.npz")
+    write_minari(table, tmp_path / "s.npz", "ways-v0", episodes=300)
+    returns = [episode.rewards.sum() for episode in minari.load_dataset("ways-v0")]
+    assert offline_cql.main("ways-v0", updates=300) > 2 * np.mean(returns)
 
 
 def test_own_reward_is_what_the_agent_heeds():

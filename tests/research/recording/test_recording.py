@@ -13,12 +13,13 @@ from gymnasium.utils.env_checker import check_env
 from prune_env.env.landscape import LandscapeEvaluator
 from prune_env.env.recorded import recorded_subject
 from prune_env.env.subject import Subject
-from prune_env.errors import SettingsError, StateError, UnknownNameError
+from prune_env.errors import OutputExistsError, SettingsError, StateError, UnknownNameError
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.evaluation.metrics import calibrated_threshold, label_flip_rate
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.models import load_classifier
 from prune_env.research.recording.fitting import fit_surrogate
+from prune_env.research.recording.offline import check_minari, write_minari
 from prune_env.research.recording.recording import Recording
 from prune_env.research.recording.table import read_record
 
@@ -39,6 +40,13 @@ def surrogate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fidelity = fit_surrogate(table, folder / "s.npz")
     assert min(fidelity["accuracy"], fidelity["reward sparsity"]) > 0.9
     return folder / "s.npz"
+
+
+@pytest.fixture
+def data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Minari keeps its data sets."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    return tmp_path
 
 
 def test_a_record_holds_what_the_model_answers(tiny_folder, tiny_data, tmp_path: Path) -> None:
@@ -128,6 +136,52 @@ def test_play_needs_no_torch(surrogate: Path) -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code, surrogate], check=False).returncode == 0
+
+
+def test_a_minari_data_set_holds_ways_to_recorded_masks(surrogate: Path, data_sets: Path) -> None:
+    minari = pytest.importorskip("minari")
+    table = read_record(surrogate.parent / "r.npz")
+    assert write_minari(table, surrogate, "prune/landscape-v0", episodes=20) == 20
+    data = minari.load_dataset("prune/landscape-v0")
+    assert [path.name for path in (data_sets / "prune").iterdir() if path.is_dir()] == [
+        "landscape-v0"
+    ]
+    env = data.recover_environment()
+    recorded = {mask.tobytes() for mask in table.masks}
+    ended = []
+    for episode in data.iterate_episodes():
+        observation, info = env.reset()
+        for step, action in enumerate(episode.actions):
+            for name, value in observation.items():
+                np.testing.assert_array_equal(episode.observations[name][step], value)
+            np.testing.assert_array_equal(episode.infos["action_mask"][step], info["action_mask"])
+            assert info["action_mask"][action]
+            observation, reward, terminated, truncated, info = env.step(action)
+            assert episode.rewards[step] == reward
+            assert episode.terminations[step] == terminated
+        assert terminated or truncated
+        assert episode.infos["accuracy"][-1] == info["accuracy"]
+        ended.append(info["ended"])
+        assert info["ended"] == "tau" or info["mask"].tobytes() in recorded
+    assert set(ended) == {"stop", "tau"}
+
+
+def test_a_minari_data_set_is_refused_before_the_work(
+    surrogate: Path, data_sets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mine", "../mine-v0", "/mine-v0", "a b-v0", ""):
+        with pytest.raises(SettingsError, match="no name of a Minari data set"):
+            check_minari(name)
+    (data_sets / "mine-v0").mkdir()
+    with pytest.raises(OutputExistsError, match="minari delete mine-v0"):
+        check_minari("mine-v0")
+    with pytest.raises(SettingsError, match="an episode at least"):
+        write_minari(read_record(surrogate.parent / "r.npz"), surrogate, "other-v0", episodes=0)
+    for package in ("minari", "h5py"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, package, None)
+            with pytest.raises(SettingsError, match=r"prune-env\[minari\]"):
+                check_minari("other-v0")
 
 
 def test_damaged_files_are_refused(tmp_path: Path, surrogate: Path) -> None:
