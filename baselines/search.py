@@ -10,6 +10,7 @@ import numpy.typing as npt
 from prune_env.baselines.baseline import Baseline, BoolArray
 from prune_env.env.episode import EpisodeSettings
 from prune_env.env.policy import Observation, Requirements
+from prune_env.env.recorded import recorded_of
 from prune_env.env.told import tell_mask
 from prune_env.errors import SettingsError
 from prune_env.evaluation.base import units_of
@@ -169,15 +170,24 @@ class Scorer:
         new = {mask.tobytes(): mask for mask in masks if mask.tobytes() not in self._known}
         if new:
             asked = np.stack(list(new.values()))
-            answer = self._evaluator.evaluate(asked)
-            costs = answer.loss
-            if self._paid is not None:
-                costs = -self._paid(asked, answer.accuracy).sum(axis=1)
+            accuracies, costs = self._answer(asked)
             best = int(np.argmin(costs))
-            tell_mask(asked[best], float(answer.accuracy[best]), "tried", sometimes=True)
-            for key, accuracy, cost in zip(new, answer.accuracy, costs, strict=True):
+            tell_mask(asked[best], float(accuracies[best]), "tried", sometimes=True)
+            for key, accuracy, cost in zip(new, accuracies, costs, strict=True):
                 self._known[key] = (float(accuracy), float(cost))
             self._left -= len(new)
             if self._callback is not None and self._callback(self) is False:
                 self._left = 0
         return np.array([self._known[mask.tobytes()] for mask in masks])
+
+    def _answer(self, masks: BoolArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return accuracy and cost (N,) of masks (N, L, H); a record holds no loss."""
+        if recorded_of(self._evaluator) is None:
+            answer = self._evaluator.evaluate(masks)
+            accuracies, costs = answer.accuracy, answer.loss
+        else:
+            accuracies = self._evaluator.accuracy(masks)
+            costs = 1 - accuracies
+        if self._paid is not None:
+            costs = -self._paid(masks, accuracies).sum(axis=1)
+        return accuracies, costs

@@ -76,8 +76,9 @@ class Audit:
 
     def run(self) -> None:
         """Audit, write the run folder and print the table."""
-        from prune_env.cli.triggered import evaluate_triggered, ready_subject
+        from prune_env.cli.triggered import ready_subject
         from prune_env.data.dataset import Splits
+        from prune_env.research.attacks.align import evaluate_triggered
         from prune_env.research.audit import audit, write_report
         from prune_env.research.audit.report import plain
 

@@ -94,6 +94,14 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "report": (("Tables and figures of a grid:", "prune-env report runs/sst2"),),
+    "score": (
+        ("A fixed policy:", "prune-env score gate-gradient"),
+        (
+            "A trained agent, kept and gone on with after a kill:",
+            "prune-env score runs/ppo --out runs/score-ppo",
+        ),
+        ("Masks that somebody handed in:", "prune-env score runs/score-ppo --json"),
+    ),
     "train": (
         (
             "Maskable PPO on the demo's model:",

@@ -23,6 +23,7 @@ from prune_env.cli.list import List
 from prune_env.cli.purify import Purify
 from prune_env.cli.record import Record
 from prune_env.cli.report import Report
+from prune_env.cli.score import Score
 from prune_env.cli.terminal import Terminated, speaking_on, tell_error
 from prune_env.cli.train import Train
 from prune_env.cli.watch.command import Watch
@@ -30,7 +31,7 @@ from prune_env.errors import SettingsError, UnknownNameError
 
 GROUPS: dict[str, tuple[type, ...]] = {
     "a model": (Purify, Evaluate, Inspect, Watch),
-    "environment and agents": (Train,),
+    "environment and agents": (Train, Score),
     "research": (Demo, Attack, Benchmark, Report, Audit, Combine, Record),
     "names": (List,),
 }

@@ -10,7 +10,6 @@ from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
     from prune_env.env.subject import Subject
-    from prune_env.evaluation import MaskEvaluator
 
 
 def load_triggered(
@@ -71,16 +70,3 @@ def ready_subject(model: str, splits: Splits) -> "Subject":
         loading=LoadingSettings(head="keep"),
     )
     return replace(subject, name=Path(model).name)
-
-
-def evaluate_triggered(
-    subject: "Subject", hidden: TextDataset, target_label: int
-) -> "tuple[MaskEvaluator, int]":
-    """Return what answers triggered texts under masks, and the model's index of the target."""
-    from prune_env.evaluation import MaskEvaluator
-    from prune_env.research.attacks.align import align_triggered
-
-    suspect = subject.require_suspect()
-    loaded, length = suspect.loaded, suspect.max_length
-    texts, target = align_triggered(loaded, hidden, target_label)
-    return MaskEvaluator(loaded.model, loaded.tokenizer, texts, max_length=length), target

@@ -122,7 +122,7 @@ class RecordedReward(Reward):
 
     def check(self, subject: Subject) -> None:
         """Raise unless the subject is a recorded model."""
-        if not isinstance(subject.evaluator, RecordedEvaluator):
+        if recorded_of(subject.evaluator) is None:
             raise SettingsError(
                 f"{subject.name} was not recorded, and others of the pool were",
                 remedy="put recorded models, or models themselves, into a pool",
@@ -130,18 +130,27 @@ class RecordedReward(Reward):
 
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the score of every mask, see `Reward.score`."""
-        evaluator = subject.evaluator
-        assert isinstance(evaluator, RecordedEvaluator)
+        evaluator = recorded_of(subject.evaluator)
+        assert evaluator is not None
         if self.oracle:
             return 1 - evaluator.column(HIDDEN, masks)
         return evaluator.column(f"{REWARD}{self.name}", masks)
 
 
+def recorded_of(evaluator: Evaluator) -> RecordedEvaluator | None:
+    """Return the recorded model that an evaluator is, or views; None where it is none."""
+    if isinstance(evaluator, RecordedEvaluator):
+        return evaluator
+    beneath: Evaluator | None = getattr(evaluator, "beneath", None)
+    return None if beneath is None else recorded_of(beneath)
+
+
 def recorded_rewards(evaluator: Evaluator) -> dict[str, Reward]:
     """Return the rewards that a model's record stands for, by name; none of a model itself."""
-    if not isinstance(evaluator, RecordedEvaluator):
+    recorded = recorded_of(evaluator)
+    if recorded is None:
         return {}
-    columns = evaluator.facts["columns"]
+    columns = recorded.facts["columns"]
     names = [name.removeprefix(REWARD) for name in columns if name.startswith(REWARD)]
     return {name: RecordedReward(name) for name in [*names, *(["oracle"] * (HIDDEN in columns))]}
 

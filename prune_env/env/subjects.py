@@ -4,7 +4,7 @@ import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,16 @@ SUBJECTS.register(
     help="a tiny BERT with a planted backdoor, trained at first use in under a minute",
 )
 
+
+def register_records(folder: Path) -> None:
+    """Name every recorded model (`.npz`) of a folder in `SUBJECTS`, as its file is called."""
+    for path in sorted(folder.glob("*.npz")):
+        make = partial(recorded_subject, str(path))
+        SUBJECTS.register(path.stem, make, help="a real model, recorded: played without it")
+
+
+register_records(Path(__file__).parent / "records")
+
 IMPORTANCE_SENTENCES = 1000
 MAX_LENGTH = 128
 
@@ -42,8 +52,8 @@ def find_subject(model: str | Subject, data: str | None, metrics: Sequence[str])
 
     Args:
         model: A subject; a name in `SUBJECTS`, with numbers if it takes any, such as
-            `"landscape:layers=4,seed=7"`; a recorded model, `.npz`; or a folder or name of a ready
-            classifier.
+            `"landscape:layers=4,seed=7"`, records that ship among them; a recorded model, `.npz`;
+            or a folder or name of a ready classifier.
         data: Clean data for a classifier: a file, folder or name, see `load_data`.
         metrics: Names of the importance metrics.
 

@@ -67,17 +67,22 @@ def save_mask(path: str | Path, mask: npt.ArrayLike, **meta: Any) -> None:
     write_json(Path(path), mask_content(mask, **meta))
 
 
+def pruned_heads(mask: Mask) -> dict[str, list[int]]:
+    """Return the heads that a mask (L, H) prunes, by layer, as `without_heads` takes them."""
+    pruned = {str(layer): np.flatnonzero(~row).tolist() for layer, row in enumerate(mask)}
+    return {layer: heads for layer, heads in pruned.items() if heads}
+
+
 def mask_content(mask: npt.ArrayLike, **meta: Any) -> dict[str, Any]:
     """Return what a mask file holds; arguments as those of `save_mask`."""
     array = np.asarray(mask)
     kept = validate_mask(array, (array.shape[0], array.shape[1]))
-    pruned = {str(layer): np.flatnonzero(~row).tolist() for layer, row in enumerate(kept)}
     return {
         "format": MASK_FORMAT,
         "version": MASK_VERSION,
         "layers": kept.shape[0],
         "heads": kept.shape[1],
-        "pruned": {layer: heads for layer, heads in pruned.items() if heads},
+        "pruned": pruned_heads(kept),
         "meta": meta,
     }
 
@@ -112,18 +117,28 @@ def load_mask(path: str | Path, shape: tuple[int, int] | None = None) -> Mask:
         own = (content.get("layers"), content.get("heads"))
         if not all(type(size) is int and 0 < size <= 10_000 for size in own):
             raise _not_a_mask(path, f"layers and heads {own}")
-        mask = _without(path, content.get("pruned"), (content["layers"], content["heads"]))
+        mask = without_heads(path, content.get("pruned"), (content["layers"], content["heads"]))
         return mask if shape is None else validate_mask(mask, shape)
     if shape is None:
         raise SettingsError(
             f"{path} does not say how many layers and heads its model has",
             remedy="give the shape of the model, (layers, heads)",
         )
-    return _without(path, content, shape)
+    return without_heads(path, content, shape)
 
 
-def _without(path: str | Path, pruned: Any, shape: tuple[int, int]) -> Mask:
-    """Return a full mask less the heads in `{"layer": [heads]}`."""
+def without_heads(path: str | Path, pruned: Any, shape: tuple[int, int]) -> Mask:
+    """Return a full mask less the heads in `{"layer": [heads]}`.
+
+    Args:
+        path: Where it stands, for messages.
+        pruned: As a file has it.
+        shape: Layers and heads of the model.
+
+    Raises:
+        StateError: It has another form.
+        SettingsError: There is no such head.
+    """
     if not isinstance(pruned, dict):
         raise _not_a_mask(path, f"a JSON {type(pruned).__name__} of pruned heads")
     mask = full_mask(shape)

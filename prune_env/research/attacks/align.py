@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from prune_env.data.dataset import TextDataset
+from prune_env.env.subject import Subject
+from prune_env.evaluation import MaskEvaluator
 from prune_env.models import LoadedModel
 
 
@@ -24,3 +26,13 @@ def align_triggered(
     labels = loaded.align(triggered.labels, triggered.label_names)
     target = int(loaded.align(np.array([target_label]), triggered.label_names)[0])
     return replace(triggered, labels=labels, label_names=loaded.label_names), target
+
+
+def evaluate_triggered(
+    subject: Subject, hidden: TextDataset, target_label: int
+) -> tuple[MaskEvaluator, int]:
+    """Return what answers triggered texts under masks, and the model's index of the target."""
+    suspect = subject.require_suspect()
+    loaded, length = suspect.loaded, suspect.max_length
+    texts, target = align_triggered(loaded, hidden, target_label)
+    return MaskEvaluator(loaded.model, loaded.tokenizer, texts, max_length=length), target

@@ -143,7 +143,7 @@ class Recording:
             scores = reward.score(self._subject, masks, columns["accuracy"])
             columns[f"{REWARD}{name}"] = scores.sum(axis=1)
         if self._triggered is not None:
-            columns |= _hidden(evaluator, self._triggered, masks, self._target)
+            columns |= hidden_rates(evaluator, self._triggered, masks, self._target)
         return columns
 
 
@@ -154,8 +154,18 @@ def _worth(table: MaskTable) -> npt.NDArray[np.float64]:
     return np.where(accuracy >= accuracy[0] - COSTS_TOO_MUCH, reward, accuracy - 2)
 
 
-def _hidden(evaluator: Evaluator, triggered: Evaluator, masks: Mask, target: int) -> Columns:
-    """Return the LFR of every mask, and that at the threshold that clean data calibrates."""
+def hidden_rates(evaluator: Evaluator, triggered: Evaluator, masks: Mask, target: int) -> Columns:
+    """Return the LFR of every mask, and that at the threshold that clean data calibrates.
+
+    Args:
+        evaluator: Of the model on clean validation data.
+        triggered: Of the model on triggered texts of other classes than the target.
+        masks: Bool (N, L, H).
+        target: Column of the attacker's label in the logits.
+
+    Returns:
+        `lfr` and `lfr_calibrated`, float64 (N,), shares.
+    """
     clean, flipped = evaluator.evaluate(masks), triggered.evaluate(masks)
     rates = np.empty((2, len(masks)))
     for row, (logits, hits) in enumerate(zip(clean.logits, flipped.logits, strict=True)):

@@ -1,0 +1,134 @@
+"""Who is scored: a policy that plays within the budget, or masks that somebody handed in."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from prune_env.env.policy import POLICIES, TrainedStrategy, find_policy
+from prune_env.errors import SettingsError, StateError
+from prune_env.importance import DEFAULT_METRICS
+from prune_env.purification.search import search
+from prune_env.research.score.game import TaskGame
+from prune_env.research.score.masks_file import NAME, FinalMask, read_masks
+from prune_env.research.score.suite import Suite
+from prune_env.training.phases import Phase
+
+
+class Entrant(Protocol):
+    """Gives a mask for each game and seed.
+
+    Attributes:
+        name: For tables.
+        identity: What tells it from any other, as plain values.
+        metrics: Importance metrics that it must be shown.
+        plays: Whether its masks are made here, within the budget.
+    """
+
+    name: str
+    identity: dict[str, Any]
+    metrics: tuple[str, ...]
+    plays: bool
+
+    def play(self, game: TaskGame, seed: int) -> FinalMask:
+        """Return the mask that it leaves of a game."""
+        ...
+
+
+class PolicyEntrant:
+    """A policy of a name, or the trained agent of a folder.
+
+    It is held to the budget by what counts its masks: see `search`.
+
+    Args:
+        policy: See `find_policy`.
+        name: For tables.
+
+    Raises:
+        UnknownNameError: No policy has this name.
+        StateError: The folder holds no agent.
+        SettingsError: The policy does not choose one mask of a given model.
+    """
+
+    plays = True
+
+    def __init__(self, policy: str, name: str) -> None:
+        strategy = find_policy(policy)
+        required = strategy.requirements()
+        if not required.prunes or required.members > 1 or required.search != (Phase(),):
+            raise SettingsError(
+                f"The policy '{policy}' is more than a choice of heads",
+                expected="one that chooses one mask, and leaves the model as it is",
+                remedy="measure it by `prune-env benchmark`",
+            )
+        self.name = name
+        self.metrics = tuple(dict.fromkeys((*DEFAULT_METRICS, *required.metrics)))
+        trained = isinstance(strategy, TrainedStrategy)
+        self.identity: dict[str, Any] = (
+            strategy.identity  # type: ignore[attr-defined]
+            if trained
+            else {"policy": policy, "version": version("prune-env")}
+        )
+        self._policy = policy
+
+    def play(self, game: TaskGame, seed: int) -> FinalMask:
+        """Play a game; see `Entrant`."""
+        found = search(game.subject, self._policy, game.task.search, seed=seed)
+        return FinalMask(found.mask, found.evaluations)
+
+
+class SubmittedMasks:
+    """A folder with masks; whatever else it claims is not read.
+
+    Args:
+        folder: Holds `masks.json`.
+        suite: The suite that they must be for.
+
+    Raises:
+        StateError: The file is damaged, or for another suite.
+    """
+
+    plays = False
+    metrics: tuple[str, ...] = DEFAULT_METRICS
+
+    def __init__(self, folder: Path, suite: Suite) -> None:
+        self.name = folder.resolve().name
+        self.identity: dict[str, Any] = {"masks": self.name}
+        self._file = read_masks(folder / NAME, suite)
+
+    def play(self, game: TaskGame, seed: int) -> FinalMask:
+        """Return the mask that was handed in; see `Entrant`.
+
+        Raises:
+            StateError: There is none.
+        """
+        found = self._file.find(game, seed)
+        if found is None:
+            raise StateError(
+                f"{self._file.path} holds no mask for {game.task.name}, seed {seed}",
+                remedy="add it, or leave its tier out of --tiers",
+            )
+        return FinalMask(found.mask, None)
+
+
+def find_entrant(text: str, suite: Suite) -> Entrant:
+    """Return who is meant.
+
+    Args:
+        text: A policy's name; the folder of a training, or `best` or `agent` in it; or a folder
+            with `masks.json`.
+        suite: The suite that is played.
+
+    Raises:
+        UnknownNameError: No policy has this name, and there is no such folder.
+        StateError: The folder holds neither an agent nor masks, or they are damaged.
+        SettingsError: The policy does not choose one mask of a given model.
+    """
+    folder = Path(text)
+    if text in POLICIES or not folder.is_dir():
+        return PolicyEntrant(text, text)
+    if (folder / NAME).exists():
+        return SubmittedMasks(folder, suite)
+    whole = folder.resolve()
+    if (folder / "best").is_dir():
+        return PolicyEntrant(str(folder / "best"), whole.name)
+    return PolicyEntrant(text, whole.parent.name if whole.name in ("best", "agent") else whole.name)

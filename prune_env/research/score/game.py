@@ -1,0 +1,94 @@
+"""A game of a suite, made: the model to play, and what masks of it are worth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.agents.training_envs import make_env
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.recorded import recorded_of
+from prune_env.errors import StateError
+from prune_env.evaluation.guard import guarded_tau
+from prune_env.importance import DEFAULT_METRICS
+from prune_env.models.masks import Mask
+from prune_env.research.score.hidden import hidden_rate
+from prune_env.research.score.suite import ScoredTask
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class MaskValues:
+    """What masks are worth.
+
+    Attributes:
+        accuracy: Float64 (N,), on clean validation data.
+        gained: Float64 (N,), the reward of the mask minus that of the unpruned model: the return
+            of an episode that leaves it.
+        spared: Float64 (N,), 1 - LFR, calibrated; None where it is not known.
+        legal: Bool (N,); what is not legal is worth as much as the unpruned model.
+    """
+
+    accuracy: Floats
+    gained: Floats
+    spared: Floats | None
+    legal: npt.NDArray[np.bool_]
+
+
+class TaskGame:
+    """A game of a suite, made.
+
+    Args:
+        task: The game.
+        metrics: Importance metrics that must be shown.
+
+    Attributes:
+        subject: The model; it holds clean data alone.
+
+    Raises:
+        StateError: The recorded model is not the one that the suite was made for.
+    """
+
+    def __init__(self, task: ScoredTask, metrics: Sequence[str] = DEFAULT_METRICS) -> None:
+        env = make_env(task.env, task.arguments(metrics)).unwrapped
+        assert isinstance(env, HeadPruningEnv)
+        self.task = task
+        self.subject = env.subject
+        evaluator = self.subject.evaluator
+        recorded = recorded_of(evaluator)
+        found = None if recorded is None else recorded.fingerprint
+        if found != task.record:
+            raise StateError(
+                f"The record {task.model} is not the one that the suite was made for",
+                expected=f"SHA-256 {task.record}",
+                actual=found,
+                remedy="install the release again",
+            )
+        self.tau = guarded_tau(task.search.threshold(self.subject.accuracy), evaluator)
+        self._reward = env.reward
+        self._rate = hidden_rate(task.model, self.subject)
+        self._least = env.settings.min_heads_per_layer
+
+    @property
+    def knows_hidden(self) -> bool:
+        """Whether the hidden LFR is known."""
+        return self._rate is not None
+
+    def values(self, masks: Mask) -> MaskValues:
+        """Return what masks (N, L, H) are worth.
+
+        A mask that no episode can leave, for it falls below tau or empties a layer, is worth as
+        much as no pruning.
+        """
+        evaluator, units = self.subject.evaluator, self.subject.units
+        masks = np.concatenate([evaluator.available[None], masks & evaluator.available])
+        accuracy = evaluator.accuracy(masks)
+        legal = accuracy >= self.tau
+        legal &= np.array([units.keeps(mask, self._least) for mask in masks])
+        worth = np.where(legal[:, None, None], masks, masks[:1])
+        reward = self._reward.score(self.subject, worth, np.where(legal, accuracy, accuracy[0]))
+        total = reward.sum(axis=1)
+        spared = None if self._rate is None else 1 - self._rate(worth)[1:]
+        return MaskValues(accuracy[1:], total[1:] - total[0], spared, legal[1:])

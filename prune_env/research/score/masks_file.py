@@ -1,0 +1,117 @@
+"""The file of masks, a mask for each game and seed: what a scoring keeps, and a submission is."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prune_env.errors import StateError
+from prune_env.models.masks import Mask, pruned_heads, without_heads
+from prune_env.research.score.game import TaskGame
+from prune_env.research.score.suite import Suite
+from prune_env.utils.files import read_json, write_json
+
+NAME = "masks.json"
+FORMAT = "prune-env-submission"
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class FinalMask:
+    """What one play of a game left.
+
+    Attributes:
+        mask: Bool (L, H), True = kept.
+        evaluations: Distinct masks that were asked for; None where nobody counted.
+    """
+
+    mask: Mask
+    evaluations: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class MasksFile:
+    """Masks by game and seed.
+
+    Attributes:
+        suite: The suite that they are for.
+        path: Where they stand, or shall.
+        entrant: Who made them, as plain values.
+        runs: By name of the game and by seed, as JSON holds it: `pruned`, heads by layer; what a
+            scoring wrote also has `evaluations`, and `model`, the fingerprint of the model.
+    """
+
+    suite: Suite
+    path: Path
+    entrant: dict[str, Any] = field(default_factory=dict)
+    runs: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+
+    def find(self, game: TaskGame, seed: int) -> FinalMask | None:
+        """Return the mask of a game and a seed; None if there is none.
+
+        Raises:
+            StateError: It has another form.
+            SettingsError: It prunes heads that the model does not have.
+        """
+        run = self.runs.get(game.task.name, {}).get(str(seed))
+        if run is None:
+            return None
+        where = f"{self.path}: {game.task.name}, seed {seed}"
+        if not isinstance(run, dict):
+            raise StateError(f"{where} is no mask", expected='{"pruned": {"layer": [heads]}}')
+        mask = without_heads(where, run.get("pruned"), game.subject.shape)
+        asked = run.get("evaluations")
+        return FinalMask(mask, asked if type(asked) is int else None)
+
+    def is_of_model(self, game: TaskGame, seed: int) -> bool:
+        """Return whether the mask of a game and a seed was made for just this model."""
+        run = self.runs.get(game.task.name, {}).get(str(seed), {})
+        return run.get("model") == game.subject.evaluator.fingerprint
+
+    def keep(self, game: TaskGame, seed: int, found: FinalMask) -> None:
+        """Add a mask, and write the file."""
+        self.runs.setdefault(game.task.name, {})[str(seed)] = {
+            "pruned": pruned_heads(found.mask),
+            "evaluations": found.evaluations,
+            "model": game.subject.evaluator.fingerprint,
+        }
+        head = {"format": FORMAT, "version": VERSION, "suite": self.suite.version}
+        write_json(
+            self.path,
+            {**head, "digest": self.suite.digest, "entrant": self.entrant, "masks": self.runs},
+        )
+
+
+def read_masks(path: Path, suite: Suite) -> MasksFile:
+    """Return the masks of a file; it may be a stranger's.
+
+    Raises:
+        StateError: It is missing, too large, no such file, or for another suite.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise StateError(
+            f"{path} holds no masks for a score",
+            expected=f'"format": "{FORMAT}"',
+            remedy="docs/scoreboard.md shows one",
+        )
+    if content.get("version") != VERSION:
+        raise StateError(
+            f"{path} is of another version", expected=VERSION, actual=content.get("version")
+        )
+    asked = (suite.version, suite.digest)
+    told = (content.get("suite"), content.get("digest", suite.digest))
+    if told != asked:
+        raise StateError(
+            f"{path} is for another suite",
+            expected=f"{asked[0]}, digest {asked[1]}",
+            actual=f"{told[0]}, digest {told[1]}",
+            remedy="make the masks for this suite",
+        )
+    masks = content.get("masks")
+    if not isinstance(masks, dict) or not all(isinstance(runs, dict) for runs in masks.values()):
+        raise StateError(
+            f"{path} holds no masks by game and seed",
+            expected='"masks": {"GAME": {"SEED": {"pruned": {"layer": [heads]}}}}',
+        )
+    entrant = content.get("entrant")
+    return MasksFile(suite, path, entrant if isinstance(entrant, dict) else {}, masks)

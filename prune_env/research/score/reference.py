@@ -1,0 +1,159 @@
+"""The two ends of a score: what random play gains, and what a search of the scored value finds."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from prune_env.errors import MetricError
+from prune_env.models.masks import Mask
+from prune_env.purification.search import search
+from prune_env.research.score.game import TaskGame
+from prune_env.utils.files import cache_folder, read_json, write_json
+from prune_env.utils.own import require_own
+from prune_env.utils.plain import from_plain
+
+VERSION = 1
+"""Raised whenever something below changes a reference."""
+RANDOM_SEEDS = range(1_000, 1_020)
+ORACLE_SEEDS = range(3)
+ORACLE_BUDGETS = 20
+"""From each seed the oracle asks so many times as many masks as those who are scored may."""
+BATCH = 32
+FLIPS = 3
+Rank = tuple[float, float]
+"""Value and accuracy of a mask."""
+LEAST = 1e-6
+"""Room between the two ends below which a score would be noise."""
+
+
+@dataclass(frozen=True)
+class EndPoints:
+    """Values between which a score runs from 0 to 1.
+
+    Attributes:
+        random: Mean of 20 random orders.
+        oracle: The best mask that a search of this very value met.
+    """
+
+    random: float
+    oracle: float
+
+    def score(self, value: float) -> float:
+        """Return (value - random) / (oracle - random).
+
+        Raises:
+            MetricError: The oracle is no better than random play.
+
+        Example:
+            >>> EndPoints(random=0.25, oracle=0.75).score(0.5)
+            0.5
+        """
+        room = self.oracle - self.random
+        if not room > LEAST:
+            raise MetricError(
+                "A score is undefined where an oracle does no better than random play",
+                expected=f"more than {self.random}",
+                actual=self.oracle,
+            )
+        return (value - self.random) / room
+
+
+@dataclass(frozen=True)
+class TaskReference:
+    """The ends of both scores of a game.
+
+    Attributes:
+        gained: Of the return.
+        spared: Of 1 - LFR, calibrated; None where it is not known.
+    """
+
+    gained: EndPoints
+    spared: EndPoints | None
+
+
+def find_reference(game: TaskGame) -> TaskReference:
+    """Return the ends of a game's scores, computed once and kept in the cache."""
+    key = {"task": asdict(game.task), "model": game.subject.evaluator.fingerprint}
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    folder = cache_folder() / "score" / f"v{VERSION}"
+    require_own(folder)
+    path = folder / f"{name}.json"
+    if not path.exists():
+        write_json(path, asdict(_compute(game)))
+    content: Any = read_json(path)
+    return from_plain(TaskReference, content, str(path))
+
+
+def _compute(game: TaskGame) -> TaskReference:
+    masks = [
+        search(game.subject, "random", game.task.search, seed=seed).mask for seed in RANDOM_SEEDS
+    ]
+    random = game.values(np.stack(masks))
+    known = _KnownMasks(game)
+    ends = {}
+    for name in ("gained", "spared") if game.knows_hidden else ("gained",):
+        best = max(climb(game, partial(known, name), seed) for seed in ORACLE_SEEDS)
+        ends[name] = EndPoints(float(getattr(random, name).mean()), best)
+    return TaskReference(ends["gained"], ends.get("spared"))
+
+
+def climb(game: TaskGame, rank: Callable[[Mask], list[Rank]], seed: int) -> float:
+    """Return the greatest value of a mask that a search of the value itself meets.
+
+    From the unpruned model it goes to the best of 32 masks that differ in a random head, of equals
+    the most accurate, while that is better; else to the best of 32 that differ in one to three
+    heads, if it is no worse; until the budget is spent.
+    """
+    random = np.random.default_rng(seed)
+    heads = np.flatnonzero(game.subject.evaluator.available)
+    mask = game.subject.evaluator.available.copy()
+    best = rank(mask[None])[0]
+    most = 1
+    for _ in range(ORACLE_BUDGETS * game.task.budget // BATCH):
+        tried = _neighbours(mask, heads, most, random)
+        ranked = rank(tried)
+        most = 1 if max(ranked) > best else FLIPS
+        if max(ranked) >= best:
+            best = max(ranked)
+            mask = tried[ranked.index(best)]
+    return best[0]
+
+
+class _KnownMasks:
+    """What masks are worth, each looked up once: small games meet the same masks again."""
+
+    def __init__(self, game: TaskGame) -> None:
+        self._game = game
+        self._known: dict[bytes, dict[str, Rank]] = {}
+
+    def __call__(self, name: str, masks: Mask) -> list[Rank]:
+        """Return value and accuracy of masks (N, L, H); -inf for what is not legal."""
+        new = {mask.tobytes(): mask for mask in masks if mask.tobytes() not in self._known}
+        if new:
+            values = self._game.values(np.stack(list(new.values())))
+            for row, key in enumerate(new):
+                self._known[key] = {
+                    column: (float(worth[row]), float(values.accuracy[row]))
+                    if values.legal[row]
+                    else (-np.inf, 0.0)
+                    for column, worth in (("gained", values.gained), ("spared", values.spared))
+                    if worth is not None
+                }
+        return [self._known[mask.tobytes()][name] for mask in masks]
+
+
+def _neighbours(
+    mask: Mask, heads: npt.NDArray[np.intp], most: int, random: np.random.Generator
+) -> Mask:
+    """Return masks (N, L, H) in which one to `most` heads change, drawn at random."""
+    masks = np.repeat(mask[None], BATCH, axis=0)
+    for each in masks:
+        chosen = random.choice(heads, min(int(random.integers(1, most + 1)), len(heads)), False)
+        each.flat[chosen] ^= True
+    return masks

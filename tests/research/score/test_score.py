@@ -1,0 +1,317 @@
+"""Scores: normalised by hand-computed numbers, from masks alone, within the budget."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from prune_env.agents import load_agent
+from prune_env.agents.epsilon_greedy import EpsilonGreedy
+from prune_env.cli import main
+from prune_env.env.landscape import LandscapeEvaluator
+from prune_env.env.subject import Subject
+from prune_env.env.subjects import SUBJECTS, register_records
+from prune_env.errors import MetricError, SettingsError, StateError, UnknownNameError
+from prune_env.importance import DEFAULT_METRICS
+from prune_env.models.masks import pruned_heads
+from prune_env.purification.search import search
+from prune_env.research.recording.fitting import fit_surrogate
+from prune_env.research.recording.recording import Recording
+from prune_env.research.score import game as games
+from prune_env.research.score.entrant import find_entrant
+from prune_env.research.score.game import TaskGame
+from prune_env.research.score.masks_file import FORMAT, NAME
+from prune_env.research.score.reference import EndPoints, find_reference
+from prune_env.research.score.scoring import ScoreReport, score
+from prune_env.research.score.statistics import estimate, interquartile_means
+from prune_env.research.score.suite import ScoredTask, Suite, read_suite
+
+TASK = ScoredTask(
+    name="small",
+    tier="landscape",
+    env="prune_env/Landscape-v0",
+    model="landscape:layers=3,heads=4,seed=77",
+    reward="sparsity",
+    budget=12,
+    tau=0.85,
+)
+SUITE = Suite("test", (0, 1), (TASK,))
+V1 = "4d1b26620b697017831544b2dba8d1dbeaad7095299180227197cf2d41fe4ee1"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+
+
+def submission(folder: Path, pruned: dict[str, list[int]], **more: Any) -> Path:
+    """Write masks that prune the same heads with each seed."""
+    masks = {"small": {str(seed): {"pruned": pruned} for seed in SUITE.seeds}}
+    content = {"format": FORMAT, "version": 1, "suite": "test", "masks": masks, **more}
+    folder.mkdir(exist_ok=True)
+    (folder / NAME).write_text(json.dumps(content))
+    return folder
+
+
+def score_of(entrant: str | Path, out: Path | None = None) -> ScoreReport:
+    return score(find_entrant(str(entrant), SUITE), SUITE, ["landscape"], out)
+
+
+def test_a_score_by_hand() -> None:
+    ends = EndPoints(random=0.2, oracle=0.6)
+    assert ends.score(0.2) == 0
+    assert ends.score(0.6) == pytest.approx(1)
+    assert ends.score(0.5) == pytest.approx(0.75)
+    assert ends.score(0.1) == pytest.approx(-0.25)
+    with pytest.raises(MetricError, match="no better than random"):
+        EndPoints(0.5, 0.5).score(0.5)
+
+
+def test_interquartile_mean_and_interval_of_known_cases() -> None:
+    assert interquartile_means(np.array([[9.0, 1, 2, 3, 4, 5, 6, -90]]))[0] == 3.5
+    same = estimate([[2.0, 2.0, 2.0], [2.0, 2.0]])
+    assert (same.mean, same.low, same.high) == (2, 2, 2)
+    # Strata: each task is constant, so nothing is uncertain, though the tasks differ.
+    apart = estimate([[0.0] * 4, [1.0] * 4])
+    assert (apart.mean, apart.low, apart.high) == (0.5, 0.5, 0.5)
+    # Of normal runs the interval is near that of a mean: the trimmed one is 1.09 times as wide.
+    runs = np.random.default_rng(0).normal(size=400)
+    wide = estimate([runs.tolist()])
+    assert wide.low < wide.mean < wide.high
+    assert wide.high - wide.low == pytest.approx(2 * 1.96 * 1.09 / 20, rel=0.15)
+
+
+def test_a_mask_is_worth_its_reward_and_an_illegal_one_nothing() -> None:
+    game = TaskGame(TASK)
+    masks = np.ones((3, 3, 4), bool)
+    worth = [LandscapeEvaluator(3, 4, 77).accuracy(np.delete(masks, 0, 0)[:1])[0] >= 0.85]
+    assert worth == [True]
+    masks[0, 0, game.subject.importance[0, :, 1].argmin()] = False
+    masks[1, 0] = False  # no head left in a layer
+    values = game.values(masks)
+    assert values.gained.tolist() == [pytest.approx(1 / 12), 0, 0]
+    assert values.legal.tolist() == [True, False, True]
+    assert values.spared is None
+
+
+def test_the_ends_are_random_orders_and_the_best_mask_there_is() -> None:
+    game = TaskGame(TASK)
+    rows = [[i >> head & 1 for head in range(12)] for i in range(2**12)]
+    every = game.values(np.array(rows, bool).reshape(-1, 3, 4))
+    ends = find_reference(game).gained
+    assert ends.oracle == pytest.approx(every.gained.max())
+    assert 0 < ends.random < ends.oracle
+    assert find_reference(game).gained == ends  # from the cache
+
+
+def test_nobody_asks_for_more_masks_than_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: set[bytes] = set()
+    plain = LandscapeEvaluator.accuracy, LandscapeEvaluator.evaluate
+
+    def spy(answer: Any) -> Any:
+        def told(self: Any, masks: Any) -> Any:
+            asked.update(mask.tobytes() for mask in np.asarray(masks, bool))
+            return answer(self, masks)
+
+        return told
+
+    game = TaskGame(TASK)
+    for name, answer in zip(("accuracy", "evaluate"), plain, strict=True):
+        monkeypatch.setattr(LandscapeEvaluator, name, spy(answer))
+    for policy in ("random", "greedy", "evolution", "epsilon-greedy"):
+        asked.clear()
+        found = find_entrant(policy, SUITE).play(game, seed=3)
+        assert found.evaluations is not None
+        assert found.evaluations <= TASK.budget
+        # The judge measures what is handed out once more, which is no answer to the policy.
+        assert len(asked - {found.mask.tobytes()}) <= TASK.budget
+
+
+def test_a_submission_is_scored_from_its_masks_whatever_it_claims(tmp_path: Path) -> None:
+    played = score_of("greedy", tmp_path / "greedy")
+    told = json.loads((tmp_path / "greedy" / "score.json").read_text())
+    assert told == json.loads(json.dumps(played.plain()))
+    again = score_of(tmp_path / "greedy")
+    assert again.tiers["landscape"].return_score == played.tiers["landscape"].return_score
+    assert again.tiers["landscape"].evaluations is None
+    lie = json.loads((tmp_path / "greedy" / NAME).read_text())
+    lie["tiers"] = {"landscape": {"return_score": {"mean": 9}}}
+    lie["score"] = 9
+    for run in lie["masks"]["small"].values():
+        run |= {"evaluations": 1, "gained": 9, "accuracy": 1.0, "return_score": 9}
+    (tmp_path / "greedy" / NAME).write_text(json.dumps(lie))
+    (tmp_path / "greedy" / "score.json").write_text(json.dumps({**told, "tiers": {}}))
+    assert score_of(tmp_path / "greedy").runs == again.runs
+
+
+def test_a_submitted_mask_that_breaks_the_rules_counts_as_no_pruning(tmp_path: Path) -> None:
+    broken = score_of(submission(tmp_path / "broken", {"0": [0, 1, 2, 3]}))
+    none = score_of(submission(tmp_path / "none", {}))
+    assert [run.return_score for run in broken.runs] == [run.return_score for run in none.runs]
+    assert [run.legal for run in broken.runs] == [False, False]
+    assert all(run.return_score < 0 for run in none.runs)
+
+
+def test_a_scoring_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[int] = []
+    plain = search
+
+    def interrupted(*arguments: Any, seed: int = 0, **named: Any) -> Any:
+        played.append(seed)
+        if len(played) == 2:
+            raise KeyboardInterrupt
+        return plain(*arguments, seed=seed, **named)
+
+    find_reference(TaskGame(TASK))
+    monkeypatch.setattr("prune_env.research.score.entrant.search", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        score_of("random", tmp_path)
+    report = score_of("random", tmp_path)
+    assert played == [0, 1, 1]
+    assert report.runs == score_of("random").runs
+    with pytest.raises(StateError, match="somebody else"):
+        score_of("greedy", tmp_path)
+
+
+def test_a_trained_agent_plays_from_its_folder(tmp_path: Path) -> None:
+    env = gym.make("prune_env/Landscape-v0", model="landscape:layers=3,heads=4")
+    agent = EpsilonGreedy.for_env(env, seed=0).learn(env, total_steps=40)
+    agent.save(tmp_path / "run" / "best", weights_only=True)
+    entrant = find_entrant(str(tmp_path / "run"), SUITE)
+    assert (entrant.name, entrant.identity["algorithm"]) == ("run", "epsilon-greedy")
+    assert load_agent(tmp_path / "run" / "best").metrics == DEFAULT_METRICS
+    report = score_of(tmp_path / "run" / "best")
+    assert report.name == "run"
+    assert len({run.gained for run in report.runs}) == 1  # it learns no more
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"no JSON", "not valid JSON"),
+        (b'{"a": [' * 2_000, "not valid JSON"),
+        (b"[1, 2]", "holds no masks for a score"),
+        (b'{"format": "prune-env-submission", "version": 2}', "another version"),
+        (b'{"format": "prune-env-submission", "version": 1, "suite": "v0"}', "another suite"),
+        (b'{"format": "prune-env-submission", "version": 1, "suite": "test"}', "by game and seed"),
+    ],
+)
+def test_files_of_strangers_are_refused(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / NAME).write_bytes(content)
+    with pytest.raises(StateError, match=told):
+        score_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "pruned", [{"3": [0]}, {"0": [4]}, {"0": [-1]}, {"0": [True]}, {"0": "1"}, [[1] * 4] * 3, None]
+)
+def test_masks_of_another_shape_are_refused(tmp_path: Path, pruned: Any) -> None:
+    with pytest.raises((StateError, SettingsError), match="small, seed 0"):
+        score_of(submission(tmp_path, pruned))
+
+
+def test_a_missing_mask_a_huge_file_and_another_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission(tmp_path, {}, masks={"small": {"0": {"pruned": {}}}})
+    with pytest.raises(StateError, match="no mask for small, seed 1"):
+        score_of(tmp_path)
+    submission(tmp_path, {}, digest="0" * 64)
+    with pytest.raises(StateError, match="another suite"):
+        score_of(tmp_path)
+    monkeypatch.setenv("PRUNE_ENV_MAX_STATE_BYTES", "100")
+    with pytest.raises(StateError, match="too large"):
+        score_of(submission(tmp_path, {"0": [1, 2]}))
+
+
+def test_unknown_names_say_what_there_is() -> None:
+    with pytest.raises(UnknownNameError, match="v1"):
+        read_suite("v7")
+    with pytest.raises(UnknownNameError, match="landscape, minilm, recorded, tiny"):
+        SUITE.tasks_of(["cloud"])
+    with pytest.raises(SettingsError, match="no game of the tier tiny"):
+        SUITE.tasks_of(["tiny"])
+    with pytest.raises(UnknownNameError, match="gate-gradient"):
+        find_entrant("gate-gradiant", SUITE)
+    with pytest.raises(StateError, match="No folder"):
+        find_entrant("runs/not-there", SUITE)
+    for policy in ("random-ensemble", "ft", "gradient-l1-l2"):
+        with pytest.raises(SettingsError, match="more than a choice of heads"):
+            find_entrant(policy, SUITE)
+
+
+def test_the_suite_is_frozen() -> None:
+    """Whoever changes it makes another suite: scores of old ones must stay comparable."""
+    suite = read_suite("v1")
+    assert suite.digest == V1
+    assert len({task.name for task in suite.tasks}) == len(suite.tasks)
+    assert replace(suite, seeds=(0,)).digest != suite.digest
+
+
+def test_the_verb_prints_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("prune_env.research.score.suite.read_suite", lambda version: SUITE)
+    assert main(["score", "gradient", "--out", str(tmp_path / "out")]) == 0
+    assert "landscape" in capsys.readouterr().out
+    assert main(["score", str(tmp_path / "out"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["name"], told["digest"]) == ("out", SUITE.digest)
+    assert main(["score", "gradient", "--tiers", "cloud"]) == 2
+
+
+@pytest.fixture
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a record that ships: of a landscape whose triggered texts are another's."""
+    evaluator, triggered = LandscapeEvaluator(3, 4, seed=1), LandscapeEvaluator(3, 4, seed=2)
+    subject = Subject(evaluator, evaluator.importance(), DEFAULT_METRICS, "landscape")
+    table = Recording(subject, ("accuracy",), triggered=triggered).run(tmp_path / "r.npz", 300)
+    (tmp_path / "records").mkdir()
+    fit_surrogate(table, tmp_path / "records" / "shipped-0.npz")
+    monkeypatch.setattr(SUBJECTS, "_entries", dict(SUBJECTS._entries))
+    register_records(tmp_path / "records")
+    return "shipped-0"
+
+
+def test_a_record_that_ships_is_played_by_its_name(record: str) -> None:
+    env = gym.make("prune_env/Recorded-v0", model=record, reward="accuracy", tau=0.8)
+    _, info = env.reset(seed=0)
+    assert info["model"] == record
+    assert env.unwrapped.validate(env.unwrapped.state).ok
+    with pytest.raises(SettingsError, match=record):
+        gym.make("prune_env/Recorded-v0", model="shipped-1")
+
+
+def test_every_kind_of_policy_plays_a_record_and_its_lfr_is_scored(record: str) -> None:
+    task = replace(
+        TASK,
+        name="recorded",
+        tier="recorded",
+        env="prune_env/Recorded-v0",
+        model=record,
+        reward="accuracy",
+        tau=None,
+        max_drop=0.1,
+    )
+    with pytest.raises(StateError, match="not the one that the suite was made for"):
+        TaskGame(task)
+    subject = games.make_env(task.env, {"model": record}).unwrapped.subject
+    task = replace(task, record=subject.evaluator.fingerprint)
+    suite = Suite("test", (0,), (task,))
+    for policy in ("gradient", "greedy", "reward-greedy", "evolution", "epsilon-greedy"):
+        report = score(find_entrant(policy, suite), suite, ["recorded"])
+        (run,) = report.runs
+        assert run.evaluations is not None
+        assert run.evaluations <= task.budget
+        assert run.lfr is not None
+        assert run.hidden_score is not None
+    game = TaskGame(task)
+    masks = np.ones((2, 3, 4), bool)
+    masks[0, 1, 2] = False
+    spared = game.values(masks).spared
+    np.testing.assert_allclose(spared, 1 - subject.evaluator.column("lfr_calibrated", masks))
+    assert pruned_heads(masks[0]) == {"1": [2]}
