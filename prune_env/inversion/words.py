@@ -161,9 +161,12 @@ def _standing_out(
     some, many = sizes
     chances = trial(np.column_stack([index, nearest]), some, short=True).mean(axis=-1)
     own, beside = chances[:, 0], chances[:, 1:].mean(axis=1)
-    # Few stand alone even among these, and only they are worth many sentences.
+    # Few stand alone even among these, and only they are worth many sentences; and of these again
+    # only those that flip enough, whatever their neighbours do, are worth the neighbours' time.
     alone = own - beside >= least - SLACK
     index, nearest = index[alone], nearest[alone]
+    flipping = (trial(index, many) > 0.5).mean(axis=-1) >= least
+    index, nearest = index[flipping], nearest[flipping]
     shares = (trial(np.column_stack([index, nearest]), many) > 0.5).mean(axis=-1)
     own, beside = shares[:, 0], shares[:, 1:].mean(axis=1)
     return [
