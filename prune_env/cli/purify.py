@@ -1,6 +1,6 @@
 """`prune-env purify`: the main job."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +19,32 @@ from prune_env.settings import (
     Pruned,
     SearchSettings,
 )
+
+
+@dataclass(frozen=True)
+class FineTuning(FineTuneSettings):
+    """How the model is fine-tuned.
+
+    Attributes:
+        epochs: Passes over the data; 0 makes it three, or fewer where a refit follows and texts
+            are many (about 6,000 in all): what is learned by heart, healing cannot give back.
+        learning_rate: Peak of AdamW's rate, which falls linearly to 0.
+        batch_size: Sentences per step; sentences of similar length share a batch.
+        weight_decay: Of AdamW.
+        max_grad_norm: Gradients are clipped to this norm.
+        max_length: Tokens kept of a sentence; longer ones are truncated and counted in the log.
+        precision: `bf16`, `fp32`, or `auto`: bf16 autocast where the hardware has it.
+    """
+
+    epochs: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges, see `FineTuneSettings`."""
+        self.settings(usual=1)
+
+    def settings(self, usual: int) -> FineTuneSettings:
+        """Return the settings, with the usual number of epochs if none was asked for."""
+        return FineTuneSettings(**{**asdict(self), "epochs": self.epochs or usual})
 
 
 @dataclass(frozen=True)
@@ -91,7 +117,7 @@ class Purify:
     watch: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
     search: SearchSettings = field(default_factory=SearchSettings)
-    fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
+    fine_tune: FineTuning = field(default_factory=FineTuning)
 
     @property
     def online(self) -> bool:
@@ -102,30 +128,31 @@ class Purify:
         """Purify the model and print what was done."""
         from prune_env.models.catalog import push_folder
         from prune_env.purification import Plan, carry_out, choose
+        from prune_env.purification.plan import usual_epochs
 
         self._check()
         train, validation = self.tables.load_clean(
             self.data, self.validation, self.validation_share, self.seed
         )
-        masked = self.mask is not None
+        chosen = choose(
+            self.policy,
+            self.healing,
+            self.protocol,
+            train,
+            self.search,
+            masked=self.mask is not None,
+            units=self.units,
+        )
         plan = Plan(
             self.model,
             train,
             validation,
-            choose(
-                self.policy,
-                self.healing,
-                self.protocol,
-                train,
-                self.search,
-                masked=masked,
-                units=self.units,
-            ),
+            chosen,
             mask=self.mask,
             protocol=self.protocol,
             export=self.export,
             onnx=self.onnx,
-            fine_tune=self.fine_tune,
+            fine_tune=self.fine_tune.settings(usual_epochs(chosen.healing, train)),
             seed=self.seed,
             loading=LoadingSettings(head=self.head, allow_download=self.tables.allow_download),
             units=self.units,

@@ -5,6 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+import numpy as np
+
 from prune_env.data.dataset import TextDataset, overlap, require_all_labels
 from prune_env.data.images import ImageDataset
 from prune_env.env.policy import Requirements, requirements_of
@@ -16,6 +18,7 @@ from prune_env.models.source import read_config
 from prune_env.purification.heal import check_healing, removes_backdoor, steps_of
 from prune_env.purification.hybrid import check_hybrid
 from prune_env.purification.prepare import metrics_for
+from prune_env.purification.refit import Refit
 from prune_env.purification.unlearn import unlearnable
 from prune_env.settings import (
     Export,
@@ -29,6 +32,12 @@ from prune_env.settings import (
 from prune_env.training.phases import Phase, TrainingRun
 
 AUTO: Final = "auto"
+
+READ = 6144
+"""Texts that an encoder is fine-tuned on before a refit, about, counted as often as they are read.
+After three epochs of 6,920 a refit leaves 1.2 and 0.6 points less accuracy on the styles than after
+one, and more of the backdoor: what a model has learned by heart it does not learn once more."""
+MOST_EPOCHS = FineTuneSettings.epochs
 
 
 class Choice(NamedTuple):
@@ -181,6 +190,16 @@ def choose(
     if search.reward == SearchSettings.reward:  # none was asked for
         search = replace(search, reward="inverted-trigger")
     return Choice("reward-greedy", healing, search)
+
+
+def usual_epochs(healing: Healing, train: TextDataset) -> int:
+    """Return how often clean data is read to fine-tune an encoder where nobody says.
+
+    Three times; where a refit follows, of many texts less often, see `READ`.
+    """
+    if not any(isinstance(step, Refit) for step in steps_of(healing)):
+        return MOST_EPOCHS
+    return int(np.clip(round(READ / len(train)), 1, MOST_EPOCHS))
 
 
 def _best_healing(train: TextDataset) -> Healing:

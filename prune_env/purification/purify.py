@@ -17,7 +17,7 @@ from prune_env.purification.answers import Answers, check_answers
 from prune_env.purification.heal import Healed
 from prune_env.purification.hybrid import cut, write_mask
 from prune_env.purification.milder import chosen, heal_above_tau
-from prune_env.purification.plan import AUTO, Plan, choose
+from prune_env.purification.plan import AUTO, Plan, choose, usual_epochs
 from prune_env.purification.prepare import prepare
 from prune_env.purification.report import card_facts, make_report, write_purified
 from prune_env.purification.search import SearchResult, read_mask, search
@@ -76,7 +76,7 @@ def purify(
         export: `zeroed` loads everywhere; `sliced` is smaller, `prune_env.load_pruned` reads it.
         onnx: Write `model.onnx` too (see `prune_env.models.onnx`).
         search_settings: Of the search.
-        fine_tune_settings: Of every fine-tuning.
+        fine_tune_settings: Of every fine-tuning; None: as usual, see `usual_epochs`.
         seed: Of everything random.
         units: What the mask chooses from: heads; or `hybrid`, also groups of neurons and strengths
             of linear maps.
@@ -89,16 +89,18 @@ def purify(
         PruneEnvError: `out` holds something already; or see `Plan` and `check_answers`.
     """
     masked = mask is not None
+    choice = choose(policy, healing, protocol, train, search_settings, masked=masked, units=units)
+    epochs = usual_epochs(choice.healing, train)
     plan = Plan(
         source,
         train,
         validation,
-        choose(policy, healing, protocol, train, search_settings, masked=masked, units=units),
+        choice,
         mask=Path(mask) if mask is not None else None,
         protocol=protocol,
         export=export,
         onnx=onnx,
-        fine_tune=fine_tune_settings or FineTuneSettings(),
+        fine_tune=fine_tune_settings or FineTuneSettings(epochs=epochs),
         seed=seed,
         loading=LoadingSettings(**loading),
         units=units,

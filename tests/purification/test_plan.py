@@ -7,8 +7,8 @@ import pytest
 
 from prune_env.data.images import ImageDataset
 from prune_env.errors import UnknownNameError
-from prune_env.purification.plan import choose
-from prune_env.settings import SearchSettings
+from prune_env.purification.plan import choose, usual_epochs
+from prune_env.settings import Healing, SearchSettings
 from tests.support import tiny_dataset
 
 TWO = tiny_dataset(20, 0)
@@ -57,3 +57,20 @@ def test_a_mask_comes_alone() -> None:
 def test_a_reward_that_was_asked_for_stays() -> None:
     asked = replace(PLAIN, reward="accuracy")
     assert choose("auto", "none", "direct", TWO, asked) == ("reward-greedy", "none", asked)
+
+
+@pytest.mark.parametrize(
+    ("healing", "texts", "epochs"),
+    [
+        ("refit-unlearn", 500, 3),
+        ("refit-unlearn", 3000, 2),
+        ("refit", 6920, 1),
+        ("refit-unlearn", 100_000, 1),
+        ("none", 6920, 3),
+        ("unlearn", 6920, 3),
+    ],
+)
+def test_many_texts_are_read_less_often_before_a_refit(
+    healing: Healing, texts: int, epochs: int
+) -> None:
+    assert usual_epochs(healing, tiny_dataset(texts, 0)) == epochs
