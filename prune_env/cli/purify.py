@@ -22,7 +22,7 @@ from prune_env.settings import (
 
 
 @dataclass(frozen=True)
-class FineTuning(FineTuneSettings):
+class FineTuneOptions(FineTuneSettings):
     """How the model is fine-tuned.
 
     Attributes:
@@ -117,7 +117,7 @@ class Purify:
     watch: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
     search: SearchSettings = field(default_factory=SearchSettings)
-    fine_tune: FineTuning = field(default_factory=FineTuning)
+    fine_tune: FineTuneOptions = field(default_factory=FineTuneOptions)
 
     @property
     def online(self) -> bool:
@@ -128,7 +128,7 @@ class Purify:
         """Purify the model and print what was done."""
         from prune_env.models.catalog import push_folder
         from prune_env.purification import Plan, carry_out, choose
-        from prune_env.purification.plan import usual_epochs
+        from prune_env.purification.plan import usual_fine_tuning
 
         self._check()
         train, validation = self.tables.load_clean(
@@ -152,7 +152,7 @@ class Purify:
             protocol=self.protocol,
             export=self.export,
             onnx=self.onnx,
-            fine_tune=self.fine_tune.settings(usual_epochs(chosen.healing, train)),
+            fine_tune=self.fine_tune.settings(usual_fine_tuning(chosen.healing, train).epochs),
             seed=self.seed,
             loading=LoadingSettings(head=self.head, allow_download=self.tables.allow_download),
             units=self.units,

@@ -37,7 +37,6 @@ READ = 6144
 """Texts that an encoder is fine-tuned on before a refit, about, counted as often as they are read.
 After three epochs of 6,920 a refit leaves 1.2 and 0.6 points less accuracy on the styles than after
 one, and more of the backdoor: what a model has learned by heart it does not learn once more."""
-MOST_EPOCHS = FineTuneSettings.epochs
 
 
 class Choice(NamedTuple):
@@ -192,14 +191,15 @@ def choose(
     return Choice("reward-greedy", healing, search)
 
 
-def usual_epochs(healing: Healing, train: TextDataset) -> int:
-    """Return how often clean data is read to fine-tune an encoder where nobody says.
+def usual_fine_tuning(healing: Healing, train: TextDataset) -> FineTuneSettings:
+    """Return how an encoder is fine-tuned where nobody says.
 
-    Three times; where a refit follows, of many texts less often, see `READ`.
+    Clean data is read three times; where a refit follows, of many texts less often, see `READ`.
     """
+    usual = FineTuneSettings()
     if not any(isinstance(step, Refit) for step in steps_of(healing)):
-        return MOST_EPOCHS
-    return int(np.clip(round(READ / len(train)), 1, MOST_EPOCHS))
+        return usual
+    return replace(usual, epochs=int(np.clip(round(READ / len(train)), 1, usual.epochs)))
 
 
 def _best_healing(train: TextDataset) -> Healing:

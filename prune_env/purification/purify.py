@@ -17,7 +17,7 @@ from prune_env.purification.answers import Answers, check_answers
 from prune_env.purification.heal import Healed
 from prune_env.purification.hybrid import cut, write_mask
 from prune_env.purification.milder import chosen, heal_above_tau
-from prune_env.purification.plan import AUTO, Plan, choose, usual_epochs
+from prune_env.purification.plan import AUTO, Plan, choose, usual_fine_tuning
 from prune_env.purification.prepare import prepare
 from prune_env.purification.report import card_facts, make_report, write_purified
 from prune_env.purification.search import SearchResult, read_mask, search
@@ -76,10 +76,9 @@ def purify(
         export: `zeroed` loads everywhere; `sliced` is smaller, `prune_env.load_pruned` reads it.
         onnx: Write `model.onnx` too (see `prune_env.models.onnx`).
         search_settings: Of the search.
-        fine_tune_settings: Of every fine-tuning; None: as usual, see `usual_epochs`.
+        fine_tune_settings: Of every fine-tuning; None: as usual, see `usual_fine_tuning`.
         seed: Of everything random.
-        units: What the mask chooses from: heads; or `hybrid`, also groups of neurons and strengths
-            of linear maps.
+        units: What the mask chooses from: `heads`, or `hybrid`, see `UnitMap`.
         **loading: How the model is loaded, see `LoadingSettings`.
 
     Returns:
@@ -90,7 +89,6 @@ def purify(
     """
     masked = mask is not None
     choice = choose(policy, healing, protocol, train, search_settings, masked=masked, units=units)
-    epochs = usual_epochs(choice.healing, train)
     plan = Plan(
         source,
         train,
@@ -100,7 +98,7 @@ def purify(
         protocol=protocol,
         export=export,
         onnx=onnx,
-        fine_tune=fine_tune_settings or FineTuneSettings(epochs=epochs),
+        fine_tune=fine_tune_settings or usual_fine_tuning(choice.healing, train),
         seed=seed,
         loading=LoadingSettings(**loading),
         units=units,

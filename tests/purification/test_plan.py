@@ -7,7 +7,7 @@ import pytest
 
 from prune_env.data.images import ImageDataset
 from prune_env.errors import UnknownNameError
-from prune_env.purification.plan import choose, usual_epochs
+from prune_env.purification.plan import choose, usual_fine_tuning
 from prune_env.settings import Healing, SearchSettings
 from tests.support import tiny_dataset
 
@@ -73,4 +73,4 @@ def test_a_reward_that_was_asked_for_stays() -> None:
 def test_many_texts_are_read_less_often_before_a_refit(
     healing: Healing, texts: int, epochs: int
 ) -> None:
-    assert usual_epochs(healing, tiny_dataset(texts, 0)) == epochs
+    assert usual_fine_tuning(healing, tiny_dataset(texts, 0)).epochs == epochs
