@@ -9,7 +9,7 @@ but the fine-tuned ones come from the cache. A JSON line a model.
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from prune_env.models import full_mask
 from prune_env.models.ridge import RidgeMap
 from prune_env.purification import heal, make_subject, refit, unlearn
 from prune_env.purification.judge import Judge
+from prune_env.purification.plan import usual_fine_tuning
 from prune_env.purification.prepare import fine_tune_suspicious
 from prune_env.research.attacks.attack import AttackSettings
 from prune_env.research.attacks.backdoor import ModelSettings, cached_models
@@ -53,6 +54,7 @@ class Options:
         sentences: Clean sentences; 0 takes all.
         seed: Of models and of everything random.
         data: Folder of SST-2.
+        epochs: Of the fine-tuning before the healing; 0: as `purify` does it.
         cache: Folder of attacked models; default: the user's cache.
     """
 
@@ -60,6 +62,7 @@ class Options:
     sentences: int = 0
     seed: int = 0
     data: Path = DEFAULT_DATA
+    epochs: int = 0
     cache: Path | None = None
 
 
@@ -109,7 +112,9 @@ def main(options: Options) -> None:
     for kind, model in (("benign", models.benign), ("backdoored", models.backdoored)):
         clock.seconds.clear()
         started = time.process_time()
-        run = TrainingRun(FineTuneSettings(), seed=options.seed)
+        usual = usual_fine_tuning("refit-unlearn", models.clean.train)
+        settings = replace(usual, epochs=options.epochs or usual.epochs)
+        run = TrainingRun(settings, seed=options.seed)
         loaded = fine_tune_suspicious(model.encoder, models.clean.train, run)
         tuned = time.process_time() - started
         subject = make_subject(loaded, model.encoder, models.clean.train, models.clean.validation)
