@@ -54,6 +54,7 @@ bench: .venv/.installed
 SECONDS ?= 60
 fuzz: .venv/.installed
 	@for target in config tokenizer-config tokenizer safetensors index mask tsv csv jsonl image states \
+		record record-head record-array surrogate surrogate-head surrogate-array \
 		ensemble config-bert config-vit config-llama; do \
 		$(BIN)/python -m tests.fuzz.fuzz $$target --seconds $(SECONDS) || exit 1; \
 	done

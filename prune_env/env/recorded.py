@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from prune_env.env.rewards.reward import Reward, Scores
 from prune_env.env.subject import Subject
+from prune_env.env.surrogate_check import check_surrogate
 from prune_env.errors import SettingsError, UnknownNameError
 from prune_env.evaluation.base import Evaluation, Evaluator, check_masks
 from prune_env.models.masks import Mask
@@ -162,6 +163,7 @@ def read_surrogate(path: Path) -> RecordedEvaluator:
         StateError: There is no such file, or it is damaged or of another kind.
     """
     with FORMAT.reading(path) as (head, arrays, sha256):
+        check_surrogate(arrays, head["facts"])
         return RecordedEvaluator(arrays, head["facts"], sha256)
 
 

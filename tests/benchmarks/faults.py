@@ -1,9 +1,9 @@
 """Faults and load, counted: `python -m tests.benchmarks.faults kill --times 50` (minutes to hours).
 
-`kill` ends `purify`, `train` and `benchmark` with SIGKILL at random moments, runs them again, and
-compares what is left with what an undisturbed run leaves. `full` runs `purify`, `train` and
-`benchmark` under limits of file size that hit one write after the other. `load` plays, forks and
-evaluates a thousand times and compares memory and open files at the end with those after a tenth.
+`kill` ends verbs with SIGKILL at random moments, runs them again, and compares what is left with
+what an undisturbed run leaves. `full` runs them under limits of file size that hit one write after
+the other. `load` plays, forks and evaluates a thousand times and compares memory and open files at
+the end with those after a tenth.
 """
 
 import gc
@@ -17,12 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import gymnasium as gym
+import minari
 import numpy as np
 import tyro
 from stable_baselines3.common.vec_env import SubprocVecEnv
@@ -42,13 +44,13 @@ class Options:
     Attributes:
         what: `kill`, `full` or `load`.
         times: Kills of each verb.
-        verbs: What is killed, or runs out of room.
+        verbs: What is killed, or runs out of room; names in `COMMANDS`.
         seed: Of the moments.
     """
 
     what: Annotated[Literal["kill", "full", "load"], tyro.conf.Positional]
     times: int = 50
-    verbs: tuple[str, ...] = ("purify", "train", "benchmark")
+    verbs: tuple[str, ...] = ("purify", "train", "benchmark", "record")
     seed: int = 0
 
 
@@ -70,6 +72,10 @@ def main(options: Options) -> None:
                 fill(folder, verb, command)
 
 
+RECORD = (
+    *("record", "--model", "model", "--data", "clean.jsonl", "--rewards", "sparsity"),
+    *("--masks", "96", "--out", "out/record.npz", "--surrogate", "out/surrogate.npz"),
+)
 COMMANDS = {
     "purify": (
         *("purify", "model", "--data", "clean.jsonl", "--out", "out", "--policy", "gradient"),
@@ -80,6 +86,8 @@ COMMANDS = {
         *("--steps", "600", "--save-every", "100"),
     ),
     "benchmark": ("benchmark", "grid/grid.toml", "--out", "out", "--workers", "1"),
+    "record": RECORD,
+    "record-minari": (*RECORD, "--minari", "tiny-v0", "--episodes", "5"),
 }
 
 
@@ -90,7 +98,12 @@ def start(folder: Path, command: Sequence[str], **options: Any) -> subprocess.Po
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PRUNE_ENV_CACHE": str(folder / "cache")},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PRUNE_ENV_CACHE": str(folder / "cache"),
+            "MINARI_DATASETS_PATH": str(folder / "out"),
+        },
         **options,
     )
 
@@ -103,6 +116,8 @@ def names_in(folder: Path) -> list[str]:
 
 def result_of(folder: Path) -> Any:
     """Return what a run left, without times and versions."""
+    if records := sorted((folder / "out").glob("*.npz")):
+        return [(path.name, path.read_bytes()) for path in records]
     cells = sorted((folder / "out" / "cells").glob("*.json"))
     found = [json.loads(path.read_text()) for path in cells or [folder / "out" / "report.json"]]
     return without_seconds(found)
@@ -163,11 +178,24 @@ def fill(folder: Path, verb: str, command: Sequence[str]) -> None:
             process.returncode == 2 and "Traceback" not in text and "error:" in text
         )
         fine = fine and (process.returncode == 0 or verb != "purify" or left == names)
+        fine = fine and all(map(is_whole, (folder / "out").rglob("*")))
         held += fine
         if not fine:
             print(f"{verb}, {size} bytes: {process.returncode} {text[-600:]} left {left}")
     shutil.rmtree(folder / "out", ignore_errors=True)
     print(f"{verb}: {len(sizes)} limits of file size, {held} held", flush=True)
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a file or folder is none, or no part, of what a record leaves."""
+    if path.name.startswith("."):
+        return False
+    if path.name == "tiny-v0":
+        return minari.load_dataset("tiny-v0").total_episodes == 5
+    if path.suffix != ".npz":
+        return True
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip() is None
 
 
 def limit_of(size: int) -> Callable[[], None]:

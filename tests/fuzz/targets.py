@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zipfile import ZipFile
 
+import gymnasium as gym
 import numpy as np
 import torch
 from PIL import Image
@@ -17,11 +19,17 @@ from transformers import BertConfig
 from prune_env.data.images import FORMATS, open_image
 from prune_env.data.readers import read_table
 from prune_env.env.episode import EpisodeSettings
+from prune_env.env.landscape import LandscapeEvaluator
 from prune_env.env.state import FORMAT, VERSION, State, read_states
+from prune_env.env.subject import Subject
+from prune_env.importance import DEFAULT_METRICS
 from prune_env.models import inspect_source, load_classifier, load_mask
 from prune_env.models.processor import load_processor
 from prune_env.models.tokenizer_files import find_tokenizer_problems
 from prune_env.models.tokenizer_trial import try_file
+from prune_env.research.recording.fitting import fit_surrogate
+from prune_env.research.recording.recording import Recording
+from prune_env.research.recording.table import read_record
 from tests.models.tiny import SIZES, write_tiny
 from tests.support import tiny_tokenizer
 
@@ -110,6 +118,68 @@ def _pictures() -> Files:
 
 
 @cache
+def _arrays(kind: str) -> dict[str, np.ndarray]:
+    """Return what the file of a tiny record, or of its surrogate, holds."""
+    evaluator = LandscapeEvaluator(2, 4)
+    subject = Subject(evaluator, evaluator.importance(), DEFAULT_METRICS)
+    with TemporaryDirectory() as name:
+        paths = {each: Path(name) / f"{each}.npz" for each in ("record", "surrogate")}
+        fit_surrogate(Recording(subject, ["sparsity"]).run(paths["record"], 45), paths["surrogate"])
+        with np.load(paths[kind]) as held:
+            return dict(held)
+
+
+def _packed(kind: str, name: str, data: bytes) -> bytes:
+    """Return such a file with other bytes in place of one array's."""
+    out = io.BytesIO()
+    with ZipFile(out, "w") as archive:
+        for each, array in _arrays(kind).items():
+            archive.writestr(f"{each}.npy", data if each == name else _npy(array))
+    return out.getvalue()
+
+
+def _npy(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.lib.format.write_array(out, array)
+    return out.getvalue()
+
+
+def _parts_of(kind: str, read: Callable[[Path], object]) -> dict[str, Target]:
+    """Return the targets of the file itself, of its JSON head, and of each of its arrays."""
+    seed = _packed(kind, "", b"")
+
+    def read_head(path: Path) -> object:
+        head = _npy(np.frombuffer(path.read_bytes(), np.uint8))
+        path.write_bytes(_packed(kind, "head", head))
+        return read(path)
+
+    def read_array(path: Path) -> object:
+        name, _, data = path.read_bytes().partition(b"\n")
+        path.write_bytes(_packed(kind, name.decode("utf-8", "replace"), data))
+        return read(path)
+
+    heads = (_arrays(kind)["head"].tobytes(),)
+    arrays = tuple(b"%s\n%s" % (n.encode(), _npy(a)) for n, a in _arrays(kind).items())
+    return {
+        kind: Target(f"{kind}.npz", read, (seed,)),
+        f"{kind}-head": Target(f"{kind}.npz", read_head, heads),
+        f"{kind}-array": Target(f"{kind}.npz", read_array, arrays),
+    }
+
+
+def _play(path: Path) -> object:
+    """Play a recorded model, each of whose answers is a number."""
+    env = gym.make("prune_env/Recorded-v0", model=str(path), reward="sparsity", tau=None)
+    env.reset()
+    for head in (0, 5):
+        _, reward, ended, _, info = env.step(head)
+        assert np.isfinite([reward, info["accuracy"]]).all()
+        if ended:
+            break
+    return env
+
+
+@cache
 def _folder_of(model_type: str) -> dict[str, bytes]:
     """Return the files of a tiny model."""
     with TemporaryDirectory() as name:
@@ -187,4 +257,6 @@ TARGETS = {
     "csv": Target("data.csv", read_table, (b'sentence,label\n"a ""film"", new",1\nb,0\n',)),
     "jsonl": Target("data.jsonl", read_table, (b'{"sentence": "a", "label": 1}\n',)),
     "states": Target("states.json", read_states, (_states(),)),
+    **_parts_of("record", read_record),
+    **_parts_of("surrogate", _play),
 }

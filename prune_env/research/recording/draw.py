@@ -4,9 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.models.masks import Mask
-from prune_env.research.recording.table import MaskTable
+from prune_env.research.recording.table import KINDS, MaskTable
 
-KINDS = ("random", "path", "neighbour")
 LARGEST_SHARE = 0.6
 """Part of the heads that a drawn mask prunes at most; past it no model here keeps its accuracy."""
 NOISE = (0.0, 0.3, 1.0)

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.env.surrogate_check import check_available
 from prune_env.models.masks import Mask
 from prune_env.utils.arrays import ArrayFormat
 
 FORMAT = ArrayFormat("prune-env-record", 1, "record", "record anew")
 COLUMN = "column "
+KINDS = ("random", "path", "neighbour")
+"""How a mask was drawn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +26,7 @@ class MaskTable:
         available: Bool (L, H), True where there is a head.
         importance: Float64 (L, H, M), as the metrics give it.
         masks: Bool (N, L, H), True = kept, all different; the first is the unpruned model.
-        kinds: uint8 (N,), how each was drawn, an index in `draw.KINDS`.
+        kinds: uint8 (N,), how each was drawn, an index in `KINDS`.
         columns: By name, float32 (N,): `accuracy`, `reward NAME`; and, where an attack was named,
             `lfr` and `lfr_calibrated`. Shares, 0 to 1.
     """
@@ -71,7 +74,7 @@ def read_record(path: Path) -> MaskTable:
         StateError: There is no such file, or it is damaged or of another kind.
     """
     with FORMAT.reading(path) as (head, held, _):
-        available = held["available"].astype(np.bool_)
+        available = check_available(held["available"])
         bits = np.unpackbits(held["masks"], axis=1, count=available.size)
         masks = bits.astype(np.bool_).reshape(-1, *available.shape)
         columns = {
@@ -80,8 +83,15 @@ def read_record(path: Path) -> MaskTable:
             if name.startswith(COLUMN)
         }
         importance, kinds = held["importance"].astype(np.float64), held["kinds"]
-        if importance.shape[:2] != available.shape or {len(kinds), len(masks)} != {
-            *map(len, columns.values())
-        }:
+        shapes = {kinds.shape, (len(masks),), *(column.shape for column in columns.values())}
+        if importance.shape[:2] != available.shape or len(shapes) != 1:
             raise ValueError("its parts are of different lengths")
+        if (
+            kinds.dtype != np.uint8
+            or kinds.max(initial=0) >= len(KINDS)
+            or "accuracy" not in columns
+        ):
+            raise ValueError("its masks are of no known kind, or without accuracy")
+        if not all(np.isfinite(column).all() for column in columns.values()):
+            raise ValueError("a value that is not finite")
         return MaskTable(head["identity"], available, importance, masks, kinds, columns)

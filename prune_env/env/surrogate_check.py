@@ -1,0 +1,69 @@
+"""Whether what a surrogate's file holds fits together: the file may be a stranger's."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+MOST = 1_000
+"""Layers, and heads of a layer, as of any model."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def check_surrogate(arrays: Arrays, facts: Mapping[str, Any]) -> None:
+    """Raise unless every mask can be asked, and every answer will be a finite number.
+
+    Args:
+        arrays: What the file holds, see `RecordedEvaluator`.
+        facts: What it tells of itself.
+
+    Raises:
+        ValueError: What does not fit; the same for whatever is missing: a `LookupError`.
+    """
+    available = check_available(arrays["available"])
+    metrics, columns = _names(facts, "metrics"), _names(facts, "columns")
+    _require("accuracy" in columns, "no accuracy among its columns")
+    scale = facts["scale"]
+    _require(type(scale) in (int, float) and 0 < scale < np.inf, f"a scale of {scale!r:.40}")
+    masks = arrays["masks"]
+    count = len(masks) if masks.ndim else 0
+    _require(count > 0 and masks.dtype == np.uint8, "no masks")
+    _require(masks.shape == (count, -(-available.size // 8)), "masks of another model")
+    for name, shape in (
+        ("importance", (*available.shape, len(metrics))),
+        ("weights", (count, len(columns))),
+        ("statistics", (3, len(columns))),
+    ):
+        found = arrays[name].shape
+        _require(found == shape, f"{name} of shape {found}, where {shape} fits the rest")
+        _require(bool(np.isfinite(arrays[name]).all()), f"{name} that are not finite")
+    _, least, greatest = arrays["statistics"]
+    _require(bool((least <= greatest).all()), "a least value above the greatest")
+    place = columns.index("accuracy")
+    _require(least[place] >= 0 and greatest[place] <= 1, "an accuracy outside of 0 to 1")
+
+
+def check_available(available: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which heads a model has, bool (L, H).
+
+    Raises:
+        ValueError: It is no table of sane size with a head in it.
+    """
+    _require(available.ndim == 2 and max(available.shape) <= MOST, "no layers and heads")
+    heads = available.astype(np.bool_)
+    _require(bool(heads.any()), "no head")
+    return heads
+
+
+def _names(facts: Mapping[str, Any], key: str) -> list[str]:
+    names = facts[key]
+    plain = isinstance(names, list) and all(type(name) is str for name in names)
+    _require(plain and len(set(names)) == len(names), f"{key} that are no list of names")
+    return list(names)
+
+
+def _require(held: bool, otherwise: str) -> None:
+    if not held:
+        raise ValueError(otherwise)
