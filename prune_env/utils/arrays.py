@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,10 @@ def _unpacked(data: bytes, too_much: str) -> dict[str, npt.NDArray[Any]]:
         ARRAY_BYTES.check(sum(member.file_size for member in members), too_much, StateError)
         for member in members:
             file = io.BytesIO(archive.read(member))
-            array = np.lib.format.read_array(file, allow_pickle=False)
+            try:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+            except (SyntaxError, TokenError):  # NumPy reads the header as a Python literal
+                raise ValueError(f"{member.filename!r:.40} has no header") from None
             if array.dtype.kind not in "biuf":
                 raise ValueError(f"{member.filename!r:.40} holds {array.dtype}")
             arrays[member.filename.removesuffix(".npy")] = array

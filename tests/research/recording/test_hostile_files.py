@@ -127,7 +127,16 @@ def test_a_record_whose_parts_disagree_is_refused(
 
 
 @pytest.mark.parametrize("name", ["r.npz", "s.npz"])
-@pytest.mark.parametrize("member", [b"", b"none", b"\x93NUMPY\x01\x00"])
+@pytest.mark.parametrize(
+    "member",
+    [
+        b"",
+        b"none",
+        b"\x93NUMPY\x01\x00",
+        b"\x93NUMPY\x01\x00\x03\x00{(\n",
+        b"\x93NUMPY\x01\x00\x06\x00 1\n2\n ",
+    ],
+)
 def test_a_member_that_is_no_array_is_refused(
     files: Path, tmp_path: Path, name: str, member: bytes
 ) -> None:
