@@ -41,7 +41,10 @@ def register_records(folder: Path) -> None:
         SUBJECTS.register(path.stem, make, help="a real model, recorded: played without it")
 
 
-register_records(Path(__file__).parent / "records")
+RECORDS = Path(__file__).parent / "records"
+"""Recorded models that ship."""
+
+register_records(RECORDS)
 
 IMPORTANCE_SENTENCES = 1000
 MAX_LENGTH = 128

@@ -13,8 +13,9 @@ from prune_env.agents import load_agent
 from prune_env.agents.epsilon_greedy import EpsilonGreedy
 from prune_env.cli import main
 from prune_env.env.landscape import LandscapeEvaluator
+from prune_env.env.recorded import read_surrogate
 from prune_env.env.subject import Subject
-from prune_env.env.subjects import SUBJECTS, register_records
+from prune_env.env.subjects import RECORDS, SUBJECTS, register_records
 from prune_env.errors import MetricError, SettingsError, StateError, UnknownNameError
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.models.masks import pruned_heads
@@ -40,7 +41,7 @@ TASK = ScoredTask(
     tau=0.85,
 )
 SUITE = Suite("test", (0, 1), (TASK,))
-V1 = "4d1b26620b697017831544b2dba8d1dbeaad7095299180227197cf2d41fe4ee1"
+V1 = "42ab51521b83d12980c2c5f664b0d5176238e08e0a5bd443cbeecb590db6b676"
 
 
 @pytest.fixture(autouse=True)
@@ -284,6 +285,16 @@ def test_a_record_that_ships_is_played_by_its_name(record: str) -> None:
     assert env.unwrapped.validate(env.unwrapped.state).ok
     with pytest.raises(SettingsError, match=record):
         gym.make("prune_env/Recorded-v0", model="shipped-1")
+
+
+@pytest.mark.parametrize("path", sorted(RECORDS.glob("*.npz")), ids=lambda path: path.stem)
+def test_records_of_the_package_are_small_and_whole(path: Path) -> None:
+    assert path.stat().st_size <= 2**20
+    env = gym.make("prune_env/Recorded-v0", model=path.stem, reward="oracle", tau=None)
+    env.reset(seed=0)
+    assert read_surrogate(path).facts["fidelity"]["lfr_calibrated"] > 0.9
+    shipped = {task.model: task for task in read_suite("v1").tasks if task.tier == "recorded"}
+    assert TaskGame(shipped[path.stem]).knows_hidden
 
 
 def test_every_kind_of_policy_plays_a_record_and_its_lfr_is_scored(record: str) -> None:
