@@ -1,6 +1,8 @@
 """A record as a Minari data set, for agents that learn offline, from files alone."""
 
-from collections.abc import Iterator
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,9 @@ from prune_env.utils.files import new_folder
 
 if TYPE_CHECKING:
     from minari.data_collector import EpisodeBuffer
+
+EPISODE_BYTES = 65_536
+"""What HDF5 takes for an episode beside its values: 30,000 bytes were measured."""
 
 Game = gym.Env[dict[str, Any], Any]
 
@@ -81,6 +86,7 @@ def write_minari(
     Raises:
         SettingsError: See `check_minari`; or there is no mask to go to.
         OutputExistsError: There is a data set of this name.
+        OSError: There is no room for it.
     """
     place = check_minari(name)
     from minari import __version__  # noqa: PLC0415 - an extra, as above
@@ -93,7 +99,12 @@ def write_minari(
     env: Game = gym.make(
         "prune_env/Recorded-v0", model=str(surrogate), tau=None, reward=reward, metrics=metrics
     )
+    random = np.random.default_rng(seed)
+    rows = 1 + random.permutation(len(table.masks) - 1)[:episodes]
     with new_folder(place) as folder:
+        steps = int((table.available & ~table.masks[rows]).sum()) + 2 * len(rows)
+        step = 4 * gym.spaces.flatdim(env.observation_space) + 2 * table.available.size
+        _require_room(folder, 2 * steps * step + len(rows) * EPISODE_BYTES)
         storage = MinariStorage.new(folder / "data", env_spec=env.spec)
         facts = {
             "dataset_id": name,
@@ -103,16 +114,23 @@ def write_minari(
             "random order, answered by its surrogate (prune-env record)",
         }
         storage.update_metadata(facts)
-        storage.update_episodes(_ways(env, table, episodes, np.random.default_rng(seed)))
+        storage.update_episodes(_ways(env, table, rows, random))
         written: int = storage.total_episodes
     return written
 
 
+def _require_room(folder: Path, size: int) -> None:
+    """Raise an `OSError` unless so many bytes fit; HDF5 ends the process if a write fails."""
+    if hasattr(os, "posix_fallocate"):
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+
+
 def _ways(
-    env: Game, table: MaskTable, episodes: int, random: np.random.Generator
+    env: Game, table: MaskTable, rows: Iterable[int], random: np.random.Generator
 ) -> Iterator["EpisodeBuffer"]:
     stop = table.available.size
-    for row in 1 + random.permutation(len(table.masks) - 1)[:episodes]:
+    for row in rows:
         heads = np.flatnonzero(table.available & ~table.masks[row])
         yield _play(env, [*random.permutation(heads).tolist(), stop])
 

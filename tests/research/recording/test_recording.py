@@ -1,5 +1,6 @@
 """Records of a tiny model: measured, gone on with, fitted and played without the model."""
 
+import resource
 import subprocess
 import sys
 from itertools import product
@@ -182,6 +183,20 @@ def test_a_minari_data_set_is_refused_before_the_work(
             patch.setitem(sys.modules, package, None)
             with pytest.raises(SettingsError, match=r"prune-env\[minari\]"):
                 check_minari("other-v0")
+
+
+def test_a_full_disk_ends_in_an_error_and_leaves_no_data_set(
+    surrogate: Path, data_sets: Path
+) -> None:
+    table = read_record(surrogate.parent / "r.npz")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (80_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_minari(table, surrogate, "mine-v0", episodes=20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(data_sets.iterdir())
 
 
 def test_damaged_files_are_refused(tmp_path: Path, surrogate: Path) -> None:
