@@ -30,6 +30,24 @@ for _name, _class, _help in (
 ):
     POLICIES.register(_name, f"prune_env.agents.sb3.{_class}", help=_help)
 
+for _name, _trained in (
+    ("trained-epsilon-greedy", "EPSILON_GREEDY"),
+    ("trained-dqn", "DQN"),
+    ("trained-ppo", "PPO"),
+    ("trained-a2c", "A2C"),
+    ("trained-maskable-ppo", "MASKABLE_PPO"),
+):
+    POLICIES.register(
+        _name,
+        f"prune_env.agents.shipped:{_trained}",
+        help=f"{_name.removeprefix('trained-')} as it comes trained; learns no more",
+    )
+POLICIES.register(
+    "carried-over",
+    "prune_env.agents.shipped:CARRIED_OVER",
+    help="the best of the agents that come trained",
+)
+
 TRAINED.register(
     "agent",
     "prune_env.agents.trained:TrainedPolicy",

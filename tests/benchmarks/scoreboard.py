@@ -23,7 +23,7 @@ from prune_env.utils.files import read_json
 
 PAGE = Path(__file__).parents[2] / "docs" / "scoreboard.md"
 BEGIN, END = "<!-- scores: written by tests/benchmarks/scoreboard.py -->", "<!-- end of scores -->"
-POLICIES = (
+ENTRANTS = (
     "random",
     "gradient",
     "layerwise-variance",
@@ -34,6 +34,11 @@ POLICIES = (
     "greedy",
     "reward-greedy",
     "epsilon-greedy",
+    "trained-epsilon-greedy",
+    "trained-dqn",
+    "trained-ppo",
+    "trained-a2c",
+    "trained-maskable-ppo",
 )
 
 
@@ -48,7 +53,7 @@ class Options:
     """
 
     out: Path
-    entrants: tuple[str, ...] = POLICIES
+    entrants: tuple[str, ...] = ENTRANTS
     write: bool = True
 
 
