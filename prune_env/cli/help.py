@@ -54,7 +54,7 @@ METAVARS = {
     "set": "NAME=VALUE ...",
     "test": "AUDIT ...",
     "text_column": "COLUMN",
-    "tiers": "TIERS",
+    "tiers": "landscape,tiny,recorded,minilm",
     "trigger": "ATTACK",
     "triggered": "FILE",
     "validation": "DATA",

@@ -31,9 +31,8 @@ from prune_env.errors import SettingsError, UnknownNameError
 
 GROUPS: dict[str, tuple[type, ...]] = {
     "a model": (Purify, Evaluate, Inspect, Watch),
-    "environment and agents": (Train, Score),
+    "environment and agents": (Train, Score, List),
     "research": (Demo, Attack, Benchmark, Report, Audit, Combine, Record),
-    "names": (List,),
 }
 """Every verb, by the group in which the help shows it."""
 

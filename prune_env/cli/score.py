@@ -29,8 +29,7 @@ class Score:
     Attributes:
         entrant: Who is scored.
         suite: Version of the suite.
-        tiers: Parts of the suite, with commas: `landscape`, `tiny`, `recorded`, and `minilm`, which
-            takes an hour; default: all but `minilm`.
+        tiers: Parts of the suite; default: all but `minilm`, which takes an hour.
         out: Also write `score.json` and `masks.json` there. The same command goes on with what is
             there, after a kill too.
         json: Print JSON.
