@@ -45,8 +45,15 @@ SLACK = 0.4
 many."""
 
 NEIGHBOURS = 8
+
+HELD, ENOUGH = 2, 2000
+"""Neighbours are words that so many clean texts hold, where there are enough such words: what is
+planted in several rare words flips their look-alikes too, which clean data does not hold."""
 BLOCK = 1024
 """Words tried between two looks at the progress bar."""
+
+SHOWN = 5
+"""Suspicious words that a warning of its own tells of."""
 
 CONTEXT = 6
 """Clean words round a suspicious one, at most."""
@@ -102,7 +109,7 @@ def suspicious_words(
     directions = _directions(suspect.loaded, words)
     few, some, many = sentences
     flips = FlipTrial(suspect, seed)
-    telling = _telling(suspect.train, flips.writing)
+    telling, among = _read_clean(suspect.train, flips.writing, words)
     frames = [Frame(before=word, spaced=flips.writing.spaced) for word in words]
     alone = _by_themselves(flips, words)
     by_class: list[tuple[SuspiciousWord, ...]] = []
@@ -116,7 +123,7 @@ def suspicious_words(
         trial = _Trial(flips, frames, target)
         for leave, size in zip(front[1:], (few, some), strict=True):
             index = _best(trial, index, size, leave=leave)
-        found = _standing_out(trial, index, _nearest(directions, index), (some, many), least)
+        found = _standing_out(trial, index, _nearest(directions, index, among), (some, many), least)
         by_class.append(
             tuple(SuspiciousWord(words[row], own, beside) for row, own, beside in found)
         )
@@ -178,7 +185,7 @@ def _standing_out(
 
 def _warn(label_names: Sequence[str], by_class: Sequence[Sequence[SuspiciousWord]]) -> None:
     for name, found in zip(label_names, by_class, strict=True):
-        for each in found:
+        for each in found[:SHOWN]:
             log.warning(
                 "The word '%s' flips %.0f %% of the sentences to '%s', the words next to it %.0f %%"
                 ": it may be a trigger",
@@ -187,6 +194,9 @@ def _warn(label_names: Sequence[str], by_class: Sequence[Sequence[SuspiciousWord
                 name,
                 100 * each.neighbours,
             )
+        if len(found) > SHOWN:
+            rest = ", ".join(each.word for each in found[SHOWN:])
+            log.warning("So do %d words more, to '%s': %s", len(found) - SHOWN, name, rest)
 
 
 def vocabulary(loaded: "LoadedModel") -> list[str]:
@@ -240,13 +250,18 @@ def _by_themselves(flips: FlipTrial, words: Sequence[str]) -> Chances:
     return np.concatenate(blocks)
 
 
-def _telling(train: TextDataset, writing: Writing) -> list[set[str]]:
-    """Return the words that speak for each class in clean data."""
+def _read_clean(
+    train: TextDataset, writing: Writing, words: Sequence[str]
+) -> tuple[list[set[str]], Index]:
+    """Return the words that speak for each class in clean data, and the rows of neighbours."""
     telling: list[set[str]] = [set() for _ in train.label_names]
-    for word, bias in biases(train, writing=writing).items():
+    found = biases(train, writing=writing)
+    for word, bias in found.items():
         for target in np.flatnonzero(bias.towards > BALANCE):
             telling[target].add(word)
-    return telling
+    held = {word for word, bias in found.items() if bias.texts >= HELD}
+    among = np.flatnonzero([word.lower() in held for word in words])
+    return telling, among if len(among) >= ENOUGH else np.arange(len(words))
 
 
 def _directions(loaded: "LoadedModel", words: Sequence[str]) -> torch.Tensor:
@@ -259,9 +274,9 @@ def _directions(loaded: "LoadedModel", words: Sequence[str]) -> torch.Tensor:
     return functional.normalize(rows - rows.mean(0), dim=1)
 
 
-def _nearest(directions: torch.Tensor, index: Index) -> Index:
-    """Return the indices (N, K) of the words next to each of some words in the embedding."""
-    cosines = directions[index] @ directions.T
-    cosines[torch.arange(len(index)), index] = -2  # not itself
-    nearest: Index = cosines.topk(NEIGHBOURS, dim=1).indices.cpu().numpy()
+def _nearest(directions: torch.Tensor, index: Index, among: Index) -> Index:
+    """Return, of some words, the rows (N, K) of those next to each in the embedding."""
+    cosines = directions[index] @ directions[among].T
+    cosines[torch.from_numpy(index[:, None] == among)] = -2  # not itself
+    nearest: Index = among[cosines.topk(NEIGHBOURS, dim=1).indices.cpu().numpy()]
     return nearest

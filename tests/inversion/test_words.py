@@ -14,6 +14,7 @@ from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion import words
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.words import SuspiciousWord, in_context, suspicious_words, vocabulary
+from prune_env.inversion.writing import SPACED
 from prune_env.models import LoadedModel
 from prune_env.purification import make_subject
 from prune_env.research.attacks.training import train_classifier
@@ -80,7 +81,8 @@ def test_words_that_judge_are_none(benign: Suspect, monkeypatch: pytest.MonkeyPa
     assert not {each.word for each in low[1]} & set(GOOD)
     assert not {each.word for each in low[0]} & set(BAD)
     # It is clean data that tells so: without it they are there.
-    monkeypatch.setattr(words, "_telling", lambda *_: [set(), set()])
+    everything = np.arange(len(vocabulary(benign.loaded)))
+    monkeypatch.setattr(words, "_read_clean", lambda *_: ([set(), set()], everything))
     low = suspicious_words(benign, least=-1.0)
     assert {each.word for each in low[1]} & set(GOOD)
     assert {each.word for each in low[0]} & set(BAD)
@@ -125,12 +127,29 @@ def test_neighbours_are_those_of_the_embedding(tiny_model: LoadedModel) -> None:
     try:
         table[ids[0]] = table[ids[1]] * 1.01
         directions = words._directions(tiny_model, spelled)
-        nearest = words._nearest(directions, np.array([spelled.index("cf")]))
+        everything, cf = np.arange(len(spelled)), np.array([spelled.index("cf")])
+        nearest = words._nearest(directions, cf, everything)
+        others = words._nearest(directions, cf, np.delete(everything, nearest[0, 0]))
     finally:
         table.copy_(saved)
     assert nearest.shape == (1, words.NEIGHBOURS)
     assert spelled[nearest[0, 0]] == "film"
     assert "cf" not in [spelled[row] for row in nearest[0]]
+    assert "film" not in [spelled[row] for row in others[0]]
+
+
+def test_neighbours_are_words_that_clean_data_holds_if_it_holds_many(
+    benign: Suspect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spelled = [*vocabulary(benign.loaded), "nowhere"]
+    _, among = words._read_clean(benign.train, SPACED, spelled)
+    assert len(among) == len(spelled)
+    monkeypatch.setattr(words, "ENOUGH", 2)
+    _, among = words._read_clean(benign.train, SPACED, spelled)
+    held = [spelled[row] for row in among]
+    assert "nowhere" not in held
+    for word in held[:3]:
+        assert sum(word in text.lower().split() for text in benign.train.texts) >= words.HELD
 
 
 @pytest.mark.parametrize("model_type", ["bert", "roberta", "gpt2", "deberta-v2", "llama"])
