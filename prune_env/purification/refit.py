@@ -19,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from prune_env.data.images import ImageDataset
-from prune_env.models import zero_heads
+from prune_env.models import LoadedModel, find_heads, zero_heads
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.ridge import measure_maps
 from prune_env.purification.step import MaskedModel, RefitReport, Step, StepReport
@@ -34,6 +34,11 @@ log = logging.getLogger(__name__)
 
 STRENGTHS = tuple(0.01 * 2 ** (step / 2) for step in range(17))
 """Values of lambda that are tried, as multiples of the mean variance of a map's inputs."""
+
+
+WIDTH = 384
+"""Width of the model that the rate was chosen on. What a wider one bears falls with its width
+(Tensor Programs V, Yang et al., 2022): MPNet-base fell to chance in the first 2,048 sentences."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,8 @@ class Refit(Step):
         texts: Fewest and most that are fine-tuned on after each refit: all of the training data,
             but for these bounds; of fewer, each is read several times.
         learning_rate_scale: Rate of each fine-tuning over that of the fine-tuning before: there is
-            more to mend. At 1 more of the Bible style stayed; at 5 it diverges.
+            more to mend. At 1 more of the Bible style stayed; at 5 it diverges. Of models wider
+            than `WIDTH` it is less, in proportion.
     """
 
     removes_backdoor: ClassVar[bool] = True
@@ -76,7 +82,7 @@ class Refit(Step):
         tuning = replace(
             run.settings,
             epochs=1,
-            learning_rate=self.learning_rate_scale * run.settings.learning_rate,
+            learning_rate=self._scale(loaded) * run.settings.learning_rate,
         )
         draw = np.random.default_rng(run.seed)
         fewest, most = self.texts
@@ -103,6 +109,12 @@ class Refit(Step):
                 description="Fine-tuning what is left",
             )
         return StepReport(refits=tuple(reports))
+
+    def _scale(self, loaded: LoadedModel) -> float:
+        """Return the factor on the rate: the wider a model, the lower the rate it bears."""
+        heads = find_heads(loaded.model)
+        width = heads.shape[1] * heads.layers[0].head_dim
+        return self.learning_rate_scale * min(1.0, WIDTH / width)
 
     def refit(
         self, model: MaskedModel, *, least: float, seed: int = 0, unseen_tokens: int = 0

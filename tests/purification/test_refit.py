@@ -235,3 +235,14 @@ def test_three_classes_are_judged_at_calibrated_shifts() -> None:
     labels = classify(loaded.model, loaded.tokenizer, list(VALIDATION.texts)).argmax(axis=1)
     data = TextDataset(VALIDATION.texts, labels, ("a", "b", "c"), "here")
     assert Judge(loaded, data, 128).accuracy() == 1
+
+
+@pytest.mark.parametrize(("width", "scale"), [(16, 2.0), (384, 2.0), (768, 1.0)])
+def test_wide_models_are_mended_at_a_lower_rate(
+    width: int, scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    monkeypatch.setattr(refitting, "fine_tune", lambda *a, **_: rates.append(a[3].learning_rate))
+    loaded = tiny_classifier("bert", hidden_size=width, num_attention_heads=4)
+    Refit(rounds=1).apply(masked(loaded, TRAIN, VALIDATION), RUN)
+    assert rates == [pytest.approx(scale * TUNING.learning_rate)]
