@@ -299,7 +299,7 @@ def test_records_of_the_package_are_small_and_whole(path: Path) -> None:
     assert path.stat().st_size <= 2**20
     env = gym.make("prune_env/Recorded-v0", model=path.stem, reward="oracle", tau=None)
     env.reset(seed=0)
-    assert read_surrogate(path).facts["fidelity"]["lfr_calibrated"] > 0.9
+    assert read_surrogate(path).facts["fidelity"]["lfr_calibrated"] > 0.85  # docs/recorded.md
 
 
 def test_every_kind_of_policy_plays_a_record_and_its_lfr_is_scored(record: str) -> None:
