@@ -65,7 +65,7 @@ def test_a_reward_that_was_asked_for_stays() -> None:
         ("refit-unlearn", 500, 3),
         ("refit-unlearn", 3000, 2),
         ("refit", 6920, 1),
-        ("refit-unlearn", 100_000, 1),
+        ("refit-unlearn", 20_000, 1),
         ("none", 6920, 3),
         ("unlearn", 6920, 3),
     ],
