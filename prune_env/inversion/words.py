@@ -172,10 +172,10 @@ def _standing_out(
     # only those that flip enough, whatever their neighbours do, are worth the neighbours' time.
     alone = own - beside >= least - SLACK
     index, nearest = index[alone], nearest[alone]
-    flipping = (trial(index, many) > 0.5).mean(axis=-1) >= least
-    index, nearest = index[flipping], nearest[flipping]
-    shares = (trial(np.column_stack([index, nearest]), many) > 0.5).mean(axis=-1)
-    own, beside = shares[:, 0], shares[:, 1:].mean(axis=1)
+    own = (trial(index, many) > 0.5).mean(axis=-1)
+    flipping = own >= least
+    index, nearest, own = index[flipping], nearest[flipping], own[flipping]
+    beside = (trial(nearest, many) > 0.5).mean(axis=(1, 2))
     return [
         (int(index[row]), float(own[row]), float(beside[row]))
         for row in np.argsort(beside - own, kind="stable")
