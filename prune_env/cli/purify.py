@@ -20,23 +20,16 @@ from prune_env.settings import (
     SearchSettings,
 )
 
+EPOCHS = (
+    "Passes over the data; 0 makes it three, or fewer where a refit follows and texts are many "
+    "(about 6,000 in all): what is learned by heart, healing cannot give back."
+)
+
 
 @dataclass(frozen=True)
-class FineTuneOptions(FineTuneSettings):
-    """How the model is fine-tuned.
-
-    Attributes:
-        epochs: Passes over the data; 0 makes it three, or fewer where a refit follows and texts
-            are many (about 6,000 in all): what is learned by heart, healing cannot give back.
-        learning_rate: Peak of AdamW's rate, which falls linearly to 0.
-        batch_size: Sentences per step; sentences of similar length share a batch.
-        weight_decay: Of AdamW.
-        max_grad_norm: Gradients are clipped to this norm.
-        max_length: Tokens kept of a sentence; longer ones are truncated and counted in the log.
-        precision: `bf16`, `fp32`, or `auto`: bf16 autocast where the hardware has it.
-    """
-
-    epochs: int = 0
+class FineTuneOptions(FineTuneSettings):  # noqa: D101 - it is that of the settings
+    __doc__ = FineTuneSettings.__doc__
+    epochs: Annotated[int, tyro.conf.arg(help=EPOCHS)] = 0
 
     def __post_init__(self) -> None:
         """Check the ranges, see `FineTuneSettings`."""
