@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ ANSWER_S = 30.0
 """For a cluster to answer; Ray itself would try for minutes."""
 NODE_S = 180.0
 """For a machine to start a process and import the package."""
+NEWS_S = 30.0
+"""For all machines to hear that one came or died."""
 RETRIES = 3
 """Of a task whose process or machine died; one that raises is not tried again."""
 
@@ -158,7 +161,7 @@ def check_nodes(ray: Any, resources: Resources) -> None:
         SettingsError: No machine offers so much.
         StateError: Machines have other code, or none.
     """
-    nodes = [node for node in ray.nodes() if node["Alive"]]
+    nodes = _alive(ray)
     able = [node for node in nodes if resources.fit(node["Resources"])]
     if not able:
         offered = [
@@ -170,23 +173,45 @@ def check_nodes(ray: Any, resources: Resources) -> None:
             actual=offered,
             remedy="change [resources] in the grid file, or add a machine",
         )
-    own, strategy = code(), ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    asked = {
-        _name(node): ray.remote(code)
-        .options(num_cpus=0, max_retries=0, scheduling_strategy=strategy(node["NodeID"], False))
-        .remote()
-        for node in able
-    }
-    other = {}
-    for name, reference in asked.items():
-        try:
-            found = ray.get(reference, timeout=NODE_S)
-        except Exception as error:  # it may lack the package, or half of it
-            found = in_a_line(error)
-        if found != own:
-            other[name] = found
+    found = _codes(ray, able)
+    other = {name: each for name, each in found.items() if each != code()}
     if other:
         raise other_code(other)
+
+
+def _codes(ray: Any, nodes: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the code of machines by name, or what hindered them; those that died are left out.
+
+    The head hears of a machine that came or died a moment before the others do, so that for a while
+    tasks can find no place on one that is listed.
+    """
+    found: dict[str, str] = {}
+    until = time.monotonic() + NEWS_S
+    while True:
+        no_place = []
+        for node, reference in [(node, _ask_code(ray, node)) for node in nodes]:
+            try:
+                found[_name(node)] = ray.get(reference, timeout=NODE_S)
+            except Exception as error:  # it may lack the package, or half of it
+                found[_name(node)] = in_a_line(error)
+                if isinstance(error, ray.exceptions.TaskUnschedulableError):
+                    no_place.append(node["NodeID"])
+        alive = _alive(ray)
+        found = {name: each for name, each in found.items() if name in map(_name, alive)}
+        nodes = [node for node in alive if node["NodeID"] in no_place]
+        if not nodes or time.monotonic() > until:
+            return found
+        time.sleep(1.0)
+
+
+def _ask_code(ray: Any, node: dict[str, Any]) -> Any:
+    there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], False)
+    task = ray.remote(code)
+    return task.options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote()
+
+
+def _alive(ray: Any) -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
 def other_code(found: dict[str, str]) -> StateError:

@@ -45,7 +45,6 @@ def cluster() -> Iterator[Any]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Or a busy machine never comes to the tests.
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - so Ray calls it
-    before = set(ray_processes())
     for attempt in range(3):  # Ray gives a node 30 seconds, which a busy machine may not have
         try:
             made = cluster_utils.Cluster()
@@ -54,31 +53,30 @@ def cluster() -> Iterator[Any]:
             made.wait_for_nodes(timeout=60)
             break
         except Exception as error:  # Ray says in many ways that a machine is too small
-            end_processes(set(ray_processes()) - before)
+            end_processes()
             if attempt == 2:
                 pytest.skip(f"Ray cannot start here: {error}")
     yield made
     made.shutdown()
     end = time.monotonic() + 30
-    while left := set(ray_processes()) - before:
+    while left := ray_processes():
         assert time.monotonic() < end, left
         time.sleep(0.2)
 
 
 def ray_processes() -> dict[int, str]:
-    """Return the processes of Ray by number, with their titles."""
+    """Return the processes of Ray that this one started, by number, with their titles."""
     found = {}
-    for process in psutil.process_iter(["cmdline", "status"]):
-        title = " ".join(process.info["cmdline"] or ())
-        if ("ray::" in title or "/raylet" in title or "gcs_server" in title) and (
-            process.info["status"] != psutil.STATUS_ZOMBIE
-        ):
-            found[process.pid] = title
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            title = " ".join(process.cmdline())  # empty of one that ended
+            if "ray::" in title or "/raylet" in title or "gcs_server" in title:
+                found[process.pid] = title
     return found
 
 
-def end_processes(numbers: set[int]) -> None:
-    for number in numbers & {each.pid for each in psutil.Process().children(recursive=True)}:
+def end_processes() -> None:
+    for number in ray_processes():
         with suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
 
@@ -157,7 +155,7 @@ def test_a_driver_that_was_killed_goes_on_with_the_same_command(
     with subprocess.Popen(
         [sys.executable, "-c", CODE, *command], cwd=ROOT, stdout=subprocess.DEVNULL
     ) as first:
-        wait_for_cells(out, 2)
+        wait_for_cells(out, 2, first)
         first.send_signal(signal.SIGKILL)
     before = {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")}
     assert 2 <= len(before) < len(alone)
@@ -238,6 +236,24 @@ def test_a_node_with_another_version_is_refused(
     finally:
         cluster.remove_node(node)
     assert not list(tmp_path.glob("run/cells/*"))
+
+
+def test_a_node_that_has_just_died_is_not_asked_for_its_version(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connecting.connected(cluster.address) as module:
+        gone = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+        cluster.wait_for_nodes()
+        answers = [module.nodes()]  # what the head still says, a moment after
+        cluster.remove_node(gone, allow_graceful=False)
+        now = module.nodes
+
+        def nodes() -> list[dict[str, Any]]:
+            return answers.pop() if answers else now()
+
+        monkeypatch.setattr(module, "nodes", nodes)
+        connecting.check_nodes(module, connecting.ONE_CORE)
+        assert not answers
 
 
 def test_what_no_machine_offers_is_answered_at_once(

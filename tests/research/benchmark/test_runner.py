@@ -52,9 +52,10 @@ def begin(grid: Path, out: Path) -> subprocess.Popen:
     )
 
 
-def wait_for_cells(out: Path, count: int) -> None:
+def wait_for_cells(out: Path, count: int, process: subprocess.Popen) -> None:
     end = time.monotonic() + 200
     while len(list((out / "cells").glob("*.json"))) < count:
+        assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.02)
 
@@ -80,7 +81,7 @@ def test_a_run_that_was_interrupted_and_killed_ends_with_the_results_of_an_unbro
     monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache-2"))
     out = tmp_path / "broken"
     interrupted = begin(grid, out)
-    wait_for_cells(out, 1)
+    wait_for_cells(out, 1, interrupted)
     workers = psutil.Process(interrupted.pid).children(recursive=True)
     assert workers
     interrupted.send_signal(signal.SIGINT)
@@ -91,7 +92,7 @@ def test_a_run_that_was_interrupted_and_killed_ends_with_the_results_of_an_unbro
     assert not list(tmp_path.rglob(".*.json.*"))
 
     killed = begin(grid, out)
-    wait_for_cells(out, 3)
+    wait_for_cells(out, 3, killed)
     workers = psutil.Process(killed.pid).children(recursive=True)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
