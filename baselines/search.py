@@ -84,7 +84,12 @@ class SearchPolicy(Baseline):
         """
         if max_evaluations is not None:
             self.budget = max_evaluations
-        self._run(env.unwrapped.settings, callback)
+        rules = env.unwrapped.settings
+        scorer = Scorer(self.evaluator, self.budget, callback, self.paid)
+        # The episode asks for the unpruned model as well: it is part of the budget.
+        unpruned = float(scorer([scorer.available])[0, 0])
+        tau = rules.threshold(unpruned) if rules.tau is None else rules.tau
+        self._plan = self._search(scorer, rules, tau, np.random.default_rng(self.seed))
         return self
 
     @property
@@ -113,16 +118,12 @@ class SearchPolicy(Baseline):
         if self._plan is None:
             accuracy, margin = (float(value) for value in observation["status"][:2])
             tau = min(max(round(accuracy - margin, 6), 0.0), 1.0)
-            self._run(EpisodeSettings(tau=tau), None)
+            scorer = Scorer(self.evaluator, self.budget, None, self.paid)
+            scorer([scorer.available])  # as in `learn`
+            random = np.random.default_rng(self.seed)
+            self._plan = self._search(scorer, EpisodeSettings(tau=tau), tau, random)
         assert self._plan is not None
         return next((head for head in self._plan if legal.flat[head]), legal.size)
-
-    def _run(self, rules: EpisodeSettings, callback: Callback | None) -> None:
-        scorer = Scorer(self.evaluator, self.budget, callback, self.paid)
-        # The episode asks for the unpruned model as well: it is part of the budget.
-        unpruned = float(scorer([scorer.available])[0, 0])
-        tau = rules.threshold(unpruned) if rules.tau is None else rules.tau
-        self._plan = self._search(scorer, rules, tau, np.random.default_rng(self.seed))
 
     @abstractmethod
     def _search(
@@ -171,6 +172,8 @@ class Scorer:
         if new:
             asked = np.stack(list(new.values()))
             accuracies, costs = self._answer(asked)
+            if self._paid is not None:
+                costs = -self._paid(asked, accuracies).sum(axis=1)
             best = int(np.argmin(costs))
             tell_mask(asked[best], float(accuracies[best]), "tried", sometimes=True)
             for key, accuracy, cost in zip(new, accuracies, costs, strict=True):
@@ -181,13 +184,9 @@ class Scorer:
         return np.array([self._known[mask.tobytes()] for mask in masks])
 
     def _answer(self, masks: BoolArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return accuracy and cost (N,) of masks (N, L, H); a record holds no loss."""
+        """Return accuracy and mean loss (N,) of masks (N, L, H); of a record, the errors."""
         if recorded_of(self._evaluator) is None:
             answer = self._evaluator.evaluate(masks)
-            accuracies, costs = answer.accuracy, answer.loss
-        else:
-            accuracies = self._evaluator.accuracy(masks)
-            costs = 1 - accuracies
-        if self._paid is not None:
-            costs = -self._paid(masks, accuracies).sum(axis=1)
-        return accuracies, costs
+            return answer.accuracy, answer.loss
+        accuracies = self._evaluator.accuracy(masks)
+        return accuracies, 1 - accuracies

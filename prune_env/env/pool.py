@@ -26,7 +26,7 @@ class Board:
     """
 
     def __init__(self, subject: Subject, shape: tuple[int, int]) -> None:
-        layers, heads = subject.shape
+        layers, heads = self._own = subject.shape
         self.subject = subject
         self.available = np.zeros(shape, np.bool_)
         self.available[:layers, :heads] = subject.evaluator.available
@@ -36,13 +36,13 @@ class Board:
 
     def crop(self, masks: Mask) -> Mask:
         """Return masks (..., L, H) of the grid in the model's own shape."""
-        layers, heads = self.subject.shape
+        layers, heads = self._own
         return masks[..., :layers, :heads]
 
     def spare(self, mask: Mask, least_heads: int) -> Mask:
         """Return which units of a mask (L, H) of the grid may be pruned next, see `Units.spare`."""
         spare = np.zeros(mask.shape, np.bool_)
-        layers, heads = self.subject.shape
+        layers, heads = self._own
         spare[:layers, :heads] = self.subject.units.spare(self.crop(mask), least_heads)
         return spare
 

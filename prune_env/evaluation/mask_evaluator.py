@@ -1,7 +1,5 @@
 """The fast evaluator: the classes of the reference, at the speed of the hardware."""
 
-from collections import deque
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +9,7 @@ from transformers import PreTrainedModel
 
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
-from prune_env.evaluation.base import predicted_classes
+from prune_env.evaluation.base import Evaluation, predicted_classes
 from prune_env.evaluation.fast.backend import Backend
 from prune_env.evaluation.fast.memo import Memo, mask_keys
 from prune_env.evaluation.model_evaluator import ModelEvaluator
@@ -21,7 +19,6 @@ from prune_env.settings import Precision
 from prune_env.utils.runtime import use_bf16
 
 _MEMO_SHARE = 16  # of the memory, one part in so many keeps logits of masks that were answered
-_ANSWER_BYTES = 1 << 26
 
 
 class MaskEvaluator(ModelEvaluator):
@@ -100,12 +97,25 @@ class MaskEvaluator(ModelEvaluator):
         """Masks that were answered from memory since creation."""
         return self._memo_hits
 
+    def evaluate(self, masks: Mask) -> Evaluation:
+        """Return the answers under masks (N, L, H)."""
+        checked = self._checked(masks)
+        keys = mask_keys(checked)
+        held = {key: self._memo.logits(key) for key in keys}
+        wanted = self._count(keys, [held[key] is None for key in keys])
+        for index, logits in zip(wanted, self.backend.run(checked[wanted]), strict=True):
+            held[keys[index]] = self._remember(keys[index], logits)
+        shape = (len(keys), len(self.tokens), self.num_classes)
+        logits = np.array([held[key] for key in keys], np.float32).reshape(shape)
+        return Evaluation.from_logits(logits, self.labels)
+
     def accuracy(self, masks: Mask) -> npt.NDArray[np.float64]:
         """Return the accuracy (N,) under masks (N, L, H)."""
         checked = self._checked(masks)
         keys = mask_keys(checked)
-        missing = [self._memo.bits(key) is None for key in keys]
-        deque(self._compute(checked, keys, missing), maxlen=0)
+        wanted = self._count(keys, [self._memo.bits(key) is None for key in keys])
+        for index, logits in zip(wanted, self.backend.run(checked[wanted]), strict=True):
+            self._remember(keys[index], logits)
         bits = [self._memo.bits(key) for key in keys]
         right = [word.bit_count() for word in bits if word is not None]
         accuracy: npt.NDArray[np.float64] = np.array(right, np.float64) / len(self.tokens)
@@ -118,27 +128,16 @@ class MaskEvaluator(ModelEvaluator):
         shape = (len(keys), len(self.tokens))
         return np.array([self._memo.correct(key) for key in keys], np.bool_).reshape(shape)
 
-    def _logits(self, masks: Mask) -> npt.NDArray[np.float32]:
-        keys = mask_keys(masks)
-        held = {key: self._memo.logits(key) for key in keys}
-        missing = [held[key] is None for key in keys]
-        held.update(self._compute(masks, keys, missing))
-        shape = (len(masks), len(self.tokens), self.num_classes)
-        return np.array([held[key] for key in keys], np.float32).reshape(shape)
-
-    def _compute(
-        self, masks: Mask, keys: list[bytes], missing: list[bool]
-    ) -> Iterator[tuple[bytes, npt.NDArray[np.float32]]]:
-        """Compute and remember each missing mask once; yield its key and logits (S, C)."""
+    def _count(self, keys: list[bytes], missing: list[bool]) -> list[int]:
+        """Return the place where each missing mask first stands, and count the others as hits."""
         first = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
         wanted = sorted(index for index in first.values() if missing[index])
         self._memo_hits += len(keys) - len(wanted)
-        size = len(self.tokens) * self.num_classes * 4
-        step = max(1, _ANSWER_BYTES // size)
-        for start in range(0, len(wanted), step):
-            block = wanted[start : start + step]
-            self._evaluations += len(block)
-            for index, answer in zip(block, self.backend.run(masks[block]), strict=True):
-                logits = answer.copy()
-                self._memo.put(keys[index], predicted_classes(logits) == self.labels, logits)
-                yield keys[index], logits
+        return wanted
+
+    def _remember(self, key: bytes, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Count a mask that was computed, and return its logits (S, C), which are kept."""
+        self._evaluations += 1
+        own = logits.copy()  # it is a row of a block that need not stay
+        self._memo.put(key, predicted_classes(own) == self.labels, own)
+        return own

@@ -122,9 +122,9 @@ class ModelEvaluator(ABC):
             digest.update(self.unit_map.sha256.encode())
         return digest.hexdigest()
 
+    @abstractmethod
     def evaluate(self, masks: Mask) -> Evaluation:
         """Return the answers under masks (N, L, H)."""
-        return Evaluation.from_logits(self._logits(self._checked(masks)), self.labels)
 
     def accuracy(self, masks: Mask) -> npt.NDArray[np.float64]:
         """Return the accuracy (N,) under masks (N, L, H)."""
@@ -160,10 +160,6 @@ class ModelEvaluator(ABC):
     def _version(self) -> int:
         """Return a number that grows when a weight is changed in place."""
         return sum(parameter._version for parameter in self._parameters)
-
-    @abstractmethod
-    def _logits(self, masks: Mask) -> npt.NDArray[np.float32]:
-        """Return float32 (N, S, C) under checked masks."""
 
 
 def _check_model(model: PreTrainedModel) -> None:
@@ -207,9 +203,11 @@ class ReferenceEvaluator(ModelEvaluator):
     Arguments and errors are those of `ModelEvaluator`.
     """
 
-    def _logits(self, masks: Mask) -> npt.NDArray[np.float32]:
+    def evaluate(self, masks: Mask) -> Evaluation:
+        """Return the answers under masks (N, L, H)."""
+        checked = self._checked(masks)
         everything = np.arange(len(self.tokens))
-        shape = (len(masks), len(self.tokens), self.num_classes)
-        self._evaluations += len(masks)
-        logits = [self.reference_logits(mask, everything)[1] for mask in masks]
-        return np.array(logits, np.float32).reshape(shape)
+        shape = (len(checked), len(self.tokens), self.num_classes)
+        self._evaluations += len(checked)
+        logits = [self.reference_logits(mask, everything)[1] for mask in checked]
+        return Evaluation.from_logits(np.array(logits, np.float32).reshape(shape), self.labels)

@@ -132,7 +132,7 @@ class HeadMap:
     @property
     def shared(self) -> bool:
         """Whether several layers of the model run one attention module: a head exists once."""
-        return any(layer.calls > 1 for layer in self.layers)
+        return {layer.calls for layer in self.layers} != {1}
 
 
 def find_heads(model: nn.Module) -> HeadMap:
@@ -233,10 +233,10 @@ def _query_key_value(
 ) -> tuple[Projection, Projection, Projection]:
     for triple in QUERY_KEY_VALUE:
         if all(part in children for part in triple):
-            query, key, value = (
+            query, key, value = [
                 Projection(f"{name}.{part}", child, slice(0, linear_features(child)[1]))
-                for part, child in ((part, children[part]) for part in triple)
-            )
+                for part, child in zip(triple, map(children.__getitem__, triple), strict=True)
+            ]
             return query, key, value
     part = next(part for part in FUSED if part in children)
     child = children[part]

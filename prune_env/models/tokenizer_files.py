@@ -22,7 +22,7 @@ from prune_env.utils.limits import (
     WORD,
     Limit,
 )
-from prune_env.utils.reading import opened, read_json_of
+from prune_env.utils.reading import opened, parse_json, read_bounded
 
 STEPS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 """What tokenizer.json holds besides its model and added tokens: steps that change a text."""
@@ -155,7 +155,8 @@ def _counted(path: Path, value: Any, limit: Limit) -> Iterator[ModelError]:
 
 def _read(path: Path) -> Any:
     try:
-        return read_json_of(path, ModelError, TOKENIZER_BYTES, TOKENIZER_ENTRIES)
+        content = read_bounded(path, TOKENIZER_BYTES, ModelError)
+        return parse_json(content, path, TOKENIZER_ENTRIES, ModelError)
     except ModelError:
         raise
     except (OSError, ValueError, RecursionError) as error:

@@ -70,12 +70,20 @@ class EventLog:
         self._last: dict[object, float] = {}
         if started is None:
             header = {"format": FORMAT, "version": VERSION, "verb": verb}
-            self._append({**header, "started": datetime.now(UTC).isoformat()})
+            header["started"] = datetime.now(UTC).isoformat()
+            self._file.write(f"{json.dumps(header)}\n".encode())
 
     def write(self, event: Event) -> None:
         """Append an event."""
         seconds = self._offset + time.perf_counter() - self._opened
-        self._append({"kind": type(event).__name__, "t": round(seconds, 4), **vars(event)})
+        told = {"kind": type(event).__name__, "t": round(seconds, 4), **vars(event)}
+        try:
+            text = json.dumps(told, allow_nan=False)
+        except ValueError:
+            text = json.dumps(_finite(told), allow_nan=False)
+        line = f"{text}\n".encode()
+        if self._file.write(line) != len(line):
+            raise OSError("the line was cut short")
 
     def due(self, kind: type[Event]) -> bool:
         """Whether no event of this kind was called due within the last `INTERVAL_S`."""
@@ -88,15 +96,6 @@ class EventLog:
     def close(self) -> None:
         """Close the file, which unlocks it."""
         self._file.close()
-
-    def _append(self, value: Mapping[str, Any]) -> None:
-        try:
-            text = json.dumps(value, allow_nan=False)
-        except ValueError:
-            text = json.dumps(_finite(value), allow_nan=False)
-        line = f"{text}\n".encode()
-        if self._file.write(line) != len(line):
-            raise OSError("the line was cut short")
 
 
 @contextmanager

@@ -39,19 +39,19 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bf16 matrix products run in hardware (emulated ones are slower than fp32)."""
+def use_bf16(precision: Precision, device: torch.device) -> bool:
+    """Resolve a precision setting for a device.
+
+    `auto` is bf16 where matrix products run in hardware: emulated ones are slower than fp32.
+    """
+    if precision != "auto":
+        return precision == "bf16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     flags = Path("/proc/cpuinfo")
     return flags.exists() and "avx512_bf16" in flags.read_text("utf-8", "replace")
-
-
-def use_bf16(precision: Precision, device: torch.device) -> bool:
-    """Resolve a precision setting for a device."""
-    return has_fast_bf16(device) if precision == "auto" else precision == "bf16"
 
 
 def describe() -> dict[str, Any]:
@@ -67,7 +67,7 @@ def describe() -> dict[str, Any]:
             "processor": platform.machine(),
             "threads": torch.get_num_threads(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-            "fast_bf16": has_fast_bf16(device),
+            "fast_bf16": use_bf16("auto", device),
         },
     }
 

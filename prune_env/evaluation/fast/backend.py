@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -40,6 +40,7 @@ _TIE_FACTOR = 16.0  # leads below so many times the difference that was seen go 
 _TIE_FLOOR = 1e-5
 _NEAR_SHARE = 16  # of the memory, one part in so many keeps what rows near a decision need again
 _SHARD_TOKENS = 1 << 12  # fewer at a time would be slow, and save little memory
+_ANSWER_BYTES = 1 << 26  # of logits that are worked on at once
 _WORST_SCREEN = 0.25  # a screen whose median error is more of the median lead saves nothing
 
 
@@ -88,25 +89,30 @@ class Backend:
         shards = self._shards(np.arange(len(truth.tokens)), 4 if screen is None else 2)
         self.engines = [factory(rows, max_cache_bytes) for rows in shards]
 
-    def run(self, masks: Mask) -> npt.NDArray[np.float32]:
-        """Return the logits (N, S, C) under masks (N, L, H)."""
+    def run(self, masks: Mask) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield the logits (S, C) under each of masks (N, L, H), a block of masks at a time."""
         samples = len(self._truth.tokens)
-        logits = np.empty((len(masks), samples, self._truth.num_classes), np.float32)
-        for engine in self.engines:
-            logits[:, engine.rows] = engine.run(masks)
-            if len(self.engines) > 1:
-                engine.clear()
-        for mask, answer in zip(masks, logits, strict=True):
-            exact = np.full(samples, not self.screens)
-            for rows in unsure(answer) if self.screens else ():
-                few = self._truth.tokens.lengths[rows].sum() <= _SHARD_TOKENS
-                near = self._near if few else None
-                answer[rows] = self._exactly(mask, rows) if near is None else near.run(mask, rows)
-                exact[rows] = True
-                self.rechecked += len(rows)
-            self._refer(mask, answer, exact)
-        self.computed += len(masks) * samples
-        return logits
+        step = max(1, _ANSWER_BYTES // (samples * self._truth.num_classes * 4))
+        for start in range(0, len(masks), step):
+            block = masks[start : start + step]
+            logits = np.empty((len(block), samples, self._truth.num_classes), np.float32)
+            for engine in self.engines:
+                logits[:, engine.rows] = engine.run(block)
+                if len(self.engines) > 1:
+                    engine.clear()
+            for mask, answer in zip(block, logits, strict=True):
+                exact = np.full(samples, not self.screens)
+                for rows in unsure(answer) if self.screens else ():
+                    few = self._truth.tokens.lengths[rows].sum() <= _SHARD_TOKENS
+                    near = self._near if few else None
+                    answer[rows] = (
+                        self._exactly(mask, rows) if near is None else near.run(mask, rows)
+                    )
+                    exact[rows] = True
+                    self.rechecked += len(rows)
+                self._refer(mask, answer, exact)
+                self.computed += samples
+                yield answer
 
     def _refer(
         self, mask: Mask, logits: npt.NDArray[np.float32], exact: npt.NDArray[np.bool_]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from prune_env.evaluation.fast.attention import first_token_attention
+from prune_env.evaluation.fast.attention import first_token_attention, packed_attention
 from prune_env.evaluation.fast.plan import Chunk
+from prune_env.evaluation.fast.workspace import Scratch
 from prune_env.models.heads import HeadMap, LayerHeads, linear_weight
 from prune_env.models.masks import Mask
 from prune_env.models.unit_map import Weights
@@ -102,9 +103,6 @@ _POST_NORM_PARTS = (
 )
 
 
-_PROJECTIONS = ("query", "key", "value")
-
-
 @dataclass(frozen=True, eq=False)
 class Parts:
     """The modules of a block after its attention.
@@ -126,12 +124,15 @@ class PackedBlock:
         heads: The attention of the block.
         parts: The rest of it.
         dtype: Precision of the products.
+        scratch: Memory for attention.
+        first_only: Whether only the first token of each sentence attends, with every head.
         refitted: Weight and bias that linear maps have in place of their own.
         neurons: Int64 (n,), the feed-forward neurons that are open; None for all.
 
     Attributes:
-        qkv: From the bytes of a bool (H,), the h heads that are asked for, to their map from
-            x (T, D) to queries (scaled), keys and values (T, 3 * h * d); None for no head.
+        attend: From the bytes of a bool (H,), the h heads that are asked for, to a function that
+            writes their contexts for one chunk. It takes what enters the block (T, D), the chunk,
+            and the matrix to write its part of.
         output: From the bytes of the bool (H,) `held`, the h heads whose contexts are given side by
             side, and of `kept`, those that count, to the map from contexts (T, h * d) to what
             attention adds to x, bias included; None if no context is given.
@@ -142,14 +143,22 @@ class PackedBlock:
         heads: LayerHeads,
         parts: Parts,
         dtype: torch.dtype,
+        *,
+        scratch: Scratch,
+        first_only: bool = False,
         refitted: Mapping[nn.Module, Weights] = MappingProxyType({}),
         neurons: torch.Tensor | None = None,
     ) -> None:
         self.heads = heads
         self.dtype = dtype
         self._parts = parts
-        self._refitted = refitted
-        (up, up_bias), (down, down_bias) = map(self._weights, (parts.up, parts.down))
+        self._scratch = scratch
+        self._first_only = first_only
+        qkv = (heads.query.module, heads.key.module, heads.value.module)
+        *projections, (output, output_bias), (up, up_bias), (down, down_bias) = [
+            refitted[module] if module in refitted else (linear_weight(module), _bias(module))
+            for module in (*qkv, heads.projection, parts.up, parts.down)
+        ]
         if neurons is not None:
             up, down = up[neurons], down[:, neurons]
             up_bias = None if up_bias is None else up_bias[neurons]
@@ -158,17 +167,17 @@ class PackedBlock:
         if self._inner:
             self._up = LinearMap(up, up_bias, dtype)
             self._down = LinearMap(down, down_bias, dtype)
-        self._projections = [
-            (weight.to(dtype), bias.to(dtype)) for weight, bias in map(self.per_head, _PROJECTIONS)
+        query, self._key, self._value = [
+            _by_head(each, heads.num_heads, dtype) for each in projections
         ]
-        self._query = query_weight, query_bias = self._projections[0]
+        # Attention of the first token scales by itself: its query is multiplied by the keys' map.
         scale = heads.head_dim**-0.5
-        self._projections[0] = query_weight * scale, query_bias * scale
-        output_weight, self._output_bias = self._weights(heads.projection)
-        shape = (len(output_weight), heads.num_heads, heads.head_dim)
-        self._output_weight = output_weight.reshape(shape).to(dtype)
+        self._query = query if first_only else (query[0] * scale, query[1] * scale)
+        self._output_bias = output_bias
+        shape = (len(output), heads.num_heads, heads.head_dim)
+        self._output_weight = output.reshape(shape).to(dtype)
         # The same heads often come up for the next mask.
-        self.qkv = lru_cache(maxsize=2)(self._qkv_map)
+        self.attend = lru_cache(maxsize=2)(self._attend)
         self.output = lru_cache(maxsize=2)(self._output_map)
 
     def after_attention(
@@ -193,32 +202,29 @@ class PackedBlock:
         up = self._up.activated(a, self._parts.activation)
         return layer_norm(self._down(up).add_(a), self._parts.norm2)
 
-    def per_head(self, part: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return weight (H, d, D) and bias (H, 1, d) of "query", "key" or "value"."""
-        weight, bias = self._weights(getattr(self.heads, part).module)
-        weight = weight.unflatten(0, (self.heads.num_heads, -1))
-        bias = weight.new_zeros(weight.shape[:2]) if bias is None else bias.view(weight.shape[:2])
-        return weight, bias.unsqueeze(1)
-
-    @cached_property
-    def attend_first(self) -> Attend:
-        """Writes the contexts of every head for the first token of each sentence of a chunk."""
-        _, key, value = self._projections
-        return partial(first_token_attention, query=self._query, key=key[0], value=value)
-
     def flops_after(self, held: Mask) -> int:
         """Return the floating-point operations of `after_attention` for one token."""
         width = self._parts.down.out_features
         inner = int(held.sum()) * self.heads.head_dim + 2 * self._inner
         return 2 * width * inner
 
-    def _qkv_map(self, wanted: bytes) -> LinearMap | None:
+    def _attend(self, wanted: bytes) -> Attend:
+        if self._first_only:
+            return partial(
+                first_token_attention, query=self._query, key=self._key[0], value=self._value
+            )
         index = _indices(wanted, self.heads)
         if not len(index):
-            return None
-        weights = [weight.index_select(0, index).flatten(0, 1) for weight, _ in self._projections]
-        biases = [bias[index].flatten() for _, bias in self._projections]
-        return LinearMap(torch.cat(weights), torch.cat(biases), self.dtype)
+            return _nothing
+        projections = (self._query, self._key, self._value)
+        weights = [weight.index_select(0, index).flatten(0, 1) for weight, _ in projections]
+        biases = [bias[index].flatten() for _, bias in projections]
+        return partial(
+            packed_attention,
+            to_qkv=LinearMap(torch.cat(weights), torch.cat(biases), self.dtype),
+            head_dim=self.heads.head_dim,
+            scratch=self._scratch,
+        )
 
     def _output_map(self, held: bytes, kept: bytes) -> LinearMap | None:
         index = _indices(held, self.heads)
@@ -229,12 +235,22 @@ class PackedBlock:
         picked[:, torch.from_numpy(gone).to(picked.device)] = 0
         return LinearMap(picked.flatten(1), self._output_bias, self.dtype)
 
-    def _weights(self, module: nn.Module) -> Weights:
-        """Return weight (out, in) and bias (out,) of a linear map, as refitted if it is."""
-        if module in self._refitted:
-            return self._refitted[module]
-        bias: Any = module.bias
-        return linear_weight(module), bias
+
+def _bias(module: nn.Module) -> torch.Tensor | None:
+    """Return the bias (out,) of a linear map, if it has one."""
+    return None if module.bias is None else module.get_parameter("bias")
+
+
+def _by_head(weights: Weights, heads: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return weight (H, d, D) and bias (H, 1, d) of the map to queries, keys or values."""
+    weight, bias = weights
+    weight = weight.unflatten(0, (heads, -1))
+    bias = weight.new_zeros(weight.shape[:2]) if bias is None else bias.view(weight.shape[:2])
+    return weight.to(dtype), bias.unsqueeze(1).to(dtype)
+
+
+def _nothing(x: torch.Tensor, chunk: Chunk, out: torch.Tensor) -> None:
+    """Attend with no head."""
 
 
 def find_parts(layers: tuple[nn.Module, ...]) -> tuple[Parts, ...] | None:

@@ -111,7 +111,8 @@ class ExactRows:
         contexts = hidden.new_empty(
             len(traces) if last else plan.rows, heads.num_heads * heads.head_dim
         )
-        attend = self._packed.attention(layer, mask[layer], self._packed.heads.available[layer])
+        available = self._packed.heads.available[layer]
+        attend = self._packed.block(layer, mask[layer]).attend(available.tobytes())
         attend(hidden, chunk, contexts)
         sizes = [1] * len(traces) if last else plan.lengths.tolist()
         entering = hidden[chunk.first] if last else hidden

@@ -1,5 +1,6 @@
 """The fast engine: a post-norm encoder on packed tokens, entered where a mask first differs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,9 +100,19 @@ class PackedEngine:
         with inference(self._packed.model):
             for index in walking_order(masks):
                 mask = masks[index]
-                for layer in range(self._last):  # the whole way of the newest mask is worth most
-                    self._cache.get(self._packed.beginning(mask, layer))
-                state = self._state(mask, ahead)
+                keys = [self._packed.beginning(mask, layer) for layer in range(self._last + 1)]
+                layer, state = self._nearest(keys)
+                if state is None:
+                    embedded = self._packed.embed(self._tokens, self.rows, self._plan)
+                    state = self._entered(0, mask, self._exists(0), embedded)
+                    self._cache.put(keys[0], state)
+                elif (missing := ahead[keys[layer]] & ~state.held).any():
+                    state = self._extended(state, layer, mask, missing)
+                    self._cache.put(keys[layer], state)
+                for after in range(layer + 1, self._last + 1):
+                    wanted = ahead[keys[after]] if after < self._last else self._exists(after)
+                    state = self._entered(after, mask, wanted, state)
+                    self._cache.put(keys[after], state)
                 block = self._packed.block(self._last, mask[-1])
                 kept = self._packed.head_part(mask[-1])
                 output = block.output(state.held.tobytes(), kept.tobytes())
@@ -116,24 +127,18 @@ class PackedEngine:
         self._cache.clear()
         self._workspace.clear()
 
-    def _state(self, mask: Mask, ahead: dict[bytes, Mask]) -> LayerState:
-        """Return what enters the last layer, from the nearest kept state on."""
-        keys = [self._packed.beginning(mask, layer) for layer in range(self._last + 1)]
-        layer = self._last
-        while (state := self._cache.get(keys[layer])) is None and layer:
-            layer -= 1
-        if state is None:
-            embedded = self._packed.embed(self._tokens, self.rows, self._plan)
-            state = self._entered(0, mask, self._exists(0), embedded)
-            self._cache.put(keys[0], state)
-        elif (missing := ahead[keys[layer]] & ~state.held).any():
-            state = self._extended(state, layer, mask, missing)
-            self._cache.put(keys[layer], state)
-        for after in range(layer + 1, self._last + 1):
-            wanted = ahead[keys[after]] if after < self._last else self._exists(after)
-            state = self._entered(after, mask, wanted, state)
-            self._cache.put(keys[after], state)
-        return state
+    def _nearest(self, keys: Sequence[bytes]) -> tuple[int, LayerState | None]:
+        """Return the last layer whose state is kept, by the beginnings of a mask, and the state.
+
+        Without any it is the first layer, and None.
+        """
+        for key in keys[:-1]:  # the whole way of the newest mask is worth most
+            self._cache.get(key)
+        for layer in reversed(range(len(keys))):
+            state = self._cache.get(keys[layer])
+            if state is not None:
+                return layer, state
+        return 0, None
 
     def _entered(
         self, layer: int, mask: Mask, wanted: Mask, before: LayerState | torch.Tensor
@@ -148,7 +153,7 @@ class PackedEngine:
         """
         last = layer == self._last
         packed = self._packed
-        attend = packed.attention(layer, mask[layer], wanted)
+        attend = packed.block(layer, mask[layer]).attend(wanted.tobytes())
         hidden = before if isinstance(before, torch.Tensor) else before.hidden
         rows, width = len(self.rows) if last else self._plan.rows, hidden.shape[1]
         entered = self._workspace.lend(rows, width, width)
@@ -181,7 +186,7 @@ class PackedEngine:
         """Return a state with the contexts of more heads, computed from the same hidden state."""
         dim = self._packed.heads.layers[layer].head_dim
         more = self._workspace.lend(*self._room(layer, missing))
-        attend = self._packed.attention(layer, mask[layer], missing)
+        attend = self._packed.block(layer, mask[layer]).attend(missing.tobytes())
         for chunk in self._plan.chunks:
             attend(state.hidden[chunk.tokens], chunk, more.matrix)
         self.flops += self._tokens_total * self._packed.flops_of_attention(layer, missing)

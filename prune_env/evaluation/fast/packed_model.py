@@ -1,15 +1,14 @@
 """A post-norm encoder cut into parts that can be run on packed tokens, one by one."""
 
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
-from prune_env.evaluation.fast.attention import packed_attention
-from prune_env.evaluation.fast.blocks import Attend, PackedBlock, find_parts, is_plain_attention
-from prune_env.evaluation.fast.plan import Chunk, PackingPlan
+from prune_env.evaluation.fast.blocks import PackedBlock, find_parts, is_plain_attention
+from prune_env.evaluation.fast.plan import PackingPlan
 from prune_env.evaluation.fast.stack import entering, find_layers, leaving
 from prune_env.evaluation.fast.workspace import Scratch
 from prune_env.models.heads import HeadMap
@@ -19,10 +18,6 @@ from prune_env.models.unit_map import UnitMap
 
 _EMBEDDED_ROWS = 256
 _BLOCKS = 16  # of a layer, under as many choices of its units beside heads, are kept
-
-
-def _nothing(x: torch.Tensor, chunk: Chunk, out: torch.Tensor) -> None:
-    """Attend with no head."""
 
 
 class PackedModel:
@@ -56,13 +51,16 @@ class PackedModel:
         self._parts = parts
         self._unit_map = unit_map
         self._scratch = Scratch()
-        self._block = lru_cache(maxsize=_BLOCKS * len(layers))(self._make_block)
         self._heads = heads.shape[1]
         self._width = heads.layers[0].output_weight().shape[0]
-        if unit_map is None:
-            for layer in range(len(layers)):
-                self._block(layer, b"")  # masks choose heads alone: the only one of the layer
+        last = heads.layers[-1]
+        if unit_map is None:  # masks choose heads alone: a layer has one block
+            self._blocks = [
+                PackedBlock(*each, dtype, scratch=self._scratch, first_only=each[0] is last)
+                for each in zip(heads.layers, parts, strict=True)
+            ]
         else:
+            self._block = lru_cache(maxsize=_BLOCKS * len(layers))(self._make_block)
             names = {module: name for name, module in model.named_modules()}
             self._reading = [
                 {names[getattr(layer, part).module] for part in ("query", "key", "value")}
@@ -76,6 +74,8 @@ class PackedModel:
 
     def block(self, layer: int, row: Mask) -> PackedBlock:
         """Return the block of a layer under the units beside the heads of a row (W,)."""
+        if self._unit_map is None:
+            return self._blocks[layer]
         return self._block(layer, row[self._heads :].tobytes())
 
     def head_part(self, row: Mask) -> Mask:
@@ -123,46 +123,27 @@ class PackedModel:
         batch = tokens.first_tokens(1, self.model.device)
         return leaving(self.model, self._layers, batch, first.float().unsqueeze(1))
 
-    def attention(self, layer: int, row: Mask, wanted: Mask) -> Attend:
-        """Return a function that writes the contexts of some heads of a layer for one chunk.
-
-        It takes what enters the layer (T, D), the chunk, and the matrix to write its part of. In
-        the last layer it is every head, of the first tokens.
-
-        Args:
-            layer: Which.
-            row: Bool (W,), what a mask says of the layer.
-            wanted: Bool (H,), the heads.
-        """
-        block = self.block(layer, row)
-        if layer == self.layers - 1:
-            return block.attend_first
-        to_qkv = block.qkv(wanted.tobytes())
-        if to_qkv is None:
-            return _nothing
-        dim = self.heads.layers[layer].head_dim
-        return partial(packed_attention, to_qkv=to_qkv, head_dim=dim, scratch=self._scratch)
-
     def flops_of_attention(self, layer: int, wanted: Mask) -> int:
         """Return the operations of the maps to queries, keys and values for one token."""
-        last = layer == self.layers - 1
+        last = layer == len(self._layers) - 1
         return (
             0 if last else 6 * int(wanted.sum()) * self.heads.layers[layer].head_dim * self._width
         )
 
     def _make_block(self, layer: int, others: bytes) -> PackedBlock:
-        heads, parts = self.heads.layers[layer], self._parts[layer]
-        if self._unit_map is None:
-            return PackedBlock(heads, parts, self.dtype)
+        """Return the block of a layer under its units beside the heads, as bytes of a row."""
+        assert self._unit_map is not None
         row = np.concatenate([self.heads.available[layer], np.frombuffer(others, np.bool_)])
         is_open = self._unit_map.open_neurons(layer, row)
         return PackedBlock(
-            heads,
-            parts,
+            self.heads.layers[layer],
+            self._parts[layer],
             self.dtype,
-            {
+            scratch=self._scratch,
+            first_only=layer == self.layers - 1,
+            refitted={
                 self.model.get_submodule(name): weights
                 for name, weights in self._unit_map.refitted(layer, row)
             },
-            None if is_open is None else torch.from_numpy(np.flatnonzero(is_open)),
+            neurons=None if is_open is None else torch.from_numpy(np.flatnonzero(is_open)),
         )
