@@ -23,6 +23,16 @@ Pruned = Literal["heads", "hybrid"]
 """What a mask chooses from: heads, or also groups of neurons and strengths, see `UnitSettings`."""
 
 
+SEEDS = 2**32
+"""Seeds are below this: NumPy's older generators, which libraries use, take no others."""
+
+
+def check_seed(seed: int, name: str = "seed") -> None:
+    """Raise a `SettingsError` unless every library takes this seed."""
+    if not 0 <= seed < SEEDS:
+        raise SettingsError(f"{name} is out of range", expected=f"0 to {SEEDS - 1}", actual=seed)
+
+
 def least_accuracy(accuracy: float, tau: float | None, max_drop: float) -> float:
     """Return the accuracy, 0 to 1, that must stay; what all who speak of tau compute.
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prune_env.cli.options import TableOptions, printable, show
+from prune_env.cli.options import TableOptions, as_it_is, printable, show
 from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -157,5 +157,5 @@ def _page(result: "AuditResult") -> "RenderableType":
         first = name == "reward"
         page.add_column(name, justify="left" if first else "right", no_wrap=first)
     for row in rows:
-        page.add_row(*(printable(cell.replace(" [", "\n[", 1)) for cell in row))
+        page.add_row(as_it_is(row[0]), *(cell.replace(" [", "\n[", 1) for cell in row[1:]))
     return page

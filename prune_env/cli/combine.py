@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
+from rich.markup import escape
 
-from prune_env.cli.options import printable, show
+from prune_env.cli.options import as_it_is, printable, show
 from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Combine:
             page.add_column(heading, justify="right", no_wrap=True)
         for folder, each in judged.items():
             for number, (label, cells) in enumerate(_rows(each)):
-                page.add_row(printable(folder.name) if not number else "", label, *cells)
+                page.add_row(as_it_is(folder.name) if not number else "", label, *cells)
             page.add_section()
         value = {
             "formula": combination.formula,
@@ -92,7 +93,7 @@ class Combine:
         }
         names = ", ".join(folder.name for folder in self.audits)
         told = f"Learned from {names} (--reward takes it):\n{combination.formula}"
-        show(self.json, value, *([page] if judged else []), printable(told))
+        show(self.json, value, *([page] if judged else []), escape(printable(told)))
 
 
 def _rows(judged: "Judgement") -> "list[tuple[str, list[str]]]":
@@ -104,8 +105,8 @@ def _rows(judged: "Judgement") -> "list[tuple[str, list[str]]]":
 
     return [
         ("[bold]combination[/]", cells(judged.correlations)),
-        (f"{judged.alone}\n(best where learned)", cells(judged.of_alone)),
-        (f"{judged.best}\n(best in hindsight)", cells(judged.of_best)),
+        (f"{escape(printable(judged.alone))}\n(best where learned)", cells(judged.of_alone)),
+        (f"{escape(printable(judged.best))}\n(best in hindsight)", cells(judged.of_best)),
     ]
 
 

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from prune_env.cli.options import facts, show
-from prune_env.errors import printable
+from prune_env.cli.options import as_it_is, facts, show
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -64,8 +63,6 @@ class Inspect:
 def _pages(report: "SourceReport", verdict: Verdict) -> "list[RenderableType]":
     from rich import box
     from rich.table import Table
-    from rich.text import Text
-
     shape = "unknown" if report.shape is None else "{} layers x {} heads".format(*report.shape)
     head = facts(
         [
@@ -83,7 +80,7 @@ def _pages(report: "SourceReport", verdict: Verdict) -> "list[RenderableType]":
     files.add_column("bytes", justify="right", no_wrap=True)
     files.add_column("SHA-256", overflow="fold")
     for file in report.files:
-        files.add_row(Text(printable(file.name)), f"{file.size:,}", file.sha256)
-    problems = [Text(printable(f"problem: {text}"), style="red") for text in report.problems]
-    notes = [Text(printable(f"note: {text}"), style="yellow") for text in report.notes]
+        files.add_row(as_it_is(file.name), f"{file.size:,}", file.sha256)
+    problems = [as_it_is(f"problem: {text}", "red") for text in report.problems]
+    notes = [as_it_is(f"note: {text}", "yellow") for text in report.notes]
     return [head, files, *problems, *notes]

@@ -28,6 +28,7 @@ from prune_env.cli.terminal import Terminated, speaking_on, tell_error
 from prune_env.cli.train import Train
 from prune_env.cli.watch.command import Watch
 from prune_env.errors import SettingsError, UnknownNameError
+from prune_env.settings import check_seed
 
 GROUPS: dict[str, tuple[type, ...]] = {
     "a model": (Purify, Evaluate, Inspect, Watch),
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
-    terminal = Console(stderr=True)
+    terminal = Console(stderr=True, emoji=False)  # `:x:` in a path is no picture
     with speaking_on(terminal, debug=debug):
         try:
             verb = _asked(given)
@@ -101,9 +102,8 @@ def _asked(arguments: Sequence[str]) -> Any:
     if arguments[0] == "--completion":
         print_completion(_VERBS, _shell(arguments[1:]))
     verb = _parsed(arguments)
-    seed = getattr(verb, "seed", 0)
-    if seed < 0:
-        raise SettingsError("--seed is out of range", expected=">= 0", actual=seed)
+    for seed in (getattr(verb, "seed", 0), *getattr(verb, "seeds", ())):
+        check_seed(seed, "--seed")
     return verb
 
 

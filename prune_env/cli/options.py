@@ -15,6 +15,8 @@ from prune_env.data.dataset import Splits, TextDataset
 from prune_env.errors import DataError
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from prune_env.research.attacks import AttackFiles, AttackSources
 
 
@@ -141,23 +143,29 @@ def show(as_json: bool, value: Any, *pages: RenderableType) -> None:
 
 def make_console() -> Console:
     """Return stdout: a file has no width, so pages in it are drawn for 100 columns."""
-    console = Console()
+    console = Console(emoji=False)
     if console.is_terminal or "COLUMNS" in os.environ:
         return console
-    return Console(width=100)
+    return Console(width=100, emoji=False)
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> RenderableType:
     """Return named facts, one a line, in two columns."""
     from rich.table import Table  # only when something is printed
-    from rich.text import Text
 
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
     for name, value in rows:
-        grid.add_row(name, Text(errors.printable(value)))
+        grid.add_row(name, as_it_is(value))
     return grid
+
+
+def as_it_is(name: str, style: str = "") -> "Text":
+    """Return a name of a user or a stranger for a page: nothing in it is markup or a command."""
+    from rich.text import Text
+
+    return Text(errors.printable(name), style=style)
 
 
 def printable(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from prune_env.cli.options import printable, show
+from prune_env.cli.options import as_it_is, show
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -58,7 +58,7 @@ def _page(report: "ScoreReport") -> "RenderableType":
     """Return the table of tiers for a terminal."""
     from rich.table import Table
 
-    page = Table(title=printable(f"{report.name} on suite {report.suite}"))
+    page = Table(title=as_it_is(f"{report.name} on suite {report.suite}"))
     page.add_column("tier")
     for name in ("return", "hidden", "masks asked", "runs"):
         page.add_column(name, justify="right", no_wrap=True)

@@ -105,9 +105,20 @@ def read_table(
         SettingsError: An argument is out of range.
     """
     path = Path(path)
-    columns = (text_column, label_column)
+    columns = _two_columns(text_column, label_column)
     rows = table_rows(path, columns)
     return _collect(rows, str(path), columns, LabelParser(label_names), on_bad_row)
+
+
+def _two_columns(text: str, label: str) -> tuple[str, str]:
+    if text == label:
+        raise SettingsError(
+            "Texts and labels cannot stand in one column",
+            expected="two names",
+            actual=text,
+            remedy="name the columns to be read (text_column, label_column)",
+        )
+    return text, label
 
 
 def read_datasets(
@@ -142,7 +153,7 @@ def read_datasets(
     source = f"{name_or_path}:{split}"
     table = _load_split(str(name_or_path), split, allow_download, revision)
     TABLE_LINES.check(len(table), f"{source} has too many rows", DataError)
-    columns = (text_column, label_column)
+    columns = _two_columns(text_column, label_column)
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise DataError(

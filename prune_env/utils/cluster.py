@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from math import inf
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -53,7 +54,7 @@ class Resources:
         Raises:
             SettingsError: A value is out of range.
         """
-        if not self.num_cpus > 0 or self.num_gpus < 0:
+        if not (0 < self.num_cpus < inf and 0 <= self.num_gpus < inf):
             raise SettingsError(
                 "resources are out of range", expected="num_cpus > 0, num_gpus >= 0", actual=self
             )

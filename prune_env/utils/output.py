@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from prune_env.errors import OutputExistsError
+from prune_env.errors import OutputExistsError, SettingsError
 
 PRIVATE = frozenset({"events.jsonl", "watch.json"})
 """Files of a run whose owner alone may read them: they hold clean texts and paths."""
@@ -27,14 +27,32 @@ def check_free(path: str | Path) -> None:
 
     Raises:
         OutputExistsError: `path` exists already and is not an empty folder.
+        SettingsError: No file can have this name.
     """
     path = Path(path)
+    real_place(path)
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise OutputExistsError(
             f"The output folder {path} exists",
             expected="a new or empty folder",
             remedy="choose another --out, or delete it first",
         )
+
+
+def real_place(path: str | Path) -> Path:
+    """Return the path of what is to be written, every link followed.
+
+    Raises:
+        SettingsError: It is no text: libraries cannot write to such a name, and no file can hold it.
+    """
+    try:
+        place = os.path.realpath(path)
+        place.encode()
+    except ValueError as error:  # a NUL, or a byte that is not UTF-8
+        raise SettingsError(
+            f"{path} cannot be the name of an output", expected="UTF-8 without NUL", actual=error
+        ) from None
+    return Path(place)
 
 
 def try_place(path: str | Path) -> Path:
@@ -48,7 +66,7 @@ def try_place(path: str | Path) -> Path:
         OSError: The folder above it cannot be written.
     """
     check_free(path)
-    place = Path(os.path.realpath(path))
+    place = real_place(path)
     if Path.cwd().is_relative_to(place):
         raise _not_here(path, "the folder that the program was started in")
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +95,7 @@ def require_outside(out: str | Path, source: str | Path) -> None:
         OutputExistsError: `out` would lie inside `source`.
     """
     place = Path(os.path.realpath(source))
-    if place.is_dir() and Path(os.path.realpath(out)).is_relative_to(place):
+    if place.is_dir() and real_place(out).is_relative_to(place):
         raise OutputExistsError(
             f"The output folder {out} lies inside the model's own folder",
             expected=f"a folder outside of {source}",

@@ -135,7 +135,7 @@ def _drawn(
         yield lambda done: None
     elif not console.is_terminal:  # a log file gets a line, not a bar
         if _job is None:
-            console.print(f"{description} ...", highlight=False)
+            console.print(f"{description} ...", highlight=False, markup=False)
         else:
             _job.say(description)
         yield lambda done: None
@@ -155,7 +155,7 @@ def _drawn(
 def _bars(console: Console) -> Progress:
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

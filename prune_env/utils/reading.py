@@ -39,17 +39,27 @@ def opened(path: Path, limit: Limit, error: type[PruneEnvError]) -> Iterator[Bin
     """
     # Without O_NONBLOCK, opening a FIFO waits for its writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(path, flags), "rb") as file:
+    try:
+        file = open(path, "rb", opener=lambda name, _: os.open(name, flags))
+    except IsADirectoryError:
+        raise _no_file(path, KINDS[stat.S_IFDIR], error) from None
+    except ValueError as problem:  # a NUL in the name
+        raise _no_file(path, problem, error) from None
+    with file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
-            raise error(
-                f"{path} is no file that can be read",
-                expected=KINDS[stat.S_IFREG],
-                actual=kind_of(found.st_mode),
-                remedy="give a file",
-            )
+            raise _no_file(path, kind_of(found.st_mode), error)
         limit.check(found.st_size, f"{path} is too large", error)
         yield file
+
+
+def _no_file(path: Path, actual: object, error: type[PruneEnvError]) -> PruneEnvError:
+    return error(
+        f"{path} is no file that can be read",
+        expected=KINDS[stat.S_IFREG],
+        actual=actual,
+        remedy="give a file",
+    )
 
 
 def kind_of(mode: int) -> str:

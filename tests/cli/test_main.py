@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import subprocess
 import sys
 import warnings
@@ -130,6 +131,34 @@ def test_what_libraries_log_does_nothing_to_a_terminal(
     said = capsys.readouterr().err
     assert "\x1b" not in said
     assert r"a \x1b[2J\nforged" in said
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32)])
+def test_a_seed_that_a_library_cannot_take(seed: str, capsys: pytest.CaptureFixture) -> None:
+    for options in (["--seed", seed], ["--seeds", "0", seed]):
+        assert main(["train", "--out", "x", *options]) == 2
+        assert "--seed is out of range" in capsys.readouterr().err
+
+
+def test_names_are_neither_markup_nor_pictures(
+    tiny_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal, bars included
+    monkeypatch.chdir(tmp_path)
+    name = "[x]:x:[red]"
+    os.symlink(tiny_folder, name)
+    write_jsonl(tmp_path / "clean.jsonl", tiny_dataset(40))
+    assert main(["inspect", name]) == 0
+    record = ["record", "--model", name, "--data", "clean.jsonl", "--rewards", "sparsity"]
+    assert main([*record, "--masks", "2", "--out", f"{name}.npz"]) == 0
+    assert main(["score", name]) == 2
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert name in text
+        assert "\N{CROSS MARK}" not in text
 
 
 def test_a_folder_that_cannot_be_made_is_named(

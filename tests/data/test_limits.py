@@ -18,7 +18,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.data.images import open_image, read_images
 from prune_env.data.loading import load_data
 from prune_env.data.readers import read_table
-from prune_env.errors import DataError
+from prune_env.errors import DataError, SettingsError
 from prune_env.utils import limits
 
 
@@ -165,6 +165,14 @@ def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
         read_images(table)
     with pytest.raises(DataError, match="cannot be read"):
         load_data("x" * 300 + ".tsv")
+    with pytest.raises(DataError, match="is no file that can be read"):
+        load_data("x\0.tsv")
+
+
+def test_texts_and_labels_stand_in_two_columns(tmp_path: Path) -> None:
+    table = written(tmp_path / "a.csv", "sentence,label\n1,1\n0,0\n")
+    with pytest.raises(SettingsError, match="cannot stand in one column"):
+        read_table(table, text_column="label")
 
 
 def test_rows_of_one_text_stay_together() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from prune_env.errors import OutputExistsError
-from prune_env.utils.output import require_outside
+from prune_env.errors import OutputExistsError, SettingsError
+from prune_env.utils.output import check_free, require_outside, try_place
 
 
 def test_outside_is_outside(tmp_path: Path) -> None:
@@ -20,3 +20,11 @@ def test_inside_is_refused(tmp_path: Path, out: str) -> None:
     (tmp_path / "link").symlink_to("model")
     with pytest.raises(OutputExistsError, match="inside the model's own folder"):
         require_outside(tmp_path / out, tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\udcff"])
+def test_a_name_that_no_output_can_have(tmp_path: Path, name: str) -> None:
+    for check in (check_free, try_place, lambda out: require_outside(out, tmp_path)):
+        with pytest.raises(SettingsError, match="cannot be the name of an output"):
+            check(tmp_path / name)
+    assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ from typing import Any
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
 from prune_env.research.attacks.poison import PoisonMode
+from prune_env.settings import check_seed
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class AttackSettings:
             )
         if self.mode not in ("append", "replace"):
             raise SettingsError("mode is unknown", expected="append or replace", actual=self.mode)
+        check_seed(self.seed)
         if self.target_label < 0:
             raise SettingsError("target_label must not be negative", actual=self.target_label)
 

@@ -22,7 +22,7 @@ from prune_env.research.attacks.training import (
     save_encoder,
     train_classifier,
 )
-from prune_env.settings import FineTuneSettings
+from prune_env.settings import FineTuneSettings, check_seed
 from prune_env.utils.files import cache_folder, made_once, write_json
 
 
@@ -52,6 +52,7 @@ class ModelSettings:
         Raises:
             SettingsError: A value is out of range.
         """
+        check_seed(self.seed)
         if self.train_sentences < 0:
             raise SettingsError(
                 "train_sentences is out of range", expected=">= 0", actual=self.train_sentences

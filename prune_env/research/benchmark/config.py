@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 
 from prune_env.env.policy import POLICIES
@@ -14,7 +15,7 @@ from prune_env.research.attacks.own_files import AttackFiles
 from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target
 from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
 from prune_env.utils.cluster import ONE_CORE, Resources
-from prune_env.utils.limits import CONFIG_BYTES
+from prune_env.utils.limits import CELLS, CONFIG_BYTES
 from prune_env.utils.plain import from_plain, later
 from prune_env.utils.reading import read_bounded
 
@@ -132,10 +133,11 @@ class BenchmarkConfig:
         Raises:
             UnknownNameError: A policy, a reward or an attack is not known.
             SettingsError: A policy has no such variant, a reward cannot be read or paid by name,
-                or a value is out of range.
+                a value is out of range, or there are too many cells.
         """
         for reward in (self.search.reward, *(name for each in self.grid for name in each.rewards)):
             make_reward(reward)
+        CELLS.check(sum(map(_size, self.grid)), "The grid has too many cells", SettingsError)
         own = [each.name for each in self.attacks]
         cells: dict[Cell, None] = {}
         for block in self.grid:
@@ -183,6 +185,14 @@ class BenchmarkConfig:
         ]
 
 
+def _size(block: Block) -> int:
+    """Return how many cells a block stands for, at most."""
+    lists = (block.policies, block.targets, block.variants, block.protocols, block.healing)
+    searches = max(1, len(block.rewards)) * max(1, len(block.taus))
+    references = len(REFERENCES) + 1
+    return len(block.seeds) * len(block.attacks) * (references + searches * prod(map(len, lists)))
+
+
 def read_config(path: str | Path) -> BenchmarkConfig:
     """Read a TOML file.
 
@@ -192,7 +202,7 @@ def read_config(path: str | Path) -> BenchmarkConfig:
     """
     try:
         raw = read_bounded(Path(path), CONFIG_BYTES, SettingsError)
-        return from_plain(BenchmarkConfig, tomllib.loads(raw.decode()), str(path))
+        return from_plain(BenchmarkConfig, tomllib.loads(raw.decode("utf-8-sig")), str(path))
     except FileNotFoundError:
         raise StateError(
             f"No file {path}",

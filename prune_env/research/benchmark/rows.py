@@ -7,7 +7,9 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
+from prune_env.errors import printable
 from prune_env.evaluation.metrics import Share
 from prune_env.evaluation.scores import Scores
 from prune_env.utils import runtime
@@ -157,7 +159,7 @@ def table(rows: Sequence[ResultRow], title: str, width: int = 100) -> Table:
     """
     narrow = width < 100
     out = Table(
-        title=title,
+        title=Text(printable(title)),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 0 if narrow else 1, 0, 0),
@@ -169,7 +171,7 @@ def table(rows: Sequence[ResultRow], title: str, width: int = 100) -> Table:
     for column in (*_COLUMNS, "pruned", *([] if narrow else ["evals"]), "time"):
         out.add_column(column.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in rows:
-        *cells, evaluations, seconds = _cells(row)
+        *cells, evaluations, seconds = (Text(printable(cell)) for cell in _cells(row))
         out.add_row(*cells, *([] if narrow else [evaluations]), seconds)
     return out
 

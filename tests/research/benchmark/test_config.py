@@ -1,8 +1,9 @@
+import re
 from pathlib import Path
 
 import pytest
 
-from prune_env.errors import PruneEnvError
+from prune_env.errors import PruneEnvError, SettingsError, printable
 from prune_env.research.attacks import AttackSettings
 from prune_env.research.benchmark.config import (
     BenchmarkConfig,
@@ -53,6 +54,8 @@ def read(tmp_path: Path, text: str):
         (GOOD + "targets = []", "targets of a block of the grid is empty"),
         (GOOD + "variants = []", "variants of a block of the grid is empty"),
         ('data = "sst2"\ngrid = []', "The grid is empty"),
+        (GOOD + "[resources]\nnum_gpus = nan", "resources are out of range"),
+        (GOOD + "[resources]\nnum_cpus = inf", "resources are out of range"),
     ],
 )
 def test_a_bad_grid_is_refused_with_its_reason(tmp_path: Path, text: str, hint: str) -> None:
@@ -72,6 +75,10 @@ def test_a_bad_grid_is_refused_with_its_reason(tmp_path: Path, text: str, hint: 
         ("[0]", '[0]\nrewards = ["sparsity", "sparsity +"]', "Cannot read the reward term"),
         ("[0]", '[0]\nrewards = ["oracle"]', "reads triggered texts"),
         ("[[grid]]", '[search]\nreward = "acuracy"\n[[grid]]', "did you mean 'accuracy'"),
+        ("[0]", "[-1]", "seed is out of range"),
+        ("[0]", f"[{2**32}]", "seed is out of range"),
+        ("[0]", f"{list(range(10_000))}", "The grid has too many cells"),
+        ("[0]", f"[0]\ntaus = {[i / 50_000 for i in range(50_000)]}", "too many cells"),
     ],
 )
 def test_a_wrong_name_or_value_in_a_block_is_refused(
@@ -81,6 +88,16 @@ def test_a_wrong_name_or_value_in_a_block_is_refused(
     with pytest.raises(PruneEnvError) as refusal:
         config.cells()
     assert hint in str(refusal.value)
+
+
+def test_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    assert read(tmp_path, "\ufeff" + GOOD) == read(tmp_path, GOOD)
+
+
+@pytest.mark.parametrize("name", [".", "a\0b.toml"])
+def test_what_is_no_file_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(f"{printable(name)} is no file")):
+        read_config(name)
 
 
 def test_a_missing_file_names_the_grids_of_the_package() -> None:
