@@ -72,6 +72,8 @@ def main(options: Options) -> None:
                 fill(folder, verb, command)
 
 
+MINARI = "tiny-v0"
+"""The data set that `record-minari` writes."""
 RECORD = (
     *("record", "--model", "model", "--data", "clean.jsonl", "--rewards", "sparsity"),
     *("--masks", "96", "--out", "out/record.npz", "--surrogate", "out/surrogate.npz"),
@@ -87,7 +89,7 @@ COMMANDS = {
     ),
     "benchmark": ("benchmark", "grid/grid.toml", "--out", "out", "--workers", "1"),
     "record": RECORD,
-    "record-minari": (*RECORD, "--minari", "tiny-v0", "--episodes", "5"),
+    "record-minari": (*RECORD, "--minari", MINARI, "--episodes", "5"),
 }
 
 
@@ -117,10 +119,18 @@ def names_in(folder: Path) -> list[str]:
 def result_of(folder: Path) -> Any:
     """Return what a run left, without times and versions."""
     if records := sorted((folder / "out").glob("*.npz")):
-        return [(path.name, path.read_bytes()) for path in records]
+        found: list[Any] = [(path.name, path.read_bytes()) for path in records]
+        if (folder / "out" / MINARI).exists():
+            found += [(way.actions.tolist(), way.rewards.tolist()) for way in episodes_of(folder)]
+        return found
     cells = sorted((folder / "out" / "cells").glob("*.json"))
     found = [json.loads(path.read_text()) for path in cells or [folder / "out" / "report.json"]]
     return without_seconds(found)
+
+
+def episodes_of(folder: Path) -> list[minari.EpisodeData]:
+    """Return the episodes of the Minari data set that `record` left."""
+    return list(minari.MinariDataset(folder / "out" / MINARI / "data").iterate_episodes())
 
 
 def without_seconds(value: Any) -> Any:
@@ -153,6 +163,9 @@ def kill(folder: Path, verb: str, command: Sequence[str], options: Options) -> N
         resume = verb == "train" and any((folder / "out" / "agent").glob("*.json"))
         if verb == "purify" or (verb == "train" and not resume):
             shutil.rmtree(folder / "out", ignore_errors=True)
+        if (folder / "out" / MINARI).exists():  # whole, or the run would have to fail on it
+            assert len(episodes_of(folder)) == 5
+            shutil.rmtree(folder / "out" / MINARI)  # what the message says
         again = start(folder, [*command, *(["--resume"] if resume else [])])
         _, said = again.communicate()
         left = names_in(folder)
@@ -190,8 +203,8 @@ def is_whole(path: Path) -> bool:
     """Return whether a file or folder is none, or no part, of what a record leaves."""
     if path.name.startswith("."):
         return False
-    if path.name == "tiny-v0":
-        return minari.load_dataset("tiny-v0").total_episodes == 5
+    if path.name == MINARI:
+        return len(episodes_of(path.parent.parent)) == 5
     if path.suffix != ".npz":
         return True
     with zipfile.ZipFile(path) as archive:
