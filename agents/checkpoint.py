@@ -22,6 +22,8 @@ from safetensors.numpy import load, save
 
 from prune_env.errors import StateError
 from prune_env.utils.files import read_json, sha256_of, write_bytes, write_json
+from prune_env.utils.limits import TENSOR_BYTES
+from prune_env.utils.reading import read_bounded
 
 FORMAT = 2
 KEPT = 2
@@ -179,7 +181,7 @@ def _read(path: Path) -> Checkpoint:
             f"{path.name} is damaged, or was edited by hand", remedy="use an older checkpoint"
         )
     tensors = path.with_suffix(".safetensors")
-    data = tensors.read_bytes() if tensors.is_file() else b""
+    data = read_bounded(tensors, TENSOR_BYTES, StateError) if tensors.is_file() else b""
     if sha256(data).hexdigest() != head.get("tensors_sha256"):
         raise StateError(f"{tensors.name} is damaged or missing", remedy="use an older checkpoint")
     kinds = {"algorithm": str, "step": int, "spec": dict}

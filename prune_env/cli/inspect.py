@@ -63,6 +63,7 @@ class Inspect:
 def _pages(report: "SourceReport", verdict: Verdict) -> "list[RenderableType]":
     from rich import box
     from rich.table import Table
+
     shape = "unknown" if report.shape is None else "{} layers x {} heads".format(*report.shape)
     head = facts(
         [

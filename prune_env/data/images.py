@@ -12,7 +12,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.data.readers import OnBadRow, read_table
 from prune_env.errors import DataError
 from prune_env.utils.files import sha256_of
-from prune_env.utils.limits import IMAGE_BYTES, IMAGE_PIXELS
+from prune_env.utils.limits import IMAGE_BYTES, IMAGE_PIXELS, IMAGE_RATIO
 from prune_env.utils.reading import opened
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def open_image(path: str) -> "Image":
             # Nothing is decoded yet: the size stands in the header.
             pixels = image.width * image.height
             IMAGE_PIXELS.check(pixels, f"{path[:200]!r} is too large an image", DataError)
+            ratio = max(image.size) // max(1, min(image.size))
+            IMAGE_RATIO.check(ratio, f"{path[:200]!r} is too long an image", DataError)
             rgb: Image.Image = image.convert("RGB")
             return rgb
     except DataError:

@@ -31,7 +31,12 @@ PROCESSORS = {
 MAX_COUNT = 1000
 COUNTED = re.compile(r"layers?$|heads?$|groups?(_num)?$|^num_labels$")
 """Sizes that cost time or memory before any weight is compared with them."""
-SIDES = ("size", "crop_size", "height", "width", "shortest_edge", "longest_edge")
+SIDES = frozenset(
+    {
+        *("size", "crop_size", "pad_size", "height", "width", "max_height", "max_width"),
+        *("shortest_edge", "longest_edge"),
+    }
+)
 MAX_SIDE = 4096
 """Sizes in pixels to which an image would be scaled before any model refuses it."""
 GENERIC = re.compile(r"label_\d+", re.IGNORECASE)
@@ -56,12 +61,14 @@ def find_forbidden(path: Path, config: dict[str, Any]) -> Iterator[ModelError]:
             )
     for place, key, item in entries:
         yield from _foreign_class(path, place, key, item)
-        if key in SIDES and type(item) is int and item > MAX_SIDE:
-            yield ModelError(
-                f"{path} sets {_dotted(place)} to {item:.3e} pixels",
-                expected=f"up to {MAX_SIDE}",
-                remedy="get the model again from its publisher",
-            )
+        sides = (item if isinstance(item, list) else [item]) if key in SIDES else []
+        for side in sides:
+            if type(side) in (int, float) and not side <= MAX_SIDE:
+                yield ModelError(
+                    f"{path} sets {_dotted(place)} to {side!r:.20} pixels",
+                    expected=f"up to {MAX_SIDE}",
+                    remedy="get the model again from its publisher",
+                )
     deepest = _depth(config)
     if deepest > CONFIG_DEPTH.value:
         yield CONFIG_DEPTH.exceeded(deepest, f"{path} is nested too deeply", ModelError)
@@ -102,7 +109,7 @@ def find_unsupported(path: Path, config: dict[str, Any]) -> Iterator[ModelError]
     for place, key, item in _entries(config):
         if COUNTED.search(key) and type(item) is int and not 0 <= item <= MAX_COUNT:
             yield ModelError(
-                f"{path} sets {_dotted(place)} to {item:.3e}",
+                f"{path} sets {_dotted(place)} to {item!r:.20}",
                 expected=f"0 to {MAX_COUNT}",
                 remedy="get the model again from its publisher",
             )

@@ -14,8 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from prune_env.errors import ModelError
-from prune_env.utils.limits import HEADER_BYTES, TENSOR_NAME, TENSORS, WEIGHT_BYTES
-from prune_env.utils.reading import opened
+from prune_env.utils.limits import HEADER_BYTES, REF_BYTES, TENSOR_NAME, TENSORS, WEIGHT_BYTES
+from prune_env.utils.reading import opened, without_doubles
 
 GET_AGAIN = "get the model again from its publisher"
 BYTES = {
@@ -38,11 +38,30 @@ CHUNK = 2**22
 """Numbers that are looked at together: 16 MiB in float32."""
 
 
+POINTER = b"version https://git-lfs.github.com/spec/"
+"""How the small file begins that git leaves where a large one is to be fetched."""
+
+
 def damaged(path: Path, expected: str, actual: object) -> ModelError:
     """Return the error that says what of a model's file is damaged."""
+    if _is_pointer(path):
+        return ModelError(
+            f"{path} is not the file itself",
+            expected=expected,
+            actual="a pointer of Git LFS",
+            remedy="run `git lfs pull` in the folder, or download the file",
+        )
     return ModelError(
         f"{path} is damaged", expected=expected, actual=str(actual)[:200], remedy=GET_AGAIN
     )
+
+
+def _is_pointer(path: Path) -> bool:
+    try:
+        with opened(path, REF_BYTES, ModelError) as file:
+            return file.read(len(POINTER)) == POINTER
+    except (OSError, ModelError):
+        return False
 
 
 def read_header(path: Path) -> dict[str, tuple[int, ...]]:
@@ -63,7 +82,7 @@ def read_header(path: Path) -> dict[str, tuple[int, ...]]:
                 raise damaged(path, f"a header, of {length} bytes", f"a file of {size} bytes")
             HEADER_BYTES.check(length, f"{path} has too large a header", ModelError)
             raw = file.read(length)
-        entries = json.loads(raw, object_pairs_hook=_without_doubles)
+        entries = json.loads(raw, object_pairs_hook=without_doubles)
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, ModelError):
             raise
@@ -74,13 +93,6 @@ def read_header(path: Path) -> dict[str, tuple[int, ...]]:
     TENSORS.check(len(entries), f"{path} holds too many tensors", ModelError)
     _check_places(path, entries, size - 8 - length)
     return {name: tuple(entry["shape"]) for name, entry in entries.items()}
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("a name stands twice")
-    return content
 
 
 def _check_places(path: Path, entries: dict[str, Any], size: int) -> None:

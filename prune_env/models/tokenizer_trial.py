@@ -207,13 +207,21 @@ def _broken(where: str, told: Sequence[str], texts: Sequence[str]) -> ModelError
             remedy="see what keeps the system from starting processes",
         )
     reason = "it takes more time or memory than any honest one"
-    if told[-1].startswith("error "):
+    expected = (
+        f"{TOKENIZER_SECONDS.value} s of computing and "
+        f"{TOKENIZER_MEMORY.value:,} bytes of memory are enough for it"
+    )
+    if raised := told[-1].startswith("error "):
         reason, told = told[-1].removeprefix("error "), told[:-1]
-    at = f"at the text {texts[int(told[-1])]!r:.60}" if told[-1].isdecimal() else "as it was built"
+    if told[-1].isdecimal():
+        at = f"at the text {texts[int(told[-1])]!r:.60}"
+    else:
+        at = "as it was built"
+        if raised:
+            expected = f"a tokenizer.json that tokenizers {tokenizers.__version__} reads"
     return ModelError(
         f"The tokenizer of {where} cannot be used: it failed {at}",
-        expected=f"{TOKENIZER_SECONDS.value} s of computing and "
-        f"{TOKENIZER_MEMORY.value:,} bytes of memory are enough for it",
+        expected=expected,
         actual=reason,
         remedy=TOKENIZER,
     )

@@ -117,8 +117,10 @@ TABLE_COLUMNS = Limit("table_columns", 1_000, "columns", "keep the columns of te
 TEXT = Limit("text", 2_000_000, "characters", "cut the text; a model reads its beginning alone")
 IMAGE_BYTES = Limit("image_bytes", 64 * MIB, "bytes", "scale the image down")
 IMAGE_PIXELS = Limit("image_pixels", 50_000_000, "pixels", "scale the image down")
+IMAGE_RATIO = Limit("image_ratio", 16, "times as long as wide", "cut the image")
 CELLS = Limit("cells", 20_000, "cells", "split the grid into several files")
 ARRAY_BYTES = Limit("array_bytes", 256 * MIB, "bytes", "restore the file, or make it again")
+TENSOR_BYTES = Limit("tensor_bytes", 1024 * MIB, "bytes", "restore the file, or make it again")
 STATE_BYTES = Limit("state_bytes", 64 * MIB, "bytes", "restore the file, or make it again")
 STATE_ENTRIES = Limit("state_entries", 4_000_000, "entries", "restore the file, or make it again")
 

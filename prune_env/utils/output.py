@@ -43,7 +43,7 @@ def real_place(path: str | Path) -> Path:
     """Return the path of what is to be written, every link followed.
 
     Raises:
-        SettingsError: It is no text: libraries cannot write to such a name, and no file can hold it.
+        SettingsError: It is no text: libraries cannot write to such a name.
     """
     try:
         place = os.path.realpath(path)

@@ -37,20 +37,23 @@ def opened(path: Path, limit: Limit, error: type[PruneEnvError]) -> Iterator[Bin
         error: It is no regular file, or larger.
         OSError: It cannot be opened.
     """
-    # Without O_NONBLOCK, opening a FIFO waits for its writer.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    try:
-        file = open(path, "rb", opener=lambda name, _: os.open(name, flags))
-    except IsADirectoryError:
-        raise _no_file(path, KINDS[stat.S_IFDIR], error) from None
-    except ValueError as problem:  # a NUL in the name
-        raise _no_file(path, problem, error) from None
-    with file:
+    with _at_once(path, error) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise _no_file(path, kind_of(found.st_mode), error)
         limit.check(found.st_size, f"{path} is too large", error)
         yield file
+
+
+def _at_once(path: Path, error: type[PruneEnvError]) -> BinaryIO:
+    # Without O_NONBLOCK, opening a FIFO waits for its writer.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        return open(path, "rb", opener=lambda name, _: os.open(name, flags))
+    except IsADirectoryError:
+        raise _no_file(path, KINDS[stat.S_IFDIR], error) from None
+    except ValueError as problem:  # a NUL in the name
+        raise _no_file(path, problem, error) from None
 
 
 def _no_file(path: Path, actual: object, error: type[PruneEnvError]) -> PruneEnvError:
@@ -102,11 +105,23 @@ def parse_json(
     return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=pairs)
 
 
+def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs of a JSON object as a dict.
+
+    Raises:
+        ValueError: A name stands twice: of two readers each may take another.
+    """
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a name stands twice")
+    return content
+
+
 def read_json_of(
     path: Path,
     error: type[PruneEnvError],
     size: Limit = STATE_BYTES,
     entries: Limit = STATE_ENTRIES,
 ) -> Any:
-    """Return the parsed file; errors as those of `opened` and `parse_json`."""
-    return parse_json(read_bounded(path, size, error), path, entries, error)
+    """Return the parsed file; errors as those of `opened`, `parse_json` and `without_doubles`."""
+    return parse_json(read_bounded(path, size, error), path, entries, error, without_doubles)

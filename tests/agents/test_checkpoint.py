@@ -162,6 +162,14 @@ def test_half_written_tensors_do_not_hide_the_older_checkpoint(tmp_path: Path, k
     assert read_checkpoint(tmp_path).step == 1
 
 
+def test_tensors_of_great_size_are_not_read(tmp_path: Path):
+    write_checkpoint(tmp_path, _checkpoint(1))
+    with (tmp_path / f"{1:012d}.safetensors").open("wb") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    with pytest.raises(StateError, match=r"is too large.*PRUNE_ENV_MAX_TENSOR_BYTES"):
+        read_checkpoint(tmp_path)
+
+
 def test_says_what_is_wrong_with_each(tmp_path: Path):
     write_checkpoint(tmp_path, _checkpoint(1))
     (tmp_path / f"{1:012d}.safetensors").write_bytes(b"")

@@ -134,6 +134,9 @@ def test_an_image_of_great_size_is_not_decoded(tmp_path: Path) -> None:
         path.write_bytes(png(*size))
         with pytest.raises(DataError, match=r"too large an image|no image"):
             open_image(str(path))
+    path.write_bytes(png(20_000, 1))  # which CLIP would scale up to 224 x 4,480,000 pixels
+    with pytest.raises(DataError, match="too long an image"):
+        open_image(str(path))
     with path.open("wb") as file:
         file.truncate(2**40)
     with pytest.raises(DataError, match="too large"):

@@ -113,6 +113,13 @@ def test_a_config_that_is_no_object(folder: Path, text: str) -> None:
         load_classifier(folder)
 
 
+def test_a_name_that_stands_twice_is_refused(folder: Path) -> None:
+    text = (folder / "config.json").read_text().rstrip().removesuffix("}")
+    (folder / "config.json").write_text(f'{text}, "model_type": "roberta"}}')
+    with pytest.raises(ModelError, match="a name stands twice"):
+        load_classifier(folder)
+
+
 def test_a_config_in_another_encoding(folder: Path) -> None:
     (folder / "config.json").write_bytes('{"model_type": "bert"}'.encode("utf-16"))
     with pytest.raises(ModelError, match=r"config\.json is damaged"):
@@ -128,6 +135,8 @@ def test_a_config_in_another_encoding(folder: Path) -> None:
         {"num_labels": 10**10, "id2label": None},
         {"hidden_size": 10**9},
         {"vocab_size": 10**12},
+        {"vocab_size": 10**400},
+        {"num_hidden_layers": 10**400},
         {"intermediate_size": 10**7},
         {"num_hidden_layers": 3},
         {"num_attention_heads": 0},

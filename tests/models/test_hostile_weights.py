@@ -22,6 +22,14 @@ from tests.models.hostile import Canary, Edit, edit_weights
 from tests.models.tiny import tiny_inputs
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_pointer_that_git_left_is_named(folder: Path, name: str) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    (folder / name).write_text(pointer)
+    with pytest.raises(ModelError, match=rf"{name} is not the file itself.*git lfs pull"):
+        load_classifier(folder)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_nan_and_inf_are_named(folder: Path, value: float) -> None:
     name = "bert.encoder.layer.1.attention.self.key.weight"

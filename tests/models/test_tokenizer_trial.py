@@ -132,6 +132,12 @@ def test_other_files_of_a_tokenizer_are_judged_by_their_size(folder: Path, name:
     assert any(name in problem for problem in inspect_source(folder).problems)
 
 
+def test_what_the_library_cannot_read_is_said_to_be_that(folder: Path) -> None:
+    edit_json(folder / "tokenizer.json", lambda content: content.update(version="9.9"))
+    with pytest.raises(ModelError, match=r"as it was built.*a tokenizer\.json that tokenizers"):
+        load_classifier(folder)
+
+
 def test_a_child_that_cannot_start_is_not_blamed_on_the_tokenizer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
