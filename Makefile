@@ -9,7 +9,7 @@ help:
 	@echo "make test    set up, run every check and test"
 	@echo "make check   style, types, spelling and links only"
 	@echo "make docs    build the documentation site into build/site; a broken link is an error"
-	@echo "make bench   measure the evaluator and the exports (minutes; nothing is asserted)"
+	@echo "make bench   measure evaluator, exports, depth of calls (minutes; nothing is asserted)"
 	@echo "make fuzz    fuzz the parsers of hostile files, SECONDS each (60); uses atheris if installed"
 	@echo "make clean   remove the environment, caches and build output (never runs/)"
 
@@ -48,8 +48,9 @@ docs: .venv/.installed
 	@echo "build/site/index.html"
 
 bench: .venv/.installed
-	$(BIN)/python tests/benchmarks/evaluator.py
-	$(BIN)/python tests/benchmarks/export.py
+	$(BIN)/python -m tests.benchmarks.evaluator
+	$(BIN)/python -m tests.benchmarks.export
+	$(BIN)/python -m tests.benchmarks.frames
 
 SECONDS ?= 60
 fuzz: .venv/.installed

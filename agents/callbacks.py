@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from prune_env.agents.record import TIE, EpisodeCallback, EpisodeReport, LearningRecord
-from prune_env.env.told import tell_mask
+from prune_env.env.mask_events import tell_mask
 from prune_env.utils.files import read_json, shaped, write_json
 
 BEST = "best.json"

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.agents.features import BoolArray
+from prune_env.env.mask_events import tell_mask
 from prune_env.env.pool import Pool
-from prune_env.env.told import tell_mask
 from prune_env.evaluation.counting import CountingEvaluator
 
 Array = npt.NDArray[Any]

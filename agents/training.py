@@ -25,7 +25,7 @@ from prune_env.agents.tensorboard import TensorBoard
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.trained import agent_class, load_agent
 from prune_env.agents.training_envs import learning_env, make_env, pool_of
-from prune_env.env.told import tell_subject
+from prune_env.env.mask_events import tell_subject
 from prune_env.errors import StateError
 from prune_env.evaluation import Evaluator
 from prune_env.evaluation.counting import CountingEvaluator

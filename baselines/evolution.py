@@ -4,7 +4,7 @@ import numpy as np
 
 from prune_env.baselines.baseline import BoolArray
 from prune_env.baselines.search import Scorer, SearchPolicy
-from prune_env.env.episode import EpisodeSettings
+from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.policy import Requirements
 
 PARENTS, CHILDREN = 8, 16

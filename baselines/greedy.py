@@ -3,7 +3,7 @@
 import numpy as np
 
 from prune_env.baselines.search import Scorer, SearchPolicy
-from prune_env.env.episode import EpisodeSettings
+from prune_env.env.episode_settings import EpisodeSettings
 
 
 class Greedy(SearchPolicy):

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from prune_env.baselines.search import Scorer, SearchPolicy
-from prune_env.env.episode import EpisodeSettings
+from prune_env.env.episode_settings import EpisodeSettings
 
 WIDTH = 8
 """Heads that are tried at a time; masks that share a batch share most of their work."""

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.baselines.baseline import Baseline, BoolArray
-from prune_env.env.episode import EpisodeSettings
+from prune_env.env.episode_settings import EpisodeSettings
+from prune_env.env.mask_events import tell_mask
 from prune_env.env.policy import Observation, Requirements
 from prune_env.env.recorded import recorded_of
-from prune_env.env.told import tell_mask
 from prune_env.errors import SettingsError
 from prune_env.evaluation.base import units_of
 from prune_env.importance.registry import DEFAULT_METRICS

@@ -21,7 +21,7 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from prune_env.env.batch_core import BatchCore
-    from prune_env.env.episode import EpisodeSettings
+    from prune_env.env.episode_settings import EpisodeSettings
     from prune_env.env.head_pruning_env import HeadPruningEnv
     from prune_env.env.landscape import LandscapeEvaluator
     from prune_env.env.observation import OBSERVATIONS, ObservationPart
@@ -43,7 +43,7 @@ _HOMES = {
     "BatchCore": "env.batch_core",
     "Consistency": "env.rewards.consistency",
     "DEFAULT_METRICS": "importance",
-    "EpisodeSettings": "env.episode",
+    "EpisodeSettings": "env.episode_settings",
     "Evaluation": "evaluation",
     "Evaluator": "evaluation",
     "head_importance": "importance",

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from prune_env.env.episode import Episode, EpisodeSettings, Scoring
+from prune_env.env.episode import Episode, Scoring
+from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.observation import ObservationPart
 from prune_env.env.policy import Observation
 from prune_env.env.pool import Board, Pool

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy.typing as npt
 
 from prune_env.env.batch_core import BatchCore
-from prune_env.env.episode import EpisodeSettings
+from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.hybrid import find_units
 from prune_env.env.observation import make_observation
 from prune_env.env.pool import Pool

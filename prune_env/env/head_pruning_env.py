@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.env.batch_core import BatchCore, Info
-from prune_env.env.episode import EpisodeSettings
+from prune_env.env.episode_settings import EpisodeSettings
+from prune_env.env.episode_view import EpisodeView
 from prune_env.env.factory import make_core
 from prune_env.env.observation import DEFAULT_OBSERVATION
-from prune_env.env.played import Played
 from prune_env.env.policy import Observation
 from prune_env.env.render import MODES, check_mode, draw
 from prune_env.env.replay import Validation, state_of, validate
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from prune_env.evaluation import Evaluator
 
 
-class HeadPruningEnv(Played, gym.Env[Observation, np.int64]):
+class HeadPruningEnv(EpisodeView, gym.Env[Observation, np.int64]):
     """Prune attention heads of a suspicious text classifier while its accuracy holds.
 
     ## Description

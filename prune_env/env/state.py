@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from prune_env.env.episode import EpisodeSettings
+from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.errors import StateError
 from prune_env.utils.files import read_json, write_bytes, write_json
 from prune_env.utils.limits import STATE_BYTES

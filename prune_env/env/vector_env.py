@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from prune_env.env.batch_core import BatchCore
-from prune_env.env.episode import EpisodeSettings
+from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.factory import make_core
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.observation import DEFAULT_OBSERVATION

@@ -11,9 +11,9 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.mask_events import tell_counts, tell_mask, tell_step, tell_subject
 from prune_env.env.policy import EnsemblePolicy, Learner, Policy, Requirements, find_policy
 from prune_env.env.subject import Subject
-from prune_env.env.told import tell_counts, tell_mask, tell_step, tell_subject
 from prune_env.errors import BudgetError, SettingsError
 from prune_env.evaluation.counting import CountingEvaluator
 from prune_env.evaluation.guard import guard_of, guarded_tau, unguarded

@@ -4,7 +4,7 @@ One family of triggers after the other is left out. An agent is trained on a poo
 other families, and then purifies, without learning more, models of the family that was left out,
 with seeds that the pool does not have. It is compared with policies that search each model anew.
 
-    python tests/benchmarks/carry_over.py --out runs/carry-over
+    python -m tests.benchmarks.carry_over --out runs/carry-over
 
 The models are tiny BERTs (4 layers x 4 heads) with planted backdoors, made first. Everything is
 kept in the folder: a run that was killed goes on with the same command.

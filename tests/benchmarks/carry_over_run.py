@@ -1,7 +1,7 @@
 """Does what an agent learned carry over between the fine-tuned models of a benchmark run?
 
     prune-env benchmark sst2 --data-folder DATA --out runs/sst2
-    python tests/benchmarks/carry_over_run.py --run runs/sst2 --data-folder DATA --out runs/carried
+    python -m tests.benchmarks.carry_over_run --run runs/sst2 --data-folder DATA --out runs/carried
 
 An agent learns on models of the other families of triggers, and then purifies models of the family
 that was left out, without learning more. Whoever reads a reward is paid `inverted-trigger`, which
@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from carry_over import as_result, console, learn, table
 
 from prune_env.data import load_named
 from prune_env.env.head_pruning_env import HeadPruningEnv
@@ -42,6 +41,7 @@ from prune_env.research.benchmark.results import read_results
 from prune_env.research.benchmark.workbench import Workbench
 from prune_env.settings import SearchSettings
 from prune_env.utils.files import new_folder, read_json, write_json
+from tests.benchmarks.carry_over import as_result, console, learn, table
 
 FRAMES, SENTENCES = 3, 16
 REWARD = InvertedTrigger(frames=FRAMES, sentences=SENTENCES)

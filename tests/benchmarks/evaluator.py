@@ -1,6 +1,6 @@
 """How fast masks are evaluated: the naive loop, the reference, and MaskEvaluator.
 
-Run it as `make bench`, or `python tests/benchmarks/evaluator.py --json out.json`. Nothing is
+Run it as `make bench`, or `python -m tests.benchmarks.evaluator --json out.json`. Nothing is
 asserted. The slow ways are timed on a few masks of each kind, evenly spaced over the same list that
 the fast one answers whole; `--every 1` times and compares all of them. Every part measures its own
 baseline and its own peak of matrix products, so parts may be run one by one into one file:
@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from naive import naive_logits
 from rich.console import Console
 from rich.table import Table
 from transformers import BertConfig, BertForSequenceClassification
@@ -35,6 +34,7 @@ from prune_env.settings import FineTuneSettings, Precision
 from prune_env.training.fine_tuning import fine_tune
 from prune_env.utils.files import cache_folder
 from prune_env.utils.runtime import describe, pick_device, use_bf16
+from tests.benchmarks.naive import naive_logits
 
 DEFAULT_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 REACH = {"one_head": 40, "random": 20, "last_layer": 200, "replay": 10_000}

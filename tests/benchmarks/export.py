@@ -1,6 +1,6 @@
 """Size and speed of a purified classifier in each form: whole, zeroed, sliced, ONNX.
 
-Run it as `make bench`, or `python tests/benchmarks/export.py --pruned 36`. Nothing is asserted.
+Run it as `make bench`, or `python -m tests.benchmarks.export --pruned 36`. Nothing is asserted.
 """
 
 import time

@@ -1,9 +1,9 @@
 """How deep the project's own calls go: a step of the environment, and `prune-env purify`.
 
-Run it as `python -m tests.benchmarks.frames` from the root of a checkout (a minute). It prints the
-deepest chain of the project's own frames on each way; frames of libraries between them do not
-count, and comprehensions do not either, since Python 3.12 has no frames for them. Nothing is
-asserted; docs/architecture.md has the figures.
+Run it as `python -m tests.benchmarks.frames` from the root of a checkout (a minute), or as a part
+of `make bench`. It prints the deepest chain of the project's own frames on each way; frames of
+libraries between them do not count, and comprehensions do not either, since Python 3.12 has no
+frames for them. Nothing is asserted; docs/architecture.md has the figures.
 """
 
 import sys
@@ -123,6 +123,7 @@ def run(place: Path) -> None:
         "purify --policy gradient": ("--policy", "gradient"),
         "purify --policy epsilon-greedy": ("--policy", "epsilon-greedy", "--budget", "20"),
         "purify --healing none": ("--healing", "none", "--budget", "20"),
+        "purify --units hybrid": ("--units", "hybrid", "--budget", "20"),
     }.items():
         out = place / title.replace(" ", "-")
         show(title, way_of_purify(model, data, out, *fast, *options), TARGETS["purify"])

@@ -4,7 +4,7 @@ A small random search for each algorithm, on synthetic landscapes of 6 x 12 head
 environment steps as a run on a real MiniLM can afford. What did best on some landscapes is then
 compared with the settings as they were before on others, which the search never saw.
 
-    python tests/benchmarks/tune_agents.py --out runs/tuning
+    python -m tests.benchmarks.tune_agents --out runs/tuning
 
 One thread; a file for each training, so that a run that was killed goes on with the same command.
 """

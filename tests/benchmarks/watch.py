@@ -1,6 +1,6 @@
 """What watching costs: the share of a run that its events take, and how soon the page is answered.
 
-    python tests/benchmarks/watch.py MODEL DATA [--policy gradient]
+    python -m tests.benchmarks.watch MODEL DATA [--policy gradient]
 
 MODEL is a ready classifier. The run is `purify` without healing. Counted are the time to write
 events, to decide whether one is due, and to put masks into words; making an event is not.
@@ -16,7 +16,7 @@ import numpy as np
 from prune_env.cli.options import TableOptions
 from prune_env.cli.watch.examiner import Examiner
 from prune_env.cli.watch.origin import Origin
-from prune_env.env import told
+from prune_env.env import mask_events
 from prune_env.purification import purify
 from prune_env.settings import SearchSettings
 from prune_env.utils.event_kinds import mask_rows
@@ -45,7 +45,7 @@ def events(model: str, data: str, policy: str, budget: int) -> None:
     clock = Clock()
     EventLog.write = clock.timed(EventLog.write)
     EventLog.due = clock.timed(EventLog.due)
-    told.mask_rows = clock.timed(mask_rows)
+    mask_events.mask_rows = clock.timed(mask_rows)
     train, validation = TableOptions().load_clean(data, None, 0.2, 0)
     with tempfile.TemporaryDirectory() as folder:
         out, started = Path(folder) / "out", time.perf_counter()

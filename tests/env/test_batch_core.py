@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prune_env.env.batch_core import BatchCore
-from prune_env.env.episode import EpisodeSettings
+from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.landscape import landscape_subject
 from prune_env.env.observation import make_observation
 from prune_env.env.pool import Pool

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from prune_env.env.episode import EpisodeSettings
+from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.vector_env import HeadPruningVectorEnv
 from prune_env.errors import SettingsError, StateError
 from tests.env.support import PrescribedEvaluator, env_over, falls_by, subject_over

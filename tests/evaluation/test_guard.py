@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from prune_env.env.episode import EpisodeSettings
+from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.landscape import landscape_subject
 from prune_env.env.subject import Subject

@@ -18,7 +18,7 @@ from transformers import BertConfig
 
 from prune_env.data.images import FORMATS, open_image
 from prune_env.data.readers import read_table
-from prune_env.env.episode import EpisodeSettings
+from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.landscape import LandscapeEvaluator
 from prune_env.env.state import FORMAT, VERSION, State, read_states
 from prune_env.env.subject import Subject

@@ -1,40 +1,33 @@
-"""The parent of the workers: starts them, watches them, and says what was done."""
+"""A whole benchmark: every cell that has no result yet is run, and what was done is told."""
 
-import logging
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_all_start_methods, get_context
-from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from prune_env.data.dataset import Splits
 from prune_env.data.readers import read_table
-from prune_env.errors import SettingsError, StateError
+from prune_env.errors import SettingsError
 from prune_env.models import find_source, inspect_source
 from prune_env.research.attacks.own_files import read_own_attack
 from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.benchmark.cell import Cell
+from prune_env.research.benchmark.cell_events import CellNews
 from prune_env.research.benchmark.config import BenchmarkConfig
-from prune_env.research.benchmark.outcome import failed_outcome
+from prune_env.research.benchmark.crew import Crew
 from prune_env.research.benchmark.plan import PLAN, GridPlan, PlannedCell
 from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.store import Store
-from prune_env.research.benchmark.told import CellNews
-from prune_env.research.benchmark.worker import Current, Task, work
+from prune_env.research.benchmark.worker import Task
 from prune_env.utils.cluster import load_ray
 from prune_env.utils.events import recording
 from prune_env.utils.files import cache_folder, write_json
 from prune_env.utils.plain import to_plain
 from prune_env.utils.progress import progress
 
-log = logging.getLogger(__name__)
 POLL_S = 0.2
-GRACE_S = 20.0
-"""Time that a worker has to unwind before it is killed."""
 
 Report = Callable[[Cell, CellRecord], None]
 
@@ -199,7 +192,7 @@ def _run(
     news, count = CellNews(cells, store), len(pending)  # what was found before is told, too
     if not pending:
         return
-    crew = _Crew(task, cells, store, settings)
+    crew = Crew(task, cells, store, workers=settings.workers, limit_s=settings.limit_s)
     try:
         with progress("Running cells", count) as advance:
             while pending:
@@ -212,89 +205,3 @@ def _run(
                 advance(count - len(pending))
     finally:
         crew.stop()
-
-
-class _Crew:
-    """The worker processes; one that dies is replaced, and its cell is marked failed."""
-
-    def __init__(
-        self, task: Task, cells: dict[str, Cell], store: Store, settings: RunSettings
-    ) -> None:
-        self._task = task
-        self._cells = cells
-        self._store = store
-        self._settings = settings
-        self._context = _context()
-        self._members: dict[int, tuple[BaseProcess, Current]] = {}
-
-    def keep_going(self, wanted: int) -> None:
-        """Start missing workers, as many as there are cells at most; look after the others."""
-        for number in range(min(self._settings.workers, wanted)):
-            if number not in self._members:
-                self._start(number)
-        for number, (process, current) in list(self._members.items()):
-            if not process.is_alive():
-                self._members.pop(number)
-                if process.exitcode:
-                    self._blame(current, f"the worker ended with status {process.exitcode}")
-            elif current.seconds > self._settings.limit_s:
-                self._members.pop(number)
-                _end(process, grace_s=0)
-                self._blame(current, f"took longer than {self._settings.limit_s:g} s")
-
-    @property
-    def running(self) -> list[str]:
-        """Addresses of the cells that are being run."""
-        return [current.key for _, current in self._members.values() if current.key]
-
-    def stop(self) -> None:
-        """End all workers."""
-        for process, _ in self._members.values():
-            process.terminate()
-        for process, _ in self._members.values():
-            _end(process, grace_s=GRACE_S)
-        self._members.clear()
-
-    def _start(self, number: int) -> None:
-        current = Current(self._context)
-        process = self._context.Process(  # type: ignore[attr-defined]
-            target=work, args=(self._task, number, current), name=f"worker-{number}"
-        )
-        process.start()
-        self._members[number] = process, current
-
-    def _blame(self, current: Current, reason: str) -> None:
-        """Mark the cell that a lost worker was running as failed.
-
-        Raises:
-            StateError: It was lost before it ran any, as the next one would be.
-        """
-        if not current.key:
-            raise StateError(
-                f"A worker could not work: {reason}",
-                remedy=f"read the log in {self._task.folder / 'logs'}",
-            )
-        cell = self._cells[current.key]
-        if not self._store.has(current.key):
-            log.warning("%s: %s", cell, reason)
-            self._store.write(current.key, failed_outcome(cell, reason).value)
-
-
-def _context() -> BaseContext:
-    """Return how workers are started: from a server that has the imports, where there is one.
-
-    A server forks before any thread is started, so a worker that must be replaced is there at once.
-    """
-    if "forkserver" not in get_all_start_methods():
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload([work.__module__])
-    return context
-
-
-def _end(process: BaseProcess, grace_s: float) -> None:
-    process.terminate()
-    process.join(grace_s)
-    if process.is_alive():
-        process.kill()
-        process.join()

@@ -14,6 +14,7 @@ from typing import Any
 
 from prune_env.errors import StateError
 from prune_env.research.benchmark.cell import Cell
+from prune_env.research.benchmark.cell_events import CellNews
 from prune_env.research.benchmark.cluster.order import Begun, CellReply, Part, TaskFailure
 from prune_env.research.benchmark.cluster.parts import SharedParts, default_store
 from prune_env.research.benchmark.cluster.tasks import make_part, measure_cell
@@ -21,7 +22,6 @@ from prune_env.research.benchmark.model_store import ModelStore
 from prune_env.research.benchmark.outcome import failed_outcome
 from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.store import Store
-from prune_env.research.benchmark.told import CellNews
 from prune_env.research.benchmark.worker import Task
 from prune_env.utils.bundle import unpack
 from prune_env.utils.cluster import (

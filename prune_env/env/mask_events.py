@@ -1,4 +1,4 @@
-"""What is told of masks while a policy plays or learns, for whoever watches the run."""
+"""Events of masks: what is told while a policy plays or learns, for whoever watches the run."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a benchmark tells of its cells, for whoever watches it."""
+"""Events of cells: what a benchmark tells of them, for whoever watches it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from prune_env.env.batch_core import BatchCore
-from prune_env.env.episode import Episode, EpisodeSettings
+from prune_env.env.episode import Episode
+from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.rewards.reward import WeightedSum
 from prune_env.env.subject import Subject
 from prune_env.models.masks import Mask
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from prune_env.evaluation import Evaluator
 
 
-class Played:
+class EpisodeView:
     """The episode in the first slot of a core, its model and its rules, to be read.
 
     Attributes:
