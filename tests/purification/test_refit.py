@@ -199,6 +199,23 @@ def test_of_many_texts_some_are_trained_on(monkeypatch: pytest.MonkeyPatch) -> N
     assert read == [12, 12, len(TRAIN), len(TRAIN)]
 
 
+def test_where_no_strength_is_left_nothing_is_trained_to_mend_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = tiny_classifier("bert")
+    trained: list[int] = []
+
+    def spoil(model: torch.nn.Module, *_: object, **__: object) -> None:
+        trained.append(1)
+        with torch.no_grad():
+            model.get_parameter("classifier.weight").zero_()
+
+    monkeypatch.setattr(refitting, "fine_tune", spoil)
+    done = Refit(rounds=3, max_drop=0.4).apply(masked(loaded, TRAIN, answered(loaded)), RUN).refits
+    assert [each.strength > 0 for each in done] == [True, False]
+    assert trained == [1]
+
+
 def test_healing_leaves_the_fine_tuned_model_as_it_was() -> None:
     loaded = tiny_classifier("bert")
     before = logits(loaded)
