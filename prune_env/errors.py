@@ -98,16 +98,25 @@ class DivergedError(PruneEnvError, RuntimeError):
 
 
 class UnknownNameError(PruneEnvError, KeyError):
-    """A name is not registered; the message lists those that are."""
+    """A name is not registered; the message lists those that are.
 
-    def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
+    Args:
+        kind: What is named.
+        name: The name.
+        known: Those that are registered.
+        described: The command that describes them.
+    """
+
+    def __init__(
+        self, kind: str, name: object, known: Iterable[str], described: str = "prune-env list"
+    ) -> None:
         known = sorted(known)
         close = get_close_matches(str(name), known, n=1)
         hint = f"did you mean '{close[0]}'? " if close else ""
         super().__init__(
             f"Unknown {kind} '{name}'",
             expected=f"one of {', '.join(known) or '(none registered)'}",
-            remedy=f"{hint}`prune-env list` describes every name",
+            remedy=f"{hint}`{described}` describes every name",
         )
 
     __str__ = Exception.__str__  # KeyError would show the message in quotes

@@ -62,7 +62,9 @@ class EpsilonGreedySettings:
             value = getattr(self, field.name)
             is_int = isinstance(value, int) and not isinstance(value, bool)
             is_number = is_int or (isinstance(value, float) and math.isfinite(value))
-            if isinstance(field.default, int):
+            if field.name == "hidden":  # a stranger's agent may ask for more than there is memory
+                fits, expected = is_int and 1 <= value <= 4096, "an int from 1 to 4096"
+            elif isinstance(field.default, int):
                 fits, expected = is_int and value >= 1, "an int >= 1"
             elif field.name == "learning_rate":
                 fits, expected = is_number and value > 0, "a number > 0"

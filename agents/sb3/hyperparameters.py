@@ -77,6 +77,9 @@ def _is_schedule(value: Any) -> bool:
 
 
 COUNT = Range("an int >= 1", lambda value: _is_int(value) and value >= 1)
+WIDTH = Range(
+    "an int from 1 to 4096", lambda value: COUNT.holds(value) and value <= 4096
+)  # a stranger's agent may ask for more than there is memory
 COUNT_OR_ZERO = Range("an int >= 0", lambda value: _is_int(value) and value >= 0)
 UPDATES = Range(
     "an int >= 1, or -1 for as many as steps were taken",
@@ -98,7 +101,7 @@ SWITCH = Range("true or false", lambda value: isinstance(value, bool))
 
 RANGES: Mapping[str, Range] = {
     "num_envs": COUNT,
-    "width": COUNT,
+    "width": WIDTH,
     "n_steps": COUNT,
     "batch_size": COUNT,
     "n_epochs": COUNT,

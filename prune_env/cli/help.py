@@ -213,7 +213,8 @@ def _worded(name: str, hint: Any, told: str) -> Any:
         quiet = "default: " in told or default in ("None", "False", "")
         return "" if quiet else f"(default: {default})"
 
-    metavar = METAVARS.get(name) or _by_type(hint)
+    own = any(getattr(each, "metavar", None) for each in getattr(hint, "__metadata__", ()))
+    metavar = None if own else METAVARS.get(name) or _by_type(hint)
     if metavar is None:
         return Annotated[hint, tyro.conf.arg(help_behavior_hint=said)]
     return Annotated[hint, tyro.conf.arg(metavar=metavar, help_behavior_hint=said)]

@@ -123,7 +123,7 @@ def _parsed(arguments: Sequence[str]) -> Any:
     verbs = {each.__name__.lower(): each for each in _VERBS}
     name, *options = arguments
     if name not in verbs:
-        raise UnknownNameError("verb", name, verbs)
+        raise UnknownNameError("verb", name, verbs, "prune-env --help")
     try:
         return parse(verbs[name], options)
     except SystemExit as end:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from prune_env.cli.options import TableOptions, facts, show
 
@@ -42,7 +44,7 @@ class Record:
     """
 
     model: str
-    out: Path
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     surrogate: Path | None = None
     minari: str | None = None
     episodes: int = 1_000

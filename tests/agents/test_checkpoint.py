@@ -109,6 +109,7 @@ def _whole(spec: dict[str, object], algorithm: str) -> dict[str, object]:
         {"metrics": [1]},
         {"settings": [], "hyperparameters": []},
         {"settings": {"hidden": "x"}, "hyperparameters": {"width": "x"}},
+        {"settings": {"hidden": 10**9}, "hyperparameters": {"width": 10**9}},
         {"settings": {"nonsense": 1}, "hyperparameters": {"nonsense": 1}},
         {"record": []},
         {"record": {"steps": "5"}},

@@ -130,15 +130,15 @@ def ray_with(cores: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def memory(out: Path, seeds: int, model: Path | None) -> dict[str, Any]:
+def memory(out: Path, config: BenchmarkConfig, model: Path | None) -> dict[str, Any]:
     """Run cells in this process as a worker does, and look at what it holds after each."""
-    config = tiny_grid(out / "grid", seeds)
     bench = Workbench(load_data(config.data), out / "run", cache=out / "cache")
     torch.set_num_threads(1)
     after = []
     for cell in config.cells():
         run_cell(bench, cell)
         after.append(_held())
+        write_json(out / "memory.json", after)
     found: dict[str, Any] = {"cells": after, "trimmed": _trimmed()}
     write_json(out / "memory.json", found)
     if model is not None:
@@ -184,12 +184,14 @@ class Options:
         what: `overhead` or `memory`.
         out: Folder for the runs and the figures.
         seeds: Of the grid; each has six cells.
+        grid: A grid file in place of the tiny one, for `memory`.
         model: A classifier that `memory` loads ten times, too.
     """
 
     what: tyro.conf.Positional[Literal["overhead", "memory"]]
     out: Path
     seeds: int = 8
+    grid: Path | None = None
     model: Path | None = None
 
 
@@ -199,4 +201,6 @@ if __name__ == "__main__":
     if options.what == "overhead":
         print(json.dumps(overhead(options.out, options.seeds), indent=2))
     else:
-        print(json.dumps(memory(options.out, options.seeds, options.model), indent=2))
+        given = options.grid and read_config(options.grid)
+        config = given or tiny_grid(options.out / "grid", options.seeds)
+        print(json.dumps(memory(options.out, config, options.model), indent=2))

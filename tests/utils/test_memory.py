@@ -1,4 +1,7 @@
+import platform
+
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -6,7 +9,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.models import LoadedModel
 from prune_env.models.forward import classify
-from prune_env.utils.memory import in_parts, out_of_memory
+from prune_env.utils.memory import give_back, in_parts, out_of_memory
 
 CPU_ERROR = RuntimeError(
     "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
@@ -60,3 +63,16 @@ def test_a_model_that_runs_out_of_memory_answers_in_smaller_batches(
     parts = classify(tiny_model.model, tiny_model.tokenizer, texts)
     np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-5)
     assert np.array_equal(evaluator.evaluate(mask).predictions, predictions)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps it")
+def test_memory_goes_back_to_the_system_from_between_blocks_in_use() -> None:
+    def held() -> int:
+        return psutil.Process().memory_info().rss
+
+    blocks = [bytearray(4_000) for _ in range(50_000)]
+    blocks = blocks[::100]  # 2 MB of 200, all over the heap
+    before = held()
+    give_back()
+    assert before - held() > 100_000_000
+    assert len(blocks) == 500

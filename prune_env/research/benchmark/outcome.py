@@ -18,6 +18,7 @@ from prune_env.research.benchmark.found import found_to_json
 from prune_env.research.benchmark.store import Embeddings
 from prune_env.research.benchmark.workbench import CellResult, Workbench
 from prune_env.utils import runtime
+from prune_env.utils.memory import give_back
 from prune_env.utils.plain import to_plain
 
 log = logging.getLogger(__name__)
@@ -42,13 +43,20 @@ class FinishedCell:
 def run_cell(
     bench: Workbench, cell: Cell, keep: Callable[[CellResult], None] | None = None
 ) -> FinishedCell:
-    """Run a cell; one that fails is a result too.
+    """Run a cell; one that fails is a result too. What it needed of memory is given back.
 
     Args:
         bench: Runs it.
         cell: In its `normal` form.
         keep: Keeps its model.
     """
+    try:
+        return _run(bench, cell, keep)
+    finally:
+        give_back()
+
+
+def _run(bench: Workbench, cell: Cell, keep: Callable[[CellResult], None] | None) -> FinishedCell:
     try:
         result = bench.run(cell)
         embeddings = _embeddings(result)

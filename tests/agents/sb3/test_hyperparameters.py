@@ -48,6 +48,7 @@ def test_unknown_names_are_refused():
     ("name", "value"),
     [
         ("num_envs", 0), ("width", True), ("learning_rate", "abc"), ("learning_rate", -1),
+        ("width", 4097),
         ("learning_rate", {"from": 1}), ("learning_rate", {"start": 0.1, "end": "abc"}),
         ("learning_rate", None), ("gamma", 5), ("gamma", {"start": 1.0, "end": 0.9}),
         ("gamma", float("nan")), ("n_steps", -1), ("n_steps", 2.5), ("n_steps", "abc"),
