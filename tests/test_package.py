@@ -1,7 +1,9 @@
 """The package's front door."""
 
+import inspect
 import subprocess
 import sys
+from importlib import import_module
 
 import gymnasium as gym
 import pytest
@@ -15,6 +17,33 @@ def test_every_public_name_is_there():
     for name in prune_env.__all__:
         assert getattr(prune_env, name) is not None
     assert set(prune_env.__all__) <= set(dir(prune_env))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("prune_env", "prune_env.data", "prune_env.models", "prune_env.models.onnx"),
+        *("prune_env.purification", "prune_env.env.recorded", "prune_env.env.subjects"),
+        *("prune_env.research.attacks", "prune_env.research.audit", "prune_env.research.score"),
+        *("prune_env.research.recording.fitting", "prune_env.research.recording.table"),
+        *("prune_env.research.recording.offline", "prune_env.agents", "prune_env.training"),
+    ],
+)
+def test_paths_may_be_strings(module: str):
+    """mypy holds the functions to it."""
+    found = import_module(module)
+    names = getattr(found, "__all__", [name for name in dir(found) if name[0] != "_"])
+    functions = {name: getattr(found, name) for name in names}
+    strict = [
+        f"{name}({parameter})"
+        for name, function in functions.items()
+        if inspect.isfunction(function)
+        for parameter in inspect.signature(function).parameters.values()
+        if "Path" in str(parameter.annotation)
+        and "str" not in str(parameter.annotation)
+        and "Callable" not in str(parameter.annotation)
+    ]
+    assert strict == []
 
 
 def test_an_unknown_name_is_an_attribute_error():

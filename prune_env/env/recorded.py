@@ -156,7 +156,7 @@ def recorded_rewards(evaluator: Evaluator) -> dict[str, Reward]:
     return {name: RecordedReward(name) for name in [*names, *(["oracle"] * (HIDDEN in columns))]}
 
 
-def read_surrogate(path: Path) -> RecordedEvaluator:
+def read_surrogate(path: str | Path) -> RecordedEvaluator:
     """Return what answers from a surrogate's file; nothing in it can run code.
 
     Raises:

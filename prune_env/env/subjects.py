@@ -34,9 +34,9 @@ SUBJECTS.register(
 )
 
 
-def register_records(folder: Path) -> None:
+def register_records(folder: str | Path) -> None:
     """Name every recorded model (`.npz`) of a folder in `SUBJECTS`, as its file is called."""
-    for path in sorted(folder.glob("*.npz")):
+    for path in sorted(Path(folder).glob("*.npz")):
         make = partial(recorded_subject, str(path))
         SUBJECTS.register(path.stem, make, help="a real model, recorded: played without it")
 

@@ -96,7 +96,7 @@ def make_ensemble(
 
 
 def write_ensemble(
-    loaded: LoadedModel, folder: Path, facts: Mapping[str, Any] | None = None
+    loaded: LoadedModel, folder: str | Path, facts: Mapping[str, Any] | None = None
 ) -> None:
     """Write an ensemble; `load_ensemble` reads it.
 
@@ -109,6 +109,7 @@ def write_ensemble(
         folder: Existing folder, which the caller makes appear at once (`files.new_folder`).
         facts: Plain values to keep in the manifest and the card, such as policy and seed.
     """
+    folder = Path(folder)
     ensemble = cast(Ensemble, cast(object, loaded.model))
     digests = []
     for index, model in enumerate(ensemble.models):

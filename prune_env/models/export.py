@@ -126,7 +126,10 @@ SLICED_VERSION = 1
 
 
 def write_zeroed(
-    loaded: LoadedModel, mask: npt.ArrayLike, folder: Path, facts: Mapping[str, Any] | None = None
+    loaded: LoadedModel,
+    mask: npt.ArrayLike,
+    folder: str | Path,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the model with its pruned heads at zero, tokenizer, `mask.json` and model card.
 
@@ -143,6 +146,7 @@ def write_zeroed(
         ModelError: The model holds NaN or Inf, or is sliced already.
     """
     _check_whole(loaded)
+    folder = Path(folder)
     model = copy.deepcopy(loaded.model)
     zero_heads(model, mask)
     with writing(folder):
@@ -151,7 +155,10 @@ def write_zeroed(
 
 
 def write_sliced(
-    loaded: LoadedModel, mask: npt.ArrayLike, folder: Path, facts: Mapping[str, Any] | None = None
+    loaded: LoadedModel,
+    mask: npt.ArrayLike,
+    folder: str | Path,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the model without its pruned heads; `prune_env.load_pruned` reads it.
 
@@ -171,6 +178,7 @@ def write_sliced(
         UnsupportedModelError: The sliced model computes something else.
     """
     _check_whole(loaded)
+    folder = Path(folder)
     model = copy.deepcopy(loaded.model).eval()
     sample = sample_inputs(model, loaded.tokenizer)
     sample = {name: value.to(model.device) for name, value in sample.items()}

@@ -57,7 +57,7 @@ def require_onnx(model_type: str) -> None:
 
 
 def write_onnx(
-    loaded: LoadedModel, mask: npt.ArrayLike, path: Path, *, sliced: bool = True
+    loaded: LoadedModel, mask: npt.ArrayLike, path: str | Path, *, sliced: bool = True
 ) -> None:
     """Write a classifier without its pruned heads as one ONNX file.
 
@@ -98,7 +98,7 @@ def write_onnx(
         )
         assert program is not None  # with dynamo
         program.save(path)
-    _compare(model, path, batches)
+    _compare(model, Path(path), batches)
 
 
 class _Logits(nn.Module):

@@ -39,7 +39,7 @@ class ArrayFormat:
     remedy: str
 
     def write(
-        self, path: Path, facts: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
+        self, path: str | Path, facts: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
     ) -> None:
         """Write facts, plain values, and arrays as one compressed .npz, atomically."""
         head = json.dumps({"format": self.name, "version": self.version, **facts}).encode()
@@ -49,7 +49,7 @@ class ArrayFormat:
 
     @contextmanager
     def reading(
-        self, path: Path
+        self, path: str | Path
     ) -> Iterator[tuple[dict[str, Any], dict[str, npt.NDArray[Any]], str]]:
         """Give the head, the arrays and the SHA-256 of a file to a body that takes them apart.
 
@@ -59,7 +59,7 @@ class ArrayFormat:
         """
         try:
             data = read_bounded(path, STATE_BYTES, StateError)
-            arrays = _unpacked(data, f"{path} unpacks to too much")
+            arrays = unpacked(data, f"{path} unpacks to too much")
             head = json.loads(arrays.pop(HEAD).tobytes())
             if (head["format"], head["version"]) != (self.name, self.version):
                 raise ValueError(f"{head['format']} {head['version']}")
@@ -74,10 +74,18 @@ class ArrayFormat:
             ) from None
 
 
-def _unpacked(data: bytes, too_much: str) -> dict[str, npt.NDArray[Any]]:
+def unpacked(data: bytes, too_much: str) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of an .npz by name, of numbers and truth values alone.
 
     NumPy's own reader takes any size, and hands out the bytes of a member that is no array.
+
+    Args:
+        data: The file.
+        too_much: What is said of one that unpacks to more than the limit.
+
+    Raises:
+        StateError: It does.
+        ValueError: It holds anything else; also the other errors of `utils.files.MISSHAPEN`.
     """
     arrays = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:

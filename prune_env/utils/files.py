@@ -127,7 +127,9 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_bytes(path: Path, data: bytes, *, private: bool = False, first: bool = False) -> None:
+def write_bytes(
+    path: str | Path, data: bytes, *, private: bool = False, first: bool = False
+) -> None:
     """Replace `path` atomically: temporary file in the same folder, fsync, rename.
 
     Args:
@@ -136,6 +138,7 @@ def write_bytes(path: Path, data: bytes, *, private: bool = False, first: bool =
         private: Whether its owner alone may read it, whatever the umask says.
         first: Whether a file that is there stays, and of several writers the first one wins.
     """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -166,7 +169,7 @@ def _link(temporary: str, path: Path) -> None:
     Path(temporary).unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any, *, private: bool = False, first: bool = False) -> None:
+def write_json(path: str | Path, value: Any, *, private: bool = False, first: bool = False) -> None:
     """Write `value` as indented JSON, see `write_bytes`; NaN and Inf are refused, being no JSON."""
     data = (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
     write_bytes(path, data, private=private, first=first)
@@ -193,7 +196,7 @@ def read_json(path: str | Path) -> Any:
 
 
 @contextmanager
-def shaped(path: Path, kind: str, remedy: str = "delete it and run again") -> Iterator[None]:
+def shaped(path: str | Path, kind: str, remedy: str = "delete it and run again") -> Iterator[None]:
     """Raise a `StateError` for what the body raises because a file has another shape.
 
     The body takes the content of one file apart, or builds something from it, and no more: a

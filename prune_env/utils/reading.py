@@ -23,7 +23,7 @@ KINDS = {
 
 
 @contextmanager
-def opened(path: Path, limit: Limit, error: type[PruneEnvError]) -> Iterator[BinaryIO]:
+def opened(path: str | Path, limit: Limit, error: type[PruneEnvError]) -> Iterator[BinaryIO]:
     """Open a regular file of a bounded size for reading, as bytes.
 
     A FIFO would be waited for, and a device may never end; neither is opened for long.
@@ -45,7 +45,7 @@ def opened(path: Path, limit: Limit, error: type[PruneEnvError]) -> Iterator[Bin
         yield file
 
 
-def _at_once(path: Path, error: type[PruneEnvError]) -> BinaryIO:
+def _at_once(path: str | Path, error: type[PruneEnvError]) -> BinaryIO:
     # Without O_NONBLOCK, opening a FIFO waits for its writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
@@ -56,7 +56,7 @@ def _at_once(path: Path, error: type[PruneEnvError]) -> BinaryIO:
         raise _no_file(path, problem, error) from None
 
 
-def _no_file(path: Path, actual: object, error: type[PruneEnvError]) -> PruneEnvError:
+def _no_file(path: str | Path, actual: object, error: type[PruneEnvError]) -> PruneEnvError:
     return error(
         f"{path} is no file that can be read",
         expected=KINDS[stat.S_IFREG],
@@ -70,7 +70,7 @@ def kind_of(mode: int) -> str:
     return KINDS.get(stat.S_IFMT(mode), "something else")
 
 
-def read_bounded(path: Path, limit: Limit, error: type[PruneEnvError]) -> bytes:
+def read_bounded(path: str | Path, limit: Limit, error: type[PruneEnvError]) -> bytes:
     """Return the bytes of a regular file; errors as those of `opened`."""
     with opened(path, limit, error) as file:
         content = file.read(limit.value + 1)
@@ -80,7 +80,7 @@ def read_bounded(path: Path, limit: Limit, error: type[PruneEnvError]) -> bytes:
 
 def parse_json(
     raw: bytes,
-    path: Path,
+    path: str | Path,
     entries: Limit,
     error: type[PruneEnvError],
     pairs: Callable[[list[tuple[str, Any]]], Any] | None = None,
@@ -118,7 +118,7 @@ def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_json_of(
-    path: Path,
+    path: str | Path,
     error: type[PruneEnvError],
     size: Limit = STATE_BYTES,
     entries: Limit = STATE_ENTRIES,

@@ -98,7 +98,7 @@ def audit(
     subject: Subject,
     triggered: Evaluator,
     settings: AuditSettings,
-    results: Path,
+    results: str | Path,
     *,
     target: int = 1,
 ) -> AuditResult:
@@ -134,7 +134,7 @@ def audit(
     }
     with job("audit", 2 + len(rewards)) as begin:
         begin("draw masks")
-        kept = Results.open(results, identity, lambda: _drawn(subject, settings))
+        kept = Results.open(Path(results), identity, lambda: _drawn(subject, settings))
         begin("hidden LFR")
         hidden = partial(_hidden, subject, triggered, target)
         _fill(kept, HIDDEN, hidden, "Measuring the hidden LFR")

@@ -44,7 +44,7 @@ def ranked(audit: AuditResult) -> list[str]:
     return sorted(audit.correlations, key=key)
 
 
-def write_report(audit: AuditResult, folder: Path, facts: dict[str, Any]) -> None:
+def write_report(audit: AuditResult, folder: str | Path, facts: dict[str, Any]) -> None:
     """Write `audit.json`, `report.md` and `figures/*.png` into a folder.
 
     Args:
@@ -52,6 +52,7 @@ def write_report(audit: AuditResult, folder: Path, facts: dict[str, Any]) -> Non
         folder: The run folder.
         facts: Plain values on model and data, for the report's head and the JSON.
     """
+    folder = Path(folder)
     value = {
         **facts,
         "masks": len(audit.masks),

@@ -19,6 +19,10 @@ Palette = dict[str, Mark]
 """Mark of each policy."""
 
 
+FEWEST = 4
+"""Vectors of a model, below which t-SNE has nothing to show."""
+
+
 def is_paper(line: Line) -> bool:
     """Whether a line is of a policy as the paper defines it."""
     return line.cell.search.variant == "paper"
@@ -102,7 +106,7 @@ def cls_maps(results: RunResults, attack: str, lines: Sequence[Line]) -> str:
     for line in chosen:
         done = next((each for each in line.cells if each.row), None)
         vectors = done and store.read_embeddings(done.key)
-        if done and done.row and vectors:
+        if done and done.row and vectors and sum(map(len, vectors.values())) >= FEWEST:
             lfr = done.row.lfr
             flipped = "" if lfr is None else f", LFR\N{NO-BREAK SPACE}{lfr:.0f}"
             protocol = f" ({line.protocol})" if line.protocol else ""

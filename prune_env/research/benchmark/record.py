@@ -1,6 +1,7 @@
 """The result of a cell as its file tells it."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,12 @@ from prune_env.models.masks import Mask
 from prune_env.research.attacks.attack import told_files
 from prune_env.research.benchmark.rows import ResultRow
 from prune_env.utils.plain import from_plain
+
+POINTS = (
+    *("acc", "lfr", "floor", "excess_lfr", "acc_calibrated", "lfr_calibrated"),
+    *("excess_lfr_calibrated", "validation_accuracy"),
+)
+"""Fields of a row in percent, or None."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +120,24 @@ class CellRecord:
         if value["status"] != "done":
             raise ValueError(f"status {value['status']!r:.80}")
         found = value.get("found")
+        masks = None if found is None else np.array(found["masks"], bool)
+        if masks is not None and masks.ndim != 3:
+            raise ValueError(f"masks of shape {masks.shape}")
         return cls(
-            row=from_plain(ResultRow, value["row"], f"{where}: row"),
-            masks=None if found is None else np.array(found["masks"], bool),
+            row=_checked(from_plain(ResultRow, value["row"], f"{where}: row")),
+            masks=masks,
             attack=AttackNote.from_json(value["attack"]),
             made_by=Provenance.from_meta(value["meta"]),
             node=str(value.get("node", "")),
         )
+
+
+def _checked(row: ResultRow) -> ResultRow:
+    """Return a row, or raise a ValueError: figures are points, and heads and time are counts."""
+    points = [getattr(row, name) for name in POINTS]
+    points += [*(row.acc_interval or ()), *(row.lfr_interval or ())]
+    if not all(-100 <= each <= 100 for each in points if each is not None):
+        raise ValueError(f"points {points}")
+    if not (0 <= row.heads_pruned <= row.heads_total and 0 <= row.seconds < inf):
+        raise ValueError(f"{row.heads_pruned} of {row.heads_total} heads, {row.seconds} s")
+    return row

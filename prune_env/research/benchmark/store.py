@@ -13,12 +13,17 @@ import numpy.typing as npt
 
 from prune_env.errors import StateError
 from prune_env.research.benchmark.record import CellRecord
+from prune_env.utils.arrays import unpacked
 from prune_env.utils.files import new_folder, read_json, shaped, write_bytes, write_json
 from prune_env.utils.leases import locked
+from prune_env.utils.limits import STATE_BYTES
+from prune_env.utils.reading import read_bounded
 
 MODELS = "models"
 KEY = re.compile(r"[0-9a-f]{16}")
 Embeddings = dict[str, npt.NDArray[np.floating[Any]]]
+KINDS = {"clean_target", "clean_other", "triggered"}
+"""Of texts whose vectors are kept."""
 
 
 class Store:
@@ -71,15 +76,23 @@ class Store:
             yield free
 
     def read_embeddings(self, key: str) -> Embeddings | None:
-        """Return the [CLS] vectors of a cell's model, or None if there are none."""
+        """Return the [CLS] vectors of a cell's model, or None if there are none.
+
+        Raises:
+            StateError: The file holds something else.
+        """
         path = self._embeddings(key)
         if not path.is_file():
             return None
-        with (
-            shaped(path, "vectors", "delete it; the report does without"),
-            np.load(path, allow_pickle=False) as stored,
-        ):
-            return dict(stored)
+        with shaped(path, "vectors", "delete it; the report does without"):
+            data = read_bounded(path, STATE_BYTES, StateError)
+            stored = unpacked(data, f"{path} unpacks to too much")
+            whole = set(stored) == KINDS and all(
+                each.ndim == 2 and np.isfinite(each).all() for each in stored.values()
+            )
+            if not whole or len({each.shape[1] for each in stored.values()}) != 1:
+                raise ValueError(", ".join(f"{name} {x.shape}" for name, x in stored.items()))
+            return stored
 
     @contextmanager
     def keep_model(self, key: str) -> Iterator[Path]:

@@ -20,7 +20,7 @@ SCALES = (0.125, 0.25, 0.5, 1.0, 2.0)
 Floats = npt.NDArray[np.float64]
 
 
-def fit_surrogate(record: MaskTable, path: Path, *, seed: int = 0) -> dict[str, float]:
+def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict[str, float]:
     """Fit kernel ridge regression to a record, and write it; see `RecordedEvaluator`.
 
     A tenth of the masks, and whatever is left of more than 4,000, are held out. Ridge and scale are

@@ -64,7 +64,7 @@ def check_minari(name: str) -> Path:
 
 
 def write_minari(
-    table: MaskTable, surrogate: Path, name: str, *, episodes: int = 1_000, seed: int = 0
+    table: MaskTable, surrogate: str | Path, name: str, *, episodes: int = 1_000, seed: int = 0
 ) -> int:
     """Write a Minari data set; every episode is a way to a mask of a record.
 
@@ -110,8 +110,8 @@ def write_minari(
             "dataset_id": name,
             "minari_version": __version__,
             "algorithm_name": "ways to recorded masks",
-            "description": f"Ways to masks under which {surrogate.stem} was recorded, heads in "
-            "random order, answered by its surrogate (prune-env record)",
+            "description": f"Ways to masks under which {Path(surrogate).stem} was recorded, heads "
+            "in random order, answered by its surrogate (prune-env record)",
         }
         storage.update_metadata(facts)
         storage.update_episodes(_ways(env, table, rows, random))

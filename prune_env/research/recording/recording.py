@@ -78,7 +78,7 @@ class Recording:
         }
         self._identity = json.loads(json.dumps(identity))
 
-    def run(self, path: Path, masks: int) -> MaskTable:
+    def run(self, path: str | Path, masks: int) -> MaskTable:
         """Measure masks until the file holds so many; a file that is there goes on.
 
         Args:
@@ -89,8 +89,12 @@ class Recording:
             All of them; fewer where the model has no more.
 
         Raises:
+            SettingsError: No mask is asked for.
             StateError: The file belongs to another recording, or is damaged.
         """
+        if masks < 1:
+            raise SettingsError("A record holds a mask at least", expected=">= 1", actual=masks)
+        path = Path(path)
         table = self._open(path)
         importance = self._subject.scaled_importance()
         with progress(f"Recording {self._subject.name}", masks) as advance:

@@ -55,7 +55,7 @@ class MaskTable:
         )
 
 
-def write_record(path: Path, record: MaskTable) -> None:
+def write_record(path: str | Path, record: MaskTable) -> None:
     """Write a record as one compressed .npz, atomically."""
     arrays: dict[str, npt.NDArray[Any]] = {
         "available": record.available,
@@ -67,7 +67,7 @@ def write_record(path: Path, record: MaskTable) -> None:
     FORMAT.write(path, {"identity": record.identity}, arrays)
 
 
-def read_record(path: Path) -> MaskTable:
+def read_record(path: str | Path) -> MaskTable:
     """Return what a file holds; nothing in it can run code.
 
     Raises:

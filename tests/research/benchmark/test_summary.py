@@ -217,6 +217,12 @@ RESULTS = {
     "a row without its seed": lambda result: result["row"].pop("seed"),
     "failed without an error": lambda result: result.update(status="failed"),
     "another status": lambda result: result.update(status=["done"]),
+    "no number": lambda result: result["row"].update(acc=float("nan")),
+    "an infinite number": lambda result: result["row"].update(lfr=1e308),
+    "no interval": lambda result: result["row"].update(acc_interval=[1e308, 1e308]),
+    "endless time": lambda result: result["row"].update(seconds=float("inf")),
+    "heads that are none": lambda result: result["row"].update(heads_pruned=10**30),
+    "no masks": lambda result: result.update(found={"masks": [1]}),
 }
 
 
@@ -228,6 +234,26 @@ def test_a_result_of_another_shape_is_refused(tmp_path: Path, name: str) -> None
     RESULTS[name](result)
     path.write_text(json.dumps(result))
     assert main(["report", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"clean_target": np.zeros(3)},
+        {"clean_target": np.zeros((3, 5))},
+        {"clean_target": np.full((3, 16), np.nan)},
+        {"other": np.zeros((3, 16))},
+    ],
+    ids=str,
+)
+def test_vectors_of_another_shape_are_refused(
+    tmp_path: Path, change: dict[str, np.ndarray], capsys: pytest.CaptureFixture
+) -> None:
+    made_up(tmp_path, CONFIG, figures_of(LEVELS, 0.5))
+    for path in (tmp_path / "embeddings").iterdir():
+        np.savez(path, **{**np.load(path), **change})
+    assert main(["report", str(tmp_path)]) == 2
+    assert "has not the shape of vectors" in capsys.readouterr().err
 
 
 def test_a_report_on_nothing_says_so(tmp_path: Path) -> None:

@@ -70,10 +70,15 @@ def test_a_record_holds_what_the_model_answers(tiny_folder, tiny_data, tmp_path:
         assert table.columns["lfr_calibrated"][row] == pytest.approx(calibrated.percent / 100)
 
 
+def test_a_record_of_no_mask_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="a mask at least"):
+        Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 0)
+
+
 def test_without_an_attack_no_lfr_is_recorded(tmp_path: Path) -> None:
-    table = Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 40)
+    table = Recording(landscape(), REWARDS).run(str(tmp_path / "r.npz"), 40)
     assert set(table.columns) == {"accuracy", "reward sparsity"}
-    fit_surrogate(table, tmp_path / "s.npz")
+    fit_surrogate(table, str(tmp_path / "s.npz"))
     with pytest.raises(SettingsError, match="oracle"):
         gym.make("prune_env/Recorded-v0", model=str(tmp_path / "s.npz"), reward="oracle")
 
