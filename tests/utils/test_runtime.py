@@ -17,10 +17,14 @@ def test_a_missing_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         runtime.pick_device("cuda")
 
 
-def test_precision_auto_follows_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = torch.device("cpu")
-    for fast in (True, False):
-        monkeypatch.setattr(runtime, "has_fast_bf16", lambda device, fast=fast: fast)
+def test_precision_auto_follows_the_hardware(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu, flags = torch.device("cpu"), tmp_path / "cpuinfo"
+    monkeypatch.setattr(runtime, "Path", lambda name: flags)
+    assert not runtime.use_bf16("auto", cpu)
+    for text, fast in (("flags: avx2 avx512_bf16", True), ("flags: avx2", False)):
+        flags.write_text(text)
         assert runtime.use_bf16("auto", cpu) is fast
     assert runtime.use_bf16("bf16", cpu)
     assert not runtime.use_bf16("fp32", cpu)
