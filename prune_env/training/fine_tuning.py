@@ -30,6 +30,7 @@ from prune_env.errors import DivergedError
 from prune_env.models.gates import HeadGates
 from prune_env.models.inputs import ImageRows, TokenRows, check_kind, reads_images
 from prune_env.settings import FineTuneSettings
+from prune_env.utils.memory import give_back
 from prune_env.utils.progress import progress
 from prune_env.utils.runtime import pick_device, use_bf16
 
@@ -95,6 +96,7 @@ def fine_tune(
     features, truncated, collator = _read(tokenizer, dataset, settings.max_length)
     steps = settings.epochs * -(-len(dataset) // settings.batch_size)
     started = time.perf_counter()
+    give_back()  # what came before: the moments and gradients come on top of it
     with _place_of(folder) as output, progress(description, steps) as advance:
         save, images = resumable and folder is not None, reads_images(tokenizer)
         arguments = _arguments(
@@ -112,6 +114,8 @@ def fine_tune(
         with _left_as_found(model, mask):
             outcome = trainer.train(resume_from_checkpoint=resume)
     seconds = time.perf_counter() - started
+    del trainer
+    give_back()
     return TrainResult(outcome.global_step, float(outcome.training_loss), seconds, truncated)
 
 
