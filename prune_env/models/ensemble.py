@@ -1,5 +1,6 @@
 """Several masked classifiers that answer together, and the folder that holds them."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import log
@@ -148,7 +149,8 @@ def load_ensemble(folder: str | Path) -> LoadedModel:
         StateError: A mask is damaged.
     """
     folder = Path(folder)
-    for problem in find_misplaced(folder):
+    # That a folder is none is false, and no error, of names that no file can have.
+    for problem in find_misplaced(folder) if os.path.isdir(folder) else ():
         raise problem
     if not is_ensemble(folder):
         raise ModelError(

@@ -138,12 +138,12 @@ def weight_files(folder: Path) -> list[Path]:
 
 def is_sliced(folder: str | Path) -> bool:
     """Return whether a folder holds a model that `write_sliced` wrote."""
-    return (Path(folder) / SLICED_MANIFEST).is_file()
+    return os.path.isfile(Path(folder) / SLICED_MANIFEST)
 
 
 def is_ensemble(folder: str | Path) -> bool:
     """Return whether a folder holds an ensemble."""
-    return (Path(folder) / ENSEMBLE_MANIFEST).is_file()
+    return os.path.isfile(Path(folder) / ENSEMBLE_MANIFEST)
 
 
 def architecture_of(config: dict[str, Any]) -> str:

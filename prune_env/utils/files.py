@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 
 from platformdirs import user_cache_dir
 
-from prune_env.errors import PruneEnvError, StateError
+from prune_env.errors import PruneEnvError, SettingsError, StateError
 from prune_env.utils.leases import LOCK, locked
 from prune_env.utils.output import check_free, hidden_folder, open_to_readers, try_place, umask
 from prune_env.utils.own import require_own
@@ -137,8 +137,13 @@ def write_bytes(
         data: Its content.
         private: Whether its owner alone may read it, whatever the umask says.
         first: Whether a file that is there stays, and of several writers the first one wins.
+
+    Raises:
+        SettingsError: No file can have this name.
     """
     path = Path(path)
+    if "\0" in str(path):
+        raise SettingsError(f"{path} cannot be the name of a file", expected="a name without NUL")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

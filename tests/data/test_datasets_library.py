@@ -1,3 +1,5 @@
+import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,22 @@ def test_rows_are_read_as_strictly_as_from_a_file(tmp_path: Path) -> None:
         read_datasets(tmp_path / "saved", "train")
     data = read_datasets(tmp_path / "saved", "train", on_bad_row="skip")
     assert (data.texts, data.skipped) == (("a", "e"), 3)
+
+
+def test_a_file_spoilt_anywhere_is_an_error_or_a_table(tmp_path: Path) -> None:
+    table(["one text", "another"] * 20, [1, 0] * 20).save_to_disk(tmp_path / "saved")
+    (path,) = (tmp_path / "saved").glob("*.arrow")
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"another", b"anothe\xff"))
+    with pytest.raises(DataError, match="is damaged"):
+        read_datasets(tmp_path / "saved", "train")
+    for seed in range(60):
+        draw, spoilt = random.Random(seed), bytearray(whole)
+        for _ in range(4):
+            spoilt[draw.randrange(len(spoilt))] = draw.randrange(256)
+        path.write_bytes(spoilt)
+        with suppress(DataError):
+            assert len(read_datasets(tmp_path / "saved", "train")) == 40
 
 
 def test_wrong_columns_are_listed(tmp_path: Path) -> None:

@@ -99,6 +99,12 @@ def damage(folder: Path, how: str) -> None:
         (folder / "ensemble.json").write_text(text)
 
 
+def test_a_name_that_no_folder_can_have() -> None:
+    for name in ("a\0b", "x" * 300):
+        with pytest.raises(ModelError, match="is not an ensemble"):
+            load_ensemble(name)
+
+
 @pytest.mark.parametrize(
     "how",
     [

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from prune_env.errors import OutputExistsError, SettingsError
+from prune_env.utils.files import write_json
 from prune_env.utils.output import check_free, require_outside, try_place
 
 
@@ -28,3 +29,9 @@ def test_a_name_that_no_output_can_have(tmp_path: Path, name: str) -> None:
         with pytest.raises(SettingsError, match="cannot be the name of an output"):
             check(tmp_path / name)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be the name of a file"):
+        write_json(tmp_path / "a\0b.json", {})
+    require_outside(tmp_path / "out", "a\0b")
