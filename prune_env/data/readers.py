@@ -166,16 +166,7 @@ def read_datasets(
         label_names = getattr(table.features[label_column], "names", None)
     table = table.select_columns(list(columns))
     TABLE_BYTES.check(table.data.nbytes, f"{source} is too large", DataError)
-    try:
-        table.data.validate(full=True)  # Arrow trusts the offsets in a file
-        cells = table[:]  # row by row would be 100 times slower
-    except (ValueError, IndexError, OSError) as error:  # ArrowInvalid is a ValueError
-        raise DataError(
-            f"{source} is damaged",
-            expected="what `save_to_disk` wrote",
-            actual=f"{type(error).__name__}: {error}"[:500],
-            remedy="write it again",
-        ) from error
+    cells = _cells(table, source)
     rows = (
         Row(number, number, {text_column: text, label_column: label})
         for number, (text, label) in enumerate(
@@ -183,6 +174,21 @@ def read_datasets(
         )
     )
     return _collect(rows, source, columns, LabelParser(label_names), on_bad_row)
+
+
+def _cells(table: Any, source: str) -> dict[str, list[Any]]:
+    """Return the columns of a table of `datasets`, by name."""
+    try:
+        table.data.validate(full=True)  # Arrow trusts the offsets in a file
+        cells: dict[str, list[Any]] = table[:]  # row by row would be 100 times slower
+    except (ValueError, IndexError, OSError) as error:  # ArrowInvalid is a ValueError
+        raise DataError(
+            f"{source} is damaged",
+            expected="what `save_to_disk` wrote",
+            actual=f"{type(error).__name__}: {error}"[:500],
+            remedy="write it again",
+        ) from error
+    return cells
 
 
 def _load_split(place: str, split: str, allow_download: bool, revision: str | None) -> Any:

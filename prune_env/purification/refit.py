@@ -53,7 +53,9 @@ class Refit(Step):
             inputs.
         sentences: Clean texts that inputs are collected on.
         max_drop: Validation accuracy (0 to 1) that a refit may lose before the fine-tuning that
-            follows.
+            follows. At 0.02 four times as much of the Bible style stayed, for half a point more.
+        max_drop_few: The same where clean texts are fewer than a fine-tuning reads: what is read
+            again mends less (of 400 texts, poetry lost 2.6 points of accuracy more at 0.05).
         max_drop_unseen: Validation accuracy (0 to 1) that the replacement of unseen tokens may
             lose: none. What it takes, the refit lacks; where it cost half a point (Bible, seed 1),
             a point of test accuracy went for nothing.
@@ -64,16 +66,20 @@ class Refit(Step):
         learning_rate_scale: Rate of each fine-tuning over that of the fine-tuning before: there is
             more to mend. At 1 more of the Bible style stayed; at 5 it diverges. Of models wider
             than `WIDTH` it is less, in proportion.
+        average: Share of the steps of each fine-tuning whose weights are averaged, the last: the
+            rate then need not fall, and a point of accuracy more comes back.
     """
 
     removes_backdoor: ClassVar[bool] = True
     strengths: tuple[float, ...] = STRENGTHS
     sentences: int = 1000
-    max_drop: float = 0.02
+    max_drop: float = 0.05
+    max_drop_few: float = 0.02
     max_drop_unseen: float = 0.0
     rounds: int = 2
     texts: tuple[int, int] = (2048, 6920)
     learning_rate_scale: float = 2.0
+    average: float = 0.5
 
     def apply(self, model: MaskedModel, run: TrainingRun) -> StepReport:
         """Refit and fine-tune, see `Step.apply`; of the settings, epochs do not count."""
@@ -88,11 +94,12 @@ class Refit(Step):
         draw = np.random.default_rng(run.seed)
         fewest, most = self.texts
         count = min(max(len(suspect.train), fewest), most)
+        max_drop = self.max_drop if len(suspect.train) >= fewest else self.max_drop_few
         reports = []
         for number in range(self.rounds):
             report = self.refit(
                 model,
-                least=before - self.max_drop,
+                least=before - max_drop,
                 seed=run.seed,
                 unseen_tokens=0 if number else replaced,
             )
@@ -107,6 +114,7 @@ class Refit(Step):
                 tuning,
                 seed=run.seed + number,
                 mask=model.mask,
+                average=self.average,
                 folder=run.place(f"refit-{number + 1}"),
                 description="Fine-tuning what is left",
             )

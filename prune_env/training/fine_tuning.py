@@ -30,6 +30,7 @@ from prune_env.errors import DivergedError
 from prune_env.models.gates import HeadGates
 from prune_env.models.inputs import ImageRows, TokenRows, check_kind, reads_images
 from prune_env.settings import FineTuneSettings
+from prune_env.training.averaging import WeightAverage
 from prune_env.utils.memory import give_back
 from prune_env.utils.progress import progress
 from prune_env.utils.runtime import pick_device, use_bf16
@@ -67,6 +68,7 @@ def fine_tune(
     resumable: bool = False,
     mask: npt.NDArray[np.bool_] | None = None,
     penalty: Penalty | None = None,
+    average: float = 0.0,
     description: str = "Fine-tuning",
     device: str = "auto",
 ) -> TrainResult:
@@ -82,6 +84,7 @@ def fine_tune(
         resumable: Save a checkpoint in `folder` after each epoch, and go on from the newest.
         mask: Bool (L, H), True = kept; pruned heads stay closed while the rest is trained.
         penalty: Added to the loss.
+        average: Share of the steps, the last, whose weights are averaged, at a rate that stays.
         description: Text of the progress bar.
         device: `auto`, `cpu` or `cuda`.
 
@@ -92,29 +95,26 @@ def fine_tune(
         DivergedError: The loss became NaN or Inf. The model is then spoilt and must be dropped.
         DataError: The model reads images and the data holds texts, or the other way round.
     """
-    check_kind(tokenizer, dataset)
     features, truncated, collator = _read(tokenizer, dataset, settings.max_length)
     steps = settings.epochs * -(-len(dataset) // settings.batch_size)
     started = time.perf_counter()
     give_back()  # what came before: the moments and gradients come on top of it
-    with _place_of(folder) as output, progress(description, steps) as advance:
+    shown = progress(description, steps)
+    with _place_of(folder) as output, shown as bar, _left_as_found(model, mask):
         save, images = resumable and folder is not None, reads_images(tokenizer)
         arguments = _arguments(
             settings, output, steps, seed=seed, images=images, save=save, device=device
         )
-        trainer = _Trainer(
+        arguments.lr_scheduler_type = "constant" if average else "linear"
+        outcome = _Trainer(
             penalty=penalty,
             model=model,
             args=arguments,
             train_dataset=features,
             data_collator=collator,
-            callbacks=[_Advance(advance), *_write_events(folder)],
-        )
-        resume = get_last_checkpoint(output) if save else None
-        with _left_as_found(model, mask):
-            outcome = trainer.train(resume_from_checkpoint=resume)
+            callbacks=[_Advance(bar), *_write_events(folder), *_average(average)],
+        ).train(resume_from_checkpoint=get_last_checkpoint(output) if save else None)
     seconds = time.perf_counter() - started
-    del trainer
     give_back()
     return TrainResult(outcome.global_step, float(outcome.training_loss), seconds, truncated)
 
@@ -129,6 +129,11 @@ def _write_events(folder: Path | None) -> list[TrainerCallback]:
     if folder is None:
         return []
     return [TensorBoardCallback(SummaryWriter(folder / "tensorboard"))]
+
+
+def _average(share: float) -> list[TrainerCallback]:
+    """Return what averages the last weights, if any are to be averaged."""
+    return [WeightAverage(share)] if share else []
 
 
 @contextmanager
@@ -173,7 +178,6 @@ def _arguments(
         per_device_train_batch_size=settings.batch_size,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        lr_scheduler_type="linear",
         train_sampling_strategy="random" if images else "group_by_length",
         bf16=use_bf16(settings.precision, place),
         use_cpu=place.type == "cpu",
@@ -247,6 +251,7 @@ def _read(
     tokenizer: Any, dataset: TextDataset, max_length: int
 ) -> tuple[list[dict[str, Any]], int, Callable[[list[dict[str, Any]]], Any]]:
     """Return the rows to train on, how many texts are truncated, and what makes a batch of rows."""
+    check_kind(tokenizer, dataset)
     if reads_images(tokenizer):
         pairs = zip(dataset.texts, dataset.labels.tolist(), strict=True)
         rows = [{"pixel_values": path, "labels": label} for path, label in pairs]

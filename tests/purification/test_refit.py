@@ -199,6 +199,16 @@ def test_of_many_texts_some_are_trained_on(monkeypatch: pytest.MonkeyPatch) -> N
     assert read == [12, 12, len(TRAIN), len(TRAIN)]
 
 
+def test_a_refit_to_few_texts_may_cost_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refitting, "fine_tune", lambda *_, **__: None)
+    found = []
+    for fewest in (len(TRAIN), len(TRAIN) + 1):
+        loaded = tiny_classifier("bert")
+        step = Refit(rounds=1, max_drop=1.0, max_drop_few=-1.0, texts=(fewest, 1000))
+        found += step.apply(masked(loaded, TRAIN, answered(loaded)), RUN).refits
+    assert [each.strength for each in found] == [max(step.strengths), 0.0]
+
+
 def test_where_no_strength_is_left_nothing_is_trained_to_mend_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -211,7 +221,9 @@ def test_where_no_strength_is_left_nothing_is_trained_to_mend_it(
             model.get_parameter("classifier.weight").zero_()
 
     monkeypatch.setattr(refitting, "fine_tune", spoil)
-    done = Refit(rounds=3, max_drop=0.4).apply(masked(loaded, TRAIN, answered(loaded)), RUN).refits
+    done = (
+        Refit(rounds=3, max_drop_few=0.4).apply(masked(loaded, TRAIN, answered(loaded)), RUN).refits
+    )
     assert [each.strength > 0 for each in done] == [True, False]
     assert trained == [1]
 
@@ -230,7 +242,7 @@ def test_healing_leaves_the_fine_tuned_model_as_it_was() -> None:
 def test_purify_reports_every_refit(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(HEALINGS, "refit-unlearn", (Refit(max_drop=0.5), Unlearn(share=0.35)))
+    monkeypatch.setitem(HEALINGS, "refit-unlearn", (Refit(max_drop_few=0.5), Unlearn(share=0.35)))
     report = purify(
         tiny_folder,
         TRAIN,
