@@ -218,10 +218,11 @@ def _alive(ray: Any) -> list[dict[str, Any]]:
 def other_code(found: dict[str, str]) -> StateError:
     """Return the error for machines that have other code, by their names."""
     return StateError(
-        "Machines of the cluster have another version of prune-env",
+        "Machines of the cluster have another version of prune-env, or do not answer",
         expected=code(),
         actual="; ".join(f"{name}: {each}" for name, each in found.items()),
-        remedy="install the same release or commit on every machine, and restart Ray there",
+        remedy="install the same release or commit on every machine, and restart Ray there; of one "
+        "that does not answer, look at its load and at `ray status`",
     )
 
 
