@@ -36,7 +36,7 @@ CONFIG = BenchmarkConfig(
 def figures_of(levels: dict[str, float], noise: float):
     def figures(cell, random: np.random.Generator) -> tuple[float, float]:
         lfr = levels.get(cell.policy, 65.0) + noise * random.normal()
-        return 88 + 0.3 * random.normal(), lfr
+        return 88 + 0.3 * random.normal(), min(lfr, 97.0)  # its interval ends 3 points above it
 
     return figures
 
