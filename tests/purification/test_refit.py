@@ -202,7 +202,7 @@ def test_of_many_texts_some_are_trained_on(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_refit_to_few_texts_may_cost_less(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refitting, "fine_tune", lambda *_, **__: None)
     found = []
-    for fewest in (len(TRAIN), len(TRAIN) + 1):
+    for fewest in (2 * len(TRAIN), 2 * len(TRAIN) + 1):
         loaded = tiny_classifier("bert")
         step = Refit(rounds=1, max_drop=1.0, max_drop_few=-1.0, texts=(fewest, 1000))
         found += step.apply(masked(loaded, TRAIN, answered(loaded)), RUN).refits
