@@ -68,10 +68,11 @@ class UnitGates:
         """Put a mask, bool (L, W), on from the next forward pass on."""
         self._heads.set(self._map.units.head_part(gates).copy())
         self._give_back()
+        strengths = self._map.units.strengths(gates).tolist()
         for layer, row in enumerate(gates):
             is_open = self._map.open_neurons(layer, row)
             self._open[layer] = None if is_open is None else torch.from_numpy(is_open)
-            for name, (weight, bias) in self._map.refitted(layer, row):
+            for name, (weight, bias) in self._map.refitted(layer, strengths[layer]):
                 self._lend(self._model.get_submodule(name), weight, bias)
 
     def remove(self) -> None:
@@ -130,8 +131,8 @@ def write_units(model: nn.Module, unit_map: UnitMap, mask: Mask) -> None:
         mask: Bool (L, W), True = kept.
     """
     with torch.no_grad():
-        for layer, row in enumerate(mask):
-            for name, (weight, bias) in unit_map.refitted(layer, row):
+        for layer, strengths in enumerate(unit_map.units.strengths(mask).tolist()):
+            for name, (weight, bias) in unit_map.refitted(layer, strengths):
                 module = model.get_submodule(name)
                 linear_weight(module).copy_(weight)
                 if bias is not None:

@@ -1,7 +1,7 @@
 """What pruning the units of a model does to it: which neurons close, which weights are refitted."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,8 +22,8 @@ from prune_env.settings import UnitSettings
 Weights = tuple[torch.Tensor, torch.Tensor | None]
 """Weight (out, in) and bias (out,) of a linear map."""
 
-_REMEMBERED = 64
-"""Refitted maps that are kept; each is made again with one product."""
+_REMEMBERED = 96
+"""Refitted linear maps that are kept; each is made again with one product."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +79,19 @@ class UnitMap:
             maps if settings.steps else 0,
             settings.steps,
         )
-        self._refitted = lru_cache(maxsize=_REMEMBERED)(self._refit)
+        self._values = settings.strengths
+        self._fitted = lru_cache(maxsize=_REMEMBERED)(RidgeMap.fitted)
 
-    def refitted(self, layer: int, row: Mask) -> Iterator[tuple[str, Weights]]:
-        """Yield the linear maps that a row (W,) of a mask refits, by name."""
-        for index, strength in enumerate(self.units.strengths(row).tolist()):
-            if strength and index < len(self._layers[layer].maps):
-                yield from self._refitted(layer, index, strength)
+    def refitted(self, layer: int, strengths: Iterable[int]) -> Iterator[tuple[str, Weights]]:
+        """Yield the linear maps of a layer that are refitted, by name.
+
+        Args:
+            layer: Which.
+            strengths: Of its maps, see `Units.strengths`.
+        """
+        for strength, maps in zip(strengths, self._layers[layer].maps, strict=False):
+            for name, ridge in maps if strength else ():
+                yield name, self._fitted(ridge, self._values[strength - 1])[:2]
 
     def open_neurons(self, layer: int, row: Mask) -> npt.NDArray[np.bool_] | None:
         """Return which neurons (N,) a row (W,) of a mask leaves open; None if it closes none."""
@@ -94,15 +100,6 @@ class UnitMap:
             return None
         is_open: npt.NDArray[np.bool_] = kept[self._layers[layer].group]
         return is_open
-
-    def strengths_of(self, layer: int, row: Mask, names: Collection[str]) -> bytes:
-        """Return the strengths of the maps that hold any of these linear maps, as a key."""
-        strengths = self.units.strengths(row).tolist()
-        return bytes(
-            strength
-            for strength, maps in zip(strengths, self._layers[layer].maps, strict=False)
-            if any(name in names for name, _ in maps)
-        )
 
     def neurons(self, layer: int) -> str:
         """Return the name of the map that reads a layer's neurons; empty without groups."""
@@ -119,12 +116,6 @@ class UnitMap:
     def members(self, layer: int, group: int) -> npt.NDArray[np.int64]:
         """Return the neurons of a group of a layer, int64 (n,)."""
         return np.flatnonzero(self._layers[layer].group == group)
-
-    def _refit(self, layer: int, index: int, strength: int) -> tuple[tuple[str, Weights], ...]:
-        value = self.settings.strengths[strength - 1]
-        return tuple(
-            (name, ridge.fitted(value)[:2]) for name, ridge in self._layers[layer].maps[index]
-        )
 
 
 def measure_units(

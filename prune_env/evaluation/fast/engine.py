@@ -1,6 +1,6 @@
 """What computes logits for the fast evaluator, one mask after the other."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -31,7 +31,20 @@ def walking_order(masks: Mask) -> list[int]:
     return sorted(range(len(masks)), key=lambda index: masks[index].tobytes())
 
 
-def heads_ahead(masks: Mask, key: Callable[[Mask, int], bytes], heads: int) -> dict[bytes, Mask]:
+def beginnings(masks: Mask, readings: Sequence[Sequence[bytes]]) -> list[list[bytes]]:
+    """Return, by mask and layer, all that decides what enters the layer, and its heads' contexts.
+
+    Args:
+        masks: Bool (N, L, W).
+        readings: By mask and layer what else of the layer decides the contexts.
+    """
+    return [
+        [mask[:layer].tobytes() + reading for layer, reading in enumerate(own)]
+        for mask, own in zip(masks, readings, strict=True)
+    ]
+
+
+def heads_ahead(masks: Mask, keys: Sequence[Sequence[bytes]], heads: int) -> dict[bytes, Mask]:
     """Return which heads (H,) are wanted right after each beginning of the masks.
 
     Masks that begin alike share all work up to layer l, and the contexts of layer l if those
@@ -39,13 +52,12 @@ def heads_ahead(masks: Mask, key: Callable[[Mask, int], bytes], heads: int) -> d
 
     Args:
         masks: Bool (N, L, W).
-        key: From a mask and a layer to what tells the beginning that ends there.
+        keys: Their `beginnings`.
         heads: H, the first columns of the masks.
     """
     ahead: dict[bytes, Mask] = {}
-    for mask in masks:
-        for layer, row in enumerate(mask[:, :heads]):
-            beginning = key(mask, layer)
+    for mask, own in zip(masks, keys, strict=True):
+        for beginning, row in zip(own, mask[:, :heads], strict=True):
             known = ahead.get(beginning)
             ahead[beginning] = row.copy() if known is None else known | row
     return ahead

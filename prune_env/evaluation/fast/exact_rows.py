@@ -24,12 +24,14 @@ class Trace:
     """What one row made of the last mask that it was asked under.
 
     Attributes:
-        mask: Bool (L, H).
+        mask: Bool (L, W).
+        readings: By layer all of the mask that decides the contexts of its heads.
         states: By layer what enters it (T, D), and the contexts of all its heads (T, H * d); of
             the last layer only the first token's.
     """
 
     mask: Mask
+    readings: Sequence[bytes]
     states: list[tuple[torch.Tensor, torch.Tensor]]
 
     @cached_property
@@ -60,7 +62,8 @@ class ExactRows:
         """Return the logits (R, C) of rows (R,) under a mask (L, H)."""
         order = np.argsort(self._tokens.lengths[rows], kind="stable")
         ordered = rows[order]
-        traces = [self._trace(row, mask) for row in ordered.tolist()]
+        (readings,) = self._packed.readings(mask[None])
+        traces = [self._trace(row, mask, readings) for row in ordered.tolist()]
         logits = np.empty((len(rows), class_count(self._packed.model)), np.float32)
         with inference(self._packed.model):
             for layer in range(self._last + 1):
@@ -85,16 +88,16 @@ class ExactRows:
             self._cache.put(row, trace)
         return logits
 
-    def _trace(self, row: int, mask: Mask) -> Trace:
+    def _trace(self, row: int, mask: Mask, readings: Sequence[bytes]) -> Trace:
         """Return a trace with the states of a row that hold for a mask."""
         known = self._cache.get(row)
         if known is None:
-            return Trace(mask.copy(), [])
+            return Trace(mask.copy(), readings, [])
         equal = int((known.mask == mask).all(axis=1).cumprod().sum())
         if equal <= self._last:
             # What enters the first layer that differs is the same; its contexts may not be.
-            equal += self._packed.reading(known.mask, equal) == self._packed.reading(mask, equal)
-        return Trace(mask.copy(), known.states[:equal])
+            equal += known.readings[equal] == readings[equal]
+        return Trace(mask.copy(), readings, known.states[:equal])
 
     def _append(
         self,
@@ -112,7 +115,8 @@ class ExactRows:
             len(traces) if last else plan.rows, heads.num_heads * heads.head_dim
         )
         available = self._packed.heads.available[layer]
-        attend = self._packed.block(layer, mask[layer]).attend(available.tobytes())
+        block = self._packed.block(layer, self._packed.others(mask[layer]))
+        attend = block.attend(available.tobytes())
         attend(hidden, chunk, contexts)
         sizes = [1] * len(traces) if last else plan.lengths.tolist()
         entering = hidden[chunk.first] if last else hidden
@@ -128,7 +132,7 @@ class ExactRows:
         count: int,
     ) -> torch.Tensor:
         """Return what leaves a layer (count, D), given the states of rows that enter it."""
-        block = self._packed.block(layer, mask[layer])
+        block = self._packed.block(layer, self._packed.others(mask[layer]))
         rows = sum(hidden.shape[0] for hidden, _ in states)
         hidden, contexts = (
             torch.cat([*parts, parts[0].new_zeros(count - rows, parts[0].shape[1])])

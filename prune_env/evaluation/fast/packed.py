@@ -1,14 +1,15 @@
 """The fast engine: a post-norm encoder on packed tokens, entered where a mask first differs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from prune_env.evaluation.fast.blocks import PackedBlock
 from prune_env.evaluation.fast.cache import ByteCache
-from prune_env.evaluation.fast.engine import heads_ahead, walking_order
+from prune_env.evaluation.fast.engine import beginnings, heads_ahead, walking_order
 from prune_env.evaluation.fast.packed_model import PackedModel
 from prune_env.evaluation.fast.plan import plan_packing
 from prune_env.evaluation.fast.workspace import Lease, Workspace
@@ -94,31 +95,34 @@ class PackedEngine:
 
     def run(self, masks: Mask) -> npt.NDArray[np.float32]:
         """Return the logits (N, R, C) under masks (N, L, H)."""
-        classes = class_count(self._packed.model)
-        logits = np.empty((len(masks), len(self.rows), classes), np.float32)
-        ahead = heads_ahead(masks, self._packed.beginning, self._packed.heads.shape[1])
-        with inference(self._packed.model):
+        packed = self._packed
+        logits = np.empty((len(masks), len(self.rows), class_count(packed.model)), np.float32)
+        known = beginnings(masks, packed.readings(masks))
+        ahead = heads_ahead(masks, known, packed.heads.shape[1])
+        with inference(packed.model):
             for index in walking_order(masks):
-                mask = masks[index]
-                keys = [self._packed.beginning(mask, layer) for layer in range(self._last + 1)]
+                mask, keys = masks[index], known[index]
                 layer, state = self._nearest(keys)
+                blocks = {
+                    each: packed.block(each, packed.others(mask[each]))
+                    for each in range(layer, self._last + 1)
+                }
                 if state is None:
-                    embedded = self._packed.embed(self._tokens, self.rows, self._plan)
-                    state = self._entered(0, mask, self._exists(0), embedded)
+                    embedded = packed.embed(self._tokens, self.rows, self._plan)
+                    state = self._entered(0, blocks, mask, self._exists(0), embedded)
                     self._cache.put(keys[0], state)
                 elif (missing := ahead[keys[layer]] & ~state.held).any():
-                    state = self._extended(state, layer, mask, missing)
+                    state = self._extended(state, layer, blocks[layer], missing)
                     self._cache.put(keys[layer], state)
                 for after in range(layer + 1, self._last + 1):
                     wanted = ahead[keys[after]] if after < self._last else self._exists(after)
-                    state = self._entered(after, mask, wanted, state)
+                    state = self._entered(after, blocks, mask, wanted, state)
                     self._cache.put(keys[after], state)
-                block = self._packed.block(self._last, mask[-1])
-                kept = self._packed.head_part(mask[-1])
+                block, kept = blocks[self._last], packed.head_part(mask[-1])
                 output = block.output(state.held.tobytes(), kept.tobytes())
                 left = block.after_attention(output, state.contexts, state.hidden)
                 self.flops += len(self.rows) * block.flops_after(kept)
-                answer = self._packed.classify(self._tokens, left).cpu().numpy()
+                answer = packed.classify(self._tokens, left).cpu().numpy()
                 logits[index, self._plan.order] = answer
         return logits
 
@@ -141,25 +145,31 @@ class PackedEngine:
         return 0, None
 
     def _entered(
-        self, layer: int, mask: Mask, wanted: Mask, before: LayerState | torch.Tensor
+        self,
+        layer: int,
+        blocks: Mapping[int, PackedBlock],
+        mask: Mask,
+        wanted: Mask,
+        before: LayerState | torch.Tensor,
     ) -> LayerState:
         """Return what enters a layer, with the contexts of some heads, chunk by chunk.
 
         Args:
             layer: Which.
+            blocks: By layer, of this one and of the one before it.
             mask: Bool (L, W).
             wanted: Bool (H,), the heads.
             before: What enters the layer before it; of the first layer the embeddings (T, D).
         """
         last = layer == self._last
         packed = self._packed
-        attend = packed.block(layer, mask[layer]).attend(wanted.tobytes())
+        attend = blocks[layer].attend(wanted.tobytes())
         hidden = before if isinstance(before, torch.Tensor) else before.hidden
         rows, width = len(self.rows) if last else self._plan.rows, hidden.shape[1]
         entered = self._workspace.lend(rows, width, width)
         state = LayerState(entered, self._workspace.lend(*self._room(layer, wanted)), wanted)
         if isinstance(before, LayerState):
-            block = packed.block(layer - 1, mask[layer - 1])
+            block = blocks[layer - 1]
             kept = packed.head_part(mask[layer - 1])
             output = block.output(before.held.tobytes(), kept.tobytes())
             self.flops += self._tokens_total * block.flops_after(kept)
@@ -182,11 +192,13 @@ class PackedEngine:
         rows = len(self.rows) if layer == self._last else self._plan.rows
         return rows, int(wanted.sum()) * heads.head_dim, heads.num_heads * heads.head_dim
 
-    def _extended(self, state: LayerState, layer: int, mask: Mask, missing: Mask) -> LayerState:
+    def _extended(
+        self, state: LayerState, layer: int, block: PackedBlock, missing: Mask
+    ) -> LayerState:
         """Return a state with the contexts of more heads, computed from the same hidden state."""
         dim = self._packed.heads.layers[layer].head_dim
         more = self._workspace.lend(*self._room(layer, missing))
-        attend = self._packed.block(layer, mask[layer]).attend(missing.tobytes())
+        attend = block.attend(missing.tobytes())
         for chunk in self._plan.chunks:
             attend(state.hidden[chunk.tokens], chunk, more.matrix)
         self.flops += self._tokens_total * self._packed.flops_of_attention(layer, missing)

@@ -31,6 +31,10 @@ class PackedModel:
         heads: Its heads.
         dtype: Precision of the blocks.
         unit_map: The units that masks choose from; None for heads alone.
+
+    Attributes:
+        block: From a layer and the bytes of its units beside the heads (`others`) to the block
+            that they make of it.
     """
 
     def __init__(
@@ -53,45 +57,34 @@ class PackedModel:
         self._scratch = Scratch()
         self._heads = heads.shape[1]
         self._width = heads.layers[0].output_weight().shape[0]
-        last = heads.layers[-1]
-        if unit_map is None:  # masks choose heads alone: a layer has one block
-            self._blocks = [
-                PackedBlock(*each, dtype, scratch=self._scratch, first_only=each[0] is last)
-                for each in zip(heads.layers, parts, strict=True)
-            ]
-        else:
-            self._block = lru_cache(maxsize=_BLOCKS * len(layers))(self._make_block)
-            names = {module: name for name, module in model.named_modules()}
-            self._reading = [
-                {names[getattr(layer, part).module] for part in ("query", "key", "value")}
-                for layer in heads.layers
-            ]
+        self._attention_maps = _attention_maps(model, heads, unit_map) if unit_map else []
+        self.block = lru_cache(maxsize=_BLOCKS * len(layers))(self._block)
 
     @property
     def layers(self) -> int:
         """L."""
         return len(self._layers)
 
-    def block(self, layer: int, row: Mask) -> PackedBlock:
-        """Return the block of a layer under the units beside the heads of a row (W,)."""
-        if self._unit_map is None:
-            return self._blocks[layer]
-        return self._block(layer, row[self._heads :].tobytes())
-
     def head_part(self, row: Mask) -> Mask:
         """Return the heads (H,) of a row (W,)."""
         return row[: self._heads]
 
-    def beginning(self, mask: Mask, layer: int) -> bytes:
-        """Return all of a mask (L, W) that decides what enters a layer, and its heads' contexts."""
-        key = mask[:layer].tobytes()
-        return key if self._unit_map is None else key + self.reading(mask, layer)
+    def others(self, row: Mask) -> bytes:
+        """Return the units beside the heads of a row (W,)."""
+        return row[self._heads :].tobytes()
 
-    def reading(self, mask: Mask, layer: int) -> bytes:
-        """Return all of a mask (L, W) in a layer that decides the contexts of its heads."""
+    def readings(self, masks: Mask) -> list[list[bytes]]:
+        """Return, by mask (N, L, W) and layer, all in the layer that decides its heads' contexts.
+
+        These are the strengths of the maps to queries, keys and values.
+        """
         if self._unit_map is None:
-            return b""
-        return self._unit_map.strengths_of(layer, mask[layer], self._reading[layer])
+            return [[b""] * self.layers for _ in masks]
+        strengths = self._unit_map.units.strengths(masks)
+        return [
+            [own[layer, maps].tobytes() for layer, maps in enumerate(self._attention_maps)]
+            for own in strengths
+        ]
 
     @staticmethod
     def fits(model: PreTrainedModel, heads: HeadMap) -> bool:
@@ -130,20 +123,33 @@ class PackedModel:
             0 if last else 6 * int(wanted.sum()) * self.heads.layers[layer].head_dim * self._width
         )
 
-    def _make_block(self, layer: int, others: bytes) -> PackedBlock:
-        """Return the block of a layer under its units beside the heads, as bytes of a row."""
-        assert self._unit_map is not None
-        row = np.concatenate([self.heads.available[layer], np.frombuffer(others, np.bool_)])
-        is_open = self._unit_map.open_neurons(layer, row)
+    def _block(self, layer: int, others: bytes) -> PackedBlock:
+        refitted, is_open = {}, None
+        if self._unit_map is not None:
+            row = np.concatenate([self.heads.available[layer], np.frombuffer(others, np.bool_)])
+            is_open = self._unit_map.open_neurons(layer, row)
+            strengths = self._unit_map.units.strengths(row).tolist()
+            refitted = {
+                self.model.get_submodule(name): weights
+                for name, weights in self._unit_map.refitted(layer, strengths)
+            }
         return PackedBlock(
             self.heads.layers[layer],
             self._parts[layer],
             self.dtype,
             scratch=self._scratch,
-            first_only=layer == self.layers - 1,
-            refitted={
-                self.model.get_submodule(name): weights
-                for name, weights in self._unit_map.refitted(layer, row)
-            },
+            first_only=layer == len(self._layers) - 1,
+            refitted=refitted,
             neurons=None if is_open is None else torch.from_numpy(np.flatnonzero(is_open)),
         )
+
+
+def _attention_maps(model: PreTrainedModel, heads: HeadMap, unit_map: UnitMap) -> list[list[int]]:
+    """Return, by layer, which of its maps hold those to queries, keys and values."""
+    names = {module: name for name, module in model.named_modules()}
+    found = []
+    for index, layer in enumerate(heads.layers):
+        reading = {names[part.module] for part in (layer.query, layer.key, layer.value)}
+        maps = enumerate(unit_map.maps(index))
+        found.append([place for place, held in maps if any(name in reading for name, _ in held)])
+    return found

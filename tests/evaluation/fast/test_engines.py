@@ -8,7 +8,7 @@ import torch
 
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation import ReferenceEvaluator
-from prune_env.evaluation.fast.engine import Engine, heads_ahead, walking_order
+from prune_env.evaluation.fast.engine import Engine, beginnings, heads_ahead, walking_order
 from prune_env.evaluation.fast.layerwise import LayerwiseEngine
 from prune_env.evaluation.fast.packed import PackedEngine
 from prune_env.evaluation.fast.packed_model import PackedModel
@@ -139,11 +139,10 @@ def test_masks_are_walked_as_a_trie() -> None:
     rows = [masks[index, 0].tobytes() for index in order]
     assert rows == sorted(rows)
 
-    def rows_before(mask: np.ndarray, layer: int) -> bytes:
-        return mask[:layer].tobytes()
-
-    ahead = heads_ahead(masks, rows_before, 2)
+    keys = beginnings(masks, [[b"", b""]] * 4)
+    ahead = heads_ahead(masks, keys, 2)
     assert ahead[b""].tolist() == [True, True]
     assert ahead[masks[1, :1].tobytes()].tolist() == [True, True]
     assert ahead[masks[0, :1].tobytes()].tolist() == [True, True]
-    assert heads_ahead(masks[:1], rows_before, 2)[masks[0, :1].tobytes()].tolist() == [False, True]
+    alone = heads_ahead(masks[:1], keys[:1], 2)
+    assert alone[masks[0, :1].tobytes()].tolist() == [False, True]
