@@ -93,7 +93,7 @@ def read_table(
     row; one of white space only is a blank text and is kept, for rewriters do emit such rows.
 
     Args:
-        path: The file; UTF-8, with or without BOM, lines ended by LF or CRLF.
+        path: The file; UTF-8, with or without BOM, lines ended by LF or CRLF, or all by CR.
         text_column: Name of the column of texts.
         label_column: Name of the column of labels: a class index or a label name per row.
         label_names: One name per class; None means ("negative", "positive").

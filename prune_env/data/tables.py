@@ -42,7 +42,8 @@ def table_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
     """Yield the rows of a .tsv, .csv or .jsonl file.
 
     Args:
-        path: The file; UTF-8, with or without BOM, lines ended by LF or CRLF (in a CSV also by CR).
+        path: The file; UTF-8, with or without BOM, lines ended by LF or CRLF, or where it has no LF
+            by CR (in a CSV always by any of them).
         columns: Columns that must be there, once each. Others may be there too.
 
     Raises:
@@ -98,12 +99,13 @@ def _decoded(path: Path) -> str:
 
 
 def _lines(path: Path, text: str) -> list[str]:
-    """Split at LF or CRLF only: str.splitlines also cuts at U+2028, U+0085 and form feeds.
+    """Split at LF or CRLF only, or at CR where there is no LF, as old spreadsheets write it.
 
-    Blank lines at the end are none.
+    str.splitlines also cuts at U+2028, U+0085 and form feeds. Blank lines at the end are none.
     """
-    TABLE_LINES.check(text.count("\n"), f"{path} has too many lines", DataError)
-    lines = text.split("\n")
+    end = "\n" if "\n" in text else "\r"
+    TABLE_LINES.check(text.count(end), f"{path} has too many lines", DataError)
+    lines = text.split(end)
     while not lines[-1].strip(" \r"):
         lines.pop()
     longest = max(map(len, lines))

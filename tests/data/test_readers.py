@@ -118,7 +118,7 @@ def test_header_and_labels_may_be_padded(tmp_path: Path) -> None:
     assert read(tmp_path, content) == [("a cloke of cliches .", 0), ("", 1)]
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("bom", ["", "\ufeff"])
 @pytest.mark.parametrize("last", ["", "end"])
 def test_line_ends_and_bom(tmp_path: Path, end: str, bom: str, last: str) -> None:
@@ -186,8 +186,23 @@ def test_broken_csv_is_refused_even_when_rows_are_skipped(
         read(tmp_path, content, ".csv", on_bad_row=on_bad_row)
 
 
-def test_csv_rows_may_end_in_cr_as_old_spreadsheets_write_them(tmp_path: Path) -> None:
-    assert read(tmp_path, "sentence,label\ra,1\rb,0\r", ".csv") == [("a", 1), ("b", 0)]
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        (".csv", "sentence,label\ra,1\rb,0\r"),
+        (".tsv", "sentence\tlabel\ra\t1\rb\t0\r"),
+        (".jsonl", '{"sentence": "a", "label": 1}\r{"sentence": "b", "label": 0}\r'),
+    ],
+)
+def test_rows_may_end_in_cr_as_old_spreadsheets_write_them(
+    tmp_path: Path, suffix: str, content: str
+) -> None:
+    assert read(tmp_path, content, suffix) == [("a", 1), ("b", 0)]
+
+
+def test_the_line_of_a_bad_row_is_counted_by_cr_too(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"row 2 \(line 3\) cannot be read"):
+        read(tmp_path, "sentence\tlabel\ra\t1\rb\r")
 
 
 def test_one_row_and_one_class_are_data(tmp_path: Path) -> None:
