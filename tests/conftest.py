@@ -1,5 +1,6 @@
 """Fixtures that every package's tests share."""
 
+import gc
 import signal
 from pathlib import Path
 
@@ -16,6 +17,17 @@ torch.set_num_threads(1)  # two pytest workers share two cores
 # programs that the tests interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def lasting_objects_are_not_looked_through() -> None:
+    """Leave what outlives a file of tests out of the collections of garbage that follow.
+
+    Every training collects three times, and each pass over the modules of torch and transformers
+    took longer than the tiny training itself.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
