@@ -1,9 +1,9 @@
 """What the default of `purify` costs and leaves: `python -m tests.benchmarks.purify`.
 
-Of one attack on SST-2, the backdoored model and the benign one are fine-tuned and healed alike; the
-excess is told over the benign model, and over the benign model treated in the same way. Time is
+Of some attacks on SST-2, each backdoored model and the benign one are fine-tuned and healed alike;
+the excess is told over the benign model, and over the benign model treated in the same way. Time is
 that of the processor, on one thread, so that other work on the machine counts for less; all models
-but the fine-tuned ones come from the cache. A JSON line a model.
+but the fine-tuned ones come from the cache. A JSON line a model and attack.
 """
 
 import json
@@ -18,14 +18,14 @@ import tyro
 
 from prune_env.data import load_named
 from prune_env.evaluation.scores import Scores, score
-from prune_env.models import full_mask
+from prune_env.models import LoadedModel, full_mask
 from prune_env.models.ridge import RidgeMap
 from prune_env.purification import heal, make_subject, refit, unlearn
 from prune_env.purification.judge import Judge
 from prune_env.purification.plan import usual_fine_tuning
 from prune_env.purification.prepare import fine_tune_suspicious
 from prune_env.research.attacks.attack import AttackSettings
-from prune_env.research.attacks.backdoor import ModelSettings, cached_models
+from prune_env.research.attacks.backdoor import AttackedModels, ModelSettings, cached_models
 from prune_env.research.attacks.sources import AttackSources
 from prune_env.settings import FineTuneSettings
 from prune_env.training.phases import TrainingRun
@@ -50,7 +50,7 @@ class Options:
     """What is measured.
 
     Attributes:
-        attack: A name of `prune-env list --kind attacks`.
+        attack: Names of `prune-env list --kind attacks`; the benign model serves them all.
         sentences: Clean sentences; 0 takes all.
         seed: Of models and of everything random.
         data: Folder of SST-2.
@@ -58,7 +58,7 @@ class Options:
         cache: Folder of attacked models; default: the user's cache.
     """
 
-    attack: str = "hiddenkiller"
+    attack: tuple[str, ...] = ("hiddenkiller",)
     sentences: int = 0
     seed: int = 0
     data: Path = DEFAULT_DATA
@@ -91,12 +91,49 @@ class Clock:
         setattr(holder, name, timed)
 
 
+@dataclass(frozen=True)
+class Treated:
+    """A model after its fine-tuning and its healing, with what they took.
+
+    Attributes:
+        tuned: After the fine-tuning.
+        healed: After the healing.
+        seconds: Of the processor, for either, and by part of the healing.
+    """
+
+    tuned: LoadedModel
+    healed: LoadedModel
+    seconds: dict[str, Any]
+
+
 def main(options: Options) -> None:
-    """Measure the benign model first, whose scores the other is held against."""
+    """Measure the benign model first, whose scores the others are held against."""
     torch.set_num_threads(1)
-    models = cached_models(
+    clock = Clock()
+    for part, (holder, name) in PARTS.items():
+        clock.watch(holder, name, part)
+    attacked = {attack: _models(attack, options) for attack in options.attack}
+    benign = _treat(next(iter(attacked.values())), "benign", options, clock)
+    for attack, models in attacked.items():
+        floors = [models.benign.scores, score(benign.healed, models.sets)]
+        backdoored = _treat(models, "backdoored", options, clock)
+        for kind, treated in (("benign", benign), ("backdoored", backdoored)):
+            figures = {
+                **asdict(options),
+                "attack": attack,
+                "model": kind,
+                **treated.seconds,
+                "fine_tuned": _figures(score(treated.tuned, models.sets), floors[:1]),
+                "healed": _figures(score(treated.healed, models.sets), floors),
+            }
+            print(json.dumps(figures, default=str), flush=True)
+
+
+def _models(attack: str, options: Options) -> AttackedModels:
+    """Return the models of an attack, from the cache or trained."""
+    return cached_models(
         ModelSettings(
-            attack=AttackSettings(attack=options.attack, seed=options.seed),
+            attack=AttackSettings(attack=attack, seed=options.seed),
             train_sentences=options.sentences,
             attacker=FineTuneSettings(epochs=3),
             seed=options.seed,
@@ -105,35 +142,26 @@ def main(options: Options) -> None:
         sources=AttackSources(options.data),
         cache=options.cache,
     )
-    floors: list[Scores] = [models.benign.scores]
-    clock = Clock()
-    for part, (holder, name) in PARTS.items():
-        clock.watch(holder, name, part)
-    for kind, model in (("benign", models.benign), ("backdoored", models.backdoored)):
-        clock.seconds.clear()
-        started = time.process_time()
-        usual = usual_fine_tuning("refit-unlearn", models.clean.train)
-        settings = replace(usual, epochs=options.epochs or usual.epochs)
-        run = TrainingRun(settings, seed=options.seed)
-        loaded = fine_tune_suspicious(model.encoder, models.clean.train, run)
-        tuned = time.process_time() - started
-        subject = make_subject(loaded, model.encoder, models.clean.train, models.clean.validation)
-        started = time.process_time()
-        healed = heal(subject, [full_mask(subject.shape)], run, healing="refit-unlearn").model
-        after = time.process_time() - started
-        scores = score(healed, models.sets)
-        if kind == "benign":
-            floors.append(scores)
-        figures = {
-            **asdict(options),
-            "model": kind,
-            "fine_tuning_seconds": tuned,
-            "seconds_after": after,
-            "seconds_by_part": clock.seconds,
-            "fine_tuned": _figures(score(loaded, models.sets), floors[:1]),
-            "healed": _figures(scores, floors),
-        }
-        print(json.dumps(figures, default=str), flush=True)
+
+
+def _treat(models: AttackedModels, kind: str, options: Options, clock: Clock) -> Treated:
+    """Fine-tune and heal a model, "benign" or "backdoored", as `purify` does."""
+    encoder, clean = getattr(models, kind).encoder, models.clean
+    clock.seconds.clear()
+    started = time.process_time()
+    usual = usual_fine_tuning("refit-unlearn", clean.train)
+    settings = replace(usual, epochs=options.epochs or usual.epochs)
+    run = TrainingRun(settings, seed=options.seed)
+    loaded = fine_tune_suspicious(encoder, clean.train, run)
+    tuned = time.process_time()
+    subject = make_subject(loaded, encoder, clean.train, clean.validation)
+    healed = heal(subject, [full_mask(subject.shape)], run, healing="refit-unlearn").model
+    seconds = {
+        "fine_tuning_seconds": tuned - started,
+        "seconds_after": time.process_time() - tuned,
+        "seconds_by_part": dict(clock.seconds),
+    }
+    return Treated(loaded, healed, seconds)
 
 
 def _figures(scores: Scores, floors: list[Scores]) -> dict[str, float]:
