@@ -76,6 +76,8 @@ def test_purifying_loads_nothing_of_research() -> None:
     """Not even through a name that is put together while the program runs."""
     code = (
         "import sys, prune_env.purification, prune_env.env.rewards.inverted_trigger\n"
+        "import prune_env.env.head_pruning_env, prune_env.agents, prune_env.baselines\n"
+        "import prune_env.importance, prune_env.evaluation\n"
         "from prune_env.env.rewards.reward import REWARDS\n"
         "[entry.load() for entry in REWARDS]\n"
         "sys.exit(any(name.startswith('prune_env.research') for name in sys.modules))"

@@ -39,13 +39,22 @@ def test_every_public_name_is_described(site: Path) -> None:
     assert wanted <= anchors
 
 
-@pytest.mark.parametrize("kind", ["environments", "rewards", "metrics", "policies"])
-def test_tables_of_names_are_those_of_the_program(site: Path, kind: str) -> None:
-    page = (site / "environment-reference.html").read_text()
-    # In a process of its own: here, other tests may have registered names.
+@pytest.fixture(scope="module")
+def listed() -> dict[str, dict[str, str]]:
+    """All names, told by a process of its own: here, other tests may have registered some."""
     code = "from prune_env.cli import main; main(['list', '--json'])"
     command = [sys.executable, "-c", code]
-    listed = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    tables: dict[str, dict[str, str]] = json.loads(
+        subprocess.run(command, check=True, capture_output=True).stdout
+    )
+    return tables
+
+
+@pytest.mark.parametrize("kind", ["environments", "rewards", "metrics", "policies"])
+def test_tables_of_names_are_those_of_the_program(
+    site: Path, listed: dict[str, dict[str, str]], kind: str
+) -> None:
+    page = (site / "environment-reference.html").read_text()
     assert {name for name in listed[kind] if f"<code>{name}</code>" not in page} == set()
 
 

@@ -49,12 +49,12 @@ def test_demo_writes_the_promised_rows(
         "fp32",
         "--budget",
         "12",
-        "--full",
     ]
     runs = []
-    for name in ("first", "again"):
+    for name, rows_wanted in (("first", ["--full"]), ("again", [])):
         out = ["--out", tmp_path / name, "--importance-sentences", "16", "--json"]
-        assert main([str(argument) for argument in (*arguments, *options, *out)]) == 0
+        command = (*arguments, *options, *rows_wanted, *out)
+        assert main([str(argument) for argument in command]) == 0
         capsys.readouterr()
         runs.append(json.loads((tmp_path / name / "result.json").read_text()))
     assert set(runs[0]) == {"run", "rows", "meta"}
@@ -75,10 +75,12 @@ def test_demo_writes_the_promised_rows(
         ("ft", "direct"),
         ("ft", "direct"),
     ]
-    for first, again in zip(runs[0]["rows"], runs[1]["rows"], strict=True):
-        assert first["floor"] == runs[0]["rows"][0]["lfr"]
-        assert first["excess_lfr"] == pytest.approx(first["lfr"] - first["floor"])
-        assert {**first, "seconds": 0} == {**again, "seconds": 0}
+    for row in runs[0]["rows"]:
+        assert row["floor"] == runs[0]["rows"][0]["lfr"]
+        assert row["excess_lfr"] == pytest.approx(row["lfr"] - row["floor"])
+    untimed = [[{**row, "seconds": 0} for row in run["rows"]] for run in runs]
+    # Without --full, one protocol and one healing; each row is what it was.
+    assert untimed[1] == [untimed[0][place] for place in (0, 1, 2, 3, 5, 8)]
     assert all(row["seconds"] > 0 for row in runs[0]["rows"])
     assert runs[1]["rows"][0]["seconds"] == 0  # the benign model came from the cache
 
@@ -94,17 +96,6 @@ def test_help_needs_no_torch() -> None:
         subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
         == 0
     )
-
-
-def test_triggered_data_cannot_reach_the_defence() -> None:
-    """The defence's packages import nothing of the attacks, not even through others."""
-    code = (
-        "import sys\nimport prune_env.purification, prune_env.env.head_pruning_env\n"
-        "import prune_env.agents\n"
-        "import prune_env.baselines, prune_env.importance, prune_env.evaluation\n"
-        "sys.exit(any(name.startswith('prune_env.research.attacks') for name in sys.modules))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_write_jsonl_is_read_back(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
@@ -11,9 +11,11 @@ from rich.text import Text
 
 from prune_env.errors import printable
 from prune_env.evaluation.metrics import Share
-from prune_env.evaluation.scores import Scores
 from prune_env.utils import runtime
 from prune_env.utils.files import write_json
+
+if TYPE_CHECKING:
+    from prune_env.evaluation.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,8 @@ class ResultRow:
 
 
 def make_row(
-    scores: Scores,
-    floor: Scores | None,
+    scores: "Scores",
+    floor: "Scores | None",
     *,
     policy: str,
     protocol: str,
