@@ -56,7 +56,8 @@ class Crew:
     @property
     def running(self) -> list[str]:
         """Addresses of the cells that are being run."""
-        return [current.key for _, current in self._members.values() if current.key]
+        keys = [current.key for _, current in self._members.values()]  # once: a cell may end
+        return [key for key in keys if key in self._cells]
 
     def stop(self) -> None:
         """End all workers."""
