@@ -92,6 +92,10 @@ class MaskEvaluator(ModelEvaluator):
             max_cache_bytes=self._states_bytes,
         )
 
+    def release(self) -> None:
+        """Give back the memory of what computes masks; the next new mask makes it again."""
+        vars(self).pop("backend", None)
+
     @property
     def memo_hits(self) -> int:
         """Masks that were answered from memory since creation."""

@@ -83,6 +83,9 @@ class ModelEvaluator(ABC):
         ]
         self._batch_of = np.repeat(np.arange(len(self.batches)), list(map(len, self.batches)))
 
+    def release(self) -> None:  # noqa: B027 - one that keeps nothing has nothing to release
+        """Give back memory that only speed needs; what was answered stays known."""
+
     @cached_property
     def units(self) -> Units:
         """What the columns of a mask stand for."""

@@ -88,6 +88,14 @@ class Suspect:
         suspect: Suspect = self.facts[name]
         return suspect
 
+    def release(self) -> None:
+        """Give back what its evaluators hold for speed alone, before work that needs memory."""
+        from prune_env.evaluation.model_evaluator import ModelEvaluator  # noqa: PLC0415 - torch
+
+        for each in (self.evaluator, *self._made.values()):
+            if isinstance(each, ModelEvaluator):
+                each.release()
+
     def rewritten(self, rewrite: Rewrite) -> "Evaluator":
         """Return an evaluator on the validation texts, each passed through `rewrite`."""
         texts = tuple(rewrite(text) for text in self.validation.texts)

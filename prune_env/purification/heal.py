@@ -70,10 +70,21 @@ def heal(
     Raises:
         SettingsError: See `check_healing`.
     """
-    # What is found out on the way is forgotten afterwards: each run pays for its own.
-    subject = replace(subject, suspect=replace(subject.require_suspect()))
     check_healing(protocol, healing, subject.require_suspect().train)
-    return apply_steps(subject, masks, run, steps_of(healing), protocol=protocol, loading=loading)
+    steps = steps_of(healing)
+    subject = ready_for(steps, subject)
+    return apply_steps(subject, masks, run, steps, protocol=protocol, loading=loading)
+
+
+def ready_for(steps: Sequence[Step], subject: Subject) -> Subject:
+    """Return a subject for one healing: what is found out on the way is forgotten with it.
+
+    What the search of masks held for speed is given back, where memory is needed for training.
+    """
+    suspect = subject.require_suspect()
+    if steps:
+        suspect.release()
+    return replace(subject, suspect=replace(suspect))
 
 
 def apply_steps(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 from prune_env.env.subject import Subject
 from prune_env.models.masks import Mask
-from prune_env.purification.heal import Healed, apply_steps, check_healing, steps_of
+from prune_env.purification.heal import Healed, apply_steps, check_healing, ready_for, steps_of
 from prune_env.purification.refit import Refit
 from prune_env.purification.step import Step
 from prune_env.purification.unlearn import Unlearn
@@ -93,9 +93,9 @@ def heal_above_tau(
     Returns:
         The first that keeps tau, or else that with the highest value, and every attempt.
     """
-    subject = replace(subject, suspect=replace(subject.require_suspect()))
     check_healing(protocol, healing, subject.require_suspect().train)
     steps = steps_of(healing)
+    subject = ready_for(steps, subject)
     best: Healed | None = None
     attempts: list[Attempt] = []
     for number, force in enumerate(FORCES):

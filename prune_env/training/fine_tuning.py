@@ -31,6 +31,7 @@ from prune_env.models.gates import HeadGates
 from prune_env.models.inputs import ImageRows, TokenRows, check_kind, reads_images
 from prune_env.settings import FineTuneSettings
 from prune_env.training.averaging import WeightAverage
+from prune_env.training.batches import parts_of_batch
 from prune_env.utils.memory import give_back
 from prune_env.utils.progress import progress
 from prune_env.utils.runtime import pick_device, use_bf16
@@ -101,11 +102,10 @@ def fine_tune(
     give_back()  # what came before: the moments and gradients come on top of it
     shown = progress(description, steps)
     with _place_of(folder) as output, shown as bar, _left_as_found(model, mask):
-        save, images = resumable and folder is not None, reads_images(tokenizer)
-        arguments = _arguments(
-            settings, output, steps, seed=seed, images=images, save=save, device=device
-        )
+        save = resumable and folder is not None
+        arguments = _arguments(settings, output, steps, seed=seed, save=save, device=device)
         arguments.lr_scheduler_type = "constant" if average else "linear"
+        _set_batches(arguments, model, features)
         outcome = _Trainer(
             penalty=penalty,
             model=model,
@@ -164,7 +164,6 @@ def _arguments(
     steps: int,
     *,
     seed: int,
-    images: bool,
     save: bool,
     device: str,
 ) -> TrainingArguments:
@@ -178,7 +177,6 @@ def _arguments(
         per_device_train_batch_size=settings.batch_size,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        train_sampling_strategy="random" if images else "group_by_length",
         bf16=use_bf16(settings.precision, place),
         use_cpu=place.type == "cpu",
         dataloader_pin_memory=place.type == "cuda",
@@ -192,6 +190,18 @@ def _arguments(
     )
 
 
+def _set_batches(
+    arguments: TrainingArguments, model: PreTrainedModel, features: list[dict[str, Any]]
+) -> None:
+    """Put texts of similar length together, and have batches trained in parts if they are large."""
+    lengths = [len(row["input_ids"]) for row in features if "input_ids" in row]
+    arguments.train_sampling_strategy = "group_by_length" if lengths else "random"
+    if lengths and arguments.device.type == "cpu":
+        parts = parts_of_batch(model, arguments.per_device_train_batch_size, max(lengths))
+        arguments.gradient_accumulation_steps = parts
+        arguments.per_device_train_batch_size //= parts
+
+
 class _Trainer(Trainer):
     """The Trainer with a penalty on the loss, which stops at the first loss that is not finite."""
 
@@ -201,6 +211,8 @@ class _Trainer(Trainer):
         args._n_gpu = min(args.n_gpu, 1)
         super().__init__(args=args, **kwargs)
         self._penalty = penalty
+        # The loss is the mean over a part of a batch; the Trainer shall make the mean of the parts.
+        self.model_accepts_loss_kwargs = False
         # The default printer writes every log line as a dict to stdout, where --json goes.
         self.remove_callback(PrinterCallback)
 

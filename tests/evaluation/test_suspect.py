@@ -49,6 +49,22 @@ def test_a_copy_knows_nothing_of_what_was_found_out(suspect: Suspect) -> None:
     assert suspect.facts == {"fact": 0}
 
 
+def test_what_was_answered_stays_known_when_memory_is_given_back(suspect: Suspect) -> None:
+    evaluators = [suspect.evaluator, suspect.rewritten(str.upper)]
+    assert all(isinstance(each, MaskEvaluator) for each in evaluators)
+    other = FULL.copy()
+    other[0, 1, 2] = False
+    before = [each.evaluate(FULL).logits for each in evaluators]
+    assert all("backend" in vars(each) for each in evaluators)
+    suspect.release()
+    assert not any("backend" in vars(each) for each in evaluators)
+    for each, logits in zip(evaluators, before, strict=True):
+        assert np.array_equal(each.evaluate(FULL).logits, logits)
+        assert each.evaluations == 1
+    fresh = Suspect(suspect.loaded, TRAIN, VALIDATION, suspect.evaluator).rewritten(str.upper)
+    assert np.array_equal(evaluators[1].evaluate(other).logits, fresh.evaluate(other).logits)
+
+
 def test_another_model_is_measured_on_the_same_texts(suspect: Suspect) -> None:
     model = deepcopy(suspect.loaded.model)
     with torch.no_grad():
