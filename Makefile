@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check links docs bench fuzz clean
+.PHONY: help demo test tests check style types links docs bench fuzz clean
 
 help:
 	@echo "make demo    set up, backdoor a MiniLM, purify it in several ways, print the table"
@@ -27,11 +27,15 @@ help:
 demo: .venv/.demo
 	$(BIN)/prune-env demo $(FULL)
 
-check: .venv/.installed links
+check: style types
+
+style: .venv/.installed links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/codespell
+
+types: .venv/.installed
+	$(BIN)/mypy
 
 # A checkout without symbolic links has text files in their place, and no import works.
 links:
@@ -40,8 +44,13 @@ prune_env/baselines must be symbolic links: git config core.symlinks true, check
 	@! find . -path ./.venv -prune -o -path ./runs -prune -o -xtype l -print | grep . || \
 		{ echo "these links lead nowhere"; exit 1; }
 
-test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+# Types are checked while the tests run, which wait a good deal of their time.
+test: style
+	@$(MAKE) --jobs 2 types tests
+
+# In the order of tests/conftest.py, not that of the number of tests in a file.
+tests: .venv/.installed links
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 docs: .venv/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -7,7 +7,7 @@ import pytest
 
 from prune_env.cli import main
 from prune_env.errors import StateError
-from prune_env.research.benchmark import figures
+from prune_env.research.benchmark import figures, pictures
 from prune_env.research.benchmark.config import BenchmarkConfig, Block
 from prune_env.research.benchmark.plan import PLAN
 from prune_env.research.benchmark.report import write_report
@@ -42,6 +42,17 @@ def figures_of(levels: dict[str, float], noise: float):
 
 
 LEVELS = {"benign": 30.0, "backdoored": 94.0, "random": 45.0, "greedy": 55.0, "oracle": 18.0}
+
+
+SMALL = replace(CONFIG, grid=(Block(ATTACKS[:1], (0,), ("gradient",)),))
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the pictures out of a report of which the text is read."""
+    monkeypatch.setattr(pictures, "acc_against_lfr", lambda *_: None)
+    for name in ("cls_maps", "pruned_heads", "lfr_against_tau", "cost"):
+        monkeypatch.setattr(figures, name, lambda *_: None)
 
 
 def direct(folder: Path) -> list:
@@ -132,9 +143,9 @@ def test_what_unlearns_without_pruning_stands_in_the_tables(
     assert shown == ["backdoored", "ft", "gradient (direct)"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_report_tells_every_code_and_all_versions_that_made_the_cells(tmp_path: Path) -> None:
-    block = Block(ATTACKS[:1], (0,), ("gradient",))
-    made_up(tmp_path, replace(CONFIG, grid=(block,)), figures_of(LEVELS, 0.5))
+    made_up(tmp_path, SMALL, figures_of(LEVELS, 0.5))
     old, exported, nameless, *others = sorted((tmp_path / "cells").glob("*.json"))
 
     def change(path: Path, commit: str, source: str | None, torch: str) -> None:
@@ -159,6 +170,7 @@ def test_the_report_tells_every_code_and_all_versions_that_made_the_cells(tmp_pa
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_excess_is_told_against_the_benign_model_under_the_same_defence(tmp_path: Path) -> None:
     lfrs = {"backdoored": 50.0, "benign": 33.0}
 
@@ -203,7 +215,7 @@ PLANS = {
 
 @pytest.mark.parametrize("name", PLANS)
 def test_a_plan_of_another_shape_is_refused(tmp_path: Path, name: str) -> None:
-    made_up(tmp_path, CONFIG, figures_of(LEVELS, 0.5))
+    made_up(tmp_path, SMALL, figures_of(LEVELS, 0.5))
     plan = json.loads((tmp_path / PLAN).read_text())
     PLANS[name](plan)
     (tmp_path / PLAN).write_text(json.dumps(plan))
@@ -228,7 +240,7 @@ RESULTS = {
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_a_result_of_another_shape_is_refused(tmp_path: Path, name: str) -> None:
-    made_up(tmp_path, CONFIG, figures_of(LEVELS, 0.5))
+    made_up(tmp_path, SMALL, figures_of(LEVELS, 0.5))
     path = next(path for path in (tmp_path / "cells").iterdir() if '"done"' in path.read_text())
     result = json.loads(path.read_text())
     RESULTS[name](result)
@@ -249,7 +261,7 @@ def test_a_result_of_another_shape_is_refused(tmp_path: Path, name: str) -> None
 def test_vectors_of_another_shape_are_refused(
     tmp_path: Path, change: dict[str, np.ndarray], capsys: pytest.CaptureFixture
 ) -> None:
-    made_up(tmp_path, CONFIG, figures_of(LEVELS, 0.5))
+    made_up(tmp_path, SMALL, figures_of(LEVELS, 0.5))
     for path in (tmp_path / "embeddings").iterdir():
         np.savez(path, **{**np.load(path), **change})
     assert main(["report", str(tmp_path)]) == 2
@@ -257,6 +269,6 @@ def test_vectors_of_another_shape_are_refused(
 
 
 def test_a_report_on_nothing_says_so(tmp_path: Path) -> None:
-    made_up(tmp_path, CONFIG, figures_of(LEVELS, 0.5), missing=lambda cell: True)
+    made_up(tmp_path, SMALL, figures_of(LEVELS, 0.5), missing=lambda cell: True)
     with pytest.raises(StateError, match="No cell"):
         write_report(tmp_path)
