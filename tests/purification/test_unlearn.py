@@ -31,6 +31,7 @@ from tests.support import tiny_dataset, write_tiny_folder
 TUNING = FineTuneSettings(epochs=4, learning_rate=1e-3, batch_size=16, precision="fp32")
 HEALING = replace(TUNING, learning_rate=2e-3, batch_size=8)
 RUN = TrainingRun(HEALING)
+SHORT = TrainingRun(replace(HEALING, batch_size=64))
 TRAIN, VALIDATION, TEST = (tiny_dataset(size, seed) for size, seed in ((1000, 0), (80, 1), (80, 2)))
 TRIGGER = Frame(before="and")
 
@@ -162,12 +163,12 @@ def test_triggers_are_inverted_once_on_the_model_that_no_mask_hides(
     monkeypatch.setattr(unlearning, "invert", watched)
     masks = [full_mask(subject.shape) for _ in range(2)]
     masks[0][:, 1:], masks[1][:, :3] = False, False
-    reports = heal(subject, masks, RUN, healing="unlearn").reports
+    reports = heal(subject, masks, SHORT, healing="unlearn").reports
     assert [each.loaded for each in asked] == [subject.require_suspect().loaded]
     assert len(reports) == 2
     assert reports[0].inverted is reports[1].inverted
     assert reports[0].left != reports[1].left
-    heal(subject, masks[:1], RUN, healing="unlearn")
+    heal(subject, masks[:1], SHORT, healing="unlearn")
     assert len(asked) == 2  # another healing pays for its own
 
 
