@@ -53,9 +53,10 @@ class Refit(Step):
             inputs.
         sentences: Clean texts that inputs are collected on.
         max_drop: Validation accuracy (0 to 1) that a refit may lose before the fine-tuning that
-            follows. At 0.02 four times as much of the Bible style stayed, for half a point more.
-        max_drop_few: The same where a fine-tuning reads each clean text more than twice, which
-            mends less (of 400 texts, poetry lost 2.6 points of accuracy more at 0.05).
+            follows, where that reads as many clean texts as it may. At 0.02 four times as much of
+            the Bible style stayed, for half a point more.
+        max_drop_few: The same where each clean text is read twice or more often, which mends less
+            (of 400 texts, poetry lost 2.6 points of accuracy more at 0.05); between, in proportion.
         max_drop_unseen: Validation accuracy (0 to 1) that the replacement of unseen tokens may
             lose: none. What it takes, the refit lacks; where it cost half a point (Bible, seed 1),
             a point of test accuracy went for nothing.
@@ -94,7 +95,8 @@ class Refit(Step):
         draw = np.random.default_rng(run.seed)
         fewest, most = self.texts
         count = min(max(len(suspect.train), fewest), most)
-        max_drop = self.max_drop if 2 * len(suspect.train) >= fewest else self.max_drop_few
+        bounds = (self.max_drop_few, self.max_drop)
+        max_drop = float(np.interp(len(suspect.train), (fewest / 2, most), bounds))
         reports = []
         for number in range(self.rounds):
             report = self.refit(

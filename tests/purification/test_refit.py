@@ -20,6 +20,7 @@ from prune_env.purification import HEALINGS, heal, make_subject, purify
 from prune_env.purification import refit as refitting
 from prune_env.purification.judge import Judge
 from prune_env.purification.refit import Refit
+from prune_env.purification.step import MaskedModel, RefitReport
 from prune_env.purification.unlearn import Unlearn
 from prune_env.research.attacks.training import train_classifier
 from prune_env.settings import FineTuneSettings, SearchSettings
@@ -199,14 +200,25 @@ def test_of_many_texts_some_are_trained_on(monkeypatch: pytest.MonkeyPatch) -> N
     assert read == [12, 12, len(TRAIN), len(TRAIN)]
 
 
-def test_a_refit_to_few_texts_may_cost_less(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [((1, 1), 0.3), ((0.4, 0.8), 0.3), ((2, 4), 0.1), ((1, 1.5), 0.2), ((1, 2.5), 0.15)],
+)
+def test_a_refit_to_fewer_texts_may_cost_less(
+    texts: tuple[float, float], expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(refitting, "fine_tune", lambda *_, **__: None)
-    found = []
-    for fewest in (2 * len(TRAIN), 2 * len(TRAIN) + 1):
-        loaded = tiny_classifier("bert")
-        step = Refit(rounds=1, max_drop=1.0, max_drop_few=-1.0, texts=(fewest, 1000))
-        found += step.apply(masked(loaded, TRAIN, answered(loaded)), RUN).refits
-    assert [each.strength for each in found] == [max(step.strengths), 0.0]
+    allowed: list[float] = []
+
+    def remember(_: Refit, model: MaskedModel, *, least: float, **__: object) -> RefitReport:
+        allowed.append(model.judge.accuracy() - least)
+        return RefitReport(1.0, 0.5, 1.0)
+
+    monkeypatch.setattr(Refit, "refit", remember)
+    fewest, most = (round(each * len(TRAIN)) for each in texts)
+    step = Refit(rounds=1, max_drop=0.3, max_drop_few=0.1, texts=(fewest, most))
+    step.apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), RUN)
+    assert allowed == [pytest.approx(expected)]
 
 
 def test_where_no_strength_is_left_nothing_is_trained_to_mend_it(
