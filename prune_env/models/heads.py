@@ -129,11 +129,6 @@ class HeadMap:
         exists.flags.writeable = False
         return exists
 
-    @property
-    def shared(self) -> bool:
-        """Whether several layers of the model run one attention module: a head exists once."""
-        return {layer.calls for layer in self.layers} != {1}
-
 
 def find_heads(model: nn.Module) -> HeadMap:
     """Find every self-attention head of an encoder or a causal decoder.

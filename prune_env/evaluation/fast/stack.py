@@ -18,7 +18,7 @@ def find_layers(model: nn.Module, heads: HeadMap) -> tuple[nn.Module, ...] | Non
 
     They are the items of the one `nn.ModuleList` that holds the attention modules in order.
     """
-    if heads.shared:
+    if {layer.calls for layer in heads.layers} != {1}:  # several layers run one attention module
         return None
     names = [layer.name.split(".") for layer in heads.layers]
     for depth, part in enumerate(names[0]):
