@@ -15,7 +15,7 @@ def test_layers_come_in_forward_order() -> None:
     names = [layer.name for layer in heads.layers]
     assert names == [f"bert.encoder.layer.{i}.attention.self" for i in range(12)]
     assert [layer.index for layer in heads.layers] == list(range(12))
-    assert not heads.shared
+    assert {layer.calls for layer in heads.layers} == {1}
 
 
 def test_one_layer_with_one_head() -> None:
@@ -26,7 +26,7 @@ def test_one_layer_with_one_head() -> None:
 
 def test_shared_layers_are_said() -> None:
     heads = find_heads(tiny_classifier("albert").model)
-    assert (heads.shape, heads.shared, heads.layers[0].calls) == ((1, 4), True, 2)
+    assert (heads.shape, heads.layers[0].calls) == ((1, 4), 2)
 
 
 def test_grouped_queries_are_said() -> None:
