@@ -107,7 +107,8 @@ class MaskEvaluator(ModelEvaluator):
         keys = mask_keys(checked)
         held = {key: self._memo.logits(key) for key in keys}
         wanted = self._count(keys, [held[key] is None for key in keys])
-        for index, logits in zip(wanted, self.backend.run(checked[wanted]), strict=True):
+        answers = self.backend.run(checked[wanted]) if wanted else ()
+        for index, logits in zip(wanted, answers, strict=True):
             held[keys[index]] = self._remember(keys[index], logits)
         shape = (len(keys), len(self.tokens), self.num_classes)
         logits = np.array([held[key] for key in keys], np.float32).reshape(shape)
@@ -118,7 +119,8 @@ class MaskEvaluator(ModelEvaluator):
         checked = self._checked(masks)
         keys = mask_keys(checked)
         wanted = self._count(keys, [self._memo.bits(key) is None for key in keys])
-        for index, logits in zip(wanted, self.backend.run(checked[wanted]), strict=True):
+        answers = self.backend.run(checked[wanted]) if wanted else ()
+        for index, logits in zip(wanted, answers, strict=True):
             self._remember(keys[index], logits)
         bits = [self._memo.bits(key) for key in keys]
         right = [word.bit_count() for word in bits if word is not None]

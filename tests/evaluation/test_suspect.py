@@ -60,6 +60,8 @@ def test_what_was_answered_stays_known_when_memory_is_given_back(suspect: Suspec
     assert not any("backend" in vars(each) for each in evaluators)
     for each, logits in zip(evaluators, before, strict=True):
         assert np.array_equal(each.evaluate(FULL).logits, logits)
+        assert each.accuracy(FULL) == (logits[0].argmax(axis=1) == VALIDATION.labels).mean()
+        assert "backend" not in vars(each)
         assert each.evaluations == 1
     fresh = Suspect(suspect.loaded, TRAIN, VALIDATION, suspect.evaluator).rewritten(str.upper)
     assert np.array_equal(evaluators[1].evaluate(other).logits, fresh.evaluate(other).logits)
