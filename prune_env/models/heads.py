@@ -121,6 +121,11 @@ class HeadMap:
         """(L, H): attention modules, and the most heads that one of them has."""
         return len(self.layers), max(map(attrgetter("num_heads"), self.layers))
 
+    @property
+    def width(self) -> int:
+        """Width of what all heads of the first attention module make of a token."""
+        return self.shape[1] * self.layers[0].head_dim
+
     @cached_property
     def available(self) -> Mask:
         """Bool (L, H), True where a head exists."""

@@ -124,9 +124,7 @@ class Refit(Step):
 
     def _scale(self, loaded: LoadedModel) -> float:
         """Return the factor on the rate: the wider a model, the lower the rate it bears."""
-        heads = find_heads(loaded.model)
-        width = heads.shape[1] * heads.layers[0].head_dim
-        return self.learning_rate_scale * min(1.0, WIDTH / width)
+        return self.learning_rate_scale * min(1.0, WIDTH / find_heads(loaded.model).width)
 
     def refit(
         self, model: MaskedModel, *, least: float, seed: int = 0, unseen_tokens: int = 0

@@ -25,8 +25,7 @@ def parts_of_batch(model: PreTrainedModel, batch_size: int, longest: int) -> int
         no more than `MOST`, or else the largest.
     """
     heads = find_heads(model)
-    width = heads.shape[1] * heads.layers[0].head_dim
-    needed = batch_size * longest * len(heads.layers) * width * BYTES
+    needed = batch_size * longest * len(heads.layers) * heads.width * BYTES
     parts = 1
     while needed > parts * MOST and batch_size % (2 * parts) == 0:
         parts *= 2
