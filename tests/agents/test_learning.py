@@ -66,7 +66,7 @@ def test_the_yardsticks_are_as_stated(random_mean: float, gradient_mean: float):
 
 @pytest.mark.parametrize(
     ("algorithm", "steps"),
-    [("epsilon-greedy", 500), ("dqn", 1500), ("a2c", 4000), ("ppo", 2500), ("maskable_ppo", 2500)],
+    [("epsilon-greedy", 500), ("dqn", 5000), ("a2c", 4000), ("ppo", 2500), ("maskable_ppo", 2500)],
 )
 def test_learns(algorithm: str, steps: int, random_mean: float, gradient_mean: float):
     """Within these steps, over three seeds, acting without exploration."""

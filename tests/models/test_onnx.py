@@ -22,7 +22,7 @@ def _onnx() -> None:
 @pytest.mark.usefixtures("_onnx")
 @pytest.mark.parametrize(
     ("model_type", "sliced"),
-    [("bert", False), ("mpnet", True), ("qwen3", True), ("vit", True)],
+    [("bert", False), ("bert", True), ("mpnet", True), ("qwen3", True), ("vit", True)],
 )
 def test_onnx_computes_what_the_gated_model_does(
     model_type: str, sliced: bool, tmp_path: Path
