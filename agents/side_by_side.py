@@ -31,7 +31,7 @@ from prune_env.utils.cluster import (
 from prune_env.utils.files import new_folder, write_json
 from prune_env.utils.leases import locked, silent_s
 from prune_env.utils.output import check_free
-from prune_env.utils.runtime import code
+from prune_env.utils.source import code
 
 TRIALS = "trials.json"
 PAUSE_S = 300.0

@@ -8,7 +8,7 @@ from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.training import train
 from prune_env.utils.bundle import Bundle, pack, unpack
 from prune_env.utils.cluster import ProcessFolder, load_ray, this_node
-from prune_env.utils.runtime import code
+from prune_env.utils.source import code
 
 
 @dataclass(frozen=True, eq=False)

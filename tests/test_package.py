@@ -52,7 +52,11 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_importing_is_light():
-    code = "import sys, prune_env; print({'torch', 'transformers', 'scipy'} & set(sys.modules))"
+    """Of the package, and of what a machine of a cluster is asked before it is given anything."""
+    code = (
+        "import sys, prune_env, prune_env.utils.source, prune_env.research.benchmark.cluster.begun\n"
+        "print({'torch', 'transformers', 'scipy'} & set(sys.modules))"
+    )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert told.stdout.strip() == "set()"
 

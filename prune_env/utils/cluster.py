@@ -21,7 +21,7 @@ from typing import Any
 
 from prune_env.errors import PruneEnvError, SettingsError, StateError
 from prune_env.utils.output import hidden_folder, remove_leftovers
-from prune_env.utils.runtime import code
+from prune_env.utils.source import code
 
 LOCAL = "local"
 ANSWER_S = 30.0

@@ -1,12 +1,7 @@
 """What the machine offers: device, precision, and the description that goes into a report."""
 
-import hashlib
-import json
 import platform
 import subprocess
-from functools import cache
-from glob import glob
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +9,9 @@ import torch
 
 from prune_env.errors import SettingsError
 from prune_env.settings import Precision
-from prune_env.utils.files import sha256_of
+from prune_env.utils.source import ROOT, source_of, version_of
 
 _PACKAGES = ("prune-env", "torch", "transformers", "gymnasium", "stable-baselines3", "numpy")
-_ROOT = Path(__file__).resolve().parents[1]
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -57,11 +51,11 @@ def use_bf16(precision: Precision, device: torch.device) -> bool:
 def describe() -> dict[str, Any]:
     """Return versions, code and machine, as plain JSON values, for the `meta` of a result."""
     device = pick_device()
-    versions = {package: _version(package) for package in _PACKAGES}
+    versions = {package: version_of(package) for package in _PACKAGES}
     return {
         "versions": {"python": platform.python_version(), **versions},
         "commit": _commit(),
-        "source": _source(_ROOT),
+        "source": source_of(ROOT),
         "machine": {
             "system": platform.system(),
             "processor": platform.machine(),
@@ -72,21 +66,9 @@ def describe() -> dict[str, Any]:
     }
 
 
-def code() -> str:
-    """Return which code of the package this process runs, in words."""
-    return f"prune-env {_version('prune-env')}, source {_source(_ROOT)}"
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
 def _commit() -> str:
     """Return the commit of the source checkout, or an empty string where there is none."""
-    root = _ROOT.parent
+    root = ROOT.parent
     if not (root / ".git").exists():
         return ""
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
@@ -94,16 +76,3 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
-
-
-@cache  # what is changed under a running process is not what it runs
-def _source(package: Path) -> str:
-    """Return 12 hexadecimal digits of SHA-256 over names and bytes of a package's *.py files.
-
-    `glob` follows the links to agents and baselines, so that a checkout and a wheel are equal.
-    """
-    names = sorted(
-        Path(name).as_posix() for name in glob("**/*.py", root_dir=package, recursive=True)
-    )
-    hashes = {name: sha256_of(package / name) for name in names}
-    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()[:12]

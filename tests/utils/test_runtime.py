@@ -8,6 +8,7 @@ from rich.console import Console
 
 from prune_env.errors import SettingsError
 from prune_env.utils import progress, runtime
+from prune_env.utils.source import source_of
 
 
 def test_a_missing_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +43,7 @@ def test_a_description_names_the_source_where_there_is_no_commit(
     package = Path(runtime.__file__).parents[1]
     here = runtime.describe()["source"]
     exported = shutil.copytree(package, tmp_path / "prune_env")  # links become folders
-    monkeypatch.setattr(runtime, "_ROOT", exported)
+    monkeypatch.setattr(runtime, "ROOT", exported)
     meta = runtime.describe()
     assert (meta["commit"], meta["source"]) == ("", here)
     assert len(here) == 12
@@ -53,7 +54,7 @@ def test_the_source_follows_names_and_bytes_of_every_module(tmp_path: Path) -> N
         for path, text in files.items():
             (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name / path).write_text(text)
-        return runtime._source(tmp_path / name)
+        return source_of(tmp_path / name)
 
     files = {"a.py": "1", "inner/b.py": "2"}
     first = source("first", files)
@@ -69,7 +70,7 @@ def test_the_source_follows_names_and_bytes_of_every_module(tmp_path: Path) -> N
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "a.py").write_text("1")
     (tmp_path / "linked" / "inner").symlink_to(tmp_path / "first" / "inner")
-    assert runtime._source(tmp_path / "linked") == first
+    assert source_of(tmp_path / "linked") == first
 
 
 def test_progress_is_silent_until_it_is_switched_on(capfd: pytest.CaptureFixture) -> None:

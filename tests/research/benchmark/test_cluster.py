@@ -1,4 +1,8 @@
-"""Grids and trainings on a real Ray cluster of three nodes, all on this machine."""
+"""Grids and trainings on a real Ray cluster of two or three nodes, all on this machine.
+
+What costs are processes, each of which imports torch and transformers: a connection to Ray has its
+own on every node.
+"""
 
 import json
 import os
@@ -36,20 +40,20 @@ from tests.research.benchmark.test_runner import CODE, ROOT, results, wait_for_c
 ray = pytest.importorskip("ray", reason="Ray is not installed: the extra `cluster`")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ray's test cluster needs POSIX")
-MEMORY = 80 * 2**20
+NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_log_monitor": False}
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A cluster of a head and two nodes with a core each; nothing of it is left."""
+    """A cluster of a head and a node with a core each; nothing of it is left."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Or a busy machine never comes to the tests.
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - so Ray calls it
     for attempt in range(3):  # Ray gives a node 30 seconds, which a busy machine may not have
         try:
             made = cluster_utils.Cluster()
-            for _ in range(3):
-                made.add_node(num_cpus=1, object_store_memory=MEMORY, include_dashboard=False)
+            for _ in range(2):
+                made.add_node(**NODE, include_dashboard=False)
             made.wait_for_nodes(timeout=60)
             break
         except Exception as error:  # Ray says in many ways that a machine is too small
@@ -90,6 +94,13 @@ def kill_a_busy_worker() -> bool:
     return False
 
 
+@pytest.fixture
+def connection(cluster: Any) -> Iterator[None]:
+    """One for all runs of a test, which then share the processes of Ray's workers."""
+    with connecting.connected(cluster.address):
+        yield
+
+
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("grid")
@@ -127,13 +138,12 @@ def test_a_worker_and_a_node_die_and_the_results_are_those_of_one_machine(
             killed.append("worker")
         elif killed == ["worker"]:
             killed.append("node")
-            cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+            cluster.remove_node(third, allow_graceful=False)
 
     settings = RunSettings(ray=cluster.address, store="memory://models")
-    try:
-        counts = run(read_config(grid), out, settings, on_cell=hear)
-    finally:
-        cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    third = cluster.add_node(**NODE)
+    cluster.wait_for_nodes()
+    counts = run(read_config(grid), out, settings, on_cell=hear)
     assert killed == ["worker", "node"]
     assert counts == {"done": len(alone), "failed": 0}
     assert len(set(done)) == len(done) == len(alone)  # each told once
@@ -172,6 +182,7 @@ def test_a_driver_that_was_killed_goes_on_with_the_same_command(
     assert results(out) == alone
 
 
+@pytest.mark.usefixtures("connection")
 def test_cells_that_raise_die_or_hang_are_failures_with_their_node(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,11 +235,7 @@ def test_a_node_with_another_version_is_refused(
     errors = tmp_path / "other" / "prune_env" / "errors.py"
     errors.write_text(errors.read_text() + "\n# another version\n")
     monkeypatch.chdir(tmp_path)  # Ray lets workers import from where the driver stands
-    node = cluster.add_node(
-        num_cpus=1,
-        object_store_memory=MEMORY,
-        env_vars={"PYTHONPATH": str(tmp_path / "other")},
-    )
+    node = cluster.add_node(**NODE, env_vars={"PYTHONPATH": str(tmp_path / "other")})
     try:
         cluster.wait_for_nodes()
         with pytest.raises(StateError, match="another version of prune-env"):
@@ -242,7 +249,7 @@ def test_a_node_that_has_just_died_is_not_asked_for_its_version(
     cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with connecting.connected(cluster.address) as module:
-        gone = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+        gone = cluster.add_node(**NODE)
         cluster.wait_for_nodes()
         answers = [module.nodes()]  # what the head still says, a moment after
         cluster.remove_node(gone, allow_graceful=False)
@@ -266,6 +273,7 @@ def test_what_no_machine_offers_is_answered_at_once(
         run(read_config(greedy), tmp_path / "run", RunSettings(ray=cluster.address))
 
 
+@pytest.mark.usefixtures("connection")
 def test_trials_side_by_side_end_as_one_after_the_other(cluster: Any, tmp_path: Path) -> None:
     """In many short tasks, of which one dies."""
     base = TrainSettings(

@@ -15,7 +15,8 @@ from typing import Any
 from prune_env.errors import StateError
 from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.cell_events import CellNews
-from prune_env.research.benchmark.cluster.order import Begun, CellReply, Part, TaskFailure
+from prune_env.research.benchmark.cluster.begun import Begun
+from prune_env.research.benchmark.cluster.order import CellReply, Part, TaskFailure
 from prune_env.research.benchmark.cluster.parts import SharedParts, default_store
 from prune_env.research.benchmark.cluster.tasks import make_part, measure_cell
 from prune_env.research.benchmark.model_store import ModelStore

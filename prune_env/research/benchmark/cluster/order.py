@@ -1,6 +1,5 @@
 """What the driver of a grid and its tasks tell each other."""
 
-import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -71,19 +70,3 @@ class CellReply:
 
     done: FinishedCell
     model: Bundle | None = None
-
-
-class Begun:
-    """An actor beside the driver: where tasks were begun, and how long ago."""
-
-    def __init__(self) -> None:
-        self._tasks: dict[str, tuple[str, float]] = {}
-
-    def note(self, name: str, node: str) -> None:
-        """Note that a task was begun; one that is tried again is begun again."""
-        self._tasks[name] = node, time.monotonic()
-
-    def told(self) -> dict[str, tuple[str, float]]:
-        """Return the machine and the seconds since the beginning, by the name of the task."""
-        now = time.monotonic()
-        return {name: (node, now - since) for name, (node, since) in self._tasks.items()}

@@ -14,7 +14,7 @@ from prune_env.research.benchmark.cluster.order import ENCODER, TEXTS, Order, Pa
 from prune_env.research.benchmark.model_store import ModelStore
 from prune_env.research.benchmark.worker import Task
 from prune_env.utils.bundle import Bundle, pack, unpack
-from prune_env.utils.runtime import code
+from prune_env.utils.source import code
 
 
 class SharedParts:

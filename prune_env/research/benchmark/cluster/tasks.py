@@ -26,7 +26,7 @@ from prune_env.research.benchmark.outcome import describe, failed_outcome, run_c
 from prune_env.research.benchmark.workbench import CellResult, Workbench
 from prune_env.utils.bundle import Bundle, pack, unpack
 from prune_env.utils.cluster import ProcessFolder, load_ray, this_node
-from prune_env.utils.runtime import code
+from prune_env.utils.source import code
 
 Given = Bundle | TaskFailure
 
