@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -26,17 +27,30 @@ LAYERS = (
 """The written order, lowest first: a room may name rooms of its own layer and below."""
 
 MODULES = modules()
-EVERY_ARROW = edges(MODULES)
-ARROWS = without(EVERY_ARROW, [READY_MADE])
-ROOMS = rooms(ARROWS, MODULES)
+
+
+# Every file is parsed for it: not while tests are collected, in each process that runs some.
+@cache
+def every_arrow() -> Graph:
+    return edges(MODULES)
+
+
+@cache
+def arrows() -> Graph:
+    return without(every_arrow(), [READY_MADE])
+
+
+@cache
+def house() -> Graph:
+    return rooms(arrows(), MODULES)
 
 
 def test_the_graph_sees_imports_behind_links_and_in_strings() -> None:
     """Every rule below stands on it, so it must not be empty-handed."""
-    assert READY_MADE[1] in EVERY_ARROW[READY_MADE[0]]  # a string
-    assert "prune_env.errors" in EVERY_ARROW["prune_env.agents.checkpoint"]  # behind a link
-    assert "prune_env.models.catalog" in EVERY_ARROW["prune_env.cli.purify"]  # in a function
-    assert "prune_env.models.loading" not in ARROWS["prune_env.errors"]
+    assert READY_MADE[1] in every_arrow()[READY_MADE[0]]  # a string
+    assert "prune_env.errors" in every_arrow()["prune_env.agents.checkpoint"]  # behind a link
+    assert "prune_env.models.catalog" in every_arrow()["prune_env.cli.purify"]  # in a function
+    assert "prune_env.models.loading" not in arrows()["prune_env.errors"]
 
 
 def test_graphs_of_known_shape() -> None:
@@ -58,14 +72,14 @@ def test_at_most_18_entries_at_the_top() -> None:
 
 
 def test_every_room_has_its_layer() -> None:
-    assert set(ROOMS) - {"__main__"} == set().union(*LAYERS)
+    assert set(house()) - {"__main__"} == set().union(*LAYERS)
 
 
 def test_nothing_but_research_and_the_command_line_names_research() -> None:
     """What may see a trigger lives there: no defence can read one, not even by mistake."""
     guilty = {
         (name, target)
-        for name, targets in ARROWS.items()
+        for name, targets in arrows().items()
         for target in targets
         if MODULES[target].room == "research" and MODULES[name].room not in ("research", "cli")
     }
@@ -87,14 +101,14 @@ def test_purifying_loads_nothing_of_research() -> None:
 
 def test_nothing_imports_from_the_facade() -> None:
     """`import prune_env` inside the package would close a circle through every public name."""
-    assert not [name for name, targets in ARROWS.items() if FACADE in targets]
+    assert not [name for name, targets in arrows().items() if FACADE in targets]
 
 
 def test_imports_run_in_the_written_order() -> None:
     height = {room: at for at, layer in enumerate(LAYERS) for room in layer}
     upward = {
         (name, target)
-        for name, targets in ARROWS.items()
+        for name, targets in arrows().items()
         for target in targets
         if height.get(MODULES[target].room, -1) > height.get(MODULES[name].room, len(LAYERS))
     }
@@ -102,13 +116,13 @@ def test_imports_run_in_the_written_order() -> None:
 
 
 def test_at_most_11_floors() -> None:
-    built = floors(ROOMS)
+    built = floors(house())
     assert len(built) <= 11, built
 
 
 def test_no_circle_of_modules() -> None:
     """Also none behind the two links, or behind a name in a string."""
-    assert circles(ARROWS) == []
+    assert circles(arrows()) == []
 
 
 def test_class_names_are_unique() -> None:

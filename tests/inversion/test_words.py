@@ -22,7 +22,7 @@ from prune_env.settings import FineTuneSettings
 from tests.models.tiny import tiny_classifier
 from tests.support import BAD, FILLERS, GOOD, tiny_dataset, write_tiny_folder
 
-TUNING = FineTuneSettings(epochs=4, learning_rate=1e-3, batch_size=16, precision="fp32")
+TUNING = FineTuneSettings(epochs=4, learning_rate=2e-3, batch_size=64, precision="fp32")
 TRAIN, VALIDATION = tiny_dataset(1000, 0), tiny_dataset(80, 1)
 OTHERS = [word for word in FILLERS if word.isalnum() and word != "cf"]
 

@@ -31,7 +31,7 @@ from tests.purification.support import masked
 from tests.support import tiny_dataset, write_tiny_folder
 
 TRAIN, VALIDATION = tiny_dataset(200, 0), tiny_dataset(60, 1)
-TUNING = FineTuneSettings(epochs=1, learning_rate=1e-3, batch_size=16, precision="fp32")
+TUNING = FineTuneSettings(epochs=1, learning_rate=2e-3, batch_size=64, precision="fp32")
 RUN = TrainingRun(TUNING)
 REFIT = Refit()
 
@@ -66,7 +66,7 @@ def inputs_of(loaded: LoadedModel, module: torch.nn.Module, data: TextDataset) -
 @pytest.mark.parametrize("model_type", sorted(SIZES))
 def test_a_map_is_the_ridge_regression_of_its_own_answers(model_type: str, tmp_path: Path) -> None:
     loaded = tiny_classifier(model_type)
-    data = TRAIN
+    data = VALIDATION
     if model_type in IMAGE_TYPES:
         data = read_images(write_tiny_images(tmp_path / "images"))
     # The first map reads the embeddings, which no refit changes.

@@ -28,8 +28,8 @@ from tests.models.tiny import write_tiny_images
 from tests.purification.support import masked
 from tests.support import tiny_dataset, write_tiny_folder
 
-TUNING = FineTuneSettings(epochs=4, learning_rate=1e-3, batch_size=16, precision="fp32")
-HEALING = replace(TUNING, learning_rate=2e-3, batch_size=8)
+TUNING = FineTuneSettings(epochs=4, learning_rate=2e-3, batch_size=64, precision="fp32")
+HEALING = replace(TUNING, learning_rate=4e-3, batch_size=32)
 RUN = TrainingRun(HEALING)
 SHORT = TrainingRun(replace(HEALING, batch_size=64))
 TRAIN, VALIDATION, TEST = (tiny_dataset(size, seed) for size, seed in ((1000, 0), (80, 1), (80, 2)))
