@@ -12,7 +12,7 @@ from prune_env.models import LoadedModel, load_classifier
 from tests.support import shared_data, tiny_dataset, write_tiny_folder
 
 torch.set_num_threads(1)  # two pytest workers share two cores
-gc.disable()  # while tests are collected: nothing of it is garbage, and a quarter of the time it took
+gc.disable()  # while tests are collected: nothing is garbage, and a quarter of the time went there
 
 # A suite that a shell started in the background inherits an ignored SIGINT, and so would the
 # programs that the tests interrupt.
