@@ -40,6 +40,16 @@ def in_parts(
     return np.concatenate([in_parts(answer, half) for half in np.array_split(rows, 2)])
 
 
+def keep_imports() -> None:
+    """Leave what was imported out of every collection of garbage: it lives as long as the process.
+
+    A training collects three times, and looking through the modules of torch and transformers takes
+    longer than a small training does. To be called before there is a model, which must go again.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def give_back() -> None:
     """Return memory that nothing uses to the system, where the C library would keep it.
 

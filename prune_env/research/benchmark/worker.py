@@ -21,6 +21,7 @@ from prune_env.research.benchmark.model_store import ModelStore
 from prune_env.research.benchmark.outcome import run_cell, write_model
 from prune_env.research.benchmark.store import Store
 from prune_env.research.benchmark.workbench import CellResult, Workbench
+from prune_env.utils.memory import keep_imports
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +160,7 @@ def _become_a_worker(task: Task, number: int) -> None:
     torch.set_num_threads(task.threads)
     for plugin in task.plugins:
         import_module(plugin)
+    keep_imports()
 
 
 def _end_with_parent() -> None:

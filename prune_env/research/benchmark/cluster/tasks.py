@@ -26,6 +26,7 @@ from prune_env.research.benchmark.outcome import describe, failed_outcome, run_c
 from prune_env.research.benchmark.workbench import CellResult, Workbench
 from prune_env.utils.bundle import Bundle, pack, unpack
 from prune_env.utils.cluster import ProcessFolder, load_ray, this_node
+from prune_env.utils.memory import keep_imports
 from prune_env.utils.source import code
 
 Given = Bundle | TaskFailure
@@ -119,6 +120,7 @@ def _hold(order: Order, cell: Cell, given: tuple[Given, ...]) -> _Held:
         torch.set_num_threads(order.threads)
         for plugin in order.plugins:
             import_module(plugin)
+        keep_imports()
         _held = _Held(name, *_bench(order))
     for bundle in given:
         if not isinstance(bundle, TaskFailure):
