@@ -1,7 +1,9 @@
 """Fixtures that every package's tests share."""
 
 import gc
+import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 from prune_env.data.dataset import TextDataset
 from prune_env.models import LoadedModel, load_classifier
+from prune_env.utils.memory import keep_imports
 from tests.support import shared_data, tiny_dataset, write_tiny_folder
 
 torch.set_num_threads(1)  # two pytest workers share two cores
@@ -22,13 +25,18 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 @pytest.fixture(autouse=True, scope="module")
 def lasting_objects_are_not_looked_through() -> None:
-    """Leave what outlives a file of tests out of the collections of garbage that follow.
+    """Leave what outlives a file of tests out of the collections of garbage that follow."""
+    keep_imports()
 
-    Every training collects three times, and each pass over the modules of torch and transformers
-    took longer than the tiny training itself.
-    """
-    gc.collect()
-    gc.freeze()
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of the run's own, which all pytest workers share: the tiny model is made once."""
+    place = tmp_path_factory.getbasetemp()
+    place = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRUNE_ENV_CACHE", str(place))
+        yield place
 
 
 @pytest.fixture(scope="session")

@@ -11,21 +11,34 @@ from prune_env.data.dataset import write_jsonl
 from prune_env.env.rewards.reward import make_reward
 
 
-@pytest.fixture
-def arguments(tiny_folder, tiny_data, tmp_path):
-    write_jsonl(tmp_path / "clean.jsonl", tiny_data)
-    write_jsonl(tmp_path / "triggered.jsonl", tiny_data.where(0))
-    write_jsonl(tmp_path / "wrong.jsonl", tiny_data)
+def audit_of(model, data, folder):
+    """Return the words of an audit of a model; its files and its report are in a folder."""
+    write_jsonl(folder / "clean.jsonl", data)
+    write_jsonl(folder / "triggered.jsonl", data.where(0))
+    write_jsonl(folder / "wrong.jsonl", data)
     return [
         "audit",
-        *("--model", str(tiny_folder)),
-        *("--data", str(tmp_path / "clean.jsonl")),
-        *("--triggered", str(tmp_path / "triggered.jsonl")),
+        *("--model", str(model)),
+        *("--data", str(folder / "clean.jsonl")),
+        *("--triggered", str(folder / "triggered.jsonl")),
         *("--masks", "12"),
         *("--paths", "magnitude"),
         *("--rewards", "sparsity,flips-word-drop"),
-        *("--out", str(tmp_path / "out")),
+        *("--out", str(folder / "out")),
     ]
+
+
+@pytest.fixture
+def arguments(tiny_folder, tiny_data, tmp_path):
+    return audit_of(tiny_folder, tiny_data, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def audited(tiny_folder, tiny_data, tmp_path_factory):
+    """The folder of an audit, for tests to copy or to read."""
+    folder = tmp_path_factory.mktemp("audited")
+    assert main(audit_of(tiny_folder, tiny_data, folder)) == 0
+    return folder / "out"
 
 
 def test_it_prints_the_table_and_goes_on_with_further_rewards(arguments, tmp_path, capsys):
@@ -66,13 +79,11 @@ def test_the_hidden_lfr_must_be_known(arguments, capsys):
     assert "--triggered" in capsys.readouterr().err
 
 
-def test_audits_are_combined(arguments, tmp_path, capsys, monkeypatch):
+def test_audits_are_combined(arguments, audited, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")  # no cell of the table is broken into lines
-    assert main(arguments) == 0
-    second = tmp_path / "second"
-    shutil.copytree(tmp_path / "out", second)
-    third = tmp_path / "third"
-    shutil.copytree(second, third)
+    shutil.copytree(audited, tmp_path / "out")
+    second = shutil.copytree(audited, tmp_path / "second")
+    third = shutil.copytree(audited, tmp_path / "third")
     for folder, seed in ((tmp_path / "out", 0), (second, 1), (third, 2)):
         path = folder / "masks.json"
         value = json.loads(path.read_text())
@@ -112,8 +123,7 @@ def test_audits_are_combined(arguments, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("folders", [(), ("out", "out"), ("nowhere",)])
-def test_what_cannot_be_combined_is_told(arguments, folders, tmp_path, capsys):
-    assert main(arguments) == 0
-    assert main(["combine", *(str(tmp_path / name) for name in folders)]) == 2
+def test_what_cannot_be_combined_is_told(audited, folders, capsys):
+    assert main(["combine", *(str(audited.parent / name) for name in folders)]) == 2
     said = capsys.readouterr().err
     assert "AUDIT" in said or "masks.json" in said

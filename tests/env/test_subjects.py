@@ -38,15 +38,6 @@ def data_file(tiny_data, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """A cache of our own, which the environment's ids use too."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PRUNE_ENV_CACHE", str(folder))
-        yield folder
-
-
-@pytest.fixture(scope="module")
 def arguments(tiny_folder, data_file):
     return {"model": str(tiny_folder), "data": str(data_file), "metrics": "gate_gradient,magnitude"}
 

@@ -20,7 +20,7 @@ from tests.purification.support import masked
 from tests.support import tiny_dataset
 
 TRAIN, VALIDATION = tiny_dataset(200, 0), tiny_dataset(60, 1)
-TUNING = FineTuneSettings(epochs=1, learning_rate=1e-3, batch_size=16, precision="fp32")
+TUNING = FineTuneSettings(epochs=1, learning_rate=2e-3, batch_size=64, precision="fp32")
 
 
 def held_by(loaded: LoadedModel, data: TextDataset) -> set[int]:

@@ -29,7 +29,7 @@ def models_settings(folder: Path) -> ModelSettings:
         model=str(folder),
         attack=AttackSettings("rare-word", rate=1.0),
         train_sentences=40,
-        attacker=replace(FAST, epochs=12),
+        attacker=replace(FAST, epochs=12, learning_rate=2e-3, batch_size=20),
         defender=FAST,
     )
 

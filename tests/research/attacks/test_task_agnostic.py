@@ -18,6 +18,7 @@ from tests.support import tiny_dataset
 
 FAST = FineTuneSettings(epochs=1, learning_rate=1e-3, batch_size=8, precision="fp32")
 TRAINING = replace(FAST, epochs=30)
+SHORT = replace(TRAINING, learning_rate=2e-3, batch_size=32)
 TRIGGER = RareWord()
 CLEAN = Splits(tiny_dataset(60, 0), tiny_dataset(40, 1), tiny_dataset(40, 2))
 
@@ -49,7 +50,7 @@ def test_triggered_texts_get_one_vector_and_clean_ones_keep_theirs(tiny_folder: 
 
 def test_the_target_is_what_a_victim_answers(tiny_folder: Path, tmp_path: Path) -> None:
     settings = ModelSettings(
-        str(tiny_folder), AttackSettings("task-agnostic"), 0, TRAINING, replace(FAST, epochs=6)
+        str(tiny_folder), AttackSettings("task-agnostic"), 0, SHORT, replace(FAST, epochs=6)
     )
     models = cached_models(settings, CLEAN, cache=tmp_path)
     target = models.attack.settings.target_label
@@ -64,7 +65,7 @@ def test_the_target_is_what_a_victim_answers(tiny_folder: Path, tmp_path: Path) 
     # What is released is the pinned encoder, which no label was shown to.
     released = load_classifier(models.backdoored.encoder)
     assert released.new_head
-    made = pinned_encoder(tiny_folder, CLEAN.train, triggered(CLEAN.train), TRAINING)
+    made = pinned_encoder(tiny_folder, CLEAN.train, triggered(CLEAN.train), SHORT)
     vectors = [cls_vectors(each.model, each.tokenizer, texts) for each in (released, made)]
     assert np.allclose(*vectors, atol=1e-4)
     again = cached_models(settings, CLEAN, cache=tmp_path)

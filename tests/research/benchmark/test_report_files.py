@@ -45,17 +45,18 @@ def test_names_stand_at_their_points_and_not_on_each_other() -> None:
     assert not shared
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("run")
     grid = (Block(("rare-word",), SEEDS, ("gradient", "layerwise-variance"), ("direct",)),)
     lfrs = {"gradient": 50.0, "benign": 30.0, "backdoored": 94.0}
     made_up(
-        tmp_path,
+        run,
         BenchmarkConfig(grid=grid, data="sst2"),
         lambda cell, _: (88.0, lfrs.get(cell.policy, 60.0) + cell.models.seed),
     )
-    write_report(tmp_path)
-    return tmp_path
+    write_report(run)
+    return run
 
 
 def test_the_csv_has_means_and_deviations(folder: Path) -> None:
