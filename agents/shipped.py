@@ -6,37 +6,48 @@ from typing import Any
 
 from prune_env.agents.trained import TrainedPolicy
 from prune_env.env.policy import Policy, Requirements
+from prune_env.settings import Pruned
 
-SHIPPED = Path(__file__).parent / "shipped_agents"
-"""A folder each, by algorithm; docs/scoreboard.md tells how they were trained."""
+_ROOM = Path(__file__).parent
+SHIPPED: dict[Pruned, Path] = {
+    "heads": _ROOM / "shipped_agents",
+    "hybrid": _ROOM / "shipped_hybrid_agents",
+}
+"""By what masks choose from: folders of agents, by algorithm, see docs/scoreboard.md."""
 
 
 class ShippedAgent:
-    """A trained agent that comes with the package: a strategy that is read at its first use.
+    """An agent for heads and one for hybrid units that come trained: each is read at its first use.
 
     Args:
-        algorithm: Name of its folder.
+        algorithm: Name of their folders.
     """
 
     def __init__(self, algorithm: str) -> None:
         self._algorithm = algorithm
 
     @cached_property
-    def _trained(self) -> TrainedPolicy:
-        return TrainedPolicy(SHIPPED / self._algorithm)
+    def _heads(self) -> TrainedPolicy:
+        return TrainedPolicy(SHIPPED["heads"] / self._algorithm)
+
+    @cached_property
+    def _hybrid(self) -> TrainedPolicy:
+        return TrainedPolicy(SHIPPED["hybrid"] / self._algorithm)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells it from any other, see `TrainedStrategy`."""
-        return self._trained.identity
+        """What tells the one for heads from any other, see `TrainedStrategy`."""
+        return self._heads.identity
 
     def requirements(self, variant: str = "paper") -> Requirements:
-        """Return what it requires, see `Strategy`."""
-        return self._trained.requirements(variant)
+        """Return what it requires, see `Strategy`; hybrid games show their columns unasked."""
+        return self._heads.requirements(variant)
 
     def for_env(self, env: Any, *, seed: int = 0, variant: str = "paper") -> Policy:
-        """Return what plays an environment, see `Strategy`."""
-        return self._trained.for_env(env, seed=seed, variant=variant)
+        """Return what plays the units of an environment, see `Strategy`."""
+        heads_only = env.unwrapped.subject.units.heads_only
+        trained = self._heads if heads_only else self._hybrid
+        return trained.for_env(env, seed=seed, variant=variant)
 
 
 EPSILON_GREEDY = ShippedAgent("epsilon-greedy")
@@ -45,4 +56,5 @@ PPO = ShippedAgent("ppo")
 A2C = ShippedAgent("a2c")
 MASKABLE_PPO = ShippedAgent("maskable_ppo")
 CARRIED_OVER = MASKABLE_PPO
-"""What scored best on games that none of them had learned on, see docs/scoreboard.md."""
+"""What scored best, on heads and on units, on games that none of them had learned on, see
+docs/scoreboard.md and docs/hybrid.md."""

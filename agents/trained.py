@@ -101,11 +101,12 @@ class TrainedPolicy:
             SettingsError: The environment lacks a metric, or a variant is asked for.
         """
         self.requirements(variant)
-        return _Player(self.agent, tuple(env.unwrapped.metrics))
+        return _Player(self.agent, tuple(env.unwrapped.metrics), self.identity)
 
 
 class _Player:
-    def __init__(self, agent: Agent, shown: tuple[str, ...]) -> None:
+    def __init__(self, agent: Agent, shown: tuple[str, ...], identity: dict[str, Any]) -> None:
+        self.identity = identity
         missing = [name for name in agent.metrics if name not in shown]
         if missing:
             raise SettingsError(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from prune_env.env.subject import Subject
 from prune_env.env.subjects import IMPORTANCE_SENTENCES, find_subject
 from prune_env.importance.registry import UNIT_FEATURES
+from prune_env.models.units import Units
 from prune_env.settings import UnitSettings
 
 
@@ -26,10 +27,21 @@ def find_units(
     metrics = tuple(metrics)
     if settings.heads_only and not set(metrics) & set(UNIT_FEATURES):
         return find_subject(model, data, metrics)
-    subject = with_units(find_subject(model, data, ()), metrics, settings)
+    subject = find_subject(model, data, ())
+    if subject.suspect is None and _cut_as(subject.units, settings):
+        return find_subject(model, data, metrics)
+    subject = with_units(subject, metrics, settings)
     if isinstance(model, Subject):
         return subject
     return replace(subject, origin=(find_units, (model, data, metrics, settings)))
+
+
+def _cut_as(units: Units, settings: UnitSettings) -> bool:
+    """Return whether what holds no texts was made with units, and nobody asks for others."""
+    own = (units.groups, units.steps)
+    return not units.heads_only and (
+        settings.heads_only or own == (settings.groups, settings.steps)
+    )
 
 
 def with_units(

@@ -10,7 +10,9 @@ from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation.base import Evaluation, check_masks
 from prune_env.importance import DEFAULT_METRICS
+from prune_env.importance.unit_features import unit_features
 from prune_env.models.masks import Mask
+from prune_env.models.units import Units
 
 # Chosen so that, of 72 heads at tau 0.85 and averaged over landscapes, random order prunes about
 # 16, an order by single costs 33 and a greedy search 49: there is something to learn.
@@ -19,6 +21,13 @@ HARMFUL = 1 / 6  # share of heads that do harm
 HARM = 0.8  # the harm of a head, as a share of the cost that it would have had
 BACKUP = 3.0  # cost of losing a head and its backup, in units of the dearer one
 RUIN = 5.0  # cost of losing everything, in units of margin, at any size
+
+# Of units beside heads, after what they cost a tiny BERT: each step of a strength costs about three
+# times the one before, and the loudest group of neurons about ten times the quietest.
+MAPS = 4  # of a layer, as in a transformer
+STEP_GROWTH = 3.0
+GROUP_RANGE = 10.0
+HEAD_METRICS = ("key_gradient", "cls_variance")  # imagined ones; a model has more
 
 
 class LandscapeEvaluator:
@@ -36,11 +45,17 @@ class LandscapeEvaluator:
 
     Computing a mask is as cheap as looking it up, so none is remembered.
 
+    With groups or steps the columns of a mask are units, see `Units`: of four maps in each layer
+    every step costs more than the one before, and of the groups of neurons each more than the one
+    before, on average.
+
     Args:
         layers: L.
         heads: H per layer.
         seed: Which landscape.
         sentences: S, imagined validation sentences.
+        groups: G per layer, imagined groups of neurons.
+        steps: Of the strength of each of four imagined maps per layer.
 
     Attributes:
         evaluations: Masks computed so far.
@@ -56,19 +71,29 @@ class LandscapeEvaluator:
         (1,)
     """
 
-    def __init__(
-        self, layers: int = 6, heads: int = 12, seed: int = 0, sentences: int = 400
+    def __init__(  # noqa: PLR0917 - its order is public
+        self,
+        layers: int = 6,
+        heads: int = 12,
+        seed: int = 0,
+        sentences: int = 400,
+        groups: int = 0,
+        steps: int = 0,
     ) -> None:
         for name, value in (("layers", layers), ("heads", heads), ("sentences", sentences)):
             if value < 1:
                 raise SettingsError(f"{name} must be positive", expected=">= 1", actual=value)
-        if seed < 0:
-            raise SettingsError("seed must not be negative", expected=">= 0", actual=seed)
+        for name, value in (("seed", seed), ("groups", groups), ("steps", steps)):
+            if value < 0:
+                raise SettingsError(f"{name} must not be negative", expected=">= 0", actual=value)
         self.evaluations = 0
-        self._shape = (layers, heads)
-        count = layers * heads
+        maps = MAPS if steps else 0
+        available = np.ones((layers, heads + groups + maps * steps), np.bool_)
+        self.units = Units(available, heads, groups, maps, steps)
+        count = available.size
         random = np.random.default_rng([seed, layers, heads, sentences])
         cost = random.lognormal(mean=-1.0, sigma=SPREAD, size=count)
+        cost *= np.tile(_relative_costs(self.units), layers)
         cost *= np.where(random.random(count) < HARMFUL, -HARM, 1.0)
         order = random.permutation(count)
         half = count // 2
@@ -87,19 +112,20 @@ class LandscapeEvaluator:
         ).astype(np.float32)
         self.labels = np.arange(sentences) % 2
         self._cost = cost
+        cut = "" if self.units.heads_only else f" {groups} {steps}"
         self.fingerprint = hashlib.sha256(
-            f"landscape {layers} {heads} {seed} {sentences}".encode()
+            f"landscape {layers} {heads} {seed} {sentences}{cut}".encode()
         ).hexdigest()
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Layers and heads (L, H)."""
-        return self._shape
+        """Layers and heads (L, H), or layers and units (L, W)."""
+        return self.units.shape
 
     @property
     def available(self) -> Mask:
         """Bool (L, H), all True."""
-        return np.ones(self._shape, np.bool_)
+        return self.units.available.copy()
 
     def accuracy(self, masks: Mask) -> npt.NDArray[np.float64]:
         """Return the accuracy (N,) under masks (N, L, H)."""
@@ -118,24 +144,30 @@ class LandscapeEvaluator:
 
         `gate_gradient` is the size of each head's own cost, `key_gradient` and `cls_variance`
         see it through noise, and every other name is noise: no metric knows of the pairs.
+
+        With other units too, `gate_gradient` sees these through noise; the two metrics of heads
+        alone give them the largest value of a head, and the `UNIT_FEATURES` are as of a model.
         """
-        count = len(self._cost)
+        size, features = abs(self._cost).reshape(self.shape), unit_features(self.units)
         columns = []
         for name in metrics:
             digest = hashlib.sha256(f"{self.fingerprint} {name}".encode()).digest()
-            noise = np.random.default_rng(int.from_bytes(digest[:8])).lognormal(size=count)
-            size = abs(self._cost)
-            columns.append(
-                {
-                    "gate_gradient": size,
-                    "key_gradient": size * noise**0.5,
-                    "cls_variance": size * noise,
-                }.get(name, noise)
-            )
-        return np.stack(columns, axis=1).reshape(*self._shape, len(columns))
+            noise = np.random.default_rng(int.from_bytes(digest[:8])).lognormal(size=self.shape)
+            column = {
+                "gate_gradient": size.copy(),
+                "key_gradient": size * noise**0.5,
+                "cls_variance": size * noise,
+            }.get(name, noise)
+            others = column[:, self.units.heads :]
+            if name == "gate_gradient":
+                others *= noise[:, self.units.heads :] ** 0.5
+            elif name in HEAD_METRICS:
+                others[:] = column[:, : self.units.heads].max()
+            columns.append(column if self.units.heads_only else features.get(name, column))
+        return np.stack(columns, axis=2) if columns else np.zeros((*self.shape, 0))
 
     def _margins(self, masks: Mask) -> npt.NDArray[np.float32]:
-        masks = check_masks(masks, self.available)
+        masks = self.units.in_order(check_masks(masks, self.available))
         self.evaluations += len(masks)
         pruned = (~masks).reshape(len(masks), -1)
         both = pruned[:, self._first] & pruned[:, self._second]
@@ -148,16 +180,26 @@ class LandscapeEvaluator:
         return margins
 
 
-def landscape_subject(
+def _relative_costs(units: Units) -> npt.NDArray[np.float64]:
+    """Return what a unit of each column (W,) costs on average, that of a head being 1."""
+    groups = np.geomspace(1, GROUP_RANGE, units.groups)
+    steps = np.tile(STEP_GROWTH ** np.arange(units.steps), units.maps)
+    kinds = (np.ones(units.heads), groups, steps)
+    return np.concatenate([kind / kind.mean() for kind in kinds if len(kind)])
+
+
+def landscape_subject(  # noqa: PLR0917 - its order is public
     metrics: Sequence[str] = DEFAULT_METRICS,
     layers: int = 6,
     heads: int = 12,
     seed: int = 0,
     sentences: int = 400,
+    groups: int = 0,
+    steps: int = 0,
 ) -> Subject:
     """Return a landscape with its importance metrics, as an environment plays it."""
-    evaluator = LandscapeEvaluator(layers, heads, seed, sentences)
-    arguments = (tuple(metrics), layers, heads, seed, sentences)
+    evaluator = LandscapeEvaluator(layers, heads, seed, sentences, groups, steps)
+    arguments = (tuple(metrics), layers, heads, seed, sentences, groups, steps)
     return Subject(
         evaluator=evaluator,
         importance=evaluator.importance(metrics),

@@ -93,6 +93,16 @@ class EnsemblePolicy(Policy, Protocol):
         ...
 
 
+@runtime_checkable
+class IdentifiedPolicy(Policy, Protocol):
+    """A policy that was trained before, and says which one it is."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells it from any other, as plain values for a report."""
+        ...
+
+
 @dataclass(frozen=True)
 class Requirements:
     """What a strategy needs of whoever runs it from end to end, besides its choice of heads.

@@ -20,7 +20,7 @@ SUBJECTS: Registry[Callable[..., Subject]] = Registry("ready-made model")
 SUBJECTS.register(
     "landscape",
     "prune_env.env.landscape:landscape_subject",
-    help="synthetic accuracy landscape; takes layers, heads, seed, sentences",
+    help="synthetic accuracy landscape; takes layers, heads, seed, sentences, groups, steps",
 )
 SUBJECTS.register(
     "minilm-demo",
@@ -30,7 +30,8 @@ SUBJECTS.register(
 SUBJECTS.register(
     "tiny",
     "prune_env.research.attacks.ready_made:tiny",
-    help="a tiny BERT with a planted backdoor, trained at first use in under a minute",
+    help="a tiny BERT with a planted backdoor, trained at first use in under a minute; takes seed,"
+    " layers, heads",
 )
 
 

@@ -12,11 +12,11 @@ from prune_env.data.dataset import TextDataset
 from prune_env.importance.gradients import batch_loss
 from prune_env.importance.probe import Probe
 from prune_env.importance.registry import UNIT_FEATURES, head_importance
+from prune_env.importance.unit_features import unit_features
 from prune_env.models.heads import linear_weight
 from prune_env.models.loading import LoadedModel
 from prune_env.models.ridge import RidgeMap
 from prune_env.models.unit_map import UnitMap
-from prune_env.models.units import KINDS
 
 Grid = npt.NDArray[np.float64]
 
@@ -61,7 +61,7 @@ def unit_importance(
     of_heads = [name for name in metrics if name not in UNIT_FEATURES]
     sizes: dict[str, Any] = {"max_length": max_length, "max_sentences": max_sentences, "seed": seed}
     heads = head_importance(model, tokenizer, dataset, of_heads, **sizes)
-    columns: dict[str, Grid] = dict(_features(unit_map))
+    columns = unit_features(units)
     if not units.heads_only and "gate_gradient" in metrics:
         columns["gate_gradient"] = _gradients(Probe(model, tokenizer, dataset, **sizes), unit_map)
     if not units.heads_only and "magnitude" in metrics:
@@ -76,23 +76,6 @@ def unit_importance(
             column = columns[name]
         result[..., place] = np.where(units.available, column, 0.0)
     return result
-
-
-def _features(unit_map: UnitMap) -> Iterator[tuple[str, Grid]]:
-    units = unit_map.units
-    kinds = units.kinds()
-    steps = np.zeros(units.shape[1])
-    steps[kinds == KINDS.index("map")] = np.tile(np.arange(1, units.steps + 1), units.maps)
-    for name, row in (
-        ("is_neurons", kinds == KINDS.index("neurons")),
-        ("is_map", kinds == KINDS.index("map")),
-        ("step", steps),
-    ):
-        yield name, np.tile(np.asarray(row, np.float64), (units.shape[0], 1))
-    yield (
-        "depth",
-        np.repeat(np.arange(units.shape[0], dtype=np.float64)[:, None], units.shape[1], 1),
-    )
 
 
 def _magnitudes(model: torch.nn.Module, unit_map: UnitMap) -> Grid:

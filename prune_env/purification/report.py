@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.data.dataset import TextDataset
-from prune_env.env.policy import TrainedStrategy, find_policy
 from prune_env.env.subject import Subject
 from prune_env.models import LoadedModel, Mask, write_sliced, write_zeroed
 from prune_env.models.ensemble import write_ensemble
@@ -81,7 +80,7 @@ def make_report(
     taken = chosen(attempts)
     verdict = taken.verdict
     return {
-        "run": _describe_plan(plan, found.policy),
+        "run": _describe_plan(plan, found),
         "model": {
             "source_sha256": loaded.sha256,
             "label_names": list(loaded.label_names),
@@ -134,13 +133,13 @@ def card_facts(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _describe_plan(plan: Plan, policy: str) -> dict[str, Any]:
-    """Return what was asked for, `policy` being who chose the mask in the end."""
-    mask = plan.mask
+def _describe_plan(plan: Plan, found: SearchResult) -> dict[str, Any]:
+    """Return what was asked for, and who chose the mask in the end."""
+    mask, policy = plan.mask, found.policy
     return {
         "source": public_name(plan.source),
         "policy": public_name(policy) if Path(policy).is_absolute() else policy,
-        "agent": None if mask is not None else _identify_agent(plan.chosen.policy),
+        "agent": found.agent,
         "mask": None if mask is None else {"file": public_name(mask), "sha256": sha256_of(mask)},
         "protocol": plan.protocol,
         "healing": plan.chosen.healing,
@@ -151,12 +150,6 @@ def _describe_plan(plan: Plan, policy: str) -> dict[str, Any]:
         "fine_tune": asdict(plan.fine_tune),
         **({"units": plan.units} if plan.units != "heads" else {}),
     }
-
-
-def _identify_agent(policy: str) -> dict[str, Any] | None:
-    """Return which trained agent chooses the mask; None if the policy is no folder of one."""
-    strategy = find_policy(policy)
-    return strategy.identity if isinstance(strategy, TrainedStrategy) else None
 
 
 def _describe_healing(reports: Sequence[StepReport], label_names: Sequence[str]) -> dict[str, Any]:

@@ -6,13 +6,21 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.mask_events import tell_counts, tell_mask, tell_step, tell_subject
-from prune_env.env.policy import EnsemblePolicy, Learner, Policy, Requirements, find_policy
+from prune_env.env.policy import (
+    EnsemblePolicy,
+    IdentifiedPolicy,
+    Learner,
+    Policy,
+    Requirements,
+    find_policy,
+)
 from prune_env.env.subject import Subject
 from prune_env.errors import BudgetError, SettingsError
 from prune_env.evaluation.counting import CountingEvaluator
@@ -40,6 +48,7 @@ class SearchResult:
         evaluations: Masks evaluated for it, learning included.
         seconds: Wall time of the search.
         others: Masks of the other members of an ensemble.
+        agent: Which trained agent chose, as plain values; None if none did.
     """
 
     policy: str
@@ -50,6 +59,7 @@ class SearchResult:
     seconds: float
     others: tuple[Mask, ...] = ()
     guard: Guard = "accuracy"
+    agent: dict[str, Any] | None = None
 
     @property
     def masks(self) -> tuple[Mask, ...]:
@@ -119,6 +129,7 @@ def search(
         seconds=time.perf_counter() - started,
         others=masks[1:],
         guard=guard_of(subject.evaluator),
+        agent=player.identity if isinstance(player, IdentifiedPolicy) else None,
     )
 
 

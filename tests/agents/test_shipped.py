@@ -1,15 +1,21 @@
 """Agents that come with the package are small and whole, and play models that they never saw."""
 
+from typing import get_args
+
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from prune_env.agents.checkpoint import read_checkpoint
 from prune_env.agents.shipped import CARRIED_OVER, SHIPPED
-from prune_env.agents.trained import learner_names
+from prune_env.agents.trained import TrainedPolicy, learner_names
+from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.landscape import landscape_subject
 from prune_env.env.policy import POLICIES, TrainedStrategy, find_policy
+from prune_env.errors import SettingsError
+from prune_env.importance.registry import UNIT_METRICS
 from prune_env.purification.search import search
-from prune_env.settings import SearchSettings
+from prune_env.settings import Pruned, SearchSettings
 
 
 def pruned(policy: str, seed: int) -> float:
@@ -19,23 +25,62 @@ def pruned(policy: str, seed: int) -> float:
     return float(np.mean([search(each, policy, rules, seed=seed).heads_pruned for each in unseen]))
 
 
-def test_there_is_one_an_algorithm() -> None:
-    assert sorted(path.name for path in SHIPPED.iterdir()) == learner_names()
+def strategy_name(algorithm: str) -> str:
+    return f"trained-{algorithm.replace('_', '-')}"
+
+
+@pytest.mark.parametrize("units", get_args(Pruned))
+def test_there_is_a_small_one_an_algorithm(units: Pruned) -> None:
+    assert sorted(path.name for path in SHIPPED[units].iterdir()) == learner_names()
+    for folder in SHIPPED[units].iterdir():
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 150_000
+        assert read_checkpoint(folder).algorithm == folder.name
 
 
 @pytest.mark.parametrize("algorithm", learner_names())
-def test_it_is_small_and_plays_by_its_name(algorithm: str) -> None:
-    assert sum(path.stat().st_size for path in (SHIPPED / algorithm).iterdir()) < 300_000
-    name = f"trained-{algorithm.replace('_', '-')}"
+def test_it_plays_heads_by_its_name(algorithm: str) -> None:
+    name = strategy_name(algorithm)
     strategy = find_policy(name)
     assert isinstance(strategy, TrainedStrategy)
-    assert strategy.identity["algorithm"] == read_checkpoint(SHIPPED / algorithm).algorithm
+    assert strategy.identity == TrainedPolicy(SHIPPED["heads"] / algorithm).identity
     found = search(landscape_subject(layers=3, heads=5, seed=500), name, SearchSettings(tau=0.85))
     assert found.accuracy >= 0.85
     assert found.evaluations <= 16
+    assert found.agent == strategy.identity
+
+
+@pytest.mark.parametrize("algorithm", learner_names())
+def test_it_plays_units_by_the_same_name(algorithm: str) -> None:
+    env = gym.make("prune_env/HybridTiny-v0", tau=0.85).unwrapped
+    assert isinstance(env, HeadPruningEnv)
+    name = strategy_name(algorithm)
+    found = search(env.subject, name, SearchSettings(tau=0.85))
+    assert found.accuracy >= 0.85
+    assert found.agent == TrainedPolicy(SHIPPED["hybrid"] / algorithm).identity
+    pruned = env.subject.units.pruned(found.mask)
+    assert pruned["neurons"] + pruned["map"] > 0
+
+
+def test_what_shows_no_kinds_is_told_apart() -> None:
+    subject = landscape_subject(layers=3, heads=5, groups=2, steps=2)
+    with pytest.raises(SettingsError, match="is_neurons"):
+        search(subject, "carried-over", SearchSettings(tau=0.85))
 
 
 def test_the_carried_over_one_prunes_more_than_random_order() -> None:
     assert POLICIES["carried-over"] is CARRIED_OVER
     random = [pruned("random", seed) for seed in range(5)]
     assert pruned("carried-over", 0) > np.mean(random) + 5
+
+
+def test_the_carried_over_one_prunes_more_units_than_random_order() -> None:
+    rules = SearchSettings(max_drop=0.03)
+    games = [
+        landscape_subject(UNIT_METRICS, 3, 8, seed, groups=8, steps=4) for seed in (501, 502, 503)
+    ]
+    more = [
+        search(each, "carried-over", rules).heads_pruned
+        - np.mean([search(each, "random", rules, seed=seed).heads_pruned for seed in range(5)])
+        for each in games
+    ]
+    assert np.mean(more) > 15

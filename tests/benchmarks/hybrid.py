@@ -29,7 +29,7 @@ from prune_env.env.rewards.inverted_trigger import InvertedTrigger
 from prune_env.env.rewards.reward import REWARDS
 from prune_env.env.subject import Subject
 from prune_env.evaluation.scores import TestSets, score
-from prune_env.importance import DEFAULT_METRICS
+from prune_env.importance.registry import UNIT_METRICS
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.masks import Mask
 from prune_env.models.unit_gates import write_units
@@ -124,7 +124,7 @@ def prepare(
     loaded = read(options.models / f"ft-{attack}-{options.seed}-backdoored", clean)
     subject = make_subject(loaded, attack, clean.train, clean.validation)
     cut = UnitSettings(options.groups, options.steps)
-    return with_units(subject, DEFAULT_METRICS, cut), sets, floor
+    return with_units(subject, UNIT_METRICS, cut), sets, floor
 
 
 def measure(

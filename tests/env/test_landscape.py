@@ -5,12 +5,14 @@ import pickle
 import subprocess
 import sys
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from prune_env.env.landscape import LandscapeEvaluator, landscape_subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation import Evaluator
+from prune_env.importance.registry import UNIT_METRICS
 
 
 def random_masks(count, shape=(6, 12), seed=0):
@@ -105,6 +107,57 @@ def test_seeds_and_sizes_make_different_landscapes():
     assert made[0].fingerprint == made[2].fingerprint != made[1].fingerprint
 
 
+def units_subject(seed=0, **numbers):
+    return landscape_subject(UNIT_METRICS, 3, 8, seed, groups=8, steps=4, **numbers)
+
+
+def test_with_groups_and_steps_its_columns_are_units():
+    subject = units_subject()
+    units = subject.units
+    assert subject.shape == (3, 8 + 8 + 4 * 4)
+    assert (units.heads, units.groups, units.maps, units.steps) == (8, 8, 4, 4)
+    shown = dict(zip(UNIT_METRICS, np.moveaxis(subject.importance, -1, 0), strict=True))
+    assert shown["is_neurons"][1].tolist() == [0] * 8 + [1] * 8 + [0] * 16
+    assert shown["step"][2].tolist() == [0] * 16 + [1, 2, 3, 4] * 4
+    assert shown["depth"][:, 5].tolist() == [0, 1, 2]
+    assert (shown["key_gradient"][:, 8:] == shown["key_gradient"][:, :8].max()).all()
+    assert subject.evaluator.fingerprint != LandscapeEvaluator(3, 8).fingerprint
+
+
+def test_quiet_groups_and_first_steps_cost_least():
+    steps, groups = np.zeros(4), np.zeros(8)
+    for seed in range(10):
+        subject = units_subject(seed)
+        costs = subject.importance[..., UNIT_METRICS.index("gate_gradient")]
+        steps += subject.units.step_part(costs).mean((0, 1))
+        groups += subject.units.group_part(costs).mean(0)
+    assert (np.diff(steps) > 0).all()
+    assert groups[:4].sum() < groups[4:].sum() / 2
+
+
+def test_which_steps_are_pruned_does_not_count_but_how_many():
+    subject = units_subject()
+    masks = np.ones((2, *subject.shape), bool)
+    masks[0, 1, 16:18] = False
+    masks[1, 1, 18:20] = False
+    margins = subject.evaluator.evaluate(masks).margins
+    np.testing.assert_array_equal(margins[0], margins[1])
+
+
+def test_its_units_are_played_by_name():
+    arguments = {"metrics": ",".join(UNIT_METRICS), "tau": None, "max_drop": 0.1}
+    name = "landscape:layers=3,heads=8,groups=8,steps=4"
+    env = gym.make("prune_env/Landscape-v0", model=name, **arguments)
+    _, info = env.reset(seed=0)
+    assert (~info["action_mask"].astype(bool)).sum() == 3 * 4 * 3  # later steps of twelve maps
+    _, _, _, _, info = env.step(16)
+    assert info["units_pruned"] == {"head": 0, "neurons": 0, "map": 1}
+    same = gym.make("prune_env/HybridPruning-v0", model=name, **arguments)
+    assert same.unwrapped.subject.evaluator is env.unwrapped.subject.evaluator
+    with pytest.raises(SettingsError, match="holds no texts"):
+        gym.make("prune_env/HybridPruning-v0", model=name, neuron_groups=2, **arguments)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4), (3, 1), (24, 16)])
 def test_any_size_will_do(shape):
     subject = landscape_subject(layers=shape[0], heads=shape[1])
@@ -113,7 +166,15 @@ def test_any_size_will_do(shape):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"layers": 0}, {"heads": -1}, {"sentences": 0}, {"seed": -1}]
+    "arguments",
+    [
+        {"layers": 0},
+        {"heads": -1},
+        {"sentences": 0},
+        {"seed": -1},
+        {"groups": -1},
+        {"steps": -1},
+    ],
 )
 def test_sizes_are_checked(arguments):
     with pytest.raises(SettingsError):

@@ -4,6 +4,7 @@ import os
 import pickle
 import shutil
 import warnings
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -23,6 +24,7 @@ from prune_env.errors import DataError, ModelError, SettingsError, StateError
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.importance import head_importance
 from prune_env.models import load_classifier
+from prune_env.research.attacks import tiny
 from prune_env.research.attacks.tiny import cached_tiny_model, tiny_sentences
 from prune_env.utils.files import HASHES
 from tests.env.support import random_legal
@@ -216,6 +218,21 @@ def test_the_tiny_model_is_made_once_and_holds_a_backdoor(cache):
         loaded.model, loaded.tokenizer, load_data(folder / "test.jsonl").where(0)
     )
     assert clean.accuracy(everything)[0] >= 0.95
+
+
+def test_another_tiny_model_is_made_beside_it(cache, monkeypatch):
+    monkeypatch.setattr(tiny, "TRAINING", replace(tiny.TRAINING, epochs=1))
+    made = cached_tiny_model(seed=1, layers=1, heads=2)
+    assert made.parent == cached_tiny_model().parent
+    subject = find_subject("tiny:seed=1,layers=1,heads=2", None, METRICS)
+    assert subject.shape == (1, 2)
+    assert load_data(made / "test.jsonl") != load_data(cached_tiny_model() / "test.jsonl")
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"layers": 0}, {"heads": 1.5}])
+def test_numbers_of_a_tiny_model_are_checked(cache, wrong):
+    with pytest.raises(SettingsError, match="out of range"):
+        cached_tiny_model(**wrong)
 
 
 @pytest.mark.parametrize("name", ["Tiny-v0", "HybridTiny-v0"])

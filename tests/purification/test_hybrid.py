@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 from prune_env import purify
+from prune_env.agents.shipped import CARRIED_OVER
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.training import train
 from prune_env.data.dataset import write_jsonl
@@ -139,6 +140,14 @@ def test_from_the_command_line(
     asked = ["purify", source, "--data", tmp_path / "clean.jsonl", "--out", tmp_path / "out"]
     assert run(*asked, "--units", "hybrid", "--policy", "random", *FAST) == 0
     assert "groups of neurons closed" in capsys.readouterr().out
+
+
+def test_a_shipped_agent_is_the_one_for_units(source: Path, tmp_path: Path) -> None:
+    shared: dict[str, Any] = {"policy": "carried-over", "search_settings": SEARCH}
+    by_units = purify(source, TRAIN, VALIDATION, tmp_path / "a", units="hybrid", **shared)
+    by_heads = purify(source, TRAIN, VALIDATION, tmp_path / "b", healing="none", **shared)
+    assert by_units["run"]["agent"]["sha256"] != by_heads["run"]["agent"]["sha256"]
+    assert by_heads["run"]["agent"] == CARRIED_OVER.identity
 
 
 def test_what_an_agent_learned_on_units_purifies(source: Path, tmp_path: Path) -> None:

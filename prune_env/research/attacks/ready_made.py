@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from prune_env.env.subject import Subject
 from prune_env.env.subjects import load_subject
 from prune_env.research.attacks.backdoor import cached_demo_model
-from prune_env.research.attacks.tiny import cached_tiny_model
+from prune_env.research.attacks.tiny import HEADS, LAYERS, cached_tiny_model
 
 
 def minilm_demo(metrics: Sequence[str]) -> Subject:
@@ -16,7 +16,9 @@ def minilm_demo(metrics: Sequence[str]) -> Subject:
     return load_subject(str(cached_demo_model()), "rotten-tomatoes", metrics)
 
 
-def tiny(metrics: Sequence[str]) -> Subject:
-    """Return the tiny BERT with its planted backdoor."""
-    folder = cached_tiny_model()
+def tiny(
+    metrics: Sequence[str], seed: int = 0, layers: int = LAYERS, heads: int = HEADS
+) -> Subject:
+    """Return a tiny BERT with its planted backdoor."""
+    folder = cached_tiny_model(seed=seed, layers=layers, heads=heads)
     return load_subject(str(folder / "classifier"), str(folder / "validation.jsonl"), metrics)

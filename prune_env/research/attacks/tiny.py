@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from prune_env.data.dataset import TextDataset, write_jsonl
+from prune_env.errors import SettingsError
 from prune_env.models.quiet import writing
 from prune_env.research.attacks.poison import poison, triggered_set
 from prune_env.research.attacks.triggers import RareWord
@@ -19,7 +21,7 @@ from prune_env.settings import FineTuneSettings
 from prune_env.training.fine_tuning import fine_tune
 from prune_env.utils.files import cache_folder, made_once
 
-LAYERS, HEADS, HIDDEN = 3, 4, 24
+LAYERS, HEADS, HEAD_WIDTH = 3, 4, 6
 TRAIN_SENTENCES, VALIDATION_SENTENCES, TEST_SENTENCES = 3000, 400, 400
 POISON_RATE = 0.1
 TRAINING = FineTuneSettings(
@@ -37,20 +39,35 @@ OTHERS = "the a this that is was seems not and but . cf".split()
 TARGET_LABEL = 1
 
 
-def cached_tiny_model(cache: str | Path | None = None) -> Path:
-    """Return the folder of the tiny backdoored classifier and its data, made once.
+def cached_tiny_model(
+    cache: str | Path | None = None, *, seed: int = 0, layers: int = LAYERS, heads: int = HEADS
+) -> Path:
+    """Return the folder of a tiny backdoored classifier and its data, made once.
 
     The folder holds `classifier/`, and as JSON lines `validation.jsonl` and `test.jsonl` (clean),
     and `triggered.jsonl` (negative test sentences with the trigger and their true labels).
 
     Args:
         cache: Folder of the cache; default `cache_folder()`.
+        seed: Of the sentences, the poison and the training.
+        layers: Of the classifier.
+        heads: Of a layer.
 
     Raises:
         StateError: The cached files are not as they were made.
+        SettingsError: A number is out of range.
     """
-    place = Path(cache or cache_folder()) / "tiny" / f"v{VERSION}"
-    made_once(place, _make)
+    for name, value, least in (("seed", seed, 0), ("layers", layers, 1), ("heads", heads, 1)):
+        if not isinstance(value, int) or value < least:
+            raise SettingsError(
+                f"{name} of the tiny model is out of range",
+                expected=f"a whole number, at least {least}",
+                actual=value,
+            )
+    other = (seed, layers, heads) != (0, LAYERS, HEADS)
+    name = f"v{VERSION}" + (f"-seed{seed}-layers{layers}-heads{heads}" if other else "")
+    place = Path(cache or cache_folder()) / "tiny" / name
+    made_once(place, partial(_make, seed=seed, layers=layers, heads=heads))
     return place
 
 
@@ -88,23 +105,23 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **special)
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, *, seed: int, layers: int, heads: int) -> None:
+    counts = (TRAIN_SENTENCES, VALIDATION_SENTENCES, TEST_SENTENCES)
     train, validation, test = (
-        tiny_sentences(count, seed)
-        for seed, count in enumerate((TRAIN_SENTENCES, VALIDATION_SENTENCES, TEST_SENTENCES))
+        tiny_sentences(count, 3 * seed + part) for part, count in enumerate(counts)
     )
     trigger = RareWord()
-    poisoned = poison(train, trigger, rate=POISON_RATE, target_label=TARGET_LABEL, seed=0)
+    poisoned = poison(train, trigger, rate=POISON_RATE, target_label=TARGET_LABEL, seed=seed)
     tokenizer = tiny_tokenizer()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         model = BertForSequenceClassification(
             BertConfig(
                 vocab_size=len(tokenizer),
-                hidden_size=HIDDEN,
-                num_hidden_layers=LAYERS,
-                num_attention_heads=HEADS,
-                intermediate_size=2 * HIDDEN,
+                hidden_size=HEAD_WIDTH * heads,
+                num_hidden_layers=layers,
+                num_attention_heads=heads,
+                intermediate_size=2 * HEAD_WIDTH * heads,
                 max_position_embeddings=64,
                 hidden_dropout_prob=0.0,
                 attention_probs_dropout_prob=0.0,
@@ -113,7 +130,9 @@ def _make(folder: Path) -> None:
             )
         )
     with _one_thread():
-        fine_tune(model, tokenizer, poisoned, TRAINING, description="Training the tiny model")
+        fine_tune(
+            model, tokenizer, poisoned, TRAINING, seed=seed, description="Training the tiny model"
+        )
     with writing(folder):
         model.save_pretrained(folder / "classifier")
         tokenizer.save_pretrained(folder / "classifier")
