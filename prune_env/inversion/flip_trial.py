@@ -9,7 +9,7 @@ import numpy.typing as npt
 from prune_env.evaluation.metrics import calibrated_shifts
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.writing import writing_of
-from prune_env.models.forward import BATCH, class_count, forward
+from prune_env.models.forward import BATCH, Floats, class_count, forward
 from prune_env.models.inputs import TokenRows
 
 if TYPE_CHECKING:
@@ -30,18 +30,21 @@ class FlipTrial:
     Args:
         suspect: The classifier and its clean data; the validation sentences are used.
         seed: Of the draw of sentences.
+        clean: Logits (N, K) of the validation sentences, where they are known; None: the evaluator
+            is asked.
 
     Attributes:
         classes: Number of classes, K.
         writing: How the texts are written.
     """
 
-    def __init__(self, suspect: "Suspect", seed: int) -> None:
-        clean = suspect.evaluator.evaluate(suspect.evaluator.available[None])
-        self._suspect = suspect
-        self._shifts = calibrated_shifts(clean.logits[0], clean.labels)
+    def __init__(self, suspect: "Suspect", seed: int, clean: Floats | None = None) -> None:
+        if clean is None:
+            clean = suspect.evaluator.evaluate(suspect.evaluator.available[None]).logits[0]
         labels = suspect.validation.labels
-        right = (clean.logits[0] - self._shifts).argmax(axis=1) == labels
+        self._suspect = suspect
+        self._shifts = calibrated_shifts(clean, labels)
+        right = (clean - self._shifts).argmax(axis=1) == labels
         self.classes = len(suspect.validation.label_names)
         self.writing = writing_of(suspect.validation, suspect.loaded)
         self._right = [

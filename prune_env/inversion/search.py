@@ -20,6 +20,7 @@ import numpy.typing as npt
 from prune_env.inversion.flip_trial import Chances, FlipTrial
 from prune_env.inversion.frames import Frame, with_comma
 from prune_env.inversion.phrases import candidates
+from prune_env.models.forward import Floats
 
 if TYPE_CHECKING:
     from prune_env.evaluation.suspect import Suspect
@@ -143,7 +144,12 @@ def _best(
 
 
 def remeasure(
-    suspect: "Suspect", found: Inversion, *, sentences: int = 24, seed: int = 0
+    suspect: "Suspect",
+    found: Inversion,
+    *,
+    sentences: int = 24,
+    seed: int = 0,
+    clean: Floats | None = None,
 ) -> Inversion:
     """Return an inversion with the strength that its frames have on another classifier.
 
@@ -152,8 +158,9 @@ def remeasure(
         found: What was inverted on a classifier with the same classes.
         sentences: Sentences that each frame is tried on.
         seed: Of the draw of sentences.
+        clean: Logits (N, K) of the validation sentences, where they are known.
     """
-    flips = FlipTrial(suspect, seed)
+    flips = FlipTrial(suspect, seed, clean)
     strength = [
         flips.share(frames, target, sentences) for target, frames in enumerate(found.by_class)
     ]

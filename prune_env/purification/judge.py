@@ -35,7 +35,7 @@ class Judge:
 
     def accuracy(self) -> float:
         """Return the accuracy (0 to 1) at calibrated shifts."""
-        logits = self._logits()
+        logits = self.logits()
         answers = (logits - calibrated_shifts(logits, self._labels)).argmax(axis=1)
         return float((answers == self._labels).mean())
 
@@ -44,7 +44,7 @@ class Judge:
 
         None, zero, where rows are few and their answers show no preference.
         """
-        logits = self._logits()
+        logits = self.logits()
         if len(self._labels) < FEW and not self._prefers(logits.argmax(axis=1)):
             return np.zeros(logits.shape[1])
         return calibrated_shifts(logits, self._labels)
@@ -56,7 +56,8 @@ class Judge:
         # Of two classes both say the same; of more, each is a trial of its own.
         return min(found) < SURE / max(len(classes) - 1, 1)
 
-    def _logits(self) -> npt.NDArray[np.float32]:
+    def logits(self) -> npt.NDArray[np.float32]:
+        """Return the logits (N, C) of every row."""
         model = self._model
         return forward(
             model,

@@ -53,8 +53,8 @@ class Refit(Step):
             inputs.
         sentences: Clean texts that inputs are collected on.
         max_drop: Validation accuracy (0 to 1) that a refit may lose before the fine-tuning that
-            follows, where that reads as many clean texts as it may. At 0.02 four times as much of
-            the Bible style stayed, for half a point more.
+            follows, where that reads as many clean texts as it may. At 0.05 a point of accuracy
+            more was lost, for nothing on HiddenKiller and poetry.
         max_drop_few: The same where each clean text is read twice or more often, which mends less
             (of 400 texts, poetry lost 2.6 points of accuracy more at 0.05); between, in proportion.
         max_drop_unseen: Validation accuracy (0 to 1) that the replacement of unseen tokens may
@@ -74,7 +74,7 @@ class Refit(Step):
     removes_backdoor: ClassVar[bool] = True
     strengths: tuple[float, ...] = STRENGTHS
     sentences: int = 1000
-    max_drop: float = 0.05
+    max_drop: float = 0.03
     max_drop_few: float = 0.02
     max_drop_unseen: float = 0.0
     rounds: int = 2

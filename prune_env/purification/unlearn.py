@@ -92,7 +92,8 @@ class Unlearn(Step):
             description="Unlearning inverted triggers",
         )
         recentre(loaded, model.judge)
-        left = remeasure(suspect.with_model(loaded), found, seed=run.seed)
+        purified = suspect.with_model(loaded)
+        left = remeasure(purified, found, seed=run.seed, clean=model.judge.logits())
         emit(TriggersFound("after", describe_triggers(left, names)))
         return StepReport(inverted=found, left=left)
 

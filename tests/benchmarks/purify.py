@@ -34,7 +34,7 @@ DEFAULT_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "sst2"
 PARTS = {
     "moments and spectra": (refit, "measure_maps"),
     "ridge": (RidgeMap, "fit"),
-    "validation": (Judge, "_logits"),
+    "validation": (Judge, "logits"),
     "unseen tokens": (refit, "replace_unseen"),
     "fine-tuning after refits": (refit, "fine_tune"),
     "phrases": (unlearn, "invert"),

@@ -53,7 +53,7 @@ def test_few_rows_must_show_a_preference_before_it_is_taken_out(
     few = TextDataset(tuple(f"text {row}" for row in range(100)), labels, ("a", "b"), "here")
     logits = np.where(np.eye(2)[labels] == 1, 4.0, 0.0).astype(np.float32)
     logits[labels == 0, 0] = np.linspace(1, 3, 50)
-    monkeypatch.setattr(Judge, "_logits", lambda _: logits)
+    monkeypatch.setattr(Judge, "logits", lambda _: logits)
     judge = Judge(tiny_classifier("bert"), few, 128)
     assert not judge.shifts().any()  # all right: between two margins any shift would do
     logits[:6:2] = logits[1]
@@ -61,6 +61,6 @@ def test_few_rows_must_show_a_preference_before_it_is_taken_out(
     logits[:20:2] = logits[1]
     assert judge.shifts()[1] > judge.shifts()[0]
     many = TextDataset(few.texts * 5, np.tile(labels, 5), few.label_names, "here")
-    monkeypatch.setattr(Judge, "_logits", lambda _: np.tile(logits, (5, 1)))
+    monkeypatch.setattr(Judge, "logits", lambda _: np.tile(logits, (5, 1)))
     logits[:20:2] = np.array([2.0, 0.0], np.float32)
     assert Judge(tiny_classifier("bert"), many, 128).shifts().any()
