@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import prune_env
+from prune_env import POLICIES, REWARDS
+from prune_env.research.attacks import TRIGGERS
 
 ROOT = Path(__file__).parent.parent
 
@@ -68,13 +70,17 @@ def test_pages_fetch_nothing_from_elsewhere(site: Path) -> None:
         assert not fetched.findall(text) + styles.findall(text), page.name
 
 
-def test_the_code_of_write_your_own_runs() -> None:
+def test_the_code_of_write_your_own_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     text = (ROOT / "docs" / "extend.md").read_text("utf-8")
     code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
-    # In a process of its own, for it registers names.
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "a warm and FUNNY FILM\n"
+    before = {table: len(table.names()) for table in (REWARDS, POLICIES, TRIGGERS)}
+    for table in before:  # it registers names, which no other test shall find
+        monkeypatch.setattr(table, "_entries", dict(table._entries))
+    exec(compile(code, "extend.md", "exec"), {"__name__": "__main__"})
+    assert {table: len(table.names()) - 1 for table in before} == before
+    assert capsys.readouterr().out == "a warm and FUNNY FILM\n"
 
 
 def test_notebook_purify_a_model() -> None:

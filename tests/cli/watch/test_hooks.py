@@ -1,11 +1,15 @@
 """What runs tell: the verbs, on tiny models, leave events that the page takes."""
 
+import importlib
+import io
 import json
 import re
-import subprocess
 import sys
+import threading
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from queue import Queue
 
 import pytest
 
@@ -152,24 +156,41 @@ def test_a_benchmark_tells_its_cells(tmp_path, monkeypatch):
     assert len(told(out, "CellsPlanned")) == 2
 
 
-WATCHED = "import sys; from prune_env.cli import main; sys.exit(main(sys.argv[1:]))"
+class Heard(io.StringIO):
+    """A stream that keeps the addresses written to it."""
+
+    def __init__(self):
+        super().__init__()
+        self.places = Queue()
+
+    def write(self, text):
+        for place in re.findall(r"http://\S+/", text):
+            self.places.put(place)
+        return super().write(text)
 
 
-def test_a_verb_opens_the_page_itself_and_closes_it(encoder, clean, tmp_path):
-    out = tmp_path / "out"
-    purify = ["purify", encoder, "--data", clean, "--out", out, "--watch", *FAST]
-    purify += ["--policy", "gradient"]
-    line = [sys.executable, "-c", WATCHED, *map(str, purify)]
-    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
-        for text in process.stderr:
-            if found := re.search(r"http://\S+/", text):
-                break
-        place = found.group()
-        stream = urllib.request.urlopen(f"{place}runs/0/events", timeout=60)
-        with stream:
-            content = b"".join(stream)
-        process.stderr.read()
-        assert process.wait(60) == 0
+def test_a_verb_opens_the_page_itself_and_closes_it(encoder, clean, tmp_path, monkeypatch):
+    said, connected = Heard(), threading.Event()
+    module = importlib.import_module("prune_env.purification.purify")
+    search = module.search
+
+    def search_once_somebody_watches(*args, **options):
+        assert connected.wait(60)
+        return search(*args, **options)
+
+    def watch():
+        place = said.places.get(timeout=60)
+        with urllib.request.urlopen(f"{place}runs/0/events", timeout=60) as stream:
+            connected.set()
+            return place, b"".join(stream)
+
+    monkeypatch.setattr(module, "search", search_once_somebody_watches)
+    monkeypatch.setattr(sys, "stderr", said)
+    purify = ["purify", encoder, "--data", clean, "--out", tmp_path / "out", "--watch", *FAST]
+    with ThreadPoolExecutor(1) as pool:
+        watched = pool.submit(watch)
+        assert run(*purify, "--policy", "gradient") == 0
+        place, content = watched.result(timeout=60)
     assert b'"RunEnded"' in content
     assert b'"state": "running"' in content
     with pytest.raises(OSError, match="refused"):
