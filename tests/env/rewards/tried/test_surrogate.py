@@ -20,7 +20,7 @@ from tests.support import tiny_dataset
 
 DATA = tiny_dataset(120)
 FULL = np.ones((1, 2, 4), bool)
-STRONG = FineTuneSettings(epochs=25, learning_rate=1e-3, batch_size=16, precision="fp32")
+STRONG = FineTuneSettings(epochs=25, learning_rate=2e-3, batch_size=40, precision="fp32")
 
 
 def subject_of(loaded: LoadedModel) -> Subject:
