@@ -16,7 +16,9 @@ CODE = """
 import sys
 import torch
 torch.set_num_threads(1)
+from prune_env.utils.memory import keep_imports
 from tests.purification.test_determinism import purify
+keep_imports()
 purify(sys.argv[1], sys.argv[2:])
 """
 RUNS = {

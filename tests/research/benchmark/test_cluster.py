@@ -280,8 +280,8 @@ def test_trials_side_by_side_end_as_one_after_the_other(cluster: Any, tmp_path: 
         algorithm="epsilon-greedy",
         env="prune_env/Landscape-v0",
         env_arguments={"model": "landscape:layers=2,heads=4,seed=1"},
-        total_steps=400,
-        test_every=10,
+        total_steps=200,
+        test_every=5,
     )
     trials = make_trials(base, (0, 1), {"learning_rate": (0.001, 0.003)})
     train_trials(trials, tmp_path / "alone")
@@ -296,7 +296,7 @@ def test_trials_side_by_side_end_as_one_after_the_other(cluster: Any, tmp_path: 
 
     thread = threading.Thread(target=kill)
     thread.start()
-    side_by_side = SideBySide(cluster.address, pause_s=0.3)
+    side_by_side = SideBySide(cluster.address, pause_s=0.15)
     results = train_trials(trials, tmp_path / "ray", cluster=side_by_side)
     thread.join()
     assert killed
