@@ -272,14 +272,12 @@ def test_the_model_card_says_where_the_model_comes_from(
     assert inspect_source(out).problems == ()
 
 
-def test_the_onnx_file_answers_as_the_exported_model(
-    tiny_folder: Path, clean: Path, tmp_path: Path
-) -> None:
+def test_the_onnx_file_answers_as_the_exported_model(clean: Path, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs prune-env[onnx]")
     pytest.importorskip("onnxscript", reason="needs prune-env[onnx]")
-    out = tmp_path / "out"
+    model, out = write_tiny_folder(tmp_path / "model", layers=1), tmp_path / "out"
     options = ["--export", "sliced", "--onnx", *FAST]
-    assert run("purify", tiny_folder, "--data", clean, "--out", out, *options) == 0
+    assert run("purify", model, "--data", clean, "--out", out, *options) == 0
     loaded = prune_env.load_pruned(out)
     batch = loaded.tokenizer(["the film is great"], return_tensors="np")
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
