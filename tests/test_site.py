@@ -75,11 +75,12 @@ def test_the_code_of_write_your_own_runs(
 ) -> None:
     text = (ROOT / "docs" / "extend.md").read_text("utf-8")
     code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
-    before = {table: len(table.names()) for table in (REWARDS, POLICIES, TRIGGERS)}
-    for table in before:  # it registers names, which no other test shall find
-        monkeypatch.setattr(table, "_entries", dict(table._entries))
+    own = {"first_layer_kept": REWARDS, "last-first": POLICIES, "shouting": TRIGGERS}
+    for name, table in own.items():  # an example has one of them; no other test shall find these
+        entries = {each: entry for each, entry in table._entries.items() if each != name}
+        monkeypatch.setattr(table, "_entries", entries)
     exec(compile(code, "extend.md", "exec"), {"__name__": "__main__"})
-    assert {table: len(table.names()) - 1 for table in before} == before
+    assert all(name in table for name, table in own.items())
     assert capsys.readouterr().out == "a warm and FUNNY FILM\n"
 
 
