@@ -17,20 +17,15 @@ if TYPE_CHECKING:
     from prune_env.data.dataset import TextDataset
     from prune_env.models import LoadedModel
 
+# Two pytest workers share two cores, also with the programs that they start: neither torch nor
+# numpy is imported yet.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 gc.disable()  # while tests are collected: nothing is garbage, and a quarter of the time went there
 
 # A suite that a shell started in the background inherits an ignored SIGINT, and so would the
 # programs that the tests interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Two pytest workers share two cores."""
-    import torch  # noqa: PLC0415
-
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True, scope="module")

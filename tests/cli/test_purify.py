@@ -402,7 +402,7 @@ def test_skipped_rows_are_counted_in_every_report(
 def test_texts_and_max_length_beyond_the_model_are_cut(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    data = tiny_dataset(80)
+    data = tiny_dataset(40)
     longer = replace(data, texts=tuple(" ".join([text] * 40) for text in data.texts))
     write_jsonl(tmp_path / "long.jsonl", longer)
     where = ["--data", tmp_path / "long.jsonl", "--out", tmp_path / "out"]
