@@ -200,10 +200,11 @@ def landscape_subject(  # noqa: PLR0917 - its order is public
     """Return a landscape with its importance metrics, as an environment plays it."""
     evaluator = LandscapeEvaluator(layers, heads, seed, sentences, groups, steps)
     arguments = (tuple(metrics), layers, heads, seed, sentences, groups, steps)
+    cut = "" if evaluator.units.heads_only else f",groups={groups},steps={steps}"
     return Subject(
         evaluator=evaluator,
         importance=evaluator.importance(metrics),
         metrics=tuple(metrics),
-        name=f"landscape:layers={layers},heads={heads},seed={seed}",
+        name=f"landscape:layers={layers},heads={heads}{cut},seed={seed}",
         origin=(landscape_subject, arguments),
     )

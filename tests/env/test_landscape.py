@@ -124,6 +124,11 @@ def test_with_groups_and_steps_its_columns_are_units():
     assert subject.evaluator.fingerprint != LandscapeEvaluator(3, 8).fingerprint
 
 
+def test_its_name_says_all_of_its_units():
+    assert units_subject(5).name == "landscape:layers=3,heads=8,groups=8,steps=4,seed=5"
+    assert landscape_subject(layers=3, heads=8).name == "landscape:layers=3,heads=8,seed=0"
+
+
 def test_quiet_groups_and_first_steps_cost_least():
     steps, groups = np.zeros(4), np.zeros(8)
     for seed in range(10):
