@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from multiprocessing import parent_process
@@ -144,8 +144,6 @@ class Current:
 
 
 def _become_a_worker(task: Task, number: int) -> None:
-    import torch  # noqa: PLC0415 - only to set its threads
-
     # The parent answers Ctrl-C and ends its workers by SIGTERM, which must unwind.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -157,8 +155,20 @@ def _become_a_worker(task: Task, number: int) -> None:
     os.dup2(handle, 2)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("prune_env").setLevel(logging.INFO)
-    torch.set_num_threads(task.threads)
-    for plugin in task.plugins:
+    prepare_process(task.threads, task.plugins)
+
+
+def prepare_process(threads: int, plugins: Sequence[str]) -> None:
+    """Make a process ready to measure cells.
+
+    Args:
+        threads: Of torch.
+        plugins: Modules to import, which register policies and rewards.
+    """
+    import torch  # noqa: PLC0415 - only to set its threads
+
+    torch.set_num_threads(threads)
+    for plugin in plugins:
         import_module(plugin)
     keep_imports()
 

@@ -6,11 +6,8 @@ A process keeps the files and models of one attack for its next task, as a local
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import torch
 
 from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.benchmark.cell import Cell, digest
@@ -24,9 +21,9 @@ from prune_env.research.benchmark.cluster.order import (
 )
 from prune_env.research.benchmark.outcome import describe, failed_outcome, run_cell, write_model
 from prune_env.research.benchmark.workbench import CellResult, Workbench
+from prune_env.research.benchmark.worker import prepare_process
 from prune_env.utils.bundle import Bundle, pack, unpack
 from prune_env.utils.cluster import ProcessFolder, load_ray, this_node
-from prune_env.utils.memory import keep_imports
 from prune_env.utils.source import code
 
 Given = Bundle | TaskFailure
@@ -117,10 +114,7 @@ def _hold(order: Order, cell: Cell, given: tuple[Given, ...]) -> _Held:
         _held.scratch.close()
         _held = None
     if _held is None:
-        torch.set_num_threads(order.threads)
-        for plugin in order.plugins:
-            import_module(plugin)
-        keep_imports()
+        prepare_process(order.threads, order.plugins)
         _held = _Held(name, *_bench(order))
     for bundle in given:
         if not isinstance(bundle, TaskFailure):
