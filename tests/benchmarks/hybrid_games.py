@@ -21,6 +21,7 @@ from prune_env.env.subject import Subject
 from prune_env.importance.registry import UNIT_METRICS
 from prune_env.purification import search
 from prune_env.settings import SearchSettings, UnitSettings
+from tests.benchmarks.shipped_agents import UNITS, landscapes
 
 FIXED = ("random", "magnitude", "gradient", "gate-gradient", "greedy")
 TRAINED = tuple(f"trained-{name.replace('_', '-')}" for name in learner_names())
@@ -30,11 +31,7 @@ GAMES = {
         for seed in (1, 2)
         for layers, heads in ((3, 4), (4, 6))
     ],
-    "landscape": [
-        f"landscape:layers={layers},heads={heads},groups=8,steps=4,seed={seed}"
-        for seed in range(501, 507)
-        for layers, heads in ((3, 8), (6, 12))
-    ],
+    "landscape": landscapes(((3, 8), (6, 12)), range(501, 507), UNITS),
 }
 
 

@@ -10,6 +10,7 @@ that was killed goes on with the same command. `--units hybrid` makes those of h
 """
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,22 +27,24 @@ from prune_env.agents.training import train
 from prune_env.importance.registry import UNIT_METRICS
 from prune_env.settings import Pruned
 
+
+def landscapes(
+    shapes: Iterable[tuple[int, int]], seeds: Iterable[int], units: str = ""
+) -> list[str]:
+    """Return names of landscapes of some layers and heads, with or without other units."""
+    return [
+        f"landscape:layers={layers},heads={heads}{units},seed={seed}"
+        for layers, heads in shapes
+        for seed in seeds
+    ]
+
+
 SEEDS = range(1, 17)
+UNITS = ",groups=8,steps=4"
 GAMES: dict[Pruned, dict[str, Any]] = {
-    "heads": {
-        "pool": [
-            f"landscape:layers={layers},heads={heads},seed={seed}"
-            for layers, heads in ((4, 8), (6, 12), (8, 12))
-            for seed in SEEDS
-        ],
-        "max_drop": 0.05,
-    },
+    "heads": {"pool": landscapes(((4, 8), (6, 12), (8, 12)), SEEDS), "max_drop": 0.05},
     "hybrid": {
-        "pool": [
-            f"landscape:layers={layers},heads={heads},groups=8,steps=4,seed={seed}"
-            for layers, heads in ((2, 6), (3, 8), (4, 12))
-            for seed in SEEDS
-        ],
+        "pool": landscapes(((2, 6), (3, 8), (4, 12)), SEEDS, UNITS),
         "max_drop": 0.03,
         "metrics": list(UNIT_METRICS),
     },
