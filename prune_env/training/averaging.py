@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_swa_multi_avg_fn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
@@ -35,7 +35,8 @@ class WeightAverage(TrainerCallback):
         if state.global_step <= (1 - self._share) * state.max_steps:
             return
         if self._mean is None:
-            self._mean = AveragedModel(model)
+            # All tensors in one call: one by one it took a tenth of the training.
+            self._mean = AveragedModel(model, multi_avg_fn=get_swa_multi_avg_fn())
         self._mean.update_parameters(model)
 
     def on_train_end(
