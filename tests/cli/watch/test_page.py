@@ -121,7 +121,7 @@ from prune_env.utils.event_kinds import ModelShown
 from prune_env.utils.events import emit, recording
 with recording(Path(sys.argv[1]), "train"):
     emit(ModelShown("model", ["11"], 0.9, 0.8))
-    time.sleep(20)
+    time.sleep(1000)
 """
 
 

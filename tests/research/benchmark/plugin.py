@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 from prune_env.baselines.random_order import RandomOrder
 from prune_env.env.policy import POLICIES
@@ -29,5 +30,25 @@ class Hangs(RandomOrder):
         time.sleep(1000)
 
 
-for _kind in (Raises, Dies, Hangs):
+HOLD = "PRUNE_ENV_TEST_HOLD"
+
+
+class Waits(RandomOrder):
+    """Acts once the file that HOLD names is gone."""
+
+    def choose(self, observation, legal):
+        while os.environ.get(HOLD) and Path(os.environ[HOLD]).exists():
+            time.sleep(0.01)
+        return super().choose(observation, legal)
+
+
+def install(folder: Path) -> None:
+    """Lay a distribution into `folder`; processes with it on their path know `waits`."""
+    info = folder / "waits-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: waits\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[prune_env.policies]\nwaits = {__name__}:Waits\n")
+
+
+for _kind in (Raises, Dies, Hangs, Waits):
     POLICIES.register(_kind.__name__.lower(), _kind, help=_kind.__doc__ or "")

@@ -44,7 +44,18 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_log_monitor":
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def hold(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """While this file is there, no cell of `grid` that prunes ends in any process."""
+    folder = tmp_path_factory.mktemp("plugin")
+    plugin.install(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(plugin.HOLD, str(folder / "hold"))
+        patch.setenv("PYTHONPATH", os.pathsep.join((str(folder), str(ROOT))))
+        yield folder / "hold"
+
+
+@pytest.fixture(scope="module")
+def cluster(hold: Path) -> Iterator[Any]:
     """A cluster of a head and a node with a core each; nothing of it is left."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Or a busy machine never comes to the tests.
@@ -104,16 +115,16 @@ def connection(cluster: Any) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("grid")
-    return write_grid(folder, ["random"], (0, 1))
+    return write_grid(folder, ["waits"], (0, 1))
 
 
 @pytest.fixture(scope="module")
-def alone(grid: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+def alone(grid: Path, hold: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     """What the same grid gives without Ray."""
     out = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PRUNE_ENV_CACHE", str(out / "cache"))
-        run(read_config(grid), out, RunSettings(threads=1))
+        run(read_config(grid), out, RunSettings(threads=1, plugins=(plugin.__name__,)))
     return results(out)
 
 
@@ -153,6 +164,7 @@ def test_a_worker_and_a_node_die_and_the_results_are_those_of_one_machine(
 def test_a_driver_that_was_killed_goes_on_with_the_same_command(
     cluster: Any,
     grid: Path,
+    hold: Path,
     alone: dict[str, dict],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -160,13 +172,17 @@ def test_a_driver_that_was_killed_goes_on_with_the_same_command(
 ) -> None:
     monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "run"
+    hold.touch()
     command = ["benchmark", str(grid), "--out", str(out), "--ray", cluster.address, "--json-lines"]
     command += ["--store", f"file://{tmp_path}/store"]
     with subprocess.Popen(
         [sys.executable, "-c", CODE, *command], cwd=ROOT, stdout=subprocess.DEVNULL
     ) as first:
-        wait_for_cells(out, 2, first)
-        first.send_signal(signal.SIGKILL)
+        try:
+            wait_for_cells(out, 2, first)
+        finally:
+            first.send_signal(signal.SIGKILL)
+            hold.unlink()
     before = {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")}
     assert 2 <= len(before) < len(alone)
     kept = list((tmp_path / "store").glob("attacks/*.json"))

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import signal
 import subprocess
@@ -68,15 +69,20 @@ def write_tsv(path: Path, rows: list[tuple[str, int]]) -> None:
 def test_a_run_that_was_interrupted_and_killed_ends_with_the_results_of_an_unbroken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # So many cells that the kill cannot come after the last one, however fast the machine.
-    policies = ["gradient", "greedy", "random"]
-    grid = write_grid(tmp_path, policies, (0, 1), ("direct", "refinetune"))
+    grid = write_grid(tmp_path, ["gradient", "greedy", "waits"], (0, 1), ("direct", "refinetune"))
     config = read_config(grid)
     clean = load_data(config.data)
+    settings = RunSettings(threads=1, plugins=(plugin.__name__,))
     monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache-1"))
-    unbroken = run_benchmark(config, clean, tmp_path / "unbroken", RunSettings(threads=1))
+    unbroken = run_benchmark(config, clean, tmp_path / "unbroken", settings)
     assert unbroken == {"done": len(config.cells()), "failed": 0}
 
+    # While the file is there some cells cannot end, so a kill never comes after the last one.
+    hold = tmp_path / "hold"
+    hold.touch()
+    plugin.install(tmp_path)
+    monkeypatch.setenv(plugin.HOLD, str(hold))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(ROOT))))
     monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache-2"))
     out = tmp_path / "broken"
     interrupted = begin(grid, out)
@@ -99,10 +105,11 @@ def test_a_run_that_was_interrupted_and_killed_ends_with_the_results_of_an_unbro
     assert psutil.wait_procs(workers, timeout=100)[1] == []
     before = {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")}
     assert len(before) < len(config.cells())
+    hold.unlink()
 
     reported: list[Cell] = []
     counts = run_benchmark(
-        config, clean, out, RunSettings(threads=1), on_cell=lambda cell, _: reported.append(cell)
+        config, clean, out, settings, on_cell=lambda cell, _: reported.append(cell)
     )
     assert counts == unbroken
     assert len(reported) == len(config.cells()) - len(before)
