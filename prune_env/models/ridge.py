@@ -26,6 +26,9 @@ from prune_env.models.loading import LoadedModel
 
 BATCH = 32
 
+BLOCK = 256
+"""Columns of a covariance that are computed at once: what mirrors an earlier block is left out."""
+
 
 class Moments:
     """Mean and covariance of what some maps read."""
@@ -48,7 +51,9 @@ class Moments:
         self.count += len(rows)
         self._total += rows.sum(0)
         with torch.autocast(rows.device.type, enabled=False):
-            self._products += rows.T @ rows
+            for start in range(0, rows.shape[1], BLOCK):
+                block = slice(start, start + BLOCK)
+                self._products[start:, block].addmm_(rows[:, start:].T, rows[:, block])
 
     def covariance(self, *, centred: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the mean (width,) and the covariance (width, width) of the inputs, in float64.
@@ -59,7 +64,10 @@ class Moments:
         """
         beyond = self._total.double() / self.count
         mean = self._shift.double() + beyond
-        covariance = self._products.double() / self.count - torch.outer(beyond, beyond)
+        # The lower half was added up, and some of the upper.
+        products = self._products.tril().double()
+        products += products.tril(-1).T
+        covariance = products / self.count - torch.outer(beyond, beyond)
         if centred:
             return mean, covariance
         return torch.zeros_like(mean), covariance + torch.outer(mean, mean)

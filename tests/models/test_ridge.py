@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prune_env.models.heads import linear_weight
-from prune_env.models.ridge import Moments, Spectrum, measure_maps
+from prune_env.models.ridge import BLOCK, Moments, Spectrum, measure_maps
 from tests.models.tiny import tiny_classifier
 from tests.support import tiny_dataset
 
@@ -17,6 +17,17 @@ def test_small_variances_beside_large_means_survive_low_precision() -> None:
             fast.read(part, None)
     expected = torch.cov(inputs.double().flatten(0, 1).T, correction=0)
     torch.testing.assert_close(fast.covariance()[1], expected, rtol=0, atol=1e-4)
+
+
+def test_moments_of_any_width_are_those_of_all_columns_at_once() -> None:
+    inputs = torch.randn(4, 50, 2 * BLOCK + 3) + 1
+    moments = Moments(inputs.shape[2], torch.device("cpu"))
+    for part in inputs:
+        moments.read(part, None)
+    mean, covariance = moments.covariance()
+    rows = inputs.double().flatten(0, 1)
+    torch.testing.assert_close(mean, rows.mean(0), rtol=0, atol=1e-5)
+    torch.testing.assert_close(covariance, torch.cov(rows.T, correction=0), rtol=0, atol=1e-5)
 
 
 def test_every_map_of_the_layers_is_measured_on_as_many_texts_as_wanted() -> None:
