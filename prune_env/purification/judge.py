@@ -39,12 +39,14 @@ class Judge:
         answers = (logits - calibrated_shifts(logits, self._labels)).argmax(axis=1)
         return float((answers == self._labels).mean())
 
-    def shifts(self) -> npt.NDArray[np.float64]:
+    def shifts(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return the shifts (C,) at which each class is answered as often as it is the label.
 
         None, zero, where rows are few and their answers show no preference.
+
+        Args:
+            logits: What `logits` returned.
         """
-        logits = self.logits()
         if len(self._labels) < FEW and not self._prefers(logits.argmax(axis=1)):
             return np.zeros(logits.shape[1])
         return calibrated_shifts(logits, self._labels)

@@ -14,7 +14,7 @@ from prune_env.purification.judge import Judge
 log = logging.getLogger(__name__)
 
 
-def recentre(loaded: LoadedModel, judge: Judge) -> npt.NDArray[np.float64]:
+def recentre(loaded: LoadedModel, judge: Judge) -> npt.NDArray[np.float32]:
     """Move the last bias until each class is answered as often as it is the label, in place.
 
     On few rows only if they show that some are not, see `Judge.shifts`.
@@ -24,8 +24,9 @@ def recentre(loaded: LoadedModel, judge: Judge) -> npt.NDArray[np.float64]:
         judge: Its answers to clean validation data.
 
     Returns:
-        By how much the logit of each class was lowered (C,); 0 where the last map has no bias.
+        Its logits (N, C) on that data as they are then.
     """
+    logits = judge.logits()
     classes = class_count(loaded.model)
     biases = [
         module.bias
@@ -35,8 +36,8 @@ def recentre(loaded: LoadedModel, judge: Judge) -> npt.NDArray[np.float64]:
     bias = biases[-1] if biases else None
     if bias is None:
         log.info("The classifier has no bias: its preference for some classes is left as it is")
-        return np.zeros(classes)
-    shifts = judge.shifts()
+        return logits
+    shifts = judge.shifts(logits)
     with torch.no_grad():
         bias.sub_(torch.from_numpy(shifts).to(bias))
-    return shifts
+    return (logits - shifts).astype(np.float32)

@@ -91,9 +91,9 @@ class Unlearn(Step):
             folder=run.place("unlearn"),
             description="Unlearning inverted triggers",
         )
-        recentre(loaded, model.judge)
+        clean = recentre(loaded, model.judge)
         purified = suspect.with_model(loaded)
-        left = remeasure(purified, found, seed=run.seed, clean=model.judge.logits())
+        left = remeasure(purified, found, seed=run.seed, clean=clean)
         emit(TriggersFound("after", describe_triggers(left, names)))
         return StepReport(inverted=found, left=left)
 

@@ -42,8 +42,11 @@ def use_bf16(precision: Precision, device: torch.device) -> bool:
         return precision == "bf16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return False
+    return device.type == "cpu" and processor_has_bf16()
+
+
+def processor_has_bf16() -> bool:
+    """Whether the processor multiplies matrices in bf16."""
     flags = Path("/proc/cpuinfo")
     return flags.exists() and "avx512_bf16" in flags.read_text("utf-8", "replace")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from prune_env.utils import runtime
 from tests.goldens import formats, names, play, runs, tiny
 from tests.goldens.files import inside, plain, write
 
@@ -94,6 +95,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
 
 if __name__ == "__main__":
     torch.set_num_threads(1)  # as in the tests
+    runtime.processor_has_bf16 = lambda: False
     for part in sys.argv[1:] or list(PARTS)[1:]:
         with tempfile.TemporaryDirectory() as folder:
             PARTS[part](Path(folder))

@@ -40,7 +40,7 @@ class LinearMap:
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype) -> None:
         self._bias = None if bias is None else bias.to(dtype)
         self._weight = weight.to(dtype)
-        known = weight.device.type == "cpu" and dtype in (torch.bfloat16, torch.float32)
+        known = weight.device.type == "cpu" and dtype in _FUSED_DTYPES
         self._fused = _FUSED_OPS if known else None
         if self._fused is not None:
             self._weight = self._fused._reorder_linear_weight(self._weight.contiguous(), _ROWS)
@@ -76,11 +76,17 @@ def _fused_ops() -> Any:
     if not torch.backends.mkldnn.is_available():
         return None
     ops = torch.ops.mkldnn
-    names = ("_reorder_linear_weight", "_linear_pointwise")
+    names = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
     return ops if all(hasattr(ops, name) for name in names) else None
 
 
 _FUSED_OPS = _fused_ops()
+# Where a processor lacks the instructions, oneDNN refuses bf16, which torch emulates.
+_FUSED_DTYPES = (
+    (torch.float32, torch.bfloat16)
+    if _FUSED_OPS is not None and _FUSED_OPS._is_mkldnn_bf16_supported()
+    else (torch.float32,)
+)
 
 
 def layer_norm(x: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:

@@ -1,0 +1,15 @@
+"""Golden values are those of float32: bf16 is used by itself on some processors only."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from prune_env.utils import runtime
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_precision() -> Iterator[None]:
+    """Let `auto` be float32, as `make` does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "processor_has_bf16", lambda: False)
+        yield
