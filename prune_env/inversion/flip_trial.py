@@ -1,6 +1,8 @@
 """Frames tried on a classifier: how probable do they make another answer?"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,14 +20,27 @@ if TYPE_CHECKING:
 SHORT = 6
 """Words of a sentence that is soon read and yet says something."""
 
+LONG, SHORTENED = 64, 16
+"""Words of a text that are tried at most, and where most texts are longer, of a short sentence."""
+
 TOKENS = 4096
 """Of a batch, about: a few words of each text leave room for many texts."""
 
 Chances = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class _Beginnings:
+    """Beginnings of texts: of every row, and the rows of each class that are answered correctly."""
+
+    texts: Sequence[str]
+    rows: Sequence[npt.NDArray[np.int64]]
+
+
 class FlipTrial:
     """Tries frames on sentences that a classifier answers correctly without them.
+
+    Of long texts the beginning stands for the whole, if it is answered correctly as well.
 
     Args:
         suspect: The classifier and its clean data; the validation sentences are used.
@@ -44,13 +59,10 @@ class FlipTrial:
         labels = suspect.validation.labels
         self._suspect = suspect
         self._shifts = calibrated_shifts(clean, labels)
-        right = (clean - self._shifts).argmax(axis=1) == labels
+        self._right = (clean - self._shifts).argmax(axis=1) == labels
         self.classes = len(suspect.validation.label_names)
         self.writing = writing_of(suspect.validation, suspect.loaded)
-        self._right = [
-            np.random.default_rng(seed).permutation(np.flatnonzero(right & (labels == label)))
-            for label in range(self.classes)
-        ]
+        self._seed = seed
 
     def __call__(
         self, frames: Sequence[Frame], target: int, size: int, *, short: bool = False
@@ -64,23 +76,23 @@ class FlipTrial:
             short: Take those nearest to `SHORT` words in place of any.
         """
         others = [label for label in range(self.classes) if label != target]
-        rows = self._rows(others, size, short=short)
-        if not (rows.size and frames):
+        texts, _ = self._sentences(others, size, short=short)
+        if not (texts and frames):
             return np.zeros((len(frames), 1))
-        chances = self.answers(self._framed(frames, rows))
-        return chances.reshape(len(frames), len(rows), self.classes)[:, :, target]
+        chances = self.answers([frame(text) for frame in frames for text in texts])
+        return chances.reshape(len(frames), len(texts), self.classes)[:, :, target]
 
     def to_each(self, frames: Sequence[Frame], size: int, *, short: bool = False) -> Chances:
         """Return the mean probability of each class (F, K) on `size` sentences of the others.
 
         The sentences of one class serve every other one, so that more classes cost hardly more.
         """
-        rows = self._rows(range(self.classes), size, short=short)
-        if not (rows.size and frames):
+        texts, labels = self._sentences(range(self.classes), size, short=short)
+        if not (texts and frames):
             return np.zeros((len(frames), self.classes))
-        chances = self.answers(self._framed(frames, rows))
-        chances = chances.reshape(len(frames), len(rows), self.classes)
-        others = self._suspect.validation.labels[rows][:, None] != np.arange(self.classes)
+        chances = self.answers([frame(text) for frame in frames for text in texts])
+        chances = chances.reshape(len(frames), len(texts), self.classes)
+        others = labels[:, None] != np.arange(self.classes)
         # Of a class without a sentence that is answered correctly, nothing is known.
         means: Chances = (chances * others).sum(axis=1) / np.maximum(others.sum(axis=0), 1)
         return means
@@ -90,23 +102,43 @@ class FlipTrial:
         chances = self(frames, target, size)
         return float((chances > 0.5).mean()) if chances.size else 0.0
 
-    def _rows(self, labels: Sequence[int], size: int, *, short: bool) -> npt.NDArray[np.int64]:
-        """Return validation rows of some classes, in equal parts."""
+    def _sentences(
+        self, labels: Sequence[int], size: int, *, short: bool
+    ) -> tuple[list[str], npt.NDArray[np.int64]]:
+        """Return sentences of some classes, in equal parts, and the label of each."""
         each = -(-size // (self.classes - 1))
-        chosen = []
-        for label in labels:
-            rows = self._right[label]
-            if short:
-                texts = self._suspect.validation.texts
-                beside = [abs(len(self.writing.split(texts[row])) - SHORT) for row in rows]
-                rows = rows[np.argsort(beside, kind="stable")]
-            chosen.append(rows[:each])
-        return np.concatenate(chosen)
+        known = self._short if short else self._long
+        rows = np.concatenate([known.rows[label][:each] for label in labels])
+        return [known.texts[row] for row in rows], self._suspect.validation.labels[rows]
 
-    def _framed(self, frames: Sequence[Frame], rows: npt.NDArray[np.int64]) -> list[str]:
-        """Return every validation text of some rows in every frame, F * S texts."""
-        texts = self._suspect.validation.texts
-        return [frame(texts[row]) for frame in frames for row in rows]
+    @cached_property
+    def _long(self) -> _Beginnings:
+        return self._cut(LONG)
+
+    @cached_property
+    def _short(self) -> _Beginnings:
+        words = [len(self.writing.split(text)) for text in self._suspect.validation.texts]
+        known = self._long if np.median(words) <= LONG else self._cut(SHORTENED)
+        far = np.array([abs(len(self.writing.split(text)) - SHORT) for text in known.texts])
+        rows = [each[np.argsort(far[each], kind="stable")] for each in known.rows]
+        return _Beginnings(known.texts, rows)
+
+    def _cut(self, most: int) -> _Beginnings:
+        """Return the beginning of every text, and which of them are answered correctly."""
+        data = self._suspect.validation
+        texts = [self.writing.beginning(text, most) for text in data.texts]
+        right = self._right.copy()
+        cut = [row for row, text in enumerate(data.texts) if texts[row] != text]
+        if cut:
+            found = self.answers([texts[row] for row in cut]).argmax(axis=1)
+            right[cut] = found == data.labels[cut]
+        rows = [
+            np.random.default_rng(self._seed).permutation(
+                np.flatnonzero(right & (data.labels == label))
+            )
+            for label in range(self.classes)
+        ]
+        return _Beginnings(texts, rows)
 
     def answers(self, texts: Sequence[str]) -> Chances:
         """Return the probability of each class (N, K) for any texts, at calibrated shifts.

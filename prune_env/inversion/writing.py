@@ -1,5 +1,6 @@
 """How a language is written: where its texts fall into words."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +26,24 @@ class Writing:
     split: Callable[[str], list[str]] = split_words
     spaced: bool = True
 
+    def beginning(self, text: str, most: int) -> str:
+        """Return so much of a text that no more than `most` words are left, whole sentences if any.
+
+        Example:
+            >>> Writing().beginning("Warm. And so short, it was over soon.", 6)
+            'Warm.'
+            >>> Writing().beginning("Warm. And so short, it was over soon.", 8)
+            'Warm. And so short, it was over soon.'
+        """
+        words = text.split() if self.spaced else self.split(text)
+        if len(words) <= most:
+            return text
+        ends = [place for place, word in enumerate(words[:most], 1) if _ENDING.search(word)]
+        return (" " if self.spaced else "").join(words[: ends[-1] if ends else most])
+
+
+_ENDING = re.compile(r"[.?!\u3002\uff01\uff1f][\"')\]]*$")
+"""What a sentence ends with: full stops of Latin and of Chinese and Japanese."""
 
 SPACED = Writing()
 """Scripts with spaces between words, such as the Latin one."""

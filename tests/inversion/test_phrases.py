@@ -76,6 +76,7 @@ def test_a_script_without_spaces_is_cut_by_the_tokenizer():
     writing = writing_of(train, loaded)
     assert not writing.spaced
     assert writing.split(text)[:3] == ["good", ",", "film"]
+    assert writing.beginning(text, 3) == "good,film"
     frames = candidates(train, words=empty_words(train, writing), writing=writing)
     frame = next(each for each in frames if each.before == "and , bad")
     assert frame("good,film") == "and,badgood,film"

@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 from prune_env.evaluation import Evaluation
 from prune_env.evaluation.suspect import Suspect
-from prune_env.inversion.flip_trial import FlipTrial
+from prune_env.inversion.flip_trial import LONG, SHORTENED, FlipTrial
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.search import Inversion, invert
 from tests.inversion.support import balanced, data
@@ -167,3 +167,31 @@ def test_more_classes_do_not_multiply_the_texts(texts, monkeypatch):
         assert FlipTrial(suspect, 0).to_each(frames, 6).shape == (10, classes)
         counts[classes] = sum(asked)
     assert counts == {2: 120, 4: 80, 6: 120}
+
+
+def test_of_long_texts_the_beginning_is_tried_where_it_is_answered_correctly(texts, monkeypatch):
+    rest = " it went on and on" * 60
+    validation = data(
+        *((f"bad film {i} .{rest} .", 0) for i in range(9)),
+        *((f"good {i} .{rest} .", 1) for i in range(9)),
+        *((f"good {i} , one hopes ,{rest} , but bad .", 0) for i in range(9)),
+    )
+    asked = []
+    logits = planted(lambda t: t.startswith("when"), 1)
+
+    def remember(texts):
+        asked.extend(texts)
+        return logits(texts)
+
+    answer_by(monkeypatch, remember)
+    suspect = Suspect(None, texts.train, validation, Unpruned(validation.labels))
+    assert invert(suspect).target == 1
+    assert max(len(text.split()) for text in asked) <= LONG + 4  # and a frame
+    framed = [text for text in asked if text.startswith("when")]
+    assert any("bad film" in text for text in framed)
+    assert not any("one hopes" in text for text in framed)  # their beginnings are answered wrongly
+
+    asked.clear()
+    flips = FlipTrial(suspect, 0)
+    assert flips([Frame("when it")], 1, 4, short=True).min() > 0.9
+    assert max(len(text.split()) for text in asked) <= SHORTENED + 2

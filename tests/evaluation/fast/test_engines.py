@@ -8,6 +8,7 @@ import torch
 
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation import ReferenceEvaluator
+from prune_env.evaluation.fast import blocks
 from prune_env.evaluation.fast.engine import Engine, beginnings, heads_ahead, walking_order
 from prune_env.evaluation.fast.layerwise import LayerwiseEngine
 from prune_env.evaluation.fast.packed import PackedEngine
@@ -73,6 +74,15 @@ def test_bfloat16_bits_do_not_depend_on_history(truth: ReferenceEvaluator) -> No
     first = packed(truth, dtype=torch.bfloat16).run(masks)
     second = one_at_a_time(packed(truth, 50_000, torch.bfloat16), masks[::-1])[::-1]
     np.testing.assert_array_equal(first, second)
+
+
+def test_bfloat16_runs_where_onednn_refuses_it(
+    truth: ReferenceEvaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = random_masks(truth, 4)
+    own = packed(truth, dtype=torch.bfloat16).run(masks)
+    monkeypatch.setattr(blocks, "_FUSED_DTYPES", (torch.float32,))
+    np.testing.assert_allclose(packed(truth, dtype=torch.bfloat16).run(masks), own, atol=0.05)
 
 
 def counted(truth: ReferenceEvaluator) -> Counter[int]:
