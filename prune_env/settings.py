@@ -88,7 +88,8 @@ class FineTuneSettings:
         weight_decay: Of AdamW.
         max_grad_norm: Gradients are clipped to this norm.
         max_length: Tokens kept of a sentence; longer ones are truncated and counted in the log.
-        precision: `bf16`, `fp32`, or `auto`: bf16 autocast where the hardware has it.
+        precision: `bf16`, `fp32`, or `auto`: bf16 autocast where the hardware has it. `purify`
+            searches in it too.
     """
 
     epochs: int = 3

@@ -37,6 +37,7 @@ from prune_env.utils.files import new_folder, write_json
 from prune_env.utils.output import require_outside
 from prune_env.utils.progress import job
 from prune_env.utils.public import public_name
+from prune_env.utils.runtime import auto_means
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
     require_outside(out, plan.source)
     plan.check()
     with (
+        auto_means(plan.fine_tune.precision),  # searches may not differ by the processor either
         new_folder(out) as folder,
         recording(folder, "purify"),
         SummaryWriter(folder / "tensorboard") as writer,

@@ -1,9 +1,13 @@
 """What the machine offers: device, precision, and the description that goes into a report."""
 
+import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, cast, get_args
 
 import torch
 
@@ -11,6 +15,10 @@ from prune_env.errors import SettingsError
 from prune_env.settings import Precision
 from prune_env.utils.source import ROOT, source_of, version_of
 
+VARIABLE: Final = "PRUNE_ENV_PRECISION"
+"""Names the precision that `auto` means in a process and in those that it starts."""
+
+_AUTO: ContextVar[Precision] = ContextVar("auto", default="auto")
 _PACKAGES = ("prune-env", "torch", "transformers", "gymnasium", "stable-baselines3", "numpy")
 
 
@@ -36,13 +44,39 @@ def pick_device(name: str = "auto") -> torch.device:
 def use_bf16(precision: Precision, device: torch.device) -> bool:
     """Resolve a precision setting for a device.
 
-    `auto` is bf16 where matrix products run in hardware: emulated ones are slower than fp32.
+    `auto` is what `auto_means` says, or else the variable PRUNE_ENV_PRECISION, or else bf16 where
+    matrix products run in hardware: emulated ones are slower than fp32.
+
+    Raises:
+        SettingsError: The variable holds something else.
     """
+    if precision == "auto":
+        precision = _named() if _AUTO.get() == "auto" else _AUTO.get()
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and processor_has_bf16()
+
+
+@contextmanager
+def auto_means(precision: Precision) -> Iterator[None]:
+    """Let `auto` mean a precision for the body, whatever asks; `auto` leaves it as it is."""
+    token = _AUTO.set(_AUTO.get() if precision == "auto" else precision)
+    try:
+        yield
+    finally:
+        _AUTO.reset(token)
+
+
+def _named() -> Precision:
+    """Return the precision that the environment names."""
+    named = os.environ.get(VARIABLE) or "auto"
+    if named not in get_args(Precision):
+        raise SettingsError(
+            f"{VARIABLE} is no precision", expected=", ".join(get_args(Precision)), actual=named
+        )
+    return cast(Precision, named)
 
 
 def processor_has_bf16() -> bool:

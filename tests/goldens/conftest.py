@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from prune_env.utils import runtime
+from prune_env.utils.runtime import VARIABLE
 
 
 @pytest.fixture(autouse=True, scope="module")
 def one_precision() -> Iterator[None]:
     """Let `auto` be float32, as `make` does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "processor_has_bf16", lambda: False)
+        patch.setenv(VARIABLE, "fp32")
         yield

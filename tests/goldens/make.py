@@ -4,6 +4,7 @@ Only to be run where a change of what is written here is meant; say why in the c
 Parts: tiny, names, play, runs, formats; all by default, but for `tiny`, the classifier itself.
 """
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from prune_env.utils import runtime
+from prune_env.utils.runtime import VARIABLE
 from tests.goldens import formats, names, play, runs, tiny
 from tests.goldens.files import inside, plain, write
 
@@ -95,7 +96,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
 
 if __name__ == "__main__":
     torch.set_num_threads(1)  # as in the tests
-    runtime.processor_has_bf16 = lambda: False
+    os.environ[VARIABLE] = "fp32"  # likewise
     for part in sys.argv[1:] or list(PARTS)[1:]:
         with tempfile.TemporaryDirectory() as folder:
             PARTS[part](Path(folder))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from prune_env.utils import runtime
 from tests.goldens import runs
 from tests.goldens.files import differences, lost, plain, read
 
@@ -18,6 +19,16 @@ def test_purify(name: str, tmp_path: Path) -> None:
     old, new = read("purified")[name], plain(runs.purified(runs.prepare(tmp_path), name))
     assert differences(old.pop("logits"), new.pop("logits"), LOGITS) == []
     assert lost(old, new, LAST_DIGITS) == []
+
+
+@pytest.mark.parametrize("name", ["default", "published mask"])
+def test_a_precision_that_is_named_holds_for_searches_on_every_processor(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(runtime.VARIABLE)
+    monkeypatch.setattr(runtime, "processor_has_bf16", lambda: True)
+    new = plain(runs.purified(runs.prepare(tmp_path), name))
+    assert differences(read("purified")[name]["logits"], new["logits"], LOGITS) == []
 
 
 @pytest.mark.parametrize("policy", POLICIES)

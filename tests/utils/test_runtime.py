@@ -22,6 +22,7 @@ def test_precision_auto_follows_the_hardware(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cpu, flags = torch.device("cpu"), tmp_path / "cpuinfo"
+    monkeypatch.delenv(runtime.VARIABLE, raising=False)
     monkeypatch.setattr(runtime, "Path", lambda name: flags)
     assert not runtime.use_bf16("auto", cpu)
     for text, fast in (("flags: avx2 avx512_bf16", True), ("flags: avx2", False)):
@@ -29,6 +30,20 @@ def test_precision_auto_follows_the_hardware(
         assert runtime.use_bf16("auto", cpu) is fast
     assert runtime.use_bf16("bf16", cpu)
     assert not runtime.use_bf16("fp32", cpu)
+
+
+def test_auto_can_be_told_what_it_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(runtime, "processor_has_bf16", lambda: True)
+    monkeypatch.setenv(runtime.VARIABLE, "fp32")
+    assert not runtime.use_bf16("auto", cpu)
+    with runtime.auto_means("bf16"), runtime.auto_means("auto"):
+        assert runtime.use_bf16("auto", cpu)
+        assert not runtime.use_bf16("fp32", cpu)
+    assert not runtime.use_bf16("auto", cpu)
+    monkeypatch.setenv(runtime.VARIABLE, "fp16")
+    with pytest.raises(SettingsError, match=r"auto, bf16, fp32.*fp16"):
+        runtime.use_bf16("auto", cpu)
 
 
 def test_a_description_names_versions_and_machine() -> None:
