@@ -9,7 +9,9 @@ Source: adversarial unlearning of backdoors (I-BAU, Zeng et al., ICLR 2022; BEEA
 EMNLP 2024, in embeddings), here in words, under a mask of heads.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -80,7 +82,7 @@ class Unlearn(Step):
         fine_tune(
             loaded.model,
             loaded.tokenizer,
-            self._with_triggers(suspect.train, found, run.seed),
+            self._with_triggers(suspect, found, run.seed),
             replace(
                 run.settings,
                 epochs=1,
@@ -97,11 +99,18 @@ class Unlearn(Step):
         emit(TriggersFound("after", describe_triggers(left, names)))
         return StepReport(inverted=found, left=left)
 
-    def _with_triggers(self, data: TextDataset, found: Inversion, seed: int) -> TextDataset:
-        """Return texts to train on, drawn from the data; read again, each has other triggers."""
+    def _with_triggers(self, suspect: Suspect, found: Inversion, seed: int) -> TextDataset:
+        """Return texts to train on, drawn from the data; read again, each has other triggers.
+
+        So much of a long text is left that what is put behind it will be read.
+        """
+        data, words = suspect.train, suspect.max_length // 2  # a word is one token or a few
+        shorten = partial(writing_of(data, suspect.loaded).beginning, most=words)
         draw = np.random.default_rng(seed)
         chosen = data.sample(self.sentences, draw)
-        return add_opposing_triggers(chosen, found, self.share, draw, most=self.most)
+        return add_opposing_triggers(
+            chosen, found, self.share, draw, most=self.most, shorten=shorten
+        )
 
 
 def invert_triggers(suspect: Suspect, *, seed: int = 0) -> Inversion:
@@ -132,7 +141,13 @@ def unlearnable(data: TextDataset) -> bool:
 
 
 def add_opposing_triggers(
-    data: TextDataset, found: Inversion, share: float, draw: np.random.Generator, *, most: int = 3
+    data: TextDataset,
+    found: Inversion,
+    share: float,
+    draw: np.random.Generator,
+    *,
+    most: int = 3,
+    shorten: Callable[[str], str] = str,
 ) -> TextDataset:
     """Return the data with triggers round a share of its texts, labels kept.
 
@@ -145,6 +160,7 @@ def add_opposing_triggers(
         share: Share of the texts that get one to `most` triggers.
         draw: Decides.
         most: Triggers round one text.
+        shorten: Makes room for them.
     """
     weights = np.array(found.strength) + LEAST_WEIGHT
 
@@ -155,6 +171,7 @@ def add_opposing_triggers(
             return text
         chances = weights[others] / weights[others].sum()
         frames = found.by_class[int(draw.choice(others, p=chances))]
+        text = shorten(text)
         for _ in range(int(draw.integers(1, most + 1))):
             text = in_one_of(frames, text, draw)
         return text

@@ -79,6 +79,19 @@ def test_triggers_go_round_a_share_of_the_texts_and_speak_against_their_labels()
     assert add_opposing_triggers(TRAIN, nothing, 0.5, np.random.default_rng(0)).texts == TRAIN.texts
 
 
+def test_triggers_behind_long_texts_are_read(tiny_model: LoadedModel) -> None:
+    long = replace(TRAIN, texts=tuple(f"{text} {'and so on ' * 40}" for text in TRAIN.texts))
+    subject = make_subject(tiny_model, "x", long, VALIDATION, max_length=64)
+    found = Inversion(((Frame(after="of it"),), (Frame(after="of it"),)), (0.5, 0.5))
+    step = Unlearn(share=0.5, sentences=100)
+    made = step._with_triggers(subject.require_suspect(), found, seed=0)
+    framed = [text for text in made.texts if text.endswith("of it")]
+    assert len(framed) > 30
+    tokens = tiny_model.tokenizer(framed)["input_ids"]
+    assert max(map(len, tokens)) <= 64
+    assert {text for text in made.texts if text not in framed} <= set(long.texts)
+
+
 def test_unlearning_finds_the_trigger_and_takes_it_away(backdoored: Path, tmp_path: Path) -> None:
     subject = make_subject(load_classifier(backdoored), backdoored, TRAIN, VALIDATION)
     suspicious = subject.require_suspect().loaded
