@@ -24,7 +24,7 @@ from prune_env.cli.purify import Purify
 from prune_env.cli.record import Record
 from prune_env.cli.report import Report
 from prune_env.cli.score import Score
-from prune_env.cli.terminal import Terminated, speaking_on, tell_error
+from prune_env.cli.terminal import speaking_on, tell_error
 from prune_env.cli.train import Train
 from prune_env.cli.watch.command import Watch
 from prune_env.errors import SettingsError, UnknownNameError
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
     terminal = Console(stderr=True, emoji=False)  # `:x:` in a path is no picture
-    with speaking_on(terminal, debug=debug):
+    with speaking_on(terminal, debug=debug) as signals:
         try:
             verb = _asked(given)
             if isinstance(verb, int):
@@ -78,17 +78,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # The reader of our output has gone (as `| head` does); say nothing more to it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
-        except KeyboardInterrupt:
-            terminal.print("Interrupted: nothing half written was left.")
-            return 128 + signal.SIGINT
-        except Terminated:
-            terminal.print("Terminated: nothing half written was left.")
-            return 128 + signal.SIGTERM
         except (SystemExit, GeneratorExit):
             raise
         except BaseException as error:  # a panic of the Rust libraries is no Exception
+            if signals:  # what unwinds, or what a library made of it
+                return _stopped(signals[0], terminal)
+            if isinstance(error, KeyboardInterrupt):
+                return _stopped(signal.SIGINT, terminal)
             tell_error(terminal, error, debug=debug)
             return 2
+
+
+def _stopped(number: int, terminal: Console) -> int:
+    """Return the exit status of a program that a signal ended."""
+    word = "Interrupted" if number == signal.SIGINT else "Terminated"
+    terminal.print(f"{word}: nothing half written was left.")
+    return 128 + number
 
 
 def _asked(arguments: Sequence[str]) -> Any:

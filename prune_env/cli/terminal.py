@@ -1,6 +1,7 @@
 """What the program says besides its results: errors, log lines, warnings; and how it is stopped."""
 
 import logging
+import math
 import signal
 import sys
 import threading
@@ -29,10 +30,11 @@ class Terminated(BaseException):
 
 
 @contextmanager
-def speaking_on(terminal: Console, *, debug: bool = False) -> Iterator[None]:
+def speaking_on(terminal: Console, *, debug: bool = False) -> Iterator[list[int]]:
     """Send progress bars, log lines and warnings to a terminal; make signals unwind, once.
 
     Whatever a library logs may hold names from a stranger's files, which are shown and do nothing.
+    The list gets the signal that unwinds: a library may make an error of its own of it.
 
     Args:
         terminal: Where to.
@@ -52,9 +54,9 @@ def speaking_on(terminal: Console, *, debug: bool = False) -> Iterator[None]:
             "A thread stopped: %s: %s", told.exc_type.__name__, told.exc_value
         )
     try:
-        with warnings.catch_warnings(), _stopping_once():
+        with warnings.catch_warnings(), _stopping_once() as signals:
             warnings.showwarning = lambda message, *_, **__: logger.warning("%s", message)
-            yield
+            yield signals
     finally:
         logging.setLogRecordFactory(make_record)
         threading.excepthook = thread_hook
@@ -78,25 +80,28 @@ def _harmless(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.L
 
 
 @contextmanager
-def _stopping_once() -> Iterator[None]:
+def _stopping_once() -> Iterator[list[int]]:
     """Let the first SIGINT or SIGTERM unwind; ignore those that follow while it does."""
-    first: list[float] = []
+    signals: list[int] = []
+    since = -math.inf
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if first and time.monotonic() - first[0] < UNWINDING:
+        nonlocal since
+        if time.monotonic() - since < UNWINDING:
             return
-        first[:] = [time.monotonic()]
+        since = time.monotonic()
+        signals[:] = [number]
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # no other thread can be told of signals
+        yield signals  # no other thread can be told of signals
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number, handler in before.items():
         if handler != signal.SIG_IGN:  # a shell starts background jobs so
             signal.signal(number, stop)
     try:
-        yield
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -116,6 +117,21 @@ def test_further_signals_are_ignored_while_the_first_one_unwinds() -> None:
     assert told.returncode == 143, told.stderr
     assert told.stdout == "unwound\n"
     assert told.stderr == "Terminated: nothing half written was left.\n"
+
+
+def test_a_signal_of_which_a_library_makes_an_error_is_still_a_signal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def run(self: Inspect) -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException:
+            raise ValueError("could not determine the shape of a storage") from None
+        return 0
+
+    monkeypatch.setattr(Inspect, "run", run)
+    assert main(["inspect", "x"]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "Terminated: nothing half written was left.\n"
 
 
 def test_what_libraries_log_does_nothing_to_a_terminal(

@@ -13,6 +13,7 @@ from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from types import FrameType
 
 from prune_env.data.dataset import Splits
 from prune_env.research.attacks.sources import AttackSources
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 PAUSE_S = 0.5
 """Between two looks at cells that other workers hold."""
+_told_to_end: list[int] = []
+"""The status to end with, once SIGTERM has arrived in this process."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +88,8 @@ def work(task: Task, number: int, current: "Current") -> None:
         current.begin(key)
         log.info("%s: %s", key, cell)
         done = run_cell(bench, cell, keep if task.keep_models else None)
+        if _told_to_end:  # what unwinds may have become an error, as in torch's len(storage)
+            sys.exit(_told_to_end[0])
         store.write(key, done.value, done.embeddings)
         current.end()
 
@@ -146,7 +151,7 @@ class Current:
 def _become_a_worker(task: Task, number: int) -> None:
     # The parent answers Ctrl-C and ends its workers by SIGTERM, which must unwind.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, unwind)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logs = (task.folder / "logs").resolve()
     logs.mkdir(parents=True, exist_ok=True)
@@ -156,6 +161,12 @@ def _become_a_worker(task: Task, number: int) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("prune_env").setLevel(logging.INFO)
     prepare_process(task.threads, task.plugins)
+
+
+def unwind(number: int, _frame: FrameType | None) -> None:
+    """Answer a signal: note it, and raise `SystemExit`."""
+    _told_to_end.append(128 + number)
+    sys.exit(128 + number)
 
 
 def prepare_process(threads: int, plugins: Sequence[str]) -> None:
