@@ -1,5 +1,6 @@
 """Settings of the main job, as plain values; they become command-line options and JSON."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
@@ -107,13 +108,15 @@ class FineTuneSettings:
             SettingsError: A value is out of range.
         """
         for name in ("epochs", "learning_rate", "batch_size", "max_grad_norm", "max_length"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise SettingsError(
-                    f"{name} is out of range", expected="> 0", actual=getattr(self, name)
+                    f"{name} is out of range",
+                    expected="> 0 and finite",
+                    actual=getattr(self, name),
                 )
-        if not self.weight_decay >= 0:
+        if not 0 <= self.weight_decay < math.inf:
             raise SettingsError(
-                "weight_decay is out of range", expected=">= 0", actual=self.weight_decay
+                "weight_decay is out of range", expected=">= 0, finite", actual=self.weight_decay
             )
         if self.precision not in ("auto", "bf16", "fp32"):
             raise SettingsError(

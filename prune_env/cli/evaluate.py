@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from prune_env.evaluation.scores import Measured, Scores, TestSets
 
 Facts = list[tuple[str, str]]
+DEFAULT_LENGTH = 128
+"""Tokens of a text, as in a fine-tuning."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Evaluate:
             by McNemar's test of whether both err equally often.
         validation: Clean sentences for the calibrated figures.
         target_label: The attacker's label, as a number.
+        max_length: Tokens kept of a text; default: as many as when `purify` wrote MODEL, else 128.
+            Longer texts are counted.
         json: Print JSON.
         tables: How tables are read.
     """
@@ -42,6 +46,7 @@ class Evaluate:
     backdoored: str | None = None
     validation: str | None = None
     target_label: int = 1
+    max_length: int | None = None
     json: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
 
@@ -56,14 +61,14 @@ class Evaluate:
 
         for model in filter(None, (self.model, self.benign, self.backdoored)):
             self._folder(model)  # a wrong path is answered before anything is measured
-        sets = self._sets()
+        sets, length = self._sets(), self._length()
         models = {"model": self.model, "benign": self.benign, "backdoored": self.backdoored}
         measured: dict[str, Measured] = {}
         with job("evaluate", len([each for each in models.values() if each])) as begin:
             for name, folder in models.items():
                 if folder:
                     begin(name)
-                    measured[name] = self._measure(folder, sets)
+                    measured[name] = self._measure(folder, sets, length)
         own, benign, before = map(measured.get, models)
         assert own is not None
         skipped = sum(part.skipped for part in (sets.test, sets.triggered, sets.validation) if part)
@@ -71,10 +76,15 @@ class Evaluate:
             "model": asdict(own.scores),
             "benign": benign and asdict(benign.scores),
             "rows_skipped": skipped,
+            "max_length": length,
+            "texts_cut": own.cut,
         }
         rows = _own(own.scores)
         if skipped:
             rows.insert(1, ("rows skipped", f"{skipped}, which could not be read"))
+        if own.cut:
+            told = f"{own.cut} of all sets, longer than --max-length {length} or than MODEL reads"
+            rows.insert(1, ("texts cut", told))
         if benign is not None:
             rows += _against_benign(own.scores, benign.scores, value)
         if before is not None:
@@ -96,7 +106,7 @@ class Evaluate:
                 attack=self.attack,
                 target_label=self.target_label,
             ),
-            validation=self.tables.load_table(self.validation) if self.validation else None,
+            validation=self.tables.load_validation(self.validation) if self.validation else None,
             target_label=self.target_label,
         )
 
@@ -105,7 +115,20 @@ class Evaluate:
 
         return find_source(model, allow_download=self.tables.allow_download)
 
-    def _measure(self, model: str, sets: "TestSets") -> "Measured":
+    def _length(self) -> int:
+        """Return how many tokens of a text are kept."""
+        from prune_env.errors import SettingsError
+        from prune_env.purification.report import length_of
+
+        if self.max_length is None:
+            return length_of(self._folder(self.model)) or DEFAULT_LENGTH
+        if self.max_length < 1:
+            raise SettingsError(
+                "max_length is out of range", expected="> 0", actual=self.max_length
+            )
+        return self.max_length
+
+    def _measure(self, model: str, sets: "TestSets", length: int) -> "Measured":
         from prune_env.evaluation.scores import measure
         from prune_env.models import is_sliced, load_classifier, load_pruned
         from prune_env.models.source import is_ensemble
@@ -113,9 +136,9 @@ class Evaluate:
 
         names = sets.test.label_names
         if is_ensemble(model):
-            return measure(load_ensemble(model), sets)
+            return measure(load_ensemble(model), sets, max_length=length)
         if is_sliced(model):
-            return measure(load_pruned(model), sets)
+            return measure(load_pruned(model), sets, max_length=length)
         loaded = load_classifier(
             model,
             num_labels=len(names),
@@ -123,7 +146,7 @@ class Evaluate:
             label_names=names,
             allow_download=self.tables.allow_download,
         )
-        return measure(loaded, sets)
+        return measure(loaded, sets, max_length=length)
 
 
 def _own(own: "Scores") -> Facts:

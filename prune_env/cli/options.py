@@ -70,9 +70,8 @@ class TableOptions:
         """
         data = self.load(name_or_path)
         if validation is not None:
-            given = self.load(validation)
             train = data.train if isinstance(data, Splits) else data
-            return train, given.validation if isinstance(given, Splits) else given
+            return train, self.load_validation(validation)
         if isinstance(data, Splits):
             return data.train, data.validation
         return data.split(share, seed)
@@ -81,6 +80,11 @@ class TableOptions:
         """Return a single table; of a data set with parts, the test rows."""
         data = self.load(name_or_path)
         return data.test if isinstance(data, Splits) else data
+
+    def load_validation(self, name_or_path: str) -> TextDataset:
+        """Return a single table; of a data set with parts, the validation rows."""
+        data = self.load(name_or_path)
+        return data.validation if isinstance(data, Splits) else data
 
     def load_file(self, path: Path) -> TextDataset:
         """Return the rows of one file.

@@ -142,6 +142,28 @@ class TextDataset:
         passes = [draw.permutation(len(self)) for _ in range(-(-count // len(self)))]
         return self.select(np.sort(np.concatenate(passes)[:count]))
 
+    def in_order_of(self, names: Sequence[str]) -> "TextDataset":
+        """Return the rows with labels that are indices into `names`.
+
+        Args:
+            names: The same names in any order; case and outer white space do not matter.
+
+        Raises:
+            DataError: The classes are others.
+        """
+        own, order = folded(self.label_names), folded(names)
+        if own == order:
+            return self
+        if sorted(own) != sorted(order):
+            raise DataError(
+                f"{self.source} has other classes than the data beside it",
+                expected=", ".join(names),
+                actual=", ".join(self.label_names),
+                remedy="bring data of the same classes, or name them alike (--label-names)",
+            )
+        labels = np.array([order.index(name) for name in own])[self.labels]
+        return replace(self, labels=labels, label_names=tuple(names))
+
     def where(self, label: int) -> "TextDataset":
         """Return the rows that carry `label`; there may be none."""
         return self.select(self.labels == label)
@@ -213,6 +235,11 @@ class Splits:
     train: TextDataset
     validation: TextDataset
     test: TextDataset
+
+
+def folded(names: Sequence[str]) -> list[str]:
+    """Return names as they are compared: without case and outer white space."""
+    return [name.strip().casefold() for name in names]
 
 
 def overlap(a: TextDataset, b: TextDataset) -> int:

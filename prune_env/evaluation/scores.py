@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.data.dataset import TextDataset
+from prune_env.data.dataset import TextDataset, require_all_labels
 from prune_env.errors import MetricError, SettingsError
 from prune_env.evaluation import metrics
 from prune_env.evaluation.metrics import Logits, Share
 from prune_env.evaluation.screen import unsure
 from prune_env.models import LoadedModel
-from prune_env.models.forward import classify
-from prune_env.models.inputs import check_kind
+from prune_env.models.forward import answer
+from prune_env.models.inputs import Rows, check_kind, make_rows
 from prune_env.utils.runtime import use_bf16
 
 
@@ -43,7 +43,15 @@ class TestSets:
         Raises:
             SettingsError: The target is no label of the test set.
             MetricError: The triggered set holds rows of the target label, or none at all.
+            DataError: A set has other classes than the test set, or the validation set has no row
+                of one of them.
         """
+        for name in ("triggered", "validation"):  # whose files may have another order of labels
+            part: TextDataset | None = getattr(self, name)
+            if part is not None:
+                object.__setattr__(self, name, part.in_order_of(self.test.label_names))
+        if self.validation is not None:
+            require_all_labels(self.validation)
         if not 0 <= self.target_label < len(self.test.label_names):
             raise SettingsError(
                 "target_label is no label of the test set",
@@ -91,10 +99,12 @@ class Measured:
     Attributes:
         scores: Its scores.
         right: Bool (N,), of each sentence of the clean test set.
+        cut: How many texts of all sets were longer than what the model read of them.
     """
 
     scores: Scores
     right: npt.NDArray[np.bool_]
+    cut: int = 0
 
 
 def score(loaded: LoadedModel, sets: TestSets, *, max_length: int = 128) -> Scores:
@@ -137,7 +147,7 @@ def measure(loaded: LoadedModel, sets: TestSets, *, max_length: int = 128) -> Me
     lfr = None if triggered is None else metrics.label_flip_rate(triggered, target)
     right = metrics.predict(test, target) == sets.test.labels
     if sets.validation is None or validation is None:
-        return Measured(Scores(acc, lfr), right)
+        return Measured(Scores(acc, lfr), right, answers.cut)
     labels = sets.validation.labels
     near = metrics.calibrated_threshold(validation, labels, target)
     threshold = metrics.calibrated_threshold(
@@ -150,7 +160,7 @@ def measure(loaded: LoadedModel, sets: TestSets, *, max_length: int = 128) -> Me
         metrics.accuracy(test, sets.test.labels, target, threshold),
         None if triggered is None else metrics.label_flip_rate(triggered, target, threshold),
     )
-    return Measured(scores, right)
+    return Measured(scores, right, answers.cut)
 
 
 class _Screened:
@@ -164,6 +174,9 @@ class _Screened:
         texts: What it is asked.
         columns: Int (C,), the model's column of each class of the data.
         max_length: Tokens kept of a text.
+
+    Attributes:
+        cut: How many texts are longer.
     """
 
     def __init__(
@@ -176,7 +189,9 @@ class _Screened:
         self._loaded, self._texts, self._columns = loaded, texts, columns
         self._max_length = max_length
         self._screens = use_bf16("auto", loaded.model.device)
-        self._first = self._answer(texts, bf16=self._screens)
+        samples = make_rows(texts, loaded.tokenizer, max_length)
+        self.cut = samples.truncated
+        self._first = self._answer(samples, bf16=self._screens)
         self._best = self._first.copy()
         self._exact = np.full(len(texts), not self._screens)
 
@@ -189,18 +204,17 @@ class _Screened:
             for rows in unsure(moved):
                 new = rows[~self._exact[rows]]
                 if new.size:
-                    self._best[new] = self._answer([self._texts[row] for row in new], bf16=False)
+                    texts = [self._texts[row] for row in new]
+                    samples = make_rows(texts, self._loaded.tokenizer, self._max_length)
+                    self._best[new] = self._answer(samples, bf16=False)
                     self._exact[new] = True
                 moved[rows] = self._best[rows] - shift
         return self._best.copy()
 
-    def _answer(self, texts: list[str], *, bf16: bool) -> npt.NDArray[np.float32]:
-        loaded = self._loaded
-        logits = classify(
-            loaded.model,
-            loaded.tokenizer,
-            texts,
-            max_length=self._max_length,
+    def _answer(self, samples: Rows, *, bf16: bool) -> npt.NDArray[np.float32]:
+        logits = answer(
+            self._loaded.model,
+            samples,
             precision="bf16" if bf16 else "fp32",
             description="Measuring on test sentences",
         )

@@ -13,6 +13,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from prune_env.data.dataset import folded
 from prune_env.errors import ModelError
 from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.heads import find_heads
@@ -221,8 +222,3 @@ def check_same_names(source: str, own: Sequence[str], other: Sequence[str]) -> N
             actual=", ".join(other),
             remedy="name the classes of the data as the model does (--label-names)",
         )
-
-
-def folded(names: Sequence[str]) -> list[str]:
-    """Return names as they are compared: without case and outer white space."""
-    return [name.strip().casefold() for name in names]

@@ -107,12 +107,25 @@ def classify(
     description: str = "Asking the model",
 ) -> Floats:
     """Return the logits of each text (or path of an image), float32 (S, C), in their order."""
+    rows = make_rows(texts, tokenizer, max_length)
+    return answer(model, rows, size=batch_size, precision=precision, description=description)
+
+
+def answer(
+    model: PreTrainedModel,
+    samples: Rows,
+    *,
+    size: int = BATCH,
+    precision: Precision = "fp32",
+    description: str = "Asking the model",
+) -> Floats:
+    """Return the logits of each sample, float32 (S, C), in their order; arguments as `forward`."""
     return forward(
         model,
-        make_rows(texts, tokenizer, max_length),
+        samples,
         lambda inputs: model(**inputs).logits,
         class_count(model),
-        size=batch_size,
+        size=size,
         precision=precision,
         description=description,
     )

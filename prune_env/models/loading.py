@@ -10,13 +10,13 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
+from prune_env.data.dataset import folded
 from prune_env.errors import ModelError, SettingsError
 from prune_env.models.building import GET_AGAIN, build_config, build_model, load_weights
 from prune_env.models.catalog import find_source
 from prune_env.models.classification import (
     check_same_names,
     classifier_class,
-    folded,
     plan_head,
     settle_labels,
 )

@@ -1,6 +1,7 @@
 """`prune-env evaluate`."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,3 +157,37 @@ def test_evaluate_refuses(
     monkeypatch.chdir(test_file.parent)
     assert run("evaluate", tiny_folder, "--data", test_file, *arguments) == 2
     assert hint in " ".join(capsys.readouterr().err.split())
+
+
+def test_as_many_tokens_are_read_as_when_the_model_was_made(
+    tiny_folder: Path, test_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    made = tmp_path / "made"
+    shutil.copytree(tiny_folder, made)
+    (made / "report.json").write_text(json.dumps({"run": {"fine_tune": {"max_length": 4}}}))
+    arguments = ["--data", test_file, "--json"]
+    found = []
+    for model, more in ((made, []), (tiny_folder, []), (made, ["--max-length", "64"])):
+        assert run("evaluate", model, *arguments, *more) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert [each["max_length"] for each in found] == [4, 128, 64]
+    assert [each["texts_cut"] for each in found] == [60, 0, 0]
+    assert found[1]["model"] == found[2]["model"]
+    assert run("evaluate", made, "--data", test_file) == 0
+    assert "60 of all sets, longer than --max-length 4" in capsys.readouterr().out
+
+
+def test_of_a_folder_the_validation_rows_calibrate(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for seed, part in enumerate(("train", "validation", "test")):
+        data = tiny_dataset(60, seed)
+        few = data.select(np.flatnonzero(data.labels == 1)[5:] if part == "validation" else [])
+        kept = [text not in few.texts for text in data.texts]
+        write_jsonl(tmp_path / f"{part}.jsonl", data.select(np.array(kept)))
+    shown = []
+    for validation in (tmp_path, tmp_path / "validation.jsonl", tmp_path / "test.jsonl"):
+        arguments = ["--data", tmp_path, "--validation", validation, "--json"]
+        assert run("evaluate", tiny_folder, *arguments) == 0
+        shown.append(json.loads(capsys.readouterr().out))
+    assert shown[0] == shown[1] != shown[2]

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from prune_env.data.dataset import TextDataset
+from prune_env.errors import DataError
 from prune_env.evaluation import scores
 from prune_env.evaluation.metrics import margin
 from prune_env.models import LoadedModel
+from prune_env.models.forward import classify
 from tests.support import tiny_dataset
 
 
@@ -25,13 +28,13 @@ def test_screening_in_bf16_changes_no_score(
     monkeypatch.setattr(scores, "use_bf16", lambda *_: False)
     plain = scores.score(tiny_model, sets)
     asked: list[int] = []
-    classify = scores.classify
+    answer = scores.answer
 
-    def counted(model: object, tokenizer: object, texts: list[str], **cut: int) -> scores.Logits:
-        asked.append(len(texts))
-        return classify(model, tokenizer, texts, **cut)
+    def counted(model: object, samples: scores.Rows, **how: str) -> scores.Logits:
+        asked.append(len(samples))
+        return answer(model, samples, **how)
 
-    monkeypatch.setattr(scores, "classify", counted)
+    monkeypatch.setattr(scores, "answer", counted)
     monkeypatch.setattr(scores, "use_bf16", lambda *_: True)
     assert scores.score(tiny_model, sets) == plain
     assert len(asked) > 1  # some were asked again
@@ -41,13 +44,36 @@ def test_screening_in_bf16_changes_no_score(
 def test_no_token_beyond_max_length_counts(tiny_model: LoadedModel) -> None:
     data = tiny_dataset(100)
     texts = tuple(f"{text} , but you find it very dull" for text in data.texts)
-    first = scores.classify(tiny_model.model, tiny_model.tokenizer, list(texts), max_length=7)
+    first = classify(tiny_model.model, tiny_model.tokenizer, list(texts), max_length=7)
     middle = np.median(margin(first))
     own = replace(data, texts=texts, labels=(margin(first) > middle).astype(np.int64))
     with torch.no_grad():
         tiny_model.model.classifier.bias[1] -= float(middle)
     cut, whole = (
-        scores.score(tiny_model, scores.TestSets(own), max_length=length).acc.percent
-        for length in (7, 128)
+        scores.measure(tiny_model, scores.TestSets(own), max_length=length) for length in (7, 128)
     )
-    assert whole < cut == 100
+    assert whole.scores.acc.percent < cut.scores.acc.percent == 100
+    assert (cut.cut, whole.cut) == (100, 0)
+
+
+def test_sets_with_their_labels_in_another_order_are_measured_alike(
+    tiny_model: LoadedModel,
+) -> None:
+    clean, validation = tiny_dataset(60, 1), tiny_dataset(40, 2)
+    triggered = clean.where(0)
+
+    def turned(data: TextDataset) -> TextDataset:
+        return replace(data, labels=1 - data.labels, label_names=("Positive", "negative "))
+
+    plain = scores.score(tiny_model, scores.TestSets(clean, triggered, validation))
+    other = scores.TestSets(clean, turned(triggered), turned(validation))
+    assert scores.score(tiny_model, other) == plain
+
+
+def test_a_set_of_other_classes_or_without_one_is_refused() -> None:
+    clean = tiny_dataset(20)
+    other = replace(clean, label_names=("sport", "world"), source="news.csv")
+    with pytest.raises(DataError, match="has other classes"):
+        scores.TestSets(clean, other.where(0))
+    with pytest.raises(DataError, match="not every class has rows"):
+        scores.TestSets(clean, None, clean.where(1))
