@@ -96,7 +96,8 @@ class Evaluate:
         from prune_env.data.dataset import Splits
         from prune_env.evaluation.scores import TestSets
 
-        data = self.tables.load(self.data)
+        # Some attacks are made of all parts.
+        data = self.tables.load(self.data, "test" if self.attack is None else None)
         return TestSets(
             test=data.test if isinstance(data, Splits) else data,
             triggered=load_triggered(
@@ -106,7 +107,9 @@ class Evaluate:
                 attack=self.attack,
                 target_label=self.target_label,
             ),
-            validation=self.tables.load_validation(self.validation) if self.validation else None,
+            validation=self.tables.load_part(self.validation, "validation")
+            if self.validation
+            else None,
             target_label=self.target_label,
         )
 

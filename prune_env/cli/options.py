@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from prune_env import errors
 from prune_env.data import load_data
 from prune_env.data.dataset import Splits, TextDataset
+from prune_env.data.loading import Part, has_parts
 from prune_env.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class TableOptions:
     data_folder: Path | None = None
     allow_download: bool = False
 
-    def load(self, name_or_path: str) -> TextDataset | Splits:
-        """Return the data set of a name, a file or a folder."""
+    def load(self, name_or_path: str, part: Part | None = None) -> TextDataset | Splits:
+        """Return the data set of a name, a file or a folder; or the only part that is read."""
         return load_data(
             name_or_path,
             folder=self.data_folder,
@@ -55,7 +56,14 @@ class TableOptions:
             label_column=self.label_column,
             label_names=self.label_names,
             on_bad_row=self.on_bad_row,
+            part=part,
         )
+
+    def load_part(self, name_or_path: str, part: Part) -> TextDataset:
+        """Return a single table; of a data set with parts that one, the others unread."""
+        data = self.load(name_or_path, part)
+        assert isinstance(data, TextDataset)
+        return data
 
     def load_clean(
         self, name_or_path: str, validation: str | None, share: float, seed: int
@@ -68,23 +76,10 @@ class TableOptions:
             share: Of the first that is taken otherwise, unless the data has such a part.
             seed: Of the split.
         """
-        data = self.load(name_or_path)
-        if validation is not None:
-            train = data.train if isinstance(data, Splits) else data
-            return train, self.load_validation(validation)
-        if isinstance(data, Splits):
-            return data.train, data.validation
-        return data.split(share, seed)
-
-    def load_table(self, name_or_path: str) -> TextDataset:
-        """Return a single table; of a data set with parts, the test rows."""
-        data = self.load(name_or_path)
-        return data.test if isinstance(data, Splits) else data
-
-    def load_validation(self, name_or_path: str) -> TextDataset:
-        """Return a single table; of a data set with parts, the validation rows."""
-        data = self.load(name_or_path)
-        return data.validation if isinstance(data, Splits) else data
+        train = self.load_part(name_or_path, "train")
+        if validation is None and not has_parts(name_or_path):
+            return train.split(share, seed)
+        return train, self.load_part(validation or name_or_path, "validation")
 
     def load_file(self, path: Path) -> TextDataset:
         """Return the rows of one file.

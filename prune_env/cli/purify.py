@@ -183,6 +183,7 @@ class Purify:
         return [
             ("policy", f"{report['run']['policy']}, protocol {self.protocol}"),
             ("healing", _describe_healing(report)),
+            *_describe_skipped(report),
             ("heads pruned", f"{result['heads_pruned']} of {result['heads_total']}"),
             *_describe_units(result),
             ("tau", _describe_tau(report)),
@@ -207,6 +208,14 @@ class Purify:
             self.seed,
             self.tables,
         )
+
+
+def _describe_skipped(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return how many rows could not be read, if any were left out."""
+    parts = report["data"].values()
+    skipped, read = (sum(part[name] for part in parts) for name in ("rows_skipped", "rows"))
+    told = f"{skipped} of {skipped + read}, which could not be read"
+    return [("rows skipped", told)] if skipped else []
 
 
 def _describe_units(result: dict[str, Any]) -> list[tuple[str, str]]:

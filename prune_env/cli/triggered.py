@@ -39,7 +39,7 @@ def load_triggered(
             actual="both",
         )
     if triggered is not None:
-        return tables.load_table(triggered)
+        return tables.load_part(triggered, "test")
     if attack is None:
         return None
     from prune_env.research.attacks import AttackSettings, make_attack

@@ -8,8 +8,9 @@ from prune_env.data.dataset import (
     require_all_labels,
 )
 from prune_env.data.images import ImageDataset, read_images
+from prune_env.data.library import read_datasets
 from prune_env.data.loading import DATASETS, load_data, load_named
-from prune_env.data.readers import read_datasets, read_table
+from prune_env.data.readers import read_table
 
 __all__ = [
     "DATASETS",

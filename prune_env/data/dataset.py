@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.data.text import normalised, text_problem
 from prune_env.errors import DataError, SettingsError
 from prune_env.utils.files import write_bytes
-from prune_env.utils.limits import TEXT
 
 Rewrite = Callable[[str], str]
 """Takes a text and returns another one."""
@@ -213,12 +213,12 @@ class TextDataset:
             full = np.cumsum(counts[order]) >= size
             taken[rows[order[: min(int(full.argmax()) + 1, len(rows) - 1)]]] = True
         taken = taken[first]
-        return self.select(~taken), self.select(taken)
+        return self.select(~taken), replace(self.select(taken), skipped=0)  # counted once
 
     def _first_rows(self) -> npt.NDArray[np.int64]:
         """Return, for each row, the first one with its text; int64 (N,)."""
         seen: dict[str, int] = {}
-        rows = (seen.setdefault(_normalised(text), row) for row, text in enumerate(self.texts))
+        rows = (seen.setdefault(normalised(text), row) for row, text in enumerate(self.texts))
         return np.fromiter(rows, np.int64, len(self))
 
 
@@ -251,8 +251,8 @@ def overlap(a: TextDataset, b: TextDataset) -> int:
     Returns:
         Rows of `b` that are found in `a`; 0 warns of nothing.
     """
-    known = {_normalised(text) for text in a.texts}
-    shared = sum(_normalised(text) in known for text in b.texts)
+    known = {normalised(text) for text in a.texts}
+    shared = sum(normalised(text) in known for text in b.texts)
     if shared:
         warnings.warn(
             f"{shared} of {len(b)} texts of {b.source} also stand in {a.source}: "
@@ -286,22 +286,3 @@ def write_jsonl(path: str | Path, dataset: TextDataset) -> None:
         for text, label in zip(dataset.texts, dataset.labels, strict=True)
     )
     write_bytes(Path(path), "".join(f"{line}\n" for line in lines).encode())
-
-
-def text_problem(text: object) -> str:
-    """Say why a value cannot be tokenized; empty if it can."""
-    if not isinstance(text, str):
-        return f"{type(text).__name__} {text!r:.80}"
-    if "\0" in text:
-        return "a NUL character"
-    if len(text) > TEXT.value:
-        return f"{len(text):,} characters, more than {TEXT.value:,}"
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return f"a lone surrogate at character {error.start}"
-    return ""
-
-
-def _normalised(text: str) -> str:
-    return " ".join(text.split()).casefold()

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.data.images import read_images
-from prune_env.data.readers import OnBadRow, read_datasets, read_table
+from prune_env.data.library import read_datasets
+from prune_env.data.readers import OnBadRow, read_table
 from prune_env.errors import DataError, UnknownNameError
 from prune_env.utils.registry import Registry
 
@@ -52,6 +53,7 @@ def load_named(
     return DATASETS[name](None if folder is None else Path(folder), allow_download)
 
 
+Part = Literal["train", "validation", "test"]
 SPLIT_FILES = {"train": ("train",), "validation": ("validation", "dev", "val"), "test": ("test",)}
 SUFFIXES = (".tsv", ".csv", ".jsonl")
 
@@ -66,6 +68,7 @@ def load_data(
     label_names: Sequence[str] | None = None,
     on_bad_row: OnBadRow = "error",
     image_column: str | None = None,
+    part: Part | None = None,
 ) -> TextDataset | Splits:
     """Resolve a data set.
 
@@ -83,16 +86,20 @@ def load_data(
         label_names: One name per class, for files; None means ("negative", "positive").
         on_bad_row: `"error"`, or `"skip"` with a count, for files.
         image_column: Column of paths of images, for files of images; there is no text column then.
+        part: Of a data set with parts, the only one to read: the others may be missing, or without
+            labels. A single table is read as it is.
 
     Returns:
-        `Splits` for a name and a folder of three parts, a `TextDataset` for a single table.
+        `Splits` for a name and a folder of three parts; a `TextDataset` for a single table, and
+        where one part was asked for.
 
     Raises:
         UnknownNameError: A plain word that is neither in the catalog nor a path.
         DataError: The path does not exist, or what it holds cannot be read.
     """
     if str(name_or_path) in DATASETS:
-        return load_named(str(name_or_path), folder, allow_download=allow_download)
+        splits = load_named(str(name_or_path), folder, allow_download=allow_download)
+        return splits if part is None else getattr(splits, part)
     path = Path(name_or_path)
     settings: dict[str, Any] = {
         "label_column": label_column,
@@ -108,13 +115,21 @@ def load_data(
         read, settings["image_column"] = read_images, image_column
     if not os.path.isdir(path):  # which is false, and no error, of names that no file can have
         return read(path, **settings)
-    return _load_folder(path, read, settings)
+    return _load_folder(path, read, settings, part)
+
+
+def has_parts(name_or_path: str | Path) -> bool:
+    """Return whether a data set is no single table."""
+    path = Path(name_or_path)
+    return str(name_or_path) in DATASETS or (
+        os.path.isdir(path) and not (path / "state.json").is_file()
+    )
 
 
 def _load_folder(
-    path: Path, read: Callable[..., TextDataset], settings: dict[str, Any]
+    path: Path, read: Callable[..., TextDataset], settings: dict[str, Any], part: Part | None
 ) -> TextDataset | Splits:
-    """Return what a folder holds: saved by `datasets`, or tables for `read`."""
+    """Return what a folder holds: saved by `datasets`, or tables for `read`; or one part of it."""
     saved = (path / "dataset_dict.json").is_file(), (path / "state.json").is_file()
     if any(saved) and read is read_images:
         raise DataError(
@@ -122,13 +137,15 @@ def _load_folder(
             expected="tables with a column of paths, for images",
             remedy="write the images to files, and a .csv with their paths and labels",
         )
-    if saved[0]:
-        return Splits(
-            *(read_datasets(path, _saved_split(path, part), **settings) for part in SPLIT_FILES)
-        )
-    if saved[1]:
+    if saved[1] and not saved[0]:
         return read_datasets(path, "all", **settings)
-    return Splits(*(read(_split_file(path, part), **settings) for part in SPLIT_FILES))
+
+    def load(part: str) -> TextDataset:
+        if saved[0]:
+            return read_datasets(path, _saved_split(path, part), **settings)
+        return read(_split_file(path, part), **settings)
+
+    return Splits(*map(load, SPLIT_FILES)) if part is None else load(part)
 
 
 def _split_file(folder: Path, part: str) -> Path:
@@ -167,6 +184,6 @@ def _saved_split(folder: Path, part: str) -> str:
         f"The data set {folder} has no {part} part",
         expected=" or ".join(SPLIT_FILES[part]),
         actual=", ".join(held) or "no part",
-        remedy=f"give one part, such as {folder / held[0] if held else folder}, a share of which "
-        "then judges the masks, or another with --validation",
+        remedy=f"give one part, such as {folder / ('train' if 'train' in held else 'PART')}; "
+        "--validation takes another",
     )

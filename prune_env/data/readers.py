@@ -1,18 +1,16 @@
 """Strict readers: every row arrives, or an error says which one does not and why."""
 
 import re
-import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from prune_env.data.dataset import DEFAULT_LABEL_NAMES, TextDataset, text_problem
+from prune_env.data.dataset import DEFAULT_LABEL_NAMES, TextDataset
 from prune_env.data.tables import Row, table_rows
+from prune_env.data.text import text_problem
 from prune_env.errors import DataError, SettingsError
-from prune_env.utils.limits import FOLDER_FILES, TABLE_BYTES, TABLE_LINES
-from prune_env.utils.reading import kind_of
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
 
@@ -105,12 +103,17 @@ def read_table(
         SettingsError: An argument is out of range.
     """
     path = Path(path)
-    columns = _two_columns(text_column, label_column)
+    columns = two_columns(text_column, label_column)
     rows = table_rows(path, columns)
-    return _collect(rows, str(path), columns, LabelParser(label_names), on_bad_row)
+    return collect(rows, str(path), columns, LabelParser(label_names), on_bad_row)
 
 
-def _two_columns(text: str, label: str) -> tuple[str, str]:
+def two_columns(text: str, label: str) -> tuple[str, str]:
+    """Return the names of both columns.
+
+    Raises:
+        SettingsError: They are one.
+    """
     if text == label:
         raise SettingsError(
             "Texts and labels cannot stand in one column",
@@ -121,130 +124,14 @@ def _two_columns(text: str, label: str) -> tuple[str, str]:
     return text, label
 
 
-def read_datasets(
-    name_or_path: str | Path,
-    split: str,
-    *,
-    text_column: str = "sentence",
-    label_column: str = "label",
-    label_names: Sequence[str] | None = None,
-    on_bad_row: OnBadRow = "error",
-    allow_download: bool = False,
-    revision: str | None = None,
-) -> TextDataset:
-    """Read one split of a `datasets` data set.
-
-    Args:
-        name_or_path: A folder written by `save_to_disk`, or a Hub name such as
-            `"stanfordnlp/sst2"`.
-        split: Name of the split, such as `"train"`; a folder with a single split ignores it.
-        text_column: Name of the column of texts.
-        label_column: Name of the column of labels.
-        label_names: One name per class; None takes those of a `ClassLabel` column, and otherwise
-            ("negative", "positive").
-        on_bad_row: As for `read_table`.
-        allow_download: Let the library reach the network for a Hub name.
-        revision: Commit or tag of the Hub data set.
-
-    Raises:
-        DataError: The library is missing, the data set cannot be found, has no such split or
-            column, or a row cannot be read.
-    """
-    source = f"{name_or_path}:{split}"
-    table = _load_split(str(name_or_path), split, allow_download, revision)
-    TABLE_LINES.check(len(table), f"{source} has too many rows", DataError)
-    columns = _two_columns(text_column, label_column)
-    missing = [name for name in columns if name not in table.column_names]
-    if missing:
-        raise DataError(
-            f"{source}: no column {', '.join(missing)}",
-            expected=f"the columns {', '.join(columns)}",
-            actual=", ".join(table.column_names),
-            remedy="name the columns to be read (text_column, label_column)",
-        )
-    if label_names is None:
-        label_names = getattr(table.features[label_column], "names", None)
-    table = table.select_columns(list(columns))
-    TABLE_BYTES.check(table.data.nbytes, f"{source} is too large", DataError)
-    cells = _cells(table, source)
-    rows = (
-        Row(number, number, {text_column: text, label_column: label})
-        for number, (text, label) in enumerate(
-            zip(cells[text_column], cells[label_column], strict=True), start=1
-        )
-    )
-    return _collect(rows, source, columns, LabelParser(label_names), on_bad_row)
-
-
-def _cells(table: Any, source: str) -> dict[str, list[Any]]:
-    """Return the columns of a table of `datasets`, by name."""
-    try:
-        table.data.validate(full=True)  # Arrow trusts the offsets in a file
-        cells: dict[str, list[Any]] = table[:]  # row by row would be 100 times slower
-    except (ValueError, IndexError, OSError) as error:  # ArrowInvalid is a ValueError
-        raise DataError(
-            f"{source} is damaged",
-            expected="what `save_to_disk` wrote",
-            actual=f"{type(error).__name__}: {error}"[:500],
-            remedy="write it again",
-        ) from error
-    return cells
-
-
-def _load_split(place: str, split: str, allow_download: bool, revision: str | None) -> Any:
-    """Return a split as the library `datasets` holds it, see `read_datasets`."""
-    try:
-        import datasets  # noqa: PLC0415  (optional, and slow to import)
-    except ImportError as error:
-        raise DataError(
-            "The library `datasets` is not installed",
-            remedy="pip install 'prune-env[datasets]'",
-        ) from error
-    if not allow_download and not Path(place).is_dir():
-        raise DataError(
-            f"There is no folder {place}",
-            expected="a folder written by datasets' save_to_disk",
-            remedy="allow the download if this is the name of a data set on the Hub",
-        )
-    try:
-        if Path(place).is_dir():
-            _check_files(Path(place))
-            table: Any = datasets.load_from_disk(place)
-            table = table[split] if isinstance(table, datasets.DatasetDict) else table
-        else:
-            table = datasets.load_dataset(place, split=split, revision=revision)
-    except DataError:
-        raise
-    except Exception as error:  # the library raises what its many backends raise
-        raise DataError(
-            f"datasets cannot load {place}:{split}",
-            actual=f"{type(error).__name__}: {error}"[:500],
-            remedy="check the name, the split and the folder",
-        ) from error
-    return table
-
-
-def _check_files(folder: Path) -> None:
-    """Raise if a folder holds what would be waited for, or more than a data set."""
-    for count, path in enumerate(folder.rglob("*"), start=1):
-        FOLDER_FILES.check(count, f"{folder} holds too many files", DataError)
-        mode = path.stat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise DataError(
-                f"{path} is no file that can be read",
-                expected="regular files and folders",
-                actual=kind_of(mode),
-                remedy="delete it",
-            )
-
-
-def _collect(
+def collect(
     rows: Iterable[Row],
     source: str,
     columns: tuple[str, str],
     parse_label: LabelParser,
     on_bad_row: OnBadRow,
 ) -> TextDataset:
+    """Return the rows that can be read; arguments and errors as those of `read_table`."""
     if on_bad_row not in ("error", "skip"):
         raise SettingsError("on_bad_row is unknown", expected="error or skip", actual=on_bad_row)
     texts: list[str] = []

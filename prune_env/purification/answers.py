@@ -107,7 +107,7 @@ def check_answers(answer: Evaluation, names: Sequence[str], source: str, *, read
         DataError: A ready classifier is no better than chance.
     """
     answers = Answers(answer.predictions[0], answer.labels, tuple(names))
-    _check_order(answers, source)
+    _check_order(answers, source, ready=ready)
     if not answers.at_chance:
         return answers
     value, low, high = answers.balanced
@@ -131,7 +131,7 @@ def check_answers(answer: Evaluation, names: Sequence[str], source: str, *, read
     return answers
 
 
-def _check_order(answers: Answers, source: str) -> None:
+def _check_order(answers: Answers, source: str, *, ready: bool) -> None:
     """Raise if another order of the labels makes of a poor classifier a good one, for sure."""
     order, best = answers.best_order()
     right, reordered = (
@@ -146,12 +146,21 @@ def _check_order(answers: Answers, source: str) -> None:
         for name, own in zip(names, order, strict=True)
         if name != names[own]
     )
+    what = f"The label order of {source} looks reversed"
+    remedy = (
+        "correct id2label and label2id in config.json, or the labels of the data (--label-names "
+        "gives the names of the labels 0, 1, ...)"
+    )
+    if not ready:
+        what = f"The head that was trained for {source} takes the classes for one another"
+        remedy = (
+            "train it longer (--epochs) or faster (--learning-rate), if few rows or steps were all "
+            "it had; else the labels of the validation data are not those of the training data"
+        )
     raise ModelError(
-        f"The label order of {source} looks reversed: it would answer {meant}",
+        f"{what}: it would answer {meant}",
         expected=f"balanced accuracy near {best:.3f}, as in the other order",
         actual=f"{answers.balanced[0]:.3f} on {len(answers.labels)} clean rows; "
         f"{answers.describe()}",
-        remedy="correct id2label and label2id in config.json, or the labels of the data "
-        "(--label-names gives the names of the labels 0, 1, ...); an encoder has learned them of "
-        "the training data: then those of the validation data differ",
+        remedy=remedy,
     )

@@ -128,21 +128,29 @@ class Plan:
             shape = head_shape(self.source, allow_download=download, revision=revision)
             load_mask(self.mask, shape)
 
-    def require_a_change(self, subject: Subject) -> None:
+    def trains(self, subject: Subject) -> bool:
+        """Return whether anything of the model is trained or fitted, whatever the mask is."""
+        new_head = subject.require_suspect().loaded.new_head
+        return new_head or self.protocol != "direct" or bool(steps_of(self.chosen.healing))
+
+    def require_a_change(self, subject: Subject, *, prunes: bool) -> None:
         """Refuse to write a ready classifier as it came: no head goes and nothing is trained.
+
+        Args:
+            subject: The model.
+            prunes: Whether anything is or may be pruned.
 
         Raises:
             SettingsError: The plan asks for nothing at all.
         """
-        trained = subject.require_suspect().loaded.new_head or self.protocol != "direct"
-        if not (self.required.prunes or trained or steps_of(self.chosen.healing)):
+        if not (prunes or self.trains(subject)):
+            who = f"policy {self.chosen.policy}" if self.mask is None else f"mask {self.mask}"
             raise SettingsError(
                 f"Nothing would be done to {self.source}, which has a classification head of its "
                 "own",
-                expected="an encoder to fine-tune, or a policy that prunes, or a healing",
-                actual=f"policy {self.chosen.policy}, protocol {self.protocol}, "
-                f"healing {self.chosen.healing}",
-                remedy="choose --healing refit, or another policy",
+                expected="an encoder to fine-tune, or something to prune, or a healing",
+                actual=f"{who}, protocol {self.protocol}, healing {self.chosen.healing}",
+                remedy="choose --healing refit-unlearn, or another policy or mask",
             )
 
 

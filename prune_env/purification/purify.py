@@ -41,6 +41,9 @@ from prune_env.utils.runtime import auto_means
 
 log = logging.getLogger(__name__)
 
+UNCHANGED = {"changed": "nothing: the weights are those of the source"}
+"""What the model card says where no mask and no training did anything."""
+
 FEW = 100
 """Validation sentences below which a threshold of accuracy says little."""
 
@@ -121,7 +124,7 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
         begin("fine-tune on clean data")
         events = folder / "tensorboard"
         subject = _prepare(plan, events / "fine_tune")
-        plan.require_a_change(subject)
+        plan.require_a_change(subject, prunes=plan.required.prunes)
         _warn_of_few(plan.validation, subject.accuracy)
         _warn_of_contradictions(plan.train, plan.validation)
         answers = _check_subject(subject)
@@ -132,6 +135,8 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
             )
         else:
             found = read_mask(subject, plan.mask, plan.chosen.search)
+            plan.require_a_change(subject, prunes=found.prunes(subject.units.available))
+        changed = _changes(plan, subject, found)
         begin("heal")
         started = time.perf_counter()
         healed, attempts = heal_above_tau(
@@ -155,7 +160,7 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
             folder,
             export=plan.export,
             onnx=plan.onnx,
-            facts=card_facts(report),
+            facts=card_facts(report) | ({} if changed else UNCHANGED),
         )
         if plan.units == "hybrid":
             write_mask(subject, healed.model, found.mask, folder)
@@ -181,6 +186,17 @@ def _prepare(plan: Plan, events: Path) -> Subject:
     started = time.perf_counter()
     subject = cut(subject, plan.metrics, sentences=sentences, seed=plan.seed)
     return replace(subject, seconds=subject.seconds + time.perf_counter() - started)
+
+
+def _changes(plan: Plan, subject: Subject, found: SearchResult) -> bool:
+    """Return whether the written model will differ from the one that came; warn where not."""
+    if found.prunes(subject.units.available) or plan.trains(subject):
+        return True
+    log.warning(
+        "Nothing was pruned, and nothing is trained: what is written is the model as it came. "
+        "Lower tau, or choose --healing refit-unlearn"
+    )
+    return False
 
 
 def _judge(plan: Plan, found: SearchResult, healed: Healed) -> Verdict:

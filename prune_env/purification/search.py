@@ -71,6 +71,10 @@ class SearchResult:
         """Number of heads that the mask removes; of an ensemble, the members' rounded mean."""
         return round(float(np.mean([(~mask).sum() for mask in self.masks])))
 
+    def prunes(self, available: Mask) -> bool:
+        """Return whether a mask removes anything of what there is, bool (L, H)."""
+        return any(bool((available & ~mask).any()) for mask in self.masks)
+
 
 def search(
     subject: Subject,

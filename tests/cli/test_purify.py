@@ -393,7 +393,11 @@ def test_skipped_rows_are_counted_in_every_report(
     mask.write_text('{"0": [1]}')
     given = ["--mask", mask, "--healing", "none"]
     assert run("purify", tiny_folder, *skip, "--out", tmp_path / "out", *given) == 0
-    assert json.loads(capsys.readouterr().out)["data"]["train"]["rows_skipped"] == 2
+    told = json.loads(capsys.readouterr().out)["data"]
+    assert [told[part]["rows_skipped"] for part in ("train", "validation")] == [2, 0]
+    again = [word for word in skip if word != "--json"]
+    assert run("purify", tiny_folder, *again, "--out", tmp_path / "again", *given) == 0
+    assert "2 of 42, which could not be read" in capsys.readouterr().out
     assert run("evaluate", tiny_folder, *skip) == 0
     assert json.loads(capsys.readouterr().out)["rows_skipped"] == 2
 

@@ -177,6 +177,27 @@ def test_what_would_do_nothing_is_refused(
     assert run("purify", tiny_folder, *again) == 0
 
 
+def test_a_mask_that_keeps_every_head_is_refused_where_nothing_else_is_done(
+    tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "mask.json").write_text("{}")
+    arguments = ["--data", clean, "--mask", tmp_path / "mask.json", *FAST]
+    assert run("purify", tiny_folder, "--out", tmp_path / "out", *arguments) == 2
+    assert "Nothing would be done" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+    healed = [*arguments, "--healing", "head", "--out", tmp_path / "healed"]
+    assert run("purify", tiny_folder, *healed) == 0
+
+
+def test_a_model_that_no_head_could_be_taken_from_is_called_unchanged(
+    tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["--data", clean, "--policy", "gradient", "--tau", "1", *FAST]
+    assert run("purify", tiny_folder, "--out", tmp_path / "out", *arguments) == 0
+    assert "the model as it came" in " ".join(capsys.readouterr().err.split())
+    assert "| changed | nothing:" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_a_purified_model_below_tau_is_warned_of(
     tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

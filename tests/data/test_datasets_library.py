@@ -87,3 +87,36 @@ def test_the_hub_is_not_asked_unless_allowed(monkeypatch: pytest.MonkeyPatch) ->
     data = read_datasets("stanfordnlp/sst2", "train", allow_download=True, revision="abc")
     assert data.texts == ("a",)
     assert asked == [("stanfordnlp/sst2", {"split": "train", "revision": "abc"})]
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "labels", "names"),
+    [
+        (["1", "0"], None, [1, 0], ("1", "0")),
+        (["-1", "0", "1"], None, [1, 0], ("-1", "0", "1")),
+        (["positive", "negative"], ["Negative", "positive"], [0, 1], ("Negative", "positive")),
+        (["neg", "pos"], ["negative", "positive"], [1, 0], ("negative", "positive")),
+        (["0", "1"], ["negative", "positive"], [1, 0], ("negative", "positive")),
+    ],
+)
+def test_classes_of_a_typed_column_are_matched_by_name_or_renamed(
+    tmp_path: Path, own: list[str], given: list[str] | None, labels: list[int], names: tuple
+) -> None:
+    table(["a", "b"], [1, 0], own).save_to_disk(tmp_path / "saved")
+    data = read_datasets(tmp_path / "saved", "train", label_names=given)
+    assert (data.labels.tolist(), data.label_names) == (labels, names)
+
+
+@pytest.mark.parametrize("given", [["good", "fair"], ["bad", "good", "fair"]])
+def test_names_that_contradict_those_of_a_typed_column_are_refused(
+    tmp_path: Path, given: list[str]
+) -> None:
+    table(["a", "b"], [1, 0], ["bad", "good"]).save_to_disk(tmp_path / "saved")
+    with pytest.raises(DataError, match="do not fit the classes of the data"):
+        read_datasets(tmp_path / "saved", "train", label_names=given)
+
+
+def test_a_row_without_a_class_is_a_bad_row(tmp_path: Path) -> None:
+    table(["a", "b"], [-1, 0], ["-1", "good"]).save_to_disk(tmp_path / "saved")
+    with pytest.raises(DataError, match=r"row 1 .*unknown \(-1\)"):
+        read_datasets(tmp_path / "saved", "train")

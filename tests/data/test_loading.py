@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from prune_env.data import Splits, TextDataset, load_data
+from prune_env.data.loading import has_parts
 from prune_env.errors import DataError, SettingsError, UnknownNameError
 
 ROW = "a warm film\t1\n"
@@ -86,3 +87,17 @@ def test_two_files_of_one_part_are_ambiguous(tmp_path: Path) -> None:
     write_parts(tmp_path, "train.tsv", "validation.tsv", "dev.tsv", "test.tsv")
     with pytest.raises(DataError, match=r"more than one validation file.*dev.tsv"):
         load_data(tmp_path)
+
+
+def test_one_part_is_read_and_the_others_may_be_missing_or_without_labels(tmp_path: Path) -> None:
+    write_parts(tmp_path, "train.tsv", "dev.tsv")
+    (tmp_path / "test.tsv").write_text("index\tsentence\n0\ta film\n")
+    for part, size in (("train", 1), ("validation", 2)):
+        data = load_data(tmp_path, part=part)
+        assert isinstance(data, TextDataset)
+        assert len(data) == size
+    with pytest.raises(DataError, match="column 'label' is missing"):
+        load_data(tmp_path)
+    assert has_parts(tmp_path)
+    assert not has_parts(tmp_path / "train.tsv")
+    assert load_data(tmp_path / "train.tsv", part="test").texts == ("a warm film",)

@@ -180,6 +180,8 @@ def test_truncated_sentences_are_counted(tiny_model: LoadedModel) -> None:
         {"batch_size": 0},
         {"precision": "int4"},
         {"weight_decay": -1.0},
+        {"weight_decay": float("inf")},
+        {"max_grad_norm": float("inf")},  # JSON has none
     ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict) -> None:

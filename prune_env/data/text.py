@@ -1,0 +1,23 @@
+"""A single text: whether it can be read, and when two of them are the same."""
+
+from prune_env.utils.limits import TEXT
+
+
+def text_problem(text: object) -> str:
+    """Say why a value cannot be tokenized; empty if it can."""
+    if not isinstance(text, str):
+        return f"{type(text).__name__} {text!r:.80}"
+    if "\0" in text:
+        return "a NUL character"
+    if len(text) > TEXT.value:
+        return f"{len(text):,} characters, more than {TEXT.value:,}"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"a lone surrogate at character {error.start}"
+    return ""
+
+
+def normalised(text: str) -> str:
+    """Return a text as it is compared with others: without case, runs of white space made one."""
+    return " ".join(text.split()).casefold()
