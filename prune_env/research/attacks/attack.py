@@ -40,6 +40,11 @@ class AttackSettings:
         if self.target_label < 0:
             raise SettingsError("target_label must not be negative", actual=self.target_label)
 
+    @property
+    def title(self) -> str:
+        """Name of the attack, with its rate unless that is as published."""
+        return self.attack if self.rate is None else f"{self.attack}, rate {self.rate:g}"
+
 
 @dataclass(frozen=True)
 class AttackData:

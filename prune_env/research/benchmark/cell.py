@@ -82,7 +82,7 @@ class Cell:
         return digest({"cell": to_plain(self), "identity": identity_of(self.models, identity)})
 
     def __str__(self) -> str:
-        parts = [self.models.attack.attack, f"seed {self.models.seed}", self.policy]
+        parts = [self.models.attack.title, f"seed {self.models.seed}", self.policy]
         if self.search.variant != "paper":
             parts[-1] += f" ({self.search.variant})"
         if self.search.reward != SearchSettings.reward:

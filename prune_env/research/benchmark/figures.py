@@ -1,5 +1,6 @@
 """Figures of a benchmark, as PNG files."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
@@ -13,6 +14,7 @@ from matplotlib.ticker import LogLocator, ScalarFormatter
 
 from prune_env.research.benchmark.marks import MARKERS, Mark
 from prune_env.research.benchmark.summary import Line
+from prune_env.utils.files import write_bytes
 
 DPI = 150
 KINDS = {
@@ -180,5 +182,7 @@ def cost(path: Path, lines: Sequence[Line]) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=DPI, format="png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI)
+    write_bytes(path, drawn.getvalue())  # whole, and not through a link

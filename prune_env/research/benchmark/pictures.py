@@ -13,7 +13,7 @@ from prune_env.research.benchmark.marks import Mark
 from prune_env.research.benchmark.results import RunResults
 from prune_env.research.benchmark.store import Embeddings, Store
 from prune_env.research.benchmark.summary import Line
-from prune_env.research.benchmark.table import table
+from prune_env.research.benchmark.table_files import stem
 
 Palette = dict[str, Mark]
 """Mark of each policy."""
@@ -47,7 +47,7 @@ def floors(lines: Sequence[Line]) -> tuple[float, float]:
 
 
 def taus(results: RunResults, attack: str, floor: float, palette: Palette) -> str:
-    """Draw LFR and ACC against tau, and tabulate the thresholds that are not the usual one.
+    """Draw LFR and ACC against tau, of what was tried at several thresholds.
 
     Args:
         results: The run.
@@ -73,15 +73,7 @@ def taus(results: RunResults, attack: str, floor: float, palette: Palette) -> st
     if not series:
         return ""
     figures.lfr_against_tau(_png(results, "lfr-tau", attack), series, floor, palette)
-    parts = [
-        "### Threshold\n",
-        _image("LFR and ACC against tau, on the seeds that all have", "lfr-tau", attack),
-    ]
-    usual = {results.config.search.tau}
-    for tau in sorted({tau for by_tau in series.values() for tau in by_tau} - usual):
-        own = [line for line in lines if line.cell.search.tau == tau]
-        parts.append(f"tau {tau:g}\n\n{table(own)}")
-    return "\n".join(parts)
+    return _image("LFR and ACC against tau, on the seeds that all have", "lfr-tau", attack)
 
 
 def _same_seeds(by_tau: dict[float, Line]) -> dict[float, Line]:
@@ -153,8 +145,8 @@ def cost(results: RunResults) -> str:
 
 
 def _png(results: RunResults, kind: str, attack: str) -> Path:
-    return results.folder / "figures" / f"{kind}-{attack}.png"
+    return results.folder / "figures" / f"{kind}-{stem(attack)}.png"
 
 
 def _image(text: str, kind: str, attack: str) -> str:
-    return f"![{text}](figures/{kind}-{attack}.png)\n"
+    return f"![{text}](figures/{kind}-{stem(attack)}.png)\n"

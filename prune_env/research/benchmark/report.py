@@ -13,6 +13,7 @@ from prune_env.research.benchmark.summary import CellOutcome, Line
 from prune_env.research.benchmark.table import table
 from prune_env.research.benchmark.table_files import write_tables
 from prune_env.settings import FineTuneSettings
+from prune_env.utils.escape import markdown
 from prune_env.utils.files import write_bytes
 
 REPORT = "report.md"
@@ -48,6 +49,12 @@ def write_report(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     results = read_results(folder)
+    for part in filter(Path.is_symlink, (folder / "tables", folder / "figures")):
+        raise StateError(
+            f"{part} is a link",
+            expected="a folder of the run, in which files are written",
+            remedy="remove the link",
+        )
     if not results.done:
         raise StateError(
             f"No cell in {folder} is done", remedy="wait for the first, or see its logs folder"
@@ -55,7 +62,7 @@ def write_report(folder: str | Path) -> Path:
     policies = {line.policy for line in results.lines() if line.cell.policy not in REFERENCES}
     palette = marks(sorted(policies, key=lambda name: ("(" in name, name)))
     parts = [
-        f"# {results.config.title}\n",
+        f"# {markdown(results.config.title)}\n",
         f"{len(results.done)} of {len(results.cells)} cells done, {len(results.failed)} failed, "
         f"{len(results.waiting)} not run.\n",
         LEGEND,
@@ -71,19 +78,22 @@ def write_report(folder: str | Path) -> Path:
 def _attack(results: RunResults, attack: str, palette: Palette) -> str:
     lines = results.lines(lambda each: each.attack == attack and _is_usual(results, each))
     usual = [line for line in lines if is_paper(line)]
-    parts = [f"## {attack}\n", _texts(results, attack)]
-    for protocol in ("direct", "refinetune"):
+    parts = [f"## {markdown(attack)}\n", _texts(results, attack)]
+    used = {line.cell.protocol for line in usual} - {"none"}
+    for protocol in sorted(used):
         shown = [line for line in usual if line.cell.protocol in ("none", protocol)]
-        if any(line.protocol for line in shown):
-            parts.append(f"### Protocol {protocol}\n\n{table(shown)}")
-    files = write_tables(results.folder / "tables", attack, usual)
+        parts.append(f"### Protocol {protocol}\n\n{table(shown)}")
+    if not used and usual:
+        parts.append(table(usual))
+    every = results.lines(lambda each: each.attack == attack)
+    files = write_tables(results.folder / "tables", attack, usual, every)
     parts += [
         "The tables of this attack as "
         + " and ".join(f"[{path.suffix[1:]}](tables/{path.name})" for path in files)
         + ".\n",
         pictures.acc_lfr(results, attack, usual, palette),
         _published_code(lines),
-        pictures.taus(results, attack, pictures.floors(lines)[1], palette),
+        _thresholds(results, attack, pictures.floors(lines)[1], palette),
         pictures.cls_maps(results, attack, usual),
         pictures.pruned_heads(results, attack, usual),
         _benign(results, attack),
@@ -96,7 +106,8 @@ def _texts(results: RunResults, attack: str) -> str:
     records = (each.record for each in results.done if each.attack == attack)
     notes = {each.attack for each in records if each is not None and each.attack is not None}
     return "".join(
-        f"Texts from {note.files}; target label {note.target_label}, rate {note.rate:.2f}.\n"
+        f"Texts from {markdown(note.files)}; target label {note.target_label}, "
+        f"rate {note.rate:.2f}.\n"
         for note in sorted(notes, key=str)
         if note.files
     )
@@ -107,8 +118,32 @@ def _is_usual(results: RunResults, outcome: CellOutcome) -> bool:
 
     What prunes nothing has no tau.
     """
-    taus = (None, results.config.search.tau)
+    taus = (None, results.usual_tau)
     return outcome.cell.search.tau in taus and outcome.cell.target == "backdoored"
+
+
+def _thresholds(results: RunResults, attack: str, floor: float, palette: Palette) -> str:
+    """Return a figure over all thresholds, and a table for every one that is not the usual one."""
+    lines = results.lines(
+        lambda each: (
+            each.attack == attack
+            and each.cell.target == "backdoored"
+            and not _is_usual(results, each)
+        )
+    )
+    taus = sorted({line.cell.search.tau for line in lines}, key=lambda tau: tau or 0.0)
+    parts = [pictures.taus(results, attack, floor, palette)]
+    parts += [
+        f"{_tau(results, tau)}\n\n" + table([line for line in lines if line.cell.search.tau == tau])
+        for tau in taus
+    ]
+    shown = "\n".join(part for part in parts if part)
+    return f"### Threshold\n\n{shown}" if shown else ""
+
+
+def _tau(results: RunResults, tau: float | None) -> str:
+    """Return a threshold in words."""
+    return f"FT - {results.config.search.max_drop:g}" if tau is None else f"tau {tau:g}"
 
 
 def _published_code(lines: Sequence[Line]) -> str:
@@ -143,7 +178,7 @@ def _benign(results: RunResults, attack: str) -> str:
 
 def _failures(results: RunResults) -> str:
     rows = "".join(
-        f"- {each.name}: {_one_line(each.record.error)}\n"
+        f"- {markdown(each.name)}: {markdown(each.record.error, 300)}\n"
         for each in results.failed
         if each.record is not None
     )
@@ -151,7 +186,7 @@ def _failures(results: RunResults) -> str:
 
 
 def _waiting(results: RunResults) -> str:
-    rows = "".join(f"- {each.name}\n" for each in results.waiting)
+    rows = "".join(f"- {markdown(each.name)}\n" for each in results.waiting)
     return f"## Not run\n\n{rows}" if rows else ""
 
 
@@ -165,19 +200,17 @@ def _setting(results: RunResults) -> str:
         "model": models.model,
         "attacker": _training(models.attacker),
         "defender": _training(models.defender),
-        "tau": search.tau if search.tau is not None else f"FT - {search.max_drop:g}",
+        "tau": _tau(results, results.usual_tau).removeprefix("tau "),
         "heads between two looks at the accuracy": search.prune_step,
         "budget": f"{search.budget} masks",
         "versions": "; ".join(dict.fromkeys(each.versions for each in known)),
         "commit": ", ".join(sorted({each.code for each in known})),
         "machine": "; ".join(sorted({each.machine for each in known})),
     }
-    return "## Setting\n\n" + "".join(f"- {name}: {value}\n" for name, value in facts.items())
+    return "## Setting\n\n" + "".join(
+        f"- {name}: {markdown(str(value))}\n" for name, value in facts.items()
+    )
 
 
 def _training(settings: FineTuneSettings) -> str:
     return f"{settings.epochs} epochs, learning rate {settings.learning_rate:g}"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:300]

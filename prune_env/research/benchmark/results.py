@@ -41,6 +41,13 @@ class RunResults:
         return list(dict.fromkeys(each.attack for each in self.cells))
 
     @property
+    def usual_tau(self) -> float | None:
+        """The threshold of the main tables: that of the grid, or the only one of its blocks."""
+        own = self.config.search.tau
+        used = {each.cell.search.tau for each in self.cells if each.cell.protocol != "none"}
+        return used.pop() if len(used) == 1 else own
+
+    @property
     def done(self) -> list[CellOutcome]:
         """Cells that have figures."""
         return [each for each in self.cells if each.row is not None]

@@ -52,8 +52,8 @@ class CellOutcome:
 
     @property
     def attack(self) -> str:
-        """Name of the attack."""
-        return self.cell.models.attack.attack
+        """Name of the attack, with its rate unless that is as published."""
+        return self.cell.models.attack.title
 
     @property
     def seed(self) -> int:

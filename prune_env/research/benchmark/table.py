@@ -6,6 +6,7 @@ import numpy as np
 
 from prune_env.research.benchmark.cell import ORACLES, REFERENCES
 from prune_env.research.benchmark.summary import Line, best
+from prune_env.utils.escape import markdown
 
 COLUMNS = {
     "ACC": "acc",
@@ -42,7 +43,7 @@ def _section(line: Line) -> int:
 
 
 def _cells(line: Line, bold: dict[str, Line | None]) -> list[str]:
-    name = line.policy
+    name = markdown(line.policy)
     if line.cell.policy in ORACLES:
         name += ", ceiling"
     name = name if line.contends else f"*{name}*"

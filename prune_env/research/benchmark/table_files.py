@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,17 +22,30 @@ LATEX = {
 }
 
 
-def write_tables(folder: Path, attack: str, lines: Sequence[Line]) -> tuple[Path, Path]:
+def stem(attack: str) -> str:
+    """Return the name of an attack's files, which leaves no folder.
+
+    Example:
+        >>> stem("rare-word, rate 0.3"), stem("../../x")
+        ('rare-word-rate-0.3', 'x')
+    """
+    return re.sub(r"[^\w.]+", "-", attack).strip("-.") or "attack"
+
+
+def write_tables(
+    folder: Path, attack: str, usual: Sequence[Line], every: Sequence[Line]
+) -> tuple[Path, Path]:
     """Write `ATTACK.csv` and `ATTACK.tex` into a folder, and return their paths.
 
     Args:
         folder: Where to.
         attack: Its name.
-        lines: Of this attack.
+        usual: Lines of the main tables, for LaTeX.
+        every: All lines of this attack, for CSV.
     """
-    shown = order(lines)
-    paths = folder / f"{attack}.csv", folder / f"{attack}.tex"
-    for path, text in zip(paths, (_csv(shown), _latex(shown)), strict=True):
+    name = stem(attack)
+    paths = folder / f"{name}.csv", folder / f"{name}.tex"
+    for path, text in zip(paths, (_csv(order(every)), _latex(order(usual))), strict=True):
         write_bytes(path, text.encode())
     return paths
 
@@ -42,14 +56,16 @@ def _csv(lines: Sequence[Line]) -> str:
     rows = csv.writer(out, lineterminator="\n")
     names = {**FIGURES, **COSTS}
     parts = [part for name in names for part in (name, f"{name}, sd")]
-    rows.writerow(["policy", "protocol", *parts, "seeds", "failed", "defence"])
+    rows.writerow(["policy", "protocol", *parts, "seeds", "failed", "defence", "tau", "target"])
     for line in lines:
         values = [
             value for field in names.values() for value in (line.mean(field), line.spread(field))
         ]
         told = ["" if np.isnan(value) else f"{value:.4f}" for value in values]
         counts = [len(line.rows), len(line.failed), int(line.contends)]
-        rows.writerow([line.policy, line.protocol or "none", *told, *counts])
+        tau, target = line.cell.search.tau, line.cell.target
+        more = ["" if tau is None else f"{tau:g}", target]
+        rows.writerow([line.policy, line.protocol or "none", *told, *counts, *more])
     return out.getvalue()
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -272,3 +273,101 @@ def test_a_report_on_nothing_says_so(tmp_path: Path) -> None:
     made_up(tmp_path, SMALL, figures_of(LEVELS, 0.5), missing=lambda cell: True)
     with pytest.raises(StateError, match="No cell"):
         write_report(tmp_path)
+
+
+ONE = ("rare-word",)
+GRIDS = {
+    "one threshold, of the block": ((Block(ONE, (0,), ("gradient", "random"), taus=(0.8,)),), None),
+    "no policy but ft": ((Block(ONE, (0,), ("ft",)),), None),
+    "healed at another threshold": (
+        (Block(ONE, (0,), ("gradient",), taus=(0.8, 0.85), healing=("none", "unlearn")),),
+        0.85,
+    ),
+    "ft healed, the others at a threshold": (
+        (Block(ONE, (0,), ("ft", "gradient"), taus=(0.8,), healing=("none", "unlearn")),),
+        None,
+    ),
+    "released and benign, other threshold": (
+        (
+            Block(ONE, (0,), ("gradient",), taus=(0.8,), variants=("paper", "released")),
+            Block(ONE, (0,), ("gradient",), targets=("benign",), taus=(0.7,)),
+        ),
+        0.85,
+    ),
+    "two rates": (
+        tuple(Block(ONE, (0,), ("gradient",), rate=rate) for rate in (0.01, 0.3)),
+        None,
+    ),
+}
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("name", GRIDS)
+def test_every_cell_that_is_done_stands_in_a_table_and_in_the_csv(
+    tmp_path: Path, name: str
+) -> None:
+    grid, tau = GRIDS[name]
+    config = BenchmarkConfig(grid=grid, data="sst2", search=SearchSettings(tau=tau))
+    accuracies = {cell: 20 + 1.1 * number for number, cell in enumerate(config.cells())}
+    made_up(tmp_path, config, lambda cell, _: (accuracies[cell], 50.0))
+    text = write_report(tmp_path).read_text()
+    csv = "".join(path.read_text() for path in (tmp_path / "tables").glob("*.csv"))
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    for cell, accuracy in accuracies.items():
+        assert any(f"| {accuracy:.1f} |" in row for row in rows), cell
+        assert f",{accuracy:.4f}," in csv, cell
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_rates_of_one_attack_are_attacks_of_their_own(tmp_path: Path) -> None:
+    grid, _ = GRIDS["two rates"]
+    made_up(tmp_path, BenchmarkConfig(grid=grid, data="sst2"), lambda *_: (80.0, 50.0))
+    text = write_report(tmp_path).read_text()
+    titles = [line[3:] for line in text.splitlines() if line.startswith("## rare")]
+    assert titles == ["rare-word, rate 0.01", "rare-word, rate 0.3"]
+    assert {path.name for path in (tmp_path / "tables").iterdir()} == {
+        f"rare-word-rate-{rate}.{kind}" for rate in ("0.01", "0.3") for kind in ("csv", "tex")
+    }
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_report_writes_nothing_outside_its_folder(tmp_path: Path) -> None:
+    run, elsewhere = tmp_path / "a" / "run", tmp_path / "elsewhere"
+    made_up(run, SMALL, figures_of(LEVELS, 0.0))
+    plan = (run / PLAN).read_text()
+    (run / PLAN).write_text(plan.replace('"hiddenkiller"', '"../../evil"'))
+    before = {path for path in tmp_path.rglob("*") if run not in path.parents}
+    write_report(run)
+    assert {path for path in tmp_path.rglob("*") if run not in path.parents} == before
+    elsewhere.mkdir()
+    shutil.rmtree(run / "tables")
+    (run / "tables").symlink_to(elsewhere)
+    with pytest.raises(StateError, match="is a link"):
+        write_report(run)
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_figure_takes_the_place_of_a_link(tmp_path: Path) -> None:
+    made_up(tmp_path, SMALL, figures_of(LEVELS, 0.0))
+    (tmp_path / "figures").mkdir()
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    (tmp_path / "figures" / "cost.png").symlink_to(victim)
+    write_report(tmp_path)
+    assert victim.read_text() == "mine"
+    assert (tmp_path / "figures" / "cost.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_names_of_strangers_do_nothing_in_a_report(tmp_path: Path) -> None:
+    evil = "<img src=x> ![e](http://evil) \x1b[31m"
+    models = replace(SMALL.models, model=evil)
+    made_up(tmp_path, replace(SMALL, title=evil, models=models), figures_of(LEVELS, 0.0))
+    for path in (tmp_path / "cells").glob("*.json"):
+        value = read_json(path)
+        if value["cell"]["policy"] == "gradient":
+            value |= {"status": "failed", "error": evil}
+            write_json(path, value)
+    text = write_report(tmp_path).read_text()
+    assert "evil" in text
+    assert not any(mark in text for mark in ("<img", "![e]", "\x1b"))
