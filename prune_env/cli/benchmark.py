@@ -59,8 +59,8 @@ class Benchmark:
     watch: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
 
-    def run(self) -> None:
-        """Run every cell that has no result yet, a line a cell as it comes."""
+    def run(self) -> int:
+        """Run every cell that has no result yet, a line a cell as it comes; 2 if none is done."""
         from rich.markup import escape
 
         from prune_env.research.benchmark.config import find_config, read_config
@@ -99,9 +99,10 @@ class Benchmark:
                 sources=sources,
                 on_cell=on_cell,
             )
+        status = 0 if counts["done"] else 2
         if self.json_lines:
             print(json.dumps({**counts, "out": str(out)}))
-            return
+            return status
         again = " (--retry-failed runs them again)" if counts["failed"] else ""
         show(
             self.json,
@@ -114,6 +115,7 @@ class Benchmark:
                 ]
             ),
         )
+        return status
 
 
 def _line(cell: "Cell", record: "CellRecord") -> str:

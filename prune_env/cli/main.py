@@ -50,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status.
 
     0: done. 1: `inspect` found something suspicious. 2: bad usage or bad input, with one message
-    on stderr. 130 and 143: interrupted by Ctrl-C or SIGTERM; nothing half written is left.
+    on stderr; or no cell of a benchmark is done. 130 and 143: interrupted by Ctrl-C or SIGTERM;
+    nothing half written is left.
 
     `--version` prints the version, `--completion SHELL` a script for a shell; `--debug`, anywhere,
     tells more and shows where an error comes from.

@@ -1,8 +1,10 @@
 """A whole benchmark: every cell that has no result yet is run, and what was done is told."""
 
+import logging
 import os
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +29,7 @@ from prune_env.utils.files import cache_folder, write_json
 from prune_env.utils.plain import to_plain
 from prune_env.utils.progress import progress
 
+log = logging.getLogger(__name__)
 POLL_S = 0.2
 
 Report = Callable[[Cell, CellRecord], None]
@@ -105,7 +108,7 @@ def run_benchmark(
 
     Raises:
         UnknownNameError: A policy, a reward or an attack is not known.
-        SettingsError: A setting is out of range.
+        SettingsError: A setting is out of range, or the cache cannot be written to.
         DataError: A file of an attack cannot be read.
     """
     folder, settings = Path(folder), settings or RunSettings()
@@ -115,6 +118,7 @@ def run_benchmark(
     identity |= sources.identity(cell.models.attack.attack for cell in cells)
     keyed = {cell.key(identity): cell for cell in cells}
     planned = tuple(PlannedCell(key, str(cell), cell) for key, cell in keyed.items())
+    _warn_of_results_left_out(folder, store, keyed)
     write_json(folder / PLAN, to_plain(GridPlan(config, identity, planned)))
     if settings.retry_failed:
         for key in filter(store.has, keyed):
@@ -126,7 +130,7 @@ def run_benchmark(
         clean=clean,
         identity=identity,
         sources=sources,
-        cache=cache_folder(),
+        cache=_tried_cache(),
         threads=settings.threads or _threads(settings, config),
         plugins=settings.plugins,
         keep_models=settings.keep_models,
@@ -154,6 +158,38 @@ def data_identity(clean: Splits, model: str) -> dict[str, str]:
         "test": clean.test.sha256,
         "model": inspect_source(find_source(model)).sha256,
     }
+
+
+def _warn_of_results_left_out(folder: Path, store: Store, keyed: Collection[str]) -> None:
+    """Say how many results an earlier grid left in the folder that the new plan does not hold."""
+    left = [key for key in store.addresses() if key not in keyed]
+    if left:
+        log.warning(
+            "Results of another grid, or of other data, in %s: %d. They stay in its cells/, and "
+            "leave its report; give another --out to keep the reports apart",
+            folder,
+            len(left),
+        )
+
+
+def _tried_cache() -> Path:
+    """Return the cache; every cell needs it, and would fail for the want of it.
+
+    Raises:
+        SettingsError: Nothing can be written there.
+    """
+    cache = cache_folder()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return cache
+    except OSError as error:
+        raise SettingsError(
+            f"The cache {cache} cannot be written to",
+            expected="a folder, in which models are kept",
+            actual=error.strerror,
+            remedy="set PRUNE_ENV_CACHE to another",
+        ) from None
 
 
 def _with_own(sources: AttackSources, config: BenchmarkConfig, clean: Splits) -> AttackSources:

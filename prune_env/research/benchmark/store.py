@@ -59,6 +59,10 @@ class Store:
             self._write_embeddings(key, embeddings)
         write_json(self._path(key), value, first=True)
 
+    def addresses(self) -> list[str]:
+        """Return the addresses of all results, whatever grid they are of."""
+        return [path.stem for path in self._cells.glob("*.json") if KEY.fullmatch(path.stem)]
+
     def discard(self, key: str) -> None:
         """Remove a result, so that the cell is run again."""
         self._path(key).unlink(missing_ok=True)
