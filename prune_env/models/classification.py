@@ -56,7 +56,8 @@ class HeadPlan:
 
     Attributes:
         new: Whether it starts untrained.
-        keys: Names of its weights.
+        keys: Names of its weights; of a new one also of the pooler, if the files hold none, as
+            those of a masked language model.
     """
 
     new: bool
@@ -87,7 +88,7 @@ def plan_head(
         ModelError: `keep` on an encoder; a classifier without its head; an architecture that is
             neither; a config that describes far more weights than the files hold.
     """
-    head_keys = _head_keys(source, model_class, config, weights)
+    head_keys, absent = _head_keys(source, model_class, config, weights)
     architecture = architecture_of({"architectures": config.architectures})
     complete = head_keys <= weights.keys()
     if architecture.endswith(READY):
@@ -98,7 +99,7 @@ def plan_head(
                 actual=", ".join(sorted(head_keys & weights.keys())) or "none of them",
                 remedy="use head='new' (--head new) to train another one",
             )
-        return HeadPlan(head == "new", head_keys)
+        return HeadPlan(head == "new", head_keys | absent if head == "new" else head_keys)
     if not architecture.endswith((*ENCODER, "unknown")):
         raise ModelError(
             f"{source} was saved as {architecture}",
@@ -111,7 +112,8 @@ def plan_head(
             expected=", ".join(sorted(head_keys)),
             remedy="use head='auto' to train a new one",
         )
-    return HeadPlan(head == "new" or not complete, head_keys)
+    new = head == "new" or not complete
+    return HeadPlan(new, head_keys | absent if new else head_keys)
 
 
 def classifier_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
@@ -129,22 +131,29 @@ def _head_keys(
     model_class: type[PreTrainedModel],
     config: PreTrainedConfig,
     weights: Mapping[str, torch.Tensor],
-) -> frozenset[str]:
-    """Build the model without memory, and name the weights outside its encoder."""
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Build the model without memory; name the weights outside its encoder, and missing poolers."""
     what = f"config.json of {source} describes an impossible model"
     with guarded(what, remedy="get the model again from its publisher"), torch.device("meta"):
         skeleton = model_class(config)
     wanted = sum(parameter.numel() for parameter in skeleton.parameters())
-    held = sum(tensor.numel() for tensor in weights.values())
-    if wanted > SIZE_MARGIN * held or held > SPARE_MARGIN * wanted + SPARE:
+    size = sum(tensor.numel() for tensor in weights.values())
+    if wanted > SIZE_MARGIN * size or size > SPARE_MARGIN * wanted + SPARE:
         raise ModelError(
             f"config.json of {source} describes another model than its weights",
             expected=f"{wanted} numbers",
-            actual=f"{held} numbers in the files",
+            actual=f"{size} numbers in the files",
             remedy="get the model again from its publisher",
         )
     encoder = find_heads(skeleton).layers[0].name.partition(".")[0]
-    return frozenset(key for key in skeleton.state_dict() if not key.startswith(f"{encoder}."))
+    keys = skeleton.state_dict().keys()
+    held = {key.removeprefix(f"{encoder}.") for key in weights}  # an encoder saved alone has none
+    pooler = {key for key in keys if key.startswith(f"{encoder}.pooler.")}
+    absent = {key for key in pooler if key.removeprefix(f"{encoder}.") not in held}
+    return (
+        frozenset(key for key in keys if not key.startswith(f"{encoder}.")),
+        frozenset(absent),
+    )
 
 
 def settle_labels(

@@ -1,11 +1,18 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import BertForMaskedLM, BertForTokenClassification
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AlbertConfig,
+    AlbertForMaskedLM,
+    BertForMaskedLM,
+    BertForTokenClassification,
+)
 from transformers.utils import logging
 
 from prune_env.errors import ModelError, SettingsError
@@ -71,13 +78,34 @@ def test_keep_on_an_encoder_is_refused(encoder: Path) -> None:
         load_classifier(encoder, head="keep")
 
 
-def test_heads_of_pretraining_are_left_out_and_a_missing_pooler_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [BertForMaskedLM, AlbertForMaskedLM])
+def test_of_a_masked_language_model_the_pooler_is_new_with_the_head(
+    tmp_path: Path, kind: Any
+) -> None:
     config = tiny_bert().config
-    masked = BertForMaskedLM(config)
+    if kind is AlbertForMaskedLM:
+        sizes = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size")
+        config = AlbertConfig(**{name: getattr(config, name) for name in sizes}, embedding_size=16)
+    masked = kind(config)
     masked.save_pretrained(tmp_path / "masked")
     tiny_tokenizer().save_pretrained(tmp_path / "masked")
+    first, again = (load_classifier(tmp_path / "masked", seed=1) for _ in range(2))
+    assert first.new_head
+    held, new = masked.base_model.state_dict(), first.model.base_model.state_dict()
+    assert all(torch.equal(held[key], new[key]) for key in held)
+    added = sorted(new.keys() - held.keys())
+    assert added
+    assert all(key.startswith("pooler") for key in added)
+    assert all(torch.equal(new[key], again.model.base_model.state_dict()[key]) for key in added)
+
+
+def test_a_classifier_without_its_pooler_is_damaged(tiny_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder, tmp_path / "lame")
+    weights = load_file(tmp_path / "lame" / "model.safetensors")
+    kept = {key: value for key, value in weights.items() if "pooler" not in key}
+    save_file(kept, tmp_path / "lame" / "model.safetensors")
     with pytest.raises(ModelError, match=r"missing: bert\.pooler\.dense\.bias"):
-        load_classifier(tmp_path / "masked")
+        load_classifier(tmp_path / "lame")
 
 
 def test_a_classifier_of_tokens_is_refused(tmp_path: Path) -> None:
