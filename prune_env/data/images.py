@@ -50,7 +50,7 @@ def read_images(
         image_column: Column of the paths, relative to the folder of the table, or absolute.
         label_column: As for `read_table`, and so are the others.
         label_names: One name per class.
-        on_bad_row: `"error"` or `"skip"`.
+        on_bad_row: `"error"`; or `"skip"`, which also leaves out images that cannot be read.
 
     Raises:
         DataError: As `read_table` says, or a file is missing.
@@ -65,6 +65,8 @@ def read_images(
     folder = Path(path).resolve().parent
     files = tuple(str(folder / name) for name in table.texts)
     # Path.is_file raises for names that no file can have.
+    if on_bad_row == "skip":
+        return _readable(files, table)
     missing = [name for name in files if not os.path.isfile(name)]
     if missing:
         raise DataError(
@@ -76,13 +78,44 @@ def read_images(
     return ImageDataset(files, table.labels, table.label_names, table.source, table.skipped)
 
 
+def _readable(files: tuple[str, ...], table: TextDataset) -> ImageDataset:
+    """Return the rows whose image can be read; the others are counted.
+
+    Raises:
+        DataError: There is none.
+    """
+    kept = [row for row, name in enumerate(files) if _is_whole(name)]
+    if not kept:
+        raise DataError(
+            f"{table.source} names no image that can be read",
+            expected=f"paths of whole files of {', '.join(FORMATS)}",
+            actual=f"{len(files)} rows, the first of which is {files[0]:.300}",
+            remedy="correct the paths, or --image-column",
+        )
+    return ImageDataset(
+        tuple(files[row] for row in kept),
+        table.labels[kept],
+        table.label_names,
+        table.source,
+        table.skipped + len(files) - len(kept),
+    )
+
+
+def _is_whole(path: str) -> bool:
+    try:
+        open_image(path)
+    except DataError:
+        return False
+    return True
+
+
 def open_image(path: str) -> "Image":
-    """Return an image as RGB.
+    """Return an image as RGB, turned as its EXIF data says, as transformers reads it.
 
     Raises:
         DataError: The file is missing, damaged, too large, or of another format.
     """
-    from PIL import Image  # noqa: PLC0415 - texts need it not
+    from PIL import Image, ImageOps  # noqa: PLC0415 - texts need it not
 
     try:
         with (
@@ -95,7 +128,7 @@ def open_image(path: str) -> "Image":
             IMAGE_PIXELS.check(pixels, f"{path[:200]!r} is too large an image", DataError)
             ratio = max(image.size) // max(1, min(image.size))
             IMAGE_RATIO.check(ratio, f"{path[:200]!r} is too long an image", DataError)
-            rgb: Image.Image = image.convert("RGB")
+            rgb: Image.Image = ImageOps.exif_transpose(image).convert("RGB")
             return rgb
     except DataError:
         raise

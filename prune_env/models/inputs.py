@@ -184,10 +184,10 @@ def real_tokens(inputs: dict[str, torch.Tensor], columns: int) -> torch.Tensor:
 
 
 def check_kind(processor: Any, data: TextDataset) -> None:
-    """Refuse images for a model of texts, and texts for a model of images.
+    """Refuse images for a model of texts, texts for a model of images, and texts without a token.
 
     Raises:
-        DataError: They do not fit.
+        DataError: They do not fit, or the tokenizer makes nothing of a blank text.
     """
     images = reads_images(processor)
     if images != isinstance(data, ImageDataset):
@@ -196,4 +196,12 @@ def check_kind(processor: Any, data: TextDataset) -> None:
             f"The model reads {kinds[0]}, and {data.source} holds {kinds[1]}",
             expected=f"a table of {'paths of images' if images else 'texts'} and labels",
             remedy="give --image-column" if images else "leave --image-column out",
+        )
+    blank = [] if images else [text for text in data.texts if not text.strip()]
+    if blank and not all(processor(blank)["input_ids"]):
+        raise DataError(
+            f"{data.source} holds {len(blank)} blank texts, of which this tokenizer makes no token",
+            expected="at least one token per text",
+            actual=repr(blank[0]),
+            remedy="remove their rows",
         )

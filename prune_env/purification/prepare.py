@@ -19,6 +19,7 @@ from prune_env.evaluation import MaskEvaluator
 from prune_env.evaluation.suspect import Suspect
 from prune_env.importance import DEFAULT_METRICS, head_importance
 from prune_env.models import LoadedModel, load_classifier
+from prune_env.models.inputs import check_kind
 from prune_env.settings import LoadingSettings
 from prune_env.training.phases import Phase, TrainingRun, run_phases
 from prune_env.utils.runtime import pick_device
@@ -55,7 +56,10 @@ def prepare(
         SettingsError: A ready classifier, and a policy that asks for a fine-tuning of its own.
     """
     started = time.perf_counter()
-    loaded = fine_tune_suspicious(source, train, run, loading)
+    loaded = _load(source, train, run, loading)
+    for data in (train, validation):
+        check_kind(loaded.tokenizer, data)  # before hours are spent
+    _train_head(loaded, train, run)
     subject = make_subject(loaded, source, train, validation, run.settings.max_length)
     if metrics:
         subject = replace(
@@ -75,6 +79,15 @@ def fine_tune_suspicious(
     loading: LoadingSettings | None = None,
 ) -> LoadedModel:
     """Return the suspicious model as a classifier (FT); arguments as those of `prepare`."""
+    loaded = _load(source, train, run, loading)
+    _train_head(loaded, train, run)
+    return loaded
+
+
+def _load(
+    source: str | Path, train: TextDataset, run: TrainingRun, loading: LoadingSettings | None
+) -> LoadedModel:
+    """Return the suspicious model as it came, if these fine-tunings can be run on it."""
     loaded = load_suspicious(source, train, run.seed, loading)
     if not loaded.new_head and run.phases != (Phase(),):
         raise SettingsError(
@@ -83,12 +96,16 @@ def fine_tune_suspicious(
             actual="a classifier",
             remedy="give the encoder alone, or choose another policy",
         )
+    return loaded
+
+
+def _train_head(loaded: LoadedModel, train: TextDataset, run: TrainingRun) -> None:
+    """Fine-tune an encoder; a ready classifier is moved to the device alone."""
     if loaded.new_head:
         data = _in_order_of(loaded, train)
         run_phases(run, loaded, data, description="Fine-tuning the suspicious model")
     # A ready classifier was not trained, so nothing has moved it yet.
     cast(nn.Module, loaded.model).to(pick_device())
-    return loaded
 
 
 def make_subject(

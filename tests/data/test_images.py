@@ -50,6 +50,26 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_images(table)
 
 
+def test_images_that_cannot_be_read_are_skipped_where_that_is_asked_for(tmp_path: Path) -> None:
+    table = write_tiny_images(tmp_path / "a", rows=6)
+    (tmp_path / "a" / "0-2.png").unlink()
+    (tmp_path / "a" / "0-3.png").write_bytes(b"no image")
+    data = read_images(table, on_bad_row="skip")
+    assert [Path(path).name for path in data.texts] == ["0-0.png", "0-1.png", "0-4.png", "0-5.png"]
+    assert (data.labels.tolist(), data.skipped) == ([0, 1, 0, 1], 2)
+    for path in data.texts:
+        Path(path).unlink()
+    with pytest.raises(DataError, match="no image that can be read"):
+        read_images(table, on_bad_row="skip")
+
+
+def test_a_photo_is_turned_as_its_camera_says(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (16, 8)).save(tmp_path / "a.jpg", exif=exif)
+    assert open_image(str(tmp_path / "a.jpg")).size == (8, 16)
+
+
 def test_a_table_of_texts_is_told_its_columns(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("sentence,label\na film,1\n")
     with pytest.raises(DataError, match="sentence"):

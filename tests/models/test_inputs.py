@@ -14,7 +14,7 @@ from prune_env.evaluation import ReferenceEvaluator
 from prune_env.evaluation.scores import TestSets, score
 from prune_env.importance import head_importance
 from prune_env.models import LoadedModel
-from prune_env.models.inputs import TokenRows, make_rows, token_limit
+from prune_env.models.inputs import TokenRows, check_kind, make_rows, token_limit
 from prune_env.settings import FineTuneSettings
 from prune_env.training.fine_tuning import fine_tune
 from tests.models.tiny import tiny_classifier, write_tiny_images
@@ -95,3 +95,12 @@ def test_images_are_read_when_a_batch_asks(tmp_path: Path) -> None:
     rows.batch(np.array([0, 1]), CPU)
     with pytest.raises(DataError, match=r"0-2\.png"):
         rows.batch(np.array([2]), CPU)
+
+
+def test_blank_texts_are_refused_where_the_tokenizer_makes_nothing_of_them() -> None:
+    tokenizer = tiny_tokenizer()
+    data = TextDataset(("a film", "", " "), [0, 1, 1], source="mine.csv")
+    check_kind(tokenizer, data)  # [CLS] and [SEP]
+    tokenizer.backend_tokenizer.post_processor = None
+    with pytest.raises(DataError, match=r"mine\.csv holds 2 blank texts"):
+        check_kind(tokenizer, data)
