@@ -20,6 +20,7 @@ from prune_env.utils.registry import fill_from
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from prune_env.data import TextDataset, load_data
     from prune_env.env.batch_core import BatchCore
     from prune_env.env.episode_settings import EpisodeSettings
     from prune_env.env.head_pruning_env import HeadPruningEnv
@@ -51,6 +52,7 @@ _HOMES = {
     "HeadPruningVectorEnv": "env.vector_env",
     "LandscapeEvaluator": "env.landscape",
     "load_classifier": "models",
+    "load_data": "data",
     "load_ensemble": "purification",
     "load_pruned": "models",
     "MaskEvaluator": "evaluation",
@@ -68,6 +70,7 @@ _HOMES = {
     "REWARDS": "env.rewards.reward",
     "State": "env.state",
     "Subject": "env.subject",
+    "TextDataset": "data",
     "validate": "env.replay",
     "write_states": "env.state",
 }
@@ -95,9 +98,11 @@ __all__ = [
     "Reward",
     "State",
     "Subject",
+    "TextDataset",
     "__version__",
     "head_importance",
     "load_classifier",
+    "load_data",
     "load_ensemble",
     "load_pruned",
     "purify",

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Literal, TypedDict
 
 from prune_env.errors import SettingsError
@@ -30,8 +31,10 @@ SEEDS = 2**32
 
 def check_seed(seed: int, name: str = "seed") -> None:
     """Raise a `SettingsError` unless every library takes this seed."""
-    if not 0 <= seed < SEEDS:
-        raise SettingsError(f"{name} is out of range", expected=f"0 to {SEEDS - 1}", actual=seed)
+    if not isinstance(seed, Integral) or not 0 <= seed < SEEDS:
+        raise SettingsError(
+            f"{name} is out of range", expected=f"a whole number, 0 to {SEEDS - 1}", actual=seed
+        )
 
 
 def least_accuracy(accuracy: float, tau: float | None, max_drop: float) -> float:

@@ -1,5 +1,6 @@
 """`prune-env evaluate`: ACC, LFR, floor and excess LFR of a classifier."""
 
+import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,8 @@ from prune_env.cli.options import TableOptions, facts, show
 
 if TYPE_CHECKING:
     from prune_env.evaluation.scores import Measured, Scores, TestSets
+
+log = logging.getLogger(__name__)
 
 Facts = list[tuple[str, str]]
 DEFAULT_LENGTH = 128
@@ -57,11 +60,18 @@ class Evaluate:
 
     def run(self) -> None:
         """Measure and print."""
+        from prune_env.errors import SettingsError
         from prune_env.utils.progress import job
 
         for model in filter(None, (self.model, self.benign, self.backdoored)):
             self._folder(model)  # a wrong path is answered before anything is measured
         sets, length = self._sets(), self._length()
+        if self.benign is not None and sets.triggered is None:
+            raise SettingsError(
+                "A benign model tells the floor of triggered texts",
+                expected="--triggered FILE or --attack NAME beside --benign",
+                actual="neither",
+            )
         models = {"model": self.model, "benign": self.benign, "backdoored": self.backdoored}
         measured: dict[str, Measured] = {}
         with job("evaluate", len([each for each in models.values() if each])) as begin:
@@ -71,6 +81,11 @@ class Evaluate:
                     measured[name] = self._measure(folder, sets, length)
         own, benign, before = map(measured.get, models)
         assert own is not None
+        if own.scores.acc.high < 100 / len(sets.test.label_names):
+            log.warning(
+                "ACC is below chance: the label names of MODEL or of the data may be in another "
+                "order than meant (--label-names)"
+            )
         skipped = sum(part.skipped for part in (sets.test, sets.triggered, sets.validation) if part)
         value: dict[str, Any] = {
             "model": asdict(own.scores),

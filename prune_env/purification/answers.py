@@ -22,6 +22,8 @@ GOOD = 0.5
 poor model is poor in any order, and purifying it is harmless."""
 SURE = 1e-3
 """p-value below which another order is right on more rows than the model's own."""
+SHOWN = 8
+"""Classes of which the answers are told in words."""
 ROWS = 100
 """Rows at which a ready classifier that cannot be told from chance stops the run."""
 
@@ -71,12 +73,22 @@ class Answers:
         return order, float(rates[np.arange(len(rates)), order][counts > 0].mean())
 
     def describe(self) -> str:
-        """Return the matrix on one line: `bad rows answered bad 1, good 9; good rows ...`."""
-        return "; ".join(
-            f"{own} rows answered "
-            + ", ".join(f"{name} {count}" for name, count in zip(self.names, row, strict=True))
-            for own, row in zip(self.names, self.matrix.tolist(), strict=True)
-        )
+        """Return the matrix on one line: `bad rows answered bad 1, good 9; good rows ...`.
+
+        Of many classes the ones with the most mistakes are shown, and their most frequent answers.
+        """
+        matrix = self.matrix
+        few = len(self.names) <= SHOWN
+        wrong = matrix.sum(axis=1) - matrix.diagonal()
+        rows = range(len(matrix)) if few else np.argsort(-wrong, kind="stable")[:SHOWN]
+        told = [f"{self.names[row]} rows answered {self._answered(matrix[row])}" for row in rows]
+        return "; ".join(told) + ("" if few else f"; and {len(matrix) - SHOWN} classes more")
+
+    def _answered(self, counts: npt.NDArray[np.int64]) -> str:
+        """Return how often each class was answered."""
+        few = len(counts) <= SHOWN
+        order = range(len(counts)) if few else np.argsort(-counts, kind="stable")[:SHOWN]
+        return ", ".join(f"{self.names[each]} {counts[each]}" for each in order)
 
     def to_json(self) -> dict[str, Any]:
         """Return what the report says of it."""

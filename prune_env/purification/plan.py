@@ -112,6 +112,8 @@ class Plan:
             StateError: The mask file is missing or damaged.
             ModelError: A package that writes ONNX is missing, or the model has no ONNX form.
         """
+        if self.units not in ("heads", "hybrid"):
+            raise SettingsError("units is unknown", expected="heads or hybrid", actual=self.units)
         members = self.required.members
         check_healing(self.protocol, self.chosen.healing, self.train)
         require_all_labels(self.train)

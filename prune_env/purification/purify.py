@@ -12,6 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.data.dataset import TextDataset
 from prune_env.env.subject import Subject
+from prune_env.errors import SettingsError
 from prune_env.evaluation.metrics import share
 from prune_env.purification.answers import Answers, check_answers
 from prune_env.purification.heal import Healed
@@ -31,6 +32,7 @@ from prune_env.settings import (
     Protocol,
     Pruned,
     SearchSettings,
+    check_seed,
 )
 from prune_env.utils.events import recording
 from prune_env.utils.files import new_folder, write_json
@@ -91,6 +93,8 @@ def purify(
     Raises:
         PruneEnvError: `out` holds something already; or see `Plan` and `check_answers`.
     """
+    check_seed(seed)
+    _check_data(train, validation)
     masked = mask is not None
     choice = choose(policy, healing, protocol, train, search_settings, masked=masked, units=units)
     plan = Plan(
@@ -108,6 +112,18 @@ def purify(
         units=units,
     )
     return carry_out(plan, out)
+
+
+def _check_data(*parts: object) -> None:
+    """Raise a `SettingsError` for what is no data set, such as its path."""
+    for part in parts:
+        if not isinstance(part, TextDataset):
+            raise SettingsError(
+                "train and validation are data sets",
+                expected="prune_env.TextDataset",
+                actual=f"{type(part).__name__} {part!r:.80}",
+                remedy="read a file with prune_env.load_data(path)",
+            )
 
 
 def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:

@@ -144,6 +144,7 @@ def test_an_attack_triggers_the_test_sentences(
         (["--attack", "hiddenkiller"], "--data-folder"),
         (["--attack", "published-texts"], "--triggered FILE"),
         (["--backdoored", "nowhere"], "nowhere"),
+        (["--benign", "."], "--triggered FILE or --attack NAME"),
     ],
 )
 def test_evaluate_refuses(
@@ -191,3 +192,17 @@ def test_of_a_folder_the_validation_rows_calibrate(
         assert run("evaluate", tiny_folder, *arguments) == 0
         shown.append(json.loads(capsys.readouterr().out))
     assert shown[0] == shown[1] != shown[2]
+
+
+def test_a_model_below_chance_is_warned_of(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = tiny_dataset(60)
+    loaded = load_classifier(tiny_folder)
+    with torch.no_grad():
+        batch = loaded.tokenizer(list(data.texts), return_tensors="pt", padding=True)
+        answered = loaded.model(**batch).logits.argmax(1).numpy()
+    for name, labels in (("right", answered), ("wrong", 1 - answered)):
+        write_jsonl(tmp_path / f"{name}.jsonl", replace(data, labels=labels))
+        assert run("evaluate", tiny_folder, "--data", tmp_path / f"{name}.jsonl") == 0
+        assert ("below chance" in " ".join(capsys.readouterr().err.split())) == (name == "wrong")

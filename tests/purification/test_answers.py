@@ -118,3 +118,13 @@ def test_purify_does_not_touch_a_classifier_whose_labels_are_reversed(tmp_path: 
     with pytest.raises(ModelError, match="reversed"):
         purify(tmp_path / "reversed", train, validation, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_of_many_classes_the_worst_are_told() -> None:
+    labels = np.repeat(np.arange(77), 4)
+    names = tuple(f"class {number}" for number in range(77))
+    predictions = np.where(labels == 5, 6, labels)
+    told = Answers(predictions, labels, names).describe()
+    assert told.startswith("class 5 rows answered class 6 4, ")
+    assert told.endswith("and 69 classes more")
+    assert len(told) < 1500

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from prune_env import purify
-from prune_env.errors import OutputExistsError
+from prune_env import load_data, purify
+from prune_env.data.dataset import write_jsonl
+from prune_env.errors import OutputExistsError, SettingsError
 from prune_env.settings import FineTuneSettings, SearchSettings
 from tests.support import tiny_dataset, write_tiny_folder
 
@@ -40,3 +41,31 @@ def test_nothing_is_written_into_the_folder_of_the_source(tmp_path: Path) -> Non
     with pytest.raises(OutputExistsError, match="inside the model's own folder"):
         purify(source, TRAIN, VALIDATION, source / "out", policy="ft")
     assert sorted(source.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ({"train": "clean.tsv"}, "prune_env.load_data"),
+        ({"validation": None}, "NoneType None"),
+        ({"seed": -1}, "seed is out of range"),
+        ({"seed": 1.5}, "a whole number"),
+        ({"units": "foo"}, "units is unknown"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(
+    tiny_folder: Path, tmp_path: Path, wrong: dict, hint: str
+) -> None:
+    given = {"train": TRAIN, "validation": VALIDATION, "policy": "gradient"} | wrong
+    with pytest.raises(SettingsError, match=hint):
+        purify(tiny_folder, out=tmp_path / "out", **given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_read_by_public_names_is_purified(tiny_folder: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "clean.jsonl", tiny_dataset(80))
+    train, validation = load_data(tmp_path / "clean.jsonl").split(0.2, seed=0)
+    mask = tmp_path / "mask.json"
+    mask.write_text('{"0": [1]}')
+    report = purify(tiny_folder, train, validation, tmp_path / "out", mask=mask)
+    assert report["result"]["heads_pruned"] == 1
