@@ -26,6 +26,7 @@ ROOMS = {
     "evaluation": "Evaluation",
     "models": "Models",
     "purification": "Purification",
+    "data": "Data",
     "errors": "Errors",
 }
 """Headings of the API reference, by the room of the package that holds a name."""
