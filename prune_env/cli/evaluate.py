@@ -113,6 +113,8 @@ class Evaluate:
 
         # Some attacks are made of all parts.
         data = self.tables.load(self.data, "test" if self.attack is None else None)
+        judged = self.validation
+        validation = self.tables.load_part(judged, "validation") if judged else None
         return TestSets(
             test=data.test if isinstance(data, Splits) else data,
             triggered=load_triggered(
@@ -122,9 +124,7 @@ class Evaluate:
                 attack=self.attack,
                 target_label=self.target_label,
             ),
-            validation=self.tables.load_part(self.validation, "validation")
-            if self.validation
-            else None,
+            validation=validation,
             target_label=self.target_label,
         )
 

@@ -55,12 +55,7 @@ def read_datasets(
     if own is not None:
         label_names = own if label_names is None else label_names
         called = _called(own, label_names, source)
-        cells[label_column] = [
-            called[cell]
-            if isinstance(cell, int) and 0 <= cell < len(called)
-            else f"unknown ({cell})"
-            for cell in cells[label_column]
-        ]
+        cells[label_column] = _named(cells[label_column], called)
     rows = (
         Row(number, number, {text_column: text, label_column: label})
         for number, (text, label) in enumerate(
@@ -103,6 +98,7 @@ def _called(own: Sequence[str], names: Sequence[str], source: str) -> Sequence[s
 
 
 def _named(classes: list[int | None], names: Sequence[str]) -> list[str]:
+    """Return the name of each class; of a row without one what no name can be."""
     return [
         f"unknown ({each})" if each is None or not 0 <= each < len(names) else names[each]
         for each in classes
