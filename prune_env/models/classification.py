@@ -97,7 +97,7 @@ def plan_head(
                 f"The classifier {source} has no classification head",
                 expected=", ".join(sorted(head_keys)),
                 actual=", ".join(sorted(head_keys & weights.keys())) or "none of them",
-                remedy="use head='new' (--head new) to train another one",
+                remedy="train another head (purify --head new; head='new' in Python)",
             )
         return HeadPlan(head == "new", head_keys | absent if head == "new" else head_keys)
     if not architecture.endswith((*ENCODER, "unknown")):
@@ -110,7 +110,7 @@ def plan_head(
         raise ModelError(
             f"{source} is an encoder ({architecture}) without a classification head",
             expected=", ".join(sorted(head_keys)),
-            remedy="use head='auto' to train a new one",
+            remedy="train a head for it (purify does, with --head auto; head='auto' in Python)",
         )
     new = head == "new" or not complete
     return HeadPlan(new, head_keys | absent if new else head_keys)
@@ -192,7 +192,7 @@ def settle_labels(
             expected=f"{num_labels} exclusive classes",
             actual=f"{config.num_labels} labels, problem type {config.problem_type}",
             remedy="give data with the classes of the model, named by label_names (--label-names), "
-            "or train another head (head='new', --head new)",
+            "or train another head (purify --head new; head='new' in Python)",
         )
     else:
         own = _own_labels(source, config)
