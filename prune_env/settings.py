@@ -2,8 +2,8 @@
 
 import math
 from dataclasses import dataclass, field
-from numbers import Integral
-from typing import Literal, TypedDict
+from operator import index
+from typing import Literal, SupportsIndex, TypedDict
 
 from prune_env.errors import SettingsError
 
@@ -29,9 +29,13 @@ SEEDS = 2**32
 """Seeds are below this: NumPy's older generators, which libraries use, take no others."""
 
 
-def check_seed(seed: int, name: str = "seed") -> None:
+def check_seed(seed: SupportsIndex, name: str = "seed") -> None:
     """Raise a `SettingsError` unless every library takes this seed."""
-    if not isinstance(seed, Integral) or not 0 <= seed < SEEDS:
+    try:
+        known = 0 <= index(seed) < SEEDS
+    except TypeError:
+        known = False
+    if not known:
         raise SettingsError(
             f"{name} is out of range", expected=f"a whole number, 0 to {SEEDS - 1}", actual=seed
         )

@@ -64,7 +64,7 @@ class Record:
         from prune_env.research.recording.fitting import fit_surrogate
         from prune_env.research.recording.recording import Recording
 
-        self._check_minari()
+        self._check()
         subject, triggered, target, about = self._parts()
         recording = Recording(
             subject,
@@ -88,6 +88,32 @@ class Record:
             rows.append(("Minari data set", f"{self.minari}, {episodes} episodes"))
             told["minari_episodes"] = episodes
         show(self.json, told, facts(rows))
+
+    def _check(self) -> None:
+        """Find out what is wrong before anything is read or measured.
+
+        Raises:
+            SettingsError: A number is too small, a file or a reward cannot be made, or the Minari
+                data set cannot.
+            UnknownNameError: No reward has this name.
+            OutputExistsError: There is a Minari data set of this name.
+        """
+        from prune_env.env.arguments import whole_number
+        from prune_env.env.subject import split_names
+        from prune_env.errors import SettingsError
+        from prune_env.research.recording.fitting import LEAST, check_places
+        from prune_env.research.recording.recording import check_rewards
+
+        check_places(self.out, self.surrogate)
+        whole_number("masks", self.masks, 1)
+        whole_number("episodes", self.episodes, 1)
+        # A record that is there may hold more masks than are asked for.
+        if self.surrogate is not None and self.masks < LEAST and not self.out.exists():
+            raise SettingsError(
+                "A surrogate needs more masks", expected=f"--masks {LEAST}", actual=self.masks
+            )
+        check_rewards(split_names(self.rewards))
+        self._check_minari()
 
     def _check_minari(self) -> None:
         """Find out before the work whether a Minari data set can be written.

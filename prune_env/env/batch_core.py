@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from prune_env.env.arguments import whole_number
 from prune_env.env.episode import Episode, Scoring
 from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.observation import ObservationPart
@@ -70,9 +71,9 @@ class BatchCore:
         num_envs: int = 1,
         max_episode_steps: int | None = None,
     ) -> None:
-        for name, value in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
-            if value is not None and value < 1:
-                raise SettingsError(f"{name} must be positive", expected=">= 1", actual=value)
+        if max_episode_steps is not None:
+            max_episode_steps = whole_number("max_episode_steps", max_episode_steps, 1)
+        num_envs = whole_number("num_envs", num_envs, 1)
         for board in pool.boards:
             reward.check(board.subject)
         self.pool = pool
@@ -214,17 +215,16 @@ class BatchCore:
         return np.stack([self.episode(slot).legal for slot in range(self.num_envs)])
 
     def _choose(self, slot: int, options: Mapping[str, Any]) -> Board:
-        unknown = sorted(set(options) - {"model"})
+        unknown = ", ".join(sorted(str(option) for option in options if option != "model"))
         if unknown:
-            raise SettingsError(
-                f"Unknown reset option {', '.join(unknown)}", expected="model", remedy="remove it"
-            )
+            raise SettingsError(f"Unknown reset option {unknown}", expected="model")
         model = options.get("model")
         if model is None:
             return self.pool.draw(self.random[slot])
-        if isinstance(model, Subject):
-            return self.pool.lay_out(model)
-        return self.pool.find(model)
+        board = self.pool.lay_out(model) if isinstance(model, Subject) else self.pool.find(model)
+        if board not in self.pool.boards:
+            self.reward.check(board.subject)
+        return board
 
     def _run(self, games: Mapping[int, Scoring]) -> None:
         """Drive generators to their end; the masks that they ask for are scored together."""

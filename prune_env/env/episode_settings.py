@@ -1,8 +1,9 @@
 """The rules of an episode that a user may choose."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from prune_env.env.arguments import plain, whole_number
 from prune_env.errors import SettingsError
 from prune_env.settings import least_accuracy
 
@@ -38,6 +39,17 @@ class EpisodeSettings:
     illegal_penalty: float = 0.0
 
     def __post_init__(self) -> None:
+        """Check types and ranges; numbers of NumPy become Python's own, for states.
+
+        Raises:
+            SettingsError: A value is of another type, or out of range.
+        """
+        wholes = {"prune_step": 1, "min_heads_per_layer": 0, "max_evaluations": 1}
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            if name in wholes and not (name == "max_evaluations" and value is None):
+                value = whole_number(name, value, wholes[name])
+            object.__setattr__(self, name, plain(name, value))
         for name in ("tau", "max_drop", "success_share"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
@@ -53,14 +65,6 @@ class EpisodeSettings:
                 expected="a finite number >= 0",
                 actual=self.illegal_penalty,
             )
-        for name, least in (("prune_step", 1), ("min_heads_per_layer", 0), ("max_evaluations", 1)):
-            value = getattr(self, name)
-            if name == "max_evaluations" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise SettingsError(
-                    f"{name} is out of range", expected=f"a whole number >= {least}", actual=value
-                )
 
     def threshold(self, accuracy: float) -> float:
         """Return the accuracy to keep, for a model that has this one unpruned."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from operator import or_
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from prune_env.env.arguments import check_data, models_of, names_of, plain
 from prune_env.env.batch_core import BatchCore
 from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.hybrid import find_units
@@ -13,7 +15,8 @@ from prune_env.env.observation import make_observation
 from prune_env.env.pool import Pool
 from prune_env.env.recorded import recorded_rewards
 from prune_env.env.rewards.reward import Reward, WeightedSum, make_reward
-from prune_env.env.subject import Subject, split_names
+from prune_env.env.subject import Subject
+from prune_env.env.subjects import brings_data
 from prune_env.errors import MissingArgumentError, SettingsError
 from prune_env.settings import Guard, UnitSettings
 
@@ -43,41 +46,76 @@ def make_core(
     See `HeadPruningEnv` for the arguments.
 
     Raises:
-        SettingsError: The arguments contradict each other, or one is out of range; a
-            `MissingArgumentError` where nothing is named.
+        SettingsError: The arguments contradict each other, or one is of another type or out of
+            range; a `MissingArgumentError` where nothing is named.
         UnknownNameError: A model, metric, reward or observation is not registered.
     """
-    metrics = split_names(metrics)
+    metrics = names_of("metrics", metrics)
+    sources = _sources(model, evaluator, pool)
+    _check_beside(sources, evaluator, importance, data, in_pool=pool is not None)
     find = partial(find_units, data=data, metrics=metrics, settings=units)
-    sources_named = [
-        name
-        for name, value in (("model", model), ("evaluator", evaluator), ("pool", pool))
-        if value is not None
-    ]
-    if len(sources_named) != 1:
-        kind = SettingsError if sources_named else MissingArgumentError
-        raise kind(
-            "An environment plays one model or one pool",
-            expected="exactly one of model, evaluator, pool",
-            actual=", ".join(sources_named) or "none of them",
-            remedy="for example model='path/to/classifier', data='clean.tsv'",
-        )
-    if evaluator is not None:
-        if importance is None:
-            raise SettingsError(
-                "An evaluator comes with the importance of its heads",
-                expected="importance: array (L, H, M), one column per metric",
-                remedy="compute it with prune_env.importance.head_importance",
-            )
-        subjects = [Subject(evaluator, importance, metrics)]  # type: ignore[arg-type]
+    if evaluator is None:
+        subjects = [find(source) for source in sources]
     else:
-        sources = [model] if pool is None else list(pool)
-        subjects = [find(source) for source in sources if source is not None]
+        subjects = [Subject(evaluator, importance, metrics)]  # type: ignore[arg-type]
     return BatchCore(
-        Pool(subjects, find, guard),
+        Pool(subjects, find, plain("guard", guard)),
         settings,
-        make_reward(reward, recorded_rewards(subjects[0].evaluator) if subjects else None),
-        make_observation(observation, flat=flat),
+        make_reward(reward, recorded_rewards(subjects)),
+        make_observation(names_of("observation", observation), flat=plain("flat", flat)),
         num_envs=num_envs,
         max_episode_steps=max_episode_steps,
     )
+
+
+def _sources(model: Any, evaluator: Any, pool: Any) -> list[Any]:
+    """Return the models that are played; none where it is an evaluator.
+
+    Raises:
+        SettingsError: Several things are named, or the pool is no list of models; a
+            `MissingArgumentError` where nothing is named.
+    """
+    named = {"model": model, "evaluator": evaluator, "pool": pool}
+    given = [name for name, value in named.items() if value is not None]
+    if len(given) != 1:
+        kind = SettingsError if given else MissingArgumentError
+        raise kind(
+            "An environment plays one model or one pool",
+            expected="exactly one of model, evaluator, pool",
+            actual=", ".join(given) or "none of them",
+            remedy="for example model='path/to/classifier', data='clean.tsv'",
+        )
+    if pool is not None:
+        return models_of(pool)
+    return [] if model is None else [model]
+
+
+def _check_beside(
+    sources: Sequence[Any], evaluator: Any, importance: Any, data: Any, *, in_pool: bool
+) -> None:
+    """Check that what is given beside the models is all that they need, and that they read it.
+
+    Raises:
+        SettingsError: Something is missing, or would be ignored.
+    """
+    if (evaluator is None) != (importance is None):
+        raise SettingsError(
+            "An evaluator comes with the importance of its heads, and nothing else does",
+            expected="both, or neither; importance: array (L, H, M), one column per metric",
+            actual="importance alone" if evaluator is None else "evaluator alone",
+            remedy="a model brings its own importance; of an evaluator, compute it with"
+            " prune_env.importance.head_importance",
+        )
+    check_data(data)
+    # An agent learns on subjects that were made from this data before, in a pool beside it.
+    made = [isinstance(source, Subject) and not in_pool for source in sources]
+    ready = [isinstance(source, str) and brings_data(source) for source in sources]
+    played = sources or evaluator is not None
+    if data is not None and played and all(map(or_, made, ready)):
+        names = ", ".join(source for source in sources if isinstance(source, str))
+        raise SettingsError(
+            "data would not be read: what is played comes with its own data",
+            expected="no data, or a model without data: folder or name of a classifier",
+            actual=f"data={data!r:.200} beside {names or 'an object'}",
+            remedy="leave data out",
+        )

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.env.arguments import unit_settings
 from prune_env.env.batch_core import BatchCore, Info
 from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.episode_view import EpisodeView
@@ -21,7 +22,7 @@ from prune_env.env.state import State
 from prune_env.env.subject import Subject
 from prune_env.env.window import Window, can_open
 from prune_env.importance import DEFAULT_METRICS
-from prune_env.settings import Guard, UnitSettings
+from prune_env.settings import Guard
 
 if TYPE_CHECKING:
     from prune_env.evaluation import Evaluator
@@ -207,7 +208,7 @@ class HeadPruningEnv(EpisodeView, gym.Env[Observation, np.int64]):
             flat=flat,
             settings=settings,
             guard=guard,
-            units=UnitSettings(neuron_groups, map_steps),
+            units=unit_settings(neuron_groups, map_steps),
         )
         self.observation_space = self.core.observation_space
         self.action_space = self.core.action_space

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.env.arguments import whole_number
 from prune_env.env.subject import Subject
-from prune_env.errors import SettingsError
+from prune_env.errors import UnknownNameError
 from prune_env.evaluation.base import Evaluation, check_masks
-from prune_env.importance import DEFAULT_METRICS
+from prune_env.importance import DEFAULT_METRICS, METRICS
+from prune_env.importance.registry import UNIT_FEATURES
 from prune_env.importance.unit_features import unit_features
 from prune_env.models.masks import Mask
 from prune_env.models.units import Units
@@ -62,7 +64,7 @@ class LandscapeEvaluator:
         labels: Int64 (S,), both classes in turn.
 
     Raises:
-        SettingsError: A size is not positive.
+        SettingsError: A size is no whole number, or not positive.
 
     Example:
         >>> landscape = LandscapeEvaluator(layers=2, heads=4)
@@ -80,12 +82,11 @@ class LandscapeEvaluator:
         groups: int = 0,
         steps: int = 0,
     ) -> None:
-        for name, value in (("layers", layers), ("heads", heads), ("sentences", sentences)):
-            if value < 1:
-                raise SettingsError(f"{name} must be positive", expected=">= 1", actual=value)
-        for name, value in (("seed", seed), ("groups", groups), ("steps", steps)):
-            if value < 0:
-                raise SettingsError(f"{name} must not be negative", expected=">= 0", actual=value)
+        layers = whole_number("layers", layers, 1)
+        heads = whole_number("heads", heads, 1)
+        sentences = whole_number("sentences", sentences, 1)
+        seed = whole_number("seed", seed, 0)
+        groups, steps = whole_number("groups", groups, 0), whole_number("steps", steps, 0)
         self.evaluations = 0
         maps = MAPS if steps else 0
         available = np.ones((layers, heads + groups + maps * steps), np.bool_)
@@ -197,7 +198,15 @@ def landscape_subject(  # noqa: PLR0917 - its order is public
     groups: int = 0,
     steps: int = 0,
 ) -> Subject:
-    """Return a landscape with its importance metrics, as an environment plays it."""
+    """Return a landscape with its importance metrics, as an environment plays it.
+
+    Raises:
+        SettingsError: A size is no whole number, or not positive.
+        UnknownNameError: No importance metric has this name: it would be noise.
+    """
+    for name in metrics:
+        if name not in UNIT_FEATURES and name not in METRICS:
+            raise UnknownNameError("importance metric", name, [*METRICS.names(), *UNIT_FEATURES])
     evaluator = LandscapeEvaluator(layers, heads, seed, sentences, groups, steps)
     arguments = (tuple(metrics), layers, heads, seed, sentences, groups, steps)
     cut = "" if evaluator.units.heads_only else f",groups={groups},steps={steps}"

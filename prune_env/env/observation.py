@@ -143,6 +143,28 @@ def flat_parts() -> SettingsError:
     )
 
 
+def require_parts(reader: str, reads: Sequence[str], shown: object) -> None:
+    """Refuse an observation that lacks a part which somebody reads.
+
+    Args:
+        reader: Who reads it, for the message.
+        reads: Names of the parts.
+        shown: The observation, or its space; what is no `Dict` has no parts.
+
+    Raises:
+        SettingsError: A part is missing.
+    """
+    parts = list(shown) if isinstance(shown, Mapping) else []
+    missing = [name for name in reads if name not in parts]
+    if missing:
+        raise SettingsError(
+            f"{reader} reads what the observation does not show: {', '.join(missing)}",
+            expected=f"the parts {', '.join(reads)}",
+            actual=", ".join(parts) or type(shown).__name__,
+            remedy="leave `observation` out where the environment is made, or name them in it",
+        )
+
+
 def is_single(observation: Mapping[str, Any]) -> bool:
     """Return whether an observation is of one episode; False for a batch of them.
 

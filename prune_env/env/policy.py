@@ -187,6 +187,7 @@ def find_policy(policy: str) -> Strategy:
     Raises:
         UnknownNameError: No policy has this name, and there is no such folder.
         StateError: The folder holds no agent, or the path leads nowhere.
+        SettingsError: What is registered under the name makes no policy.
     """
     folder = Path(policy)
     if policy not in POLICIES and folder.exists():
@@ -198,7 +199,16 @@ def find_policy(policy: str) -> Strategy:
             remedy="check the path",
         )
     found = POLICIES[policy]
-    return found if isinstance(found, Strategy) else _Undemanding(policy, found)
+    if isinstance(found, Strategy):
+        return found
+    if not callable(getattr(found, "for_env", None)):
+        raise SettingsError(
+            f"What is registered as the policy '{policy}' makes no policy",
+            expected="a class or object with for_env(env, seed=...)",
+            actual=f"{found!r:.200} ({type(found).__name__})",
+            remedy="correct the entry point, or what registers it",
+        )
+    return _Undemanding(policy, found)
 
 
 def requirements_of(policy: str, variant: str = "paper") -> Requirements:

@@ -17,6 +17,8 @@ from prune_env.utils.arrays import ArrayFormat
 
 FORMAT = ArrayFormat("prune-env-surrogate", 1, "surrogate", "make it with prune-env record")
 REWARD, HIDDEN = "reward ", "lfr_calibrated"
+COMPUTED = {"sparsity", "accuracy"}
+"""Rewards that a mask and its accuracy tell, so that no record of them is needed."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -122,20 +124,36 @@ class RecordedReward(Reward):
         self.oracle = name == "oracle"  # type: ignore[misc]
 
     def check(self, subject: Subject) -> None:
-        """Raise unless the subject is a recorded model."""
-        if recorded_of(subject.evaluator) is None:
+        """Raise unless the subject is a recorded model, and was recorded with this reward.
+
+        Raises:
+            SettingsError: It is none, or was recorded without it.
+        """
+        evaluator = recorded_of(subject.evaluator)
+        if evaluator is None:
             raise SettingsError(
-                f"{subject.name} was not recorded, and others of the pool were",
-                remedy="put recorded models, or models themselves, into a pool",
+                f"{subject.name} was not recorded, and the reward '{self.name}' was, of others",
+                expected="a recorded model",
+                remedy="play recorded models, or models themselves, in one environment",
+            )
+        if self._column not in evaluator.facts["columns"]:
+            raise SettingsError(
+                f"{subject.name} was recorded without the reward '{self.name}'",
+                expected=f"one of {', '.join(sorted(_names_of(evaluator))) or 'none'}",
+                actual=self.name,
+                remedy="record it with this reward, or choose another one",
             )
 
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the score of every mask, see `Reward.score`."""
         evaluator = recorded_of(subject.evaluator)
         assert evaluator is not None
-        if self.oracle:
-            return 1 - evaluator.column(HIDDEN, masks)
-        return evaluator.column(f"{REWARD}{self.name}", masks)
+        values = evaluator.column(self._column, masks)
+        return 1 - values if self.oracle else values
+
+    @property
+    def _column(self) -> str:
+        return HIDDEN if self.oracle else f"{REWARD}{self.name}"
 
 
 def recorded_of(evaluator: Evaluator) -> RecordedEvaluator | None:
@@ -146,14 +164,24 @@ def recorded_of(evaluator: Evaluator) -> RecordedEvaluator | None:
     return None if beneath is None else recorded_of(beneath)
 
 
-def recorded_rewards(evaluator: Evaluator) -> dict[str, Reward]:
-    """Return the rewards that a model's record stands for, by name; none of a model itself."""
-    recorded = recorded_of(evaluator)
-    if recorded is None:
-        return {}
-    columns = recorded.facts["columns"]
-    names = [name.removeprefix(REWARD) for name in columns if name.startswith(REWARD)]
-    return {name: RecordedReward(name) for name in [*names, *(["oracle"] * (HIDDEN in columns))]}
+def recorded_rewards(subjects: Sequence[Subject]) -> dict[str, Reward]:
+    """Return the rewards that the records of models stand for, by name; none of models themselves.
+
+    The order of the models does not matter. What some were recorded with stands for all, and
+    `RecordedReward.check` refuses the others; but a reward that needs no record, see `COMPUTED`, is
+    computed where one of them has none.
+    """
+    recorded = [recorded_of(subject.evaluator) for subject in subjects]
+    names = [_names_of(each) if each else set() for each in recorded]
+    some, every = set().union(*names), set.intersection(*names) if names else set()
+    return {name: RecordedReward(name) for name in sorted(some - (COMPUTED - every))}
+
+
+def _names_of(evaluator: RecordedEvaluator) -> set[str]:
+    """Return the rewards that a model was recorded with."""
+    columns = evaluator.facts["columns"]
+    names = {name.removeprefix(REWARD) for name in columns if name.startswith(REWARD)}
+    return names | ({"oracle"} if HIDDEN in columns else set())
 
 
 def read_surrogate(path: str | Path) -> RecordedEvaluator:

@@ -16,6 +16,8 @@ MODES = ("ansi", "rgb_array")
 SIZE = 480
 NAME_LENGTH = 34
 TICK_SPACE = 64
+EQUAL = 0.5
+"""Shade of the heads where no metric tells them apart."""
 
 PAPER: Colour = (255, 255, 255)
 INK: Colour = (33, 37, 41)
@@ -45,13 +47,14 @@ def draw(episode: Episode, metrics: Sequence[str], mode: str) -> Any:
 
     Args:
         episode: What is drawn.
-        metrics: Names of the importance metrics; the first one shades the kept heads.
+        metrics: Names of the importance metrics; the first one shades the kept heads, which look
+            the same where there is none.
         mode: `ansi` or `rgb_array`.
 
     Returns:
         Text, or uint8 (480, 480, 3).
     """
-    return draw_text(episode) if mode == "ansi" else draw_image(episode, metrics[0])
+    return draw_text(episode) if mode == "ansi" else draw_image(episode, next(iter(metrics), None))
 
 
 def draw_text(episode: Episode) -> str:
@@ -73,7 +76,7 @@ def draw_text(episode: Episode) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw_image(episode: Episode, metric: str) -> Image:
+def draw_image(episode: Episode, metric: str | None) -> Image:
     """Return a square picture: the accuracy against tau on top, the heads below, a legend."""
     from PIL import Image as Pillow  # noqa: PLC0415 - only those who draw need it
     from PIL import ImageDraw, ImageFont  # noqa: PLC0415
@@ -143,14 +146,18 @@ def _draw_heads(pen: Any, fonts: dict[int, Any], episode: Episode) -> None:
                 pen.rectangle(box, outline=INK, width=2)
 
 
-def _draw_legend(pen: Any, fonts: dict[int, Any], metric: str) -> None:
+def _draw_legend(pen: Any, fonts: dict[int, Any], metric: str | None) -> None:
     y = SIZE - 30
-    pen.text((16, y), "kept,", INK, fonts[13])
-    pen.text((50, y), f"{metric}: low", FAINT, fonts[13])
-    x = 58 + int(pen.textlength(f"{metric}: low", fonts[13]))
-    for step in range(48):
-        pen.rectangle((x + step, y + 2, x + step + 1, y + 14), _mix(step / 47))
-    pen.text((x + 54, y), "high", FAINT, fonts[13])
+    if metric is None:
+        pen.rectangle((16, y + 2, 28, y + 14), _mix(EQUAL))
+        pen.text((34, y), "kept", INK, fonts[13])
+    else:
+        pen.text((16, y), "kept,", INK, fonts[13])
+        pen.text((50, y), f"{metric}: low", FAINT, fonts[13])
+        x = 58 + int(pen.textlength(f"{metric}: low", fonts[13]))
+        for step in range(48):
+            pen.rectangle((x + step, y + 2, x + step + 1, y + 14), _mix(step / 47))
+        pen.text((x + 54, y), "high", FAINT, fonts[13])
     for x, colour, name in ((SIZE - 172, OPEN, "unchecked"), (SIZE - 76, GONE, "pruned")):
         pen.rectangle((x, y + 2, x + 12, y + 14), colour)
         pen.text((x + 18, y), name, INK, fonts[13])
@@ -174,8 +181,13 @@ def _verdict(episode: Episode) -> str:
 
 
 def _shades(episode: Episode) -> npt.NDArray[np.float64]:
-    """Return each head's rank by the first importance metric, (L, H), 0 = least, 1 = most."""
+    """Return each head's rank by the first importance metric, (L, H), 0 = least, 1 = most.
+
+    Without a metric all heads are shaded equally, `EQUAL`.
+    """
     exists = episode.board.available
+    if not episode.board.importance.shape[2]:
+        return np.full(exists.shape, EQUAL)
     values = episode.board.importance[..., 0][exists]
     shades = np.zeros(exists.shape)
     shades[exists] = np.searchsorted(np.sort(values), values) / max(1, len(values) - 1)

@@ -3,31 +3,19 @@
 import json
 import math
 from dataclasses import dataclass, fields
-from types import NoneType
 from typing import Any, Protocol, cast
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
+from prune_env.env.arguments import ARGUMENTS
 from prune_env.env.episode import Episode
 from prune_env.env.registration import ENVIRONMENTS
 from prune_env.env.rewards.reward import WeightedSum
 from prune_env.env.state import State
 from prune_env.errors import PruneEnvError, StateError
 from prune_env.models.masks import Mask
-
-_ARGUMENTS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("model", "data"), (str, NoneType)),
-    **dict.fromkeys(("metrics", "observation"), (str, list)),
-    **dict.fromkeys(("prune_step", "min_heads_per_layer", "neuron_groups", "map_steps"), (int,)),
-    **{"pool": (list, NoneType), "reward": (str,), "guard": (str,)},
-    **dict.fromkeys(("backtrack", "flat", "end_on_illegal"), (bool,)),
-    **{"tau": (int, float, NoneType), "max_drop": (int, float), "success_share": (int, float)},
-    **{"max_evaluations": (int, NoneType), "illegal_penalty": (int, float)},
-}
-"""Arguments of `HeadPruningEnv` that a file may give, and what each may be; lists hold strings."""
-
 
 OUT_OF_RANGE = -1
 """An action that no environment takes."""
@@ -160,13 +148,13 @@ def _make(state: State) -> Replayable:
             remedy="make the environment yourself, if you trust it: validate(state, env)",
         )
     for name, value in state.kwargs.items():
-        kinds = _ARGUMENTS.get(name, ())
+        kinds = ARGUMENTS.get(name, ())
         strings = not isinstance(value, list) or all(type(item) is str for item in value)
         if type(value) not in kinds or not strings:
             kind = ", ".join(each.__name__ for each in kinds)
             raise StateError(
                 f"The state gives its environment {name!r:.40} as {value!r:.80}",
-                expected=f"a plain value: {kind}" if kinds else f"some of {', '.join(_ARGUMENTS)}",
+                expected=f"a plain value: {kind}" if kinds else f"some of {', '.join(ARGUMENTS)}",
                 remedy="take a file written by write_states",
             )
     try:
@@ -187,9 +175,20 @@ def _constructor(env: Replayable) -> tuple[str, dict[str, Any]]:
         return "", {}
     kwargs = {name: value for name, value in env.spec.kwargs.items() if name != "render_mode"}
     try:
-        return env.spec.id, json.loads(json.dumps(kwargs))
+        return env.spec.id, json.loads(json.dumps(kwargs, default=_own_number))
     except TypeError:
         return "", {}
+
+
+def _own_number(value: object) -> object:
+    """Return a number of NumPy as Python's own, as the environment took it.
+
+    Raises:
+        TypeError: It is something else, which JSON does not hold.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is no plain value")
 
 
 def _differences(state: State, replay: Replayable) -> tuple[str, ...]:

@@ -51,6 +51,11 @@ IMPORTANCE_SENTENCES = 1000
 MAX_LENGTH = 128
 
 
+def brings_data(model: str) -> bool:
+    """Return whether the model of a name comes with its own data, and reads no other."""
+    return model.partition(":")[0] in SUBJECTS or model.endswith(".npz")
+
+
 def find_subject(model: str | Subject, data: str | None, metrics: Sequence[str]) -> Subject:
     """Return what a user means by a model, found or computed once per process.
 
@@ -58,14 +63,21 @@ def find_subject(model: str | Subject, data: str | None, metrics: Sequence[str])
         model: A subject; a name in `SUBJECTS`, with numbers if it takes any, such as
             `"landscape:layers=4,seed=7"`, records that ship among them; a recorded model, `.npz`;
             or a folder or name of a ready classifier.
-        data: Clean data for a classifier: a file, folder or name, see `load_data`.
+        data: Clean data for a classifier: a file, folder or name, see `load_data`. What comes
+            with its own does not read it, see `brings_data`.
         metrics: Names of the importance metrics.
 
     Raises:
-        SettingsError: A classifier is given without data.
+        SettingsError: A classifier is given without data, or the model is of another type.
     """
     if isinstance(model, Subject):
         return model
+    if not isinstance(model, str):
+        raise SettingsError(
+            "model is of the wrong type",
+            expected="a name or folder, as a string, or a Subject",
+            actual=f"{model!r:.200} ({type(model).__name__})",
+        )
     name, _, numbers = model.partition(":")
     if name in SUBJECTS:
         return _ready_made(model, name, numbers, tuple(metrics))

@@ -1,13 +1,16 @@
 """The environment for N episodes at a time: one model in memory, N masks scored together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from gymnasium.error import Error
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from prune_env.env.arguments import unit_settings, whole_number
 from prune_env.env.batch_core import BatchCore
 from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.factory import make_core
@@ -19,7 +22,7 @@ from prune_env.env.rewards.reward import Reward, WeightedSum
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, StateError
 from prune_env.importance import DEFAULT_METRICS
-from prune_env.settings import Guard, UnitSettings
+from prune_env.settings import Guard
 
 if TYPE_CHECKING:
     from prune_env.evaluation import Evaluator
@@ -94,7 +97,7 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
     ) -> None:
         super().__init__()
         check_mode(render_mode)
-        self.num_envs, self.render_mode = num_envs, render_mode
+        self.num_envs, self.render_mode = whole_number("num_envs", num_envs, 1), render_mode
         self._set_autoreset(_autoreset_mode(autoreset_mode))
         self.core: BatchCore = make_core(
             model,
@@ -118,8 +121,8 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
                 illegal_penalty=illegal_penalty,
             ),
             guard=guard,
-            units=UnitSettings(neuron_groups, map_steps),
-            num_envs=num_envs,
+            units=unit_settings(neuron_groups, map_steps),
+            num_envs=self.num_envs,
             max_episode_steps=max_episode_steps,
         )
         self._set_spaces()
@@ -152,6 +155,7 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
 
         Raises:
             SettingsError: An option is unknown, or the seeds or the reset mask do not fit.
+            gymnasium.error.Error: A seed is none, as of the single environment.
         """
         options = dict(options or {})
         chosen = self._check_reset_mask(options.pop("reset_mask", None))
@@ -171,14 +175,11 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
             Observations, rewards, terminations, truncations and infos, with a leading axis N.
 
         Raises:
-            SettingsError: There are not N actions.
+            SettingsError: These are not N actions.
             StateError: The environment was never reset; or the mode is `Disabled` and an ended
                 episode was not reset.
         """
-        if len(actions) != self.num_envs:
-            raise SettingsError(
-                "Every episode takes one action", expected=self.num_envs, actual=len(actions)
-            )
+        self._check_actions(actions)
         if self.autoreset_mode is AutoresetMode.DISABLED and self._ended.any():
             raise StateError(
                 f"The episodes {np.flatnonzero(self._ended).tolist()} have ended",
@@ -235,15 +236,30 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
         observations = [self.core.observe(slot) for slot in range(self.num_envs)]
         return {part: np.stack([one[part] for one in observations]) for part in observations[0]}
 
-    def _spread(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+    def _check_actions(self, actions: Any) -> None:
+        many = hasattr(actions, "__getitem__") and not isinstance(actions, str | bytes | Mapping)
+        try:
+            found = len(actions) if many else None
+        except TypeError:  # an array without an axis
+            found = None
+        if found != self.num_envs:
+            raise SettingsError(
+                "Every episode takes one action",
+                expected=f"a sequence or array of {self.num_envs} actions",
+                actual=f"{type(actions).__name__} {actions!r:.200}" if found is None else found,
+            )
+
+    def _spread(self, seed: Any) -> list[int | None]:
         if seed is None:
             return [None] * self.num_envs
-        seeds = range(seed, seed + self.num_envs) if isinstance(seed, int) else seed
-        if len(seeds) != self.num_envs:
+        if not isinstance(seed, Sequence) and np.ndim(seed) == 0:
+            first = _check_seed(seed)
+            return list(range(first, first + self.num_envs))
+        if len(seed) != self.num_envs:
             raise SettingsError(
-                "Every episode takes one seed", expected=self.num_envs, actual=len(seeds)
+                "Every episode takes one seed", expected=self.num_envs, actual=len(seed)
             )
-        return list(seeds)
+        return [None if each is None else _check_seed(each) for each in seed]
 
     def _check_reset_mask(self, mask: Any) -> Bools:
         if mask is None:
@@ -261,6 +277,13 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
                 actual=f"shape {mask.shape}",
             )
         return mask
+
+
+def _check_seed(seed: Any) -> int:
+    """Return a seed, Python's own; raise what Gymnasium does where it is none."""
+    if not isinstance(seed, Integral) or seed < 0:
+        raise Error(f"A seed must be a whole number >= 0, actual value: {seed!r:.80}")
+    return int(seed)
 
 
 def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:

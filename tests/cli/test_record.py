@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from prune_env.data.dataset import write_jsonl
+from prune_env.research.recording.table import MaskTable, write_record
 from tests.cli.support import run
 from tests.support import tiny_dataset, write_tiny_folder
 
@@ -43,3 +45,55 @@ def test_a_data_set_needs_a_surrogate(
     where = arguments.index("--surrogate")
     assert run(*arguments[:where], *arguments[where + 2 :], "--minari", "tiny-v0") == 2
     assert "--surrogate FILE beside --minari" in capsys.readouterr().err
+
+
+def _changed(arguments: list[object], option: str, value: object) -> list[object]:
+    where = arguments.index(option)
+    return [*arguments[: where + 1], value, *arguments[where + 2 :]]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--surrogate", "r.npz", "would replace the record"),
+        ("--surrogate", "link/../r.npz", "would replace the record"),
+        ("--surrogate", "other.npz", "is no surrogate"),
+        ("--surrogate", "s.json", "surrogate must be an .npz file"),
+        ("--out", "r", "out must be an .npz file"),
+        ("--masks", "0", "masks is out of range"),
+        ("--masks", "39", "A surrogate needs more masks"),
+        ("--rewards", "sparsty", "did you mean 'sparsity'"),
+        ("--rewards", ",", "names each of its rewards once"),
+        ("--rewards", "oracle", "reads triggered texts"),
+        ("--episodes", "0", "episodes is out of range"),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused_before_the_work(
+    arguments: list[object],
+    option: str,
+    value: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.setattr("prune_env.cli.record.Record._parts", lambda self: pytest.fail("work"))
+    (tmp_path / "link").mkdir()
+    table = MaskTable(
+        {},
+        np.ones((1, 2), bool),
+        np.zeros((1, 2, 0)),
+        np.ones((1, 1, 2), bool),
+        np.zeros(1, np.uint8),
+        {"accuracy": np.ones(1, np.float32)},
+    )
+    for name in ("r.npz", "other.npz"):
+        if name == "other.npz" or value.endswith("r.npz"):
+            write_record(tmp_path / name, table)
+    held = {path.name: path.read_bytes() for path in tmp_path.glob("*.npz")}
+    path = option in ("--surrogate", "--out")
+    if option == "--episodes":
+        arguments = [*arguments, "--episodes", "1000"]
+    assert run(*_changed(arguments, option, tmp_path / value if path else value)) == 2
+    assert said in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.npz")} == held

@@ -85,3 +85,13 @@ def test_a_policy_that_only_plays_requires_nothing(
         requirements_of("stops", "released")
     with pytest.raises(SettingsError, match="stops has no variant 'released'"):
         find_policy("stops").for_env(env, variant="released")
+
+
+@pytest.mark.parametrize("target", [5, dict, object()])
+def test_what_is_no_policy_is_named_where_it_is_found(
+    monkeypatch: pytest.MonkeyPatch, target: object
+) -> None:
+    monkeypatch.setattr(POLICIES, "_entries", dict(POLICIES._entries))
+    POLICIES.register("mine", target, help="none")
+    with pytest.raises(SettingsError, match=r"'mine' makes no policy.*for_env"):
+        find_policy("mine")

@@ -126,3 +126,15 @@ def test_a_window_is_shown(monkeypatch):
     shown = pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
     np.testing.assert_array_equal(shown, env.env.render())
     env.close()
+
+
+@pytest.mark.parametrize("mode", ["ansi", "rgb_array"])
+def test_without_a_metric_heads_are_shaded_equally(mode):
+    env = HeadPruningEnv("landscape:layers=2,heads=4", metrics="", render_mode=mode)
+    env.reset()
+    picture = env.render()
+    if mode == "ansi":
+        assert len({line.split("■")[0].split()[-1] for line in picture.splitlines()[2:]}) == 1
+    else:
+        colours = {cell_colour(picture, *divmod(head, 4), (2, 4)) for head in range(8)}
+        assert colours == {render._mix(render.EQUAL)}

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from prune_env.env.arguments import ARGUMENTS
 from prune_env.env.head_pruning_env import HeadPruningEnv
-from prune_env.env.replay import _ARGUMENTS, validate
+from prune_env.env.replay import validate
 from prune_env.env.state import State, read_states, write_states
 from prune_env.errors import SettingsError, StateError
 from tests.env.support import PrescribedEvaluator, env_over, falls_by
@@ -118,7 +119,7 @@ def test_a_state_gives_plain_arguments_of_the_constructor_alone(played, change):
 
 def test_every_plain_argument_of_the_constructor_may_stand_in_a_file():
     objects = {"self", "evaluator", "importance", "render_mode"}
-    assert set(_ARGUMENTS) == set(inspect.signature(HeadPruningEnv.__init__).parameters) - objects
+    assert set(ARGUMENTS) == set(inspect.signature(HeadPruningEnv.__init__).parameters) - objects
 
 
 @pytest.mark.parametrize("model", ["landscape:layers=" + "[" * 50_000, "landscape:__class__=1"])

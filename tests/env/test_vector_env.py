@@ -3,6 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.error import Error
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
@@ -131,3 +132,44 @@ def test_pictures_are_one_per_episode():
     pictures = envs.render()
     assert [picture.shape for picture in pictures] == [(480, 480, 3)] * 2
     assert HeadPruningVectorEnv(1, **ARGUMENTS).render() is None
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", [0, -1], [0, 2.0], np.array(1.5)])
+def test_a_wrong_seed_is_refused_as_by_the_single_environment(seed):
+    with pytest.raises(Error):
+        gym.make("prune_env/Landscape-v0").reset(seed=seed)
+    with pytest.raises((Error, SettingsError)) as caught:
+        HeadPruningVectorEnv(2, **ARGUMENTS).reset(seed=seed)
+    assert isinstance(caught.value, SettingsError) == (seed == "1")  # one seed for two episodes
+
+
+def test_seeds_may_be_numpys():
+    plain, numpys, listed = (HeadPruningVectorEnv(2, **ARGUMENTS) for _ in range(3))
+    expected = plain.reset(seed=3)
+    assert_same(numpys.reset(seed=np.int64(3)), expected)
+    assert_same(listed.reset(seed=np.array([3, 4])), expected)
+
+
+@pytest.mark.parametrize("num_envs", [0, -1, "2", 1.0, True, None])
+def test_the_number_of_episodes_is_checked(num_envs):
+    with pytest.raises(SettingsError, match=r"num_envs is out of range.*whole number >= 1"):
+        HeadPruningVectorEnv(num_envs, **ARGUMENTS)
+
+
+@pytest.mark.parametrize("steps", [0, "5", 2.5])
+def test_the_limit_of_steps_is_checked(steps):
+    with pytest.raises(SettingsError, match="max_episode_steps is out of range"):
+        HeadPruningVectorEnv(2, max_episode_steps=steps, **ARGUMENTS)
+
+
+@pytest.mark.parametrize("actions", [3, None, np.array(3), "01", {0: 1, 1: 2}, {0, 1}, [0], []])
+def test_actions_are_one_per_episode(actions):
+    envs = HeadPruningVectorEnv(np.int64(2), **ARGUMENTS)
+    envs.reset()
+    with pytest.raises(SettingsError, match=r"Every episode takes one action.*array of 2 actions"):
+        envs.step(actions)
+
+
+def test_an_option_of_no_name_is_refused():
+    with pytest.raises(SettingsError, match="Unknown reset option 1"):
+        HeadPruningVectorEnv(2, **ARGUMENTS).reset(options={1: 2})

@@ -135,6 +135,14 @@ class WeightedSum:
 
     def __init__(self, terms: Sequence[tuple[float, Reward]]) -> None:
         self.terms = tuple(terms)
+        for _, reward in self.terms:
+            name = getattr(reward, "name", None)
+            if not isinstance(name, str) or not name:
+                raise SettingsError(
+                    f"The reward {type(reward).__name__} has no name",
+                    expected='a class attribute, such as name = "mine"',
+                    actual=repr(name),
+                )
         self.names = tuple(reward.name for _, reward in self.terms)
         if not self.terms or len(set(self.names)) != len(self.names):
             raise SettingsError(
@@ -162,15 +170,38 @@ class WeightedSum:
             reward.check(subject)
 
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
-        """Return the weighted score of each term, float64 (N, T), see `Reward.score`."""
-        columns = [weight * reward.score(subject, masks, accuracy) for weight, reward in self.terms]
-        return np.stack(columns, axis=1)
+        """Return the weighted score of each term, float64 (N, T), see `Reward.score`.
+
+        Raises:
+            SettingsError: A term does not score every mask by a finite number.
+        """
+        scores = np.empty((len(masks), len(self.terms)))
+        for place, (weight, reward) in enumerate(self.terms):
+            found = reward.score(subject, masks, accuracy)
+            shape = getattr(found, "shape", None)
+            if shape != (len(masks),) or found.dtype.kind not in "biuf":
+                raise _no_scores(reward.name, f"{type(found).__name__} of shape {shape}", found)
+            scores[:, place] = weight * found
+        finite = np.isfinite(scores)
+        if not finite.all():
+            place = int(finite.all(axis=0).argmin())
+            raise _no_scores(self.names[place], "not finite", scores[:, place])
+        return scores
 
     def __str__(self) -> str:
         return " + ".join(
             name if weight == 1 else f"{weight!r} * {name}"
             for name, (weight, _) in zip(self.names, self.terms, strict=True)
         )
+
+
+def _no_scores(name: str, fault: str, found: object) -> SettingsError:
+    return SettingsError(
+        f"The reward '{name}' does not score every mask",
+        expected="float64 (N,), finite",
+        actual=f"{fault}: {found!r:.200}",
+        remedy="correct its method `score`",
+    )
 
 
 REWARDS: Registry[Callable[[], Reward]] = Registry("reward", "rewards")
@@ -189,7 +220,7 @@ def make_reward(
         given: Rewards that come with the model, by name; they win over those of `REWARDS`.
 
     Raises:
-        SettingsError: The formula cannot be read.
+        SettingsError: The formula cannot be read, or a name stands for no reward.
         UnknownNameError: No reward has this name.
 
     Example:
@@ -200,6 +231,12 @@ def make_reward(
         return reward
     if isinstance(reward, Reward):
         return WeightedSum([(1.0, reward)])
+    if not isinstance(reward, str):
+        raise SettingsError(
+            "reward is of the wrong type",
+            expected="a name, a sum of names in one string, or a Reward",
+            actual=f"{reward!r:.200} ({type(reward).__name__})",
+        )
     return WeightedSum([_parse_term(term, given or {}) for term in reward.split(" + ")])
 
 
@@ -216,4 +253,23 @@ def _parse_term(text: str, given: Mapping[str, Reward]) -> tuple[float, Reward]:
             remedy="write for example 'sparsity + 0.5 * accuracy'",
         )
     name = match["name"]
-    return weight, given[name] if name in given else REWARDS[name]()
+    return weight, given[name] if name in given else _make_named(name)
+
+
+def _make_named(name: str) -> Reward:
+    """Return the reward of a name, which may be another distribution's."""
+    maker = REWARDS[name]
+    expected = "a class derived from Reward, made without arguments"
+    try:
+        reward = maker()
+    except TypeError as error:  # no class, an abstract one, or one that needs arguments
+        raise SettingsError(
+            f"The reward '{name}' cannot be made", expected=expected, actual=error
+        ) from error
+    if not isinstance(reward, Reward):
+        raise SettingsError(
+            f"What is registered as the reward '{name}' is none",
+            expected=expected,
+            actual=f"{reward!r:.200} ({type(reward).__name__})",
+        )
+    return reward

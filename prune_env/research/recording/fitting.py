@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.env.recorded import FORMAT
-from prune_env.errors import SettingsError
+from prune_env.errors import SettingsError, StateError
 from prune_env.research.recording.table import MaskTable
 
 CENTRES = 4_000
@@ -18,6 +18,48 @@ SCALES = (0.125, 0.25, 0.5, 1.0, 2.0)
 """Distances at which masks are alike, as shares of the number of heads."""
 
 Floats = npt.NDArray[np.float64]
+
+
+def check_places(out: str | Path, surrogate: str | Path | None) -> None:
+    """Find out before the work whether a record and its surrogate can be written.
+
+    Args:
+        out: The record, still to be made, or to go on with.
+        surrogate: The surrogate's file; None for none.
+
+    Raises:
+        SettingsError: A name does not end in `.npz`, both are one file, or the surrogate's file
+            holds something else, such as a record.
+    """
+    for name, path in (("out", out), ("surrogate", surrogate)):
+        if path is not None and Path(path).suffix != ".npz":
+            raise SettingsError(f"{name} must be an .npz file", expected="NAME.npz", actual=path)
+    if surrogate is None:
+        return
+    if Path(out).resolve() == Path(surrogate).resolve():
+        raise SettingsError(
+            "The surrogate would replace the record",
+            expected="two files, out and surrogate",
+            actual=f"{out} and {surrogate}",
+            remedy="choose another --surrogate",
+        )
+    check_surrogate_place(surrogate)
+
+
+def check_surrogate_place(path: str | Path) -> None:
+    """Raise a `SettingsError` if there is a file of this name that is no surrogate."""
+    if not Path(path).exists():
+        return
+    try:
+        with FORMAT.reading(path):
+            pass
+    except StateError as error:
+        raise SettingsError(
+            f"{path} is there already, and is no surrogate, which a new one may replace",
+            expected="a free name, or a surrogate",
+            actual=error,
+            remedy="choose another --surrogate",
+        ) from None
 
 
 def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict[str, float]:
@@ -36,8 +78,9 @@ def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict
         column; 0 where either is constant.
 
     Raises:
-        SettingsError: The record holds too few masks.
+        SettingsError: The record holds too few masks, or the file is no surrogate's.
     """
+    check_surrogate_place(path)
     count = len(record.masks)
     if count < LEAST:
         raise SettingsError("The record holds too few masks", expected=LEAST, actual=count)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.env.recorded import REWARD
-from prune_env.env.rewards.reward import make_reward
+from prune_env.env.rewards.reward import WeightedSum, make_reward
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, StateError
 from prune_env.evaluation import metrics
@@ -58,10 +58,8 @@ class Recording:
         seed: int = 0,
         facts: dict[str, Any] | None = None,
     ) -> None:
-        if not rewards:
-            raise SettingsError("A recording needs a reward", remedy="name one, such as accuracy")
         self._subject = subject
-        self._rewards = {name: make_reward(name) for name in rewards}
+        self._rewards = check_rewards(rewards)
         for reward in self._rewards.values():
             reward.check(subject)
         self._triggered = triggered
@@ -149,6 +147,22 @@ class Recording:
         if self._triggered is not None:
             columns |= hidden_rates(evaluator, self._triggered, masks, self._target)
         return columns
+
+
+def check_rewards(names: Sequence[str]) -> dict[str, WeightedSum]:
+    """Return the rewards of names that a record may hold.
+
+    Raises:
+        UnknownNameError: No reward has this name.
+        SettingsError: None is named, or one is named twice.
+    """
+    if not names or len(set(names)) != len(names):
+        raise SettingsError(
+            "A recording names each of its rewards once",
+            expected="one or more, such as accuracy",
+            actual=", ".join(names) or "none",
+        )
+    return {name: make_reward(name) for name in names}
 
 
 def _worth(table: MaskTable) -> npt.NDArray[np.float64]:

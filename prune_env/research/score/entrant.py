@@ -12,6 +12,7 @@ from prune_env.research.score.game import TaskGame
 from prune_env.research.score.masks_file import NAME, FinalMask, read_masks
 from prune_env.research.score.suite import Suite
 from prune_env.training.phases import Phase
+from prune_env.utils.files import sha256_of
 
 
 class Entrant(Protocol):
@@ -85,6 +86,9 @@ class SubmittedMasks:
 
     Raises:
         StateError: The file is damaged, or for another suite.
+
+    Attributes:
+        path: The file.
     """
 
     plays = False
@@ -92,8 +96,10 @@ class SubmittedMasks:
 
     def __init__(self, folder: Path, suite: Suite) -> None:
         self.name = folder.resolve().name
-        self.identity: dict[str, Any] = {"masks": self.name}
-        self._file = read_masks(folder / NAME, suite)
+        self.path = folder / NAME
+        self._file = read_masks(self.path, suite)
+        # Many folders are called "submission": the file itself tells who is who.
+        self.identity: dict[str, Any] = {"masks": self.name, "sha256": sha256_of(self.path)}
 
     def play(self, game: TaskGame, seed: int) -> FinalMask:
         """Return the mask that was handed in; see `Entrant`.

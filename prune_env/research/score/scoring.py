@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.errors import StateError
-from prune_env.research.score.entrant import Entrant
+from prune_env.errors import SettingsError, StateError
+from prune_env.research.score.entrant import Entrant, SubmittedMasks
 from prune_env.research.score.game import TaskGame
 from prune_env.research.score.masks_file import NAME, FinalMask, MasksFile, read_masks
 from prune_env.research.score.reference import TaskReference, find_reference
 from prune_env.research.score.statistics import Estimate, estimate
 from prune_env.research.score.suite import ScoredTask, Suite
-from prune_env.utils.files import write_json
+from prune_env.utils.files import read_json, write_json
 from prune_env.utils.progress import progress
 
 SCORE = "score.json"
@@ -106,16 +106,18 @@ def score(
         entrant: Who is scored.
         suite: The suite.
         tiers: Names of tiers.
-        out: Folder for `score.json` and, of who plays, `masks.json`, to which a mask is added
-            after each play: a scoring that was killed goes on there.
+        out: Folder for `score.json` and `masks.json`, to which a mask is added after each play: a
+            scoring that was killed goes on there. The folder of a submission itself keeps its
+            masks as they are.
 
     Raises:
-        StateError: `out` holds the masks of somebody else.
-        SettingsError: A tier has no game, or a model does not show what the policy reads.
+        StateError: `out` holds the masks or the score of somebody else.
+        SettingsError: A tier has no game, a model does not show what the policy reads, or `out` is
+            no folder.
         UnknownNameError: There is no such tier.
     """
     tasks = suite.tasks_of(tiers)
-    held = _open(entrant, suite, out) if out is not None and entrant.plays else None
+    held = None if out is None else _open(entrant, suite, out)
     runs: list[ScoredRun] = []
     references = {}
     with progress(f"Scoring {entrant.name}", len(tasks) * len(suite.seeds)) as advance:
@@ -141,24 +143,46 @@ def score(
     return report
 
 
-def _open(entrant: Entrant, suite: Suite, out: Path) -> MasksFile:
-    """Return the file of masks in a folder, with those that are there.
+def _open(entrant: Entrant, suite: Suite, out: Path) -> MasksFile | None:
+    """Return the file of masks in a folder, with those that are there; None if they stay as is.
 
     Raises:
-        StateError: They are somebody else's.
+        SettingsError: The folder is a file.
+        StateError: The masks, or the score, are somebody else's.
     """
+    there = next(place for place in (out, *out.parents) if place.exists())
+    if not there.is_dir():
+        raise SettingsError(
+            f"{out} cannot be a folder", expected="a folder, or a free name", actual=f"file {there}"
+        )
     path = out / NAME
     if not path.exists():
+        _require_own(out / SCORE, entrant)
         return MasksFile(suite, path, entrant.identity)
     held = read_masks(path, suite)
-    if held.entrant != entrant.identity:
+    own = isinstance(entrant, SubmittedMasks) and path.samefile(entrant.path)
+    if own and not held.entrant:
+        return None  # masks that somebody wrote, scored where they stand
+    _require_same(path, "masks", entrant, held.entrant)
+    return held
+
+
+def _require_own(path: Path, entrant: Entrant) -> None:
+    """Raise a `StateError` if a score that stands without masks is somebody else's."""
+    if path.exists():
+        content = read_json(path)
+        found = content.get("entrant") if isinstance(content, dict) else None
+        _require_same(path, "a score", entrant, found)
+
+
+def _require_same(path: Path, what: str, entrant: Entrant, found: object) -> None:
+    if found != entrant.identity:
         raise StateError(
-            f"{path} holds masks of somebody else",
+            f"{path} holds {what} of somebody else",
             expected=entrant.identity,
-            actual=held.entrant,
+            actual=found,
             remedy="choose another --out; to score those masks, name their folder",
         )
-    return held
 
 
 def _played(
@@ -166,7 +190,8 @@ def _played(
 ) -> Iterator[FinalMask]:
     """Yield the mask of each seed: of a model that is the same, one that is held already."""
     for seed in seeds:
-        found = held.find(game, seed) if held and held.is_of_model(game, seed) else None
+        goes_on = held is not None and entrant.plays and held.is_of_model(game, seed)
+        found = held.find(game, seed) if held is not None and goes_on else None
         if found is None:
             found = entrant.play(game, seed)
             if held is not None:

@@ -136,3 +136,65 @@ def test_every_reward_says_what_it_is():
         assert reward.source
         assert reward.reads
         assert reward.oracle == ("trigger" in reward.reads)
+
+
+class _Fixed(Reward):
+    """Scores as it is told."""
+
+    name = "fixed"
+    range = (0.0, 1.0)
+    source = "this test"
+    reads = "nothing"
+
+    def __init__(self, told):
+        self.told = told
+
+    def score(self, subject, masks, accuracy):
+        return self.told(len(masks))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda count: np.full(count, np.nan),
+        lambda count: np.full(count, -np.inf),
+        lambda count: np.ones((count, 2)),
+        lambda count: np.ones(count + 1),
+        lambda count: np.full(count, "1"),
+        lambda count: [1.0] * count,
+        lambda count: 1.0,
+        lambda count: None,
+    ],
+)
+def test_a_reward_that_scores_no_mask_is_named(told):
+    reward = WeightedSum([(1.0, Sparsity()), (2.0, _Fixed(told))])
+    env = env_over(PrescribedEvaluator(falls_by(0.0)), reward=reward)
+    with pytest.raises(
+        SettingsError, match=r"The reward 'fixed'.*Expected: float64 \(N,\), finite"
+    ):
+        env.reset()
+
+
+def test_a_reward_has_a_name():
+    class Nameless(Reward):
+        def score(self, subject, masks, accuracy):
+            return accuracy
+
+    with pytest.raises(SettingsError, match=r"The reward Nameless has no name.*Expected"):
+        make_reward(Nameless())
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (5, "cannot be made.*not callable"),
+        (Reward, "cannot be made.*abstract"),
+        (_Fixed, "cannot be made.*told"),
+        (dict, "is none.*dict"),
+    ],
+)
+def test_what_is_no_reward_is_named_where_it_is_asked_for(monkeypatch, target, said):
+    monkeypatch.setattr(REWARDS, "_entries", dict(REWARDS._entries))
+    REWARDS.register("mine", target, help="none")
+    with pytest.raises(SettingsError, match=f"'mine'.*{said}"):
+        make_reward("sparsity + mine")

@@ -12,7 +12,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from prune_env.env.landscape import LandscapeEvaluator
-from prune_env.env.recorded import recorded_subject
+from prune_env.env.recorded import RecordedReward, recorded_subject
+from prune_env.env.rewards.reward import Accuracy, make_reward
 from prune_env.env.subject import Subject
 from prune_env.errors import OutputExistsError, SettingsError, StateError, UnknownNameError
 from prune_env.evaluation import ReferenceEvaluator
@@ -213,3 +214,53 @@ def test_damaged_files_are_refused(tmp_path: Path, surrogate: Path) -> None:
                 read(each)
     with pytest.raises(SettingsError, match="asked for"):
         gym.make("prune_env/Recorded-v0", model=str(surrogate), metrics="magnitude,nonsense")
+
+
+def test_a_surrogate_never_replaces_a_record(tmp_path: Path) -> None:
+    table = Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 40)
+    with pytest.raises(SettingsError, match="is no surrogate"):
+        fit_surrogate(table, tmp_path / "r.npz")
+    assert len(read_record(tmp_path / "r.npz").masks) == 40
+    for _ in range(2):  # but a surrogate does
+        fit_surrogate(table, tmp_path / "s.npz")
+
+
+def test_a_recorded_model_reads_no_data(surrogate: Path) -> None:
+    for arguments in ({"model": str(surrogate)}, {"pool": [str(surrogate), "landscape"]}):
+        with pytest.raises(SettingsError, match=r"comes with its own data.*s\.npz"):
+            gym.make("prune_env/Recorded-v0", data="sst2", **arguments)
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with surrogates `plain`, recorded with accuracy, and `paid`, with sparsity too."""
+    folder = tmp_path_factory.mktemp("others")
+    for name, rewards in (("plain", ["accuracy"]), ("paid", ["accuracy", "inverted-trigger"])):
+        recording = Recording(landscape(), ["accuracy"])
+        recording._rewards = {each: make_reward("accuracy") for each in rewards}
+        fit_surrogate(recording.run(folder / f"{name}.r.npz", 40), folder / f"{name}.npz")
+    return folder
+
+
+@pytest.mark.parametrize("names", [("plain", "paid"), ("paid", "plain")])
+def test_every_model_of_a_pool_was_recorded_with_the_reward(
+    others: Path, names: tuple[str, str]
+) -> None:
+    pool = [str(others / f"{name}.npz") for name in names]
+    with pytest.raises(SettingsError, match=r"plain was recorded without.*'inverted-trigger'"):
+        gym.make("prune_env/Recorded-v0", pool=pool, reward="inverted-trigger")
+    # One that a mask tells by itself is computed where one of them has none recorded.
+    env = gym.make("prune_env/HeadPruning-v0", pool=[*pool, "landscape"], reward="accuracy")
+    assert type(env.unwrapped.reward.terms[0][1]) is Accuracy
+    env = gym.make("prune_env/Recorded-v0", pool=pool, reward="accuracy")
+    assert type(env.unwrapped.reward.terms[0][1]) is RecordedReward
+
+
+def test_a_model_of_the_options_was_recorded_with_the_reward(others: Path) -> None:
+    paid = str(others / "paid.npz")
+    env = gym.make("prune_env/Recorded-v0", model=paid, reward="inverted-trigger")
+    env.reset(options={"model": "paid"})
+    with pytest.raises(SettingsError, match=r"layers=4.* was not recorded.*'inverted-trigger'"):
+        env.reset(options={"model": "landscape:layers=4,heads=6"})
+    with pytest.raises(SettingsError, match=r"plain was recorded without.*'inverted-trigger'"):
+        env.reset(options={"model": str(others / "plain.npz")})

@@ -331,3 +331,39 @@ def test_every_kind_of_policy_plays_a_record_and_its_lfr_is_scored(record: str) 
     spared = game.values(masks).spared
     np.testing.assert_allclose(spared, 1 - subject.evaluator.column("lfr_calibrated", masks))
     assert pruned_heads(masks[0]) == {"1": [2]}
+
+
+def test_a_submission_keeps_its_masks_and_overwrites_nobody(tmp_path: Path) -> None:
+    score_of("gradient", tmp_path / "out")
+    held = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    mine = submission(tmp_path / "mine", {"0": [1]})
+    with pytest.raises(StateError, match="somebody else"):
+        score_of(mine, tmp_path / "out")
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == held
+    report = score_of(mine, tmp_path / "scores")
+    assert score_of(tmp_path / "scores").tiers == report.tiers
+    assert score_of(mine, tmp_path / "scores").runs == report.runs  # again
+    (tmp_path / "elsewhere").mkdir()
+    other = submission(tmp_path / "elsewhere" / "mine", {"0": [2]})  # another of the same name
+    with pytest.raises(StateError, match="somebody else"):
+        score_of(other, tmp_path / "scores")
+    (tmp_path / "scores" / NAME).unlink()
+    with pytest.raises(StateError, match="a score of somebody else"):
+        score_of(other, tmp_path / "scores")
+
+
+def test_a_submission_is_scored_where_it_stands(tmp_path: Path) -> None:
+    mine = submission(tmp_path / "mine", {"0": [1]})
+    held = (mine / NAME).read_bytes()
+    score_of(mine, mine)
+    assert (mine / NAME).read_bytes() == held
+    assert (mine / "score.json").exists()
+
+
+def test_a_file_is_no_folder_for_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr("prune_env.research.score.scoring.TaskGame", lambda *_: pytest.fail("work"))
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(SettingsError, match="cannot be a folder"):
+            score_of("gradient", out)
+    assert (tmp_path / "file").read_text() == "mine"
