@@ -2,14 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import numpy.typing as npt
 
 from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from prune_env.agents.features import BoolArray, as_batch
 from prune_env.agents.record import Budget, EpisodeCallback, LearningRecord, asked_masks
+from prune_env.env.observation import DEFAULT_OBSERVATION, require_parts
 from prune_env.env.policy import Observation, Requirements, no_variant
 from prune_env.env.pool import Pool
 from prune_env.errors import SettingsError, StateError
@@ -25,6 +28,7 @@ class Agent(ABC):
         metrics: Names of the importance metrics in the observation, in its order.
 
     Attributes:
+        reads: Parts of the observation that it needs.
         hyperparameters: How it learns, as plain values.
         record: Steps and episodes learned from so far, and the best of them.
     """
@@ -32,7 +36,9 @@ class Agent(ABC):
     algorithm: ClassVar[str]
     """Name in `POLICIES`."""
     variants: ClassVar[tuple[str, ...]] = ("paper",)
+    reads: tuple[str, ...] = DEFAULT_OBSERVATION
     hyperparameters: dict[str, Any]
+    _rng: np.random.Generator
 
     def __init__(self, metrics: tuple[str, ...]) -> None:
         self.metrics = metrics
@@ -70,8 +76,27 @@ class Agent(ABC):
             hyperparameters: Changes to the algorithm's own, by name.
 
         Raises:
-            SettingsError: A hyperparameter is unknown or out of range.
+            SettingsError: A hyperparameter is unknown or out of range, or the environment does not
+                show what the agent reads.
         """
+
+    def player(self, seed: int) -> Self:
+        """Return the agent as it is, with exploration of its own; what it learned is shared.
+
+        Args:
+            seed: Of the exploration, which nothing that others play then changes.
+        """
+        player = copy(self)
+        player._rng = np.random.default_rng(seed)
+        return player
+
+    def check_shown(self, shown: object) -> None:
+        """Refuse an observation, or a space of observations, that lacks what the agent reads.
+
+        Raises:
+            SettingsError: A part is missing.
+        """
+        require_parts(type(self).__name__, self.reads, shown)
 
     @property
     def best_mask(self) -> BoolArray | None:
@@ -123,7 +148,7 @@ class Agent(ABC):
             stop_requested: Asked now and then; True ends the learning.
 
         Raises:
-            SettingsError: The environment shows other metrics than the agent's.
+            SettingsError: The environment shows other metrics than the agent's, or too little.
         """
 
     def save(self, folder: str | Path, *, weights_only: bool = False) -> None:
@@ -173,8 +198,10 @@ class Agent(ABC):
         """Return the observation with a batch dimension, and whether it lacked one.
 
         Raises:
-            SettingsError: The observation has another number of importance metrics.
+            SettingsError: The observation has another number of importance metrics, or lacks a
+                part.
         """
+        self.check_shown(observation)
         batch, single = as_batch(observation)
         if batch["importance"].shape[3] != len(self.metrics):
             raise SettingsError(

@@ -1,12 +1,14 @@
 """The folder of a training: its settings stand in it from the beginning to the end."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from prune_env.agents.train_settings import TrainSettings
-from prune_env.errors import StateError
+from prune_env.errors import SettingsError, StateError
 from prune_env.utils.files import read_json, write_json
 
 SETTINGS = "settings.json"
@@ -21,13 +23,16 @@ def settings_written(settings: TrainSettings, folder: Path) -> Iterator[None]:
     Args:
         settings: How the agent is trained.
         folder: Of the run; made if missing.
+
+    Raises:
+        SettingsError: They hold what JSON does not.
     """
     path = folder / SETTINGS
     if path.exists():  # the run is resumed
         yield
         return
     new = not folder.exists()
-    write_json(path, asdict(settings))
+    write_json(path, _plain(settings))
     try:
         yield
     except Exception:
@@ -54,7 +59,7 @@ def check_same_settings(settings: TrainSettings, folder: Path) -> None:
             expected="settings.json, which `prune-env train` writes at once",
             remedy="start it without --resume",
         )
-    asked, held = asdict(settings), read_json(path)
+    asked, held = _plain(settings), read_json(path)
     if not isinstance(held, dict):
         raise StateError(
             f"{path} holds no settings",
@@ -70,3 +75,20 @@ def check_same_settings(settings: TrainSettings, folder: Path) -> None:
             actual=", ".join(f"{name}={asked[name]}" for name in changed),
             remedy="resume with the settings of settings.json, or start a new run",
         )
+
+
+def _plain(settings: TrainSettings) -> dict[str, Any]:
+    """Return the settings as JSON gives them back: a tuple is a list, a key a string.
+
+    Raises:
+        SettingsError: They hold what JSON does not.
+    """
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(settings), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise SettingsError(
+            "The settings of a training must be plain values, to be resumed from a file",
+            expected="strings, finite numbers, and lists of them",
+            actual=error,
+        ) from None
+    return plain

@@ -90,18 +90,21 @@ class TrainedPolicy:
         return Requirements(metrics=self.agent.metrics)
 
     def for_env(self, env: Any, *, seed: int = 0, variant: str = "paper") -> Policy:
-        """Return a policy that plays the environment; nothing of it is random.
+        """Return a policy that plays the environment, and learns no more.
 
         Args:
             env: A `HeadPruningEnv` that shows the agent's metrics, in any order, or more.
-            seed: Is not used.
+            seed: Of the agent's exploration, where `predict` is not asked to be deterministic;
+                policies of equal seeds play alike, whoever else plays.
             variant: Only `paper`.
 
         Raises:
-            SettingsError: The environment lacks a metric, or a variant is asked for.
+            SettingsError: The environment lacks a metric or a part of the observation, or a
+                variant is asked for.
         """
         self.requirements(variant)
-        return _Player(self.agent, tuple(env.unwrapped.metrics), self.identity)
+        self.agent.check_shown(env.observation_space)
+        return _Player(self.agent.player(seed), tuple(env.unwrapped.metrics), self.identity)
 
 
 class _Player:
@@ -127,6 +130,7 @@ class _Player:
         action_masks: Any = None,
     ) -> tuple[Any, Any]:
         """Choose an action; see `prune_env.env.policy.Policy`."""
+        self._agent.check_shown(observation)
         importance = np.asarray(observation["importance"])[..., self._columns]
         shown = {**observation, "importance": importance}
         return self._agent.predict(shown, state, episode_start, deterministic, action_masks)

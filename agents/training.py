@@ -23,7 +23,7 @@ from prune_env.agents.record import (
 from prune_env.agents.run_folder import check_same_settings, settings_written
 from prune_env.agents.tensorboard import TensorBoard
 from prune_env.agents.train_settings import TrainSettings
-from prune_env.agents.trained import agent_class, load_agent
+from prune_env.agents.trained import agent_class
 from prune_env.agents.training_envs import learning_env, make_env, pool_of
 from prune_env.env.mask_events import tell_subject
 from prune_env.errors import StateError
@@ -104,7 +104,7 @@ def train(
             env = learning_env(settings, tests)
             # Without a checkpoint, the run was killed before it had saved anything.
             begun = any(saved.glob("*.json"))
-            agent, counted = _resume(saved, env) if begun else (_begin(settings, env), 0)
+            agent, counted = _resume(settings, saved, env) if begun else (_begin(settings, env), 0)
         if not begun:
             agent.save(saved)
         begin("learn")
@@ -204,10 +204,14 @@ def _begin(settings: TrainSettings, env: gym.Env[Any, Any]) -> Agent:
     )
 
 
-def _resume(saved: Path, env: gym.Env[Any, Any]) -> tuple[Agent, int]:
-    """Return the saved agent, and how many masks it had asked for, which `env` counts on from."""
+def _resume(settings: TrainSettings, saved: Path, env: gym.Env[Any, Any]) -> tuple[Agent, int]:
+    """Return the saved agent, and how many masks it had asked for, which `env` counts on from.
+
+    Raises:
+        StateError: There is none, or it is another algorithm's.
+    """
+    agent = agent_class(settings.algorithm).load(saved)
     asked = asked_masks(read_checkpoint(saved).tensors)
-    agent = load_agent(saved)
     with shaped(saved, "what a training goes on from", "start a new run"):
         return agent, restore_counts(pool_of(env), asked)
 

@@ -1,11 +1,13 @@
 """The two environments of a training: where the agent learns, and where it is tested."""
 
+import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs import registration
 
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.env.head_pruning_env import HeadPruningEnv
@@ -17,6 +19,9 @@ from prune_env.evaluation.counting import CountingEvaluator
 
 log = logging.getLogger(__name__)
 
+OF_GYM_MAKE = ("max_episode_steps", "disable_env_checker")
+"""Arguments that `gym.make` does not hand on to the environment."""
+
 
 def make_env(env_id: str, arguments: Mapping[str, Any]) -> gym.Env[Any, Any]:
     """Return an environment of this package.
@@ -27,7 +32,7 @@ def make_env(env_id: str, arguments: Mapping[str, Any]) -> gym.Env[Any, Any]:
 
     Raises:
         UnknownNameError: No environment has this id.
-        SettingsError: It cannot be made, or it is none of this package's.
+        SettingsError: It cannot be made, takes no such arguments, or is none of this package's.
     """
     if env_id.count(":") > 1:  # Gymnasium takes one module before the id, and trips over two
         raise UnknownNameError("environment", env_id, ENVIRONMENTS.names())
@@ -43,11 +48,53 @@ def make_env(env_id: str, arguments: Mapping[str, Any]) -> gym.Env[Any, Any]:
             expected=f"one of {', '.join(ENVIRONMENTS.names())}",
             actual=error,
         ) from None
+    except TypeError as error:
+        _check_arguments(env_id, arguments, error)
+        raise
     if not isinstance(env.unwrapped, HeadPruningEnv):
-        raise SettingsError(
-            f"{env_id} is not an environment of this package", expected="prune_env/..."
-        )
+        raise _foreign(env_id)
     return env
+
+
+def _check_arguments(env_id: str, arguments: Mapping[str, Any], error: TypeError) -> None:
+    """Raise if an environment that could not be made was given arguments that it does not take.
+
+    Args:
+        env_id: Of one that is registered.
+        arguments: Of `gym.make`.
+        error: What making it raised.
+
+    Raises:
+        SettingsError: It does not take them, or it is none of this package's.
+    """
+    namespace, name, version = registration.parse_env_id(env_id.rpartition(":")[2])
+    if version is None:
+        version = registration.find_highest_version(namespace, name)
+    entry_point = gym.spec(registration.get_env_id(namespace, name, version)).entry_point
+    maker: Any = entry_point
+    if isinstance(entry_point, str):
+        maker = registration.load_env_creator(entry_point)
+    if isinstance(maker, type) and not issubclass(maker, HeadPruningEnv):
+        raise _foreign(env_id, error) from None
+    parameters = inspect.signature(maker).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return  # who knows what it takes
+    taken = [*parameters, *OF_GYM_MAKE]
+    unknown = [name for name in arguments if name not in taken]
+    if unknown:
+        raise SettingsError(
+            f"{env_id} takes no such arguments: {', '.join(unknown)}",
+            expected=f"some of {', '.join(taken)}",
+            remedy="leave them out, or check how they are written",
+        ) from None
+
+
+def _foreign(env_id: str, error: TypeError | None = None) -> SettingsError:
+    return SettingsError(
+        f"{env_id} is not an environment of this package",
+        expected=f"one of {', '.join(ENVIRONMENTS.names())}",
+        actual=error,
+    )
 
 
 def learning_env(settings: TrainSettings, tests: gym.Env[Any, Any]) -> gym.Env[Any, Any]:

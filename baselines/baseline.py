@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.env.observation import is_single
+from prune_env.env.observation import is_single, require_parts
 from prune_env.env.policy import Observation, Requirements, no_variant
 from prune_env.errors import SettingsError
 from prune_env.importance.registry import DEFAULT_METRICS
@@ -25,9 +25,13 @@ class Baseline(ABC):
 
     Raises:
         SettingsError: The variant does not exist, or a metric that it reads is missing.
+
+    Attributes:
+        reads: Parts of the observation that it needs.
     """
 
     variants: ClassVar[tuple[str, ...]] = ("paper",)
+    reads: ClassVar[tuple[str, ...]] = ("mask",)
 
     def __init__(
         self,
@@ -67,7 +71,11 @@ class Baseline(ABC):
             env: A `HeadPruningEnv`, wrapped or not, or its vector form.
             seed: See the class.
             variant: See the class.
+
+        Raises:
+            SettingsError: See the class; or the environment does not show what the policy reads.
         """
+        require_parts(cls.__name__, cls.reads, env.observation_space)
         return cls(metrics=env.unwrapped.metrics, seed=seed, variant=variant)
 
     def predict(
@@ -95,6 +103,7 @@ class Baseline(ABC):
         Raises:
             SettingsError: The observation does not fit the policy.
         """
+        require_parts(type(self).__name__, self.reads, observation)
         single = is_single(observation)
         rows = {key: np.asarray(observation[key]) for key in observation}
         if single:

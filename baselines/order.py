@@ -16,6 +16,7 @@ class OrderPolicy(Baseline):
     A subclass names its metric for each variant, and may leave heads out by `candidates`.
     """
 
+    reads = ("mask", "importance")
     metric: ClassVar[dict[str, str]]
 
     def choose(self, observation: Observation, legal: BoolArray) -> int:

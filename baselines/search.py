@@ -10,6 +10,7 @@ import numpy.typing as npt
 from prune_env.baselines.baseline import Baseline, BoolArray
 from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.mask_events import tell_mask
+from prune_env.env.observation import require_parts
 from prune_env.env.policy import Observation, Requirements
 from prune_env.env.recorded import recorded_of
 from prune_env.errors import SettingsError
@@ -62,7 +63,12 @@ class SearchPolicy(Baseline):
 
     @classmethod
     def for_env(cls, env: Any, *, seed: int = 0, variant: str = "paper") -> Self:
-        """Build the policy for an environment, whose metric names and evaluator it takes over."""
+        """Build the policy for an environment, whose metric names and evaluator it takes over.
+
+        Raises:
+            SettingsError: The variant does not exist, or the environment shows no mask.
+        """
+        require_parts(cls.__name__, cls.reads, env.observation_space)
         inner = env.unwrapped
         return cls(inner.metrics, evaluator=inner.evaluator, seed=seed, variant=variant)
 
@@ -106,7 +112,8 @@ class SearchPolicy(Baseline):
         """Return the next head of the plan, or STOP at its end.
 
         Raises:
-            SettingsError: The observation is of another model's shape.
+            SettingsError: The observation is of another model's shape; or nothing was searched
+                yet, and it does not show the threshold.
         """
         if legal.shape != self.evaluator.shape:
             raise SettingsError(
@@ -116,6 +123,7 @@ class SearchPolicy(Baseline):
                 remedy="build it for one environment without a pool",
             )
         if self._plan is None:
+            require_parts(type(self).__name__, ("mask", "status"), observation)
             accuracy, margin = (float(value) for value in observation["status"][:2])
             tau = min(max(round(accuracy - margin, 6), 0.0), 1.0)
             scorer = Scorer(self.evaluator, self.budget, None, self.paid)

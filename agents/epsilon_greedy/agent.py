@@ -70,7 +70,10 @@ class EpsilonGreedy(Agent):
         self.variant = variant
         self.epsilon = self.settings.epsilon_start
         self._rng = np.random.default_rng(seed)
-        self._released = ReleasedRule(self.metrics, self._rng) if variant == "released" else None
+        self._released: ReleasedRule | None = None
+        if variant == "released":
+            self.reads = ("mask", "importance")
+            self._released = ReleasedRule(self.metrics, self._rng)
         self._values = ActionValues(
             len(self.metrics), self.settings.hidden, self.settings.memory, self._rng
         )
@@ -100,7 +103,16 @@ class EpsilonGreedy(Agent):
         env_id = env.spec.id if env.spec is not None else None
         settings = EpsilonGreedySettings.changed(hyperparameters or {}, env_id)
         metrics = env.get_wrapper_attr("metrics")
-        return cls(metrics, settings=settings, seed=seed, variant=variant)
+        agent = cls(metrics, settings=settings, seed=seed, variant=variant)
+        agent.check_shown(env.observation_space)
+        return agent
+
+    def player(self, seed: int) -> Self:
+        """Return the agent as it is, with exploration of its own; see `Agent.player`."""
+        player = super().player(seed)
+        if player._released is not None:
+            player._released = ReleasedRule(player.metrics, player._rng)
+        return player
 
     def predict(
         self,
@@ -147,11 +159,12 @@ class EpsilonGreedy(Agent):
 
         Raises:
             SettingsError: `variant="released"`, which learns nothing, or the environment shows
-                other metrics than the agent's.
+                other metrics than the agent's, or not all parts of the observation.
         """
         if self._released is not None:
             raise SettingsError("The released loop learns nothing", remedy="only call predict")
         check_metrics(self.metrics, env.get_wrapper_attr("metrics"))
+        self.check_shown(env.observation_space)
         budget = self._begin_budget(env.get_wrapper_attr("core").pool, max_evaluations)
         record, due = self.record, SaveTimes(save_every, self.record.steps)
         while record.steps < total_steps and budget.share_spent < 1:

@@ -92,13 +92,16 @@ class SB3Agent(Agent):
         """Make an agent for the metrics that an environment shows, and for its id."""
         cls.requirements(variant)  # raises where there is no such variant
         if isinstance(env, PruneVecEnv):
-            return cls(env.get_attr("metrics")[0], seed=seed, hyperparameters=hyperparameters)
-        return cls(
-            env.get_wrapper_attr("metrics"),
-            seed=seed,
-            hyperparameters=hyperparameters,
-            env_id=env.spec.id if env.spec is not None else None,
-        )
+            agent = cls(env.get_attr("metrics")[0], seed=seed, hyperparameters=hyperparameters)
+        else:
+            agent = cls(
+                env.get_wrapper_attr("metrics"),
+                seed=seed,
+                hyperparameters=hyperparameters,
+                env_id=env.spec.id if env.spec is not None else None,
+            )
+        agent.check_shown(env.observation_space)
+        return agent
 
     def predict(
         self,
@@ -145,7 +148,8 @@ class SB3Agent(Agent):
         of each rollout.
 
         Raises:
-            SettingsError: The environment shows other metrics than the agent's.
+            SettingsError: The environment shows other metrics than the agent's, or not all parts
+                of the observation.
             StateError: The agent was saved in another environment, and cannot go on in this one.
         """
         model = self._prepare(env)
@@ -215,6 +219,7 @@ class SB3Agent(Agent):
         else:
             envs = PruneVecEnv.beside(env, self.hyperparameters["num_envs"])
         check_metrics(self.metrics, envs.core.pool.metrics)
+        self.check_shown(envs.observation_space)
         if "legal" not in envs.observation_space.spaces:
             envs = LegalVecEnv(envs)
         model: Any = self.model_class(

@@ -12,7 +12,7 @@ from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import Tensor, nn
 
 from prune_env.agents.sb3.network import SetNetwork
-from prune_env.env.observation import flat_parts
+from prune_env.env.observation import DEFAULT_OBSERVATION, flat_parts, require_parts
 
 
 class SetFeatures(BaseFeaturesExtractor):
@@ -21,9 +21,13 @@ class SetFeatures(BaseFeaturesExtractor):
     Args:
         observation_space: The environment's `Dict`.
         width: Size of a token.
+
+    Raises:
+        SettingsError: It lacks a part that the network reads, or the parts are flat.
     """
 
     def __init__(self, observation_space: spaces.Dict, width: int = 64) -> None:
+        require_parts(type(self).__name__, DEFAULT_OBSERVATION, observation_space)
         shape = observation_space["importance"].shape or ()
         if len(shape) != 3:
             raise flat_parts()

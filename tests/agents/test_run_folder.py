@@ -1,15 +1,16 @@
 """The folder of a training: what it is resumed from, and what it refuses."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from prune_env.agents.shipped import SHIPPED
 from prune_env.agents.training import train
 from prune_env.cli import main
-from prune_env.errors import (
-    StateError,
-)
+from prune_env.errors import SettingsError, StateError
 from prune_env.utils.leases import locked
 from tests.agents.support import SETTINGS
 
@@ -57,6 +58,29 @@ def test_changed_settings_are_refused_with_the_difference(tmp_path: Path):
     train(SETTINGS, tmp_path / "run")
     with pytest.raises(StateError, match=r"Expected: seed=0\. Actual: seed=1"):
         train(replace(SETTINGS, seed=1), tmp_path / "run", resume=True)
+
+
+def test_settings_are_equal_if_their_files_are(tmp_path: Path):
+    arguments = {**SETTINGS.env_arguments, "metrics": ("magnitude", "gate_gradient")}
+    settings = replace(SETTINGS, env_arguments=arguments)
+    steps = train(settings, tmp_path / "run").agent.record.steps
+    assert train(settings, tmp_path / "run", resume=True).agent.record.steps == steps
+
+
+@pytest.mark.parametrize("tau", [np.float32(0.8), float("nan")])
+def test_settings_that_no_file_holds_are_refused(tau: float, tmp_path: Path):
+    settings = replace(SETTINGS, env_arguments={**SETTINGS.env_arguments, "tau": tau})
+    with pytest.raises(SettingsError, match="plain values"):
+        train(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_with_its_own_algorithm_only(tmp_path: Path):
+    train(SETTINGS, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "agent")
+    shutil.copytree(SHIPPED["heads"] / "ppo", tmp_path / "run" / "agent")
+    with pytest.raises(StateError, match=r"Expected: epsilon-greedy\. Actual: ppo"):
+        train(SETTINGS, tmp_path / "run", resume=True)
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path: Path):

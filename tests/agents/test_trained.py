@@ -13,6 +13,7 @@ from prune_env.agents.trained import TrainedPolicy
 from prune_env.env.policy import POLICIES, find_policy, requirements_of
 from prune_env.errors import SettingsError, StateError, UnknownNameError
 from prune_env.importance import DEFAULT_METRICS
+from tests.agents.observations import random_observation
 
 MODEL = "landscape:layers=2,heads=4"
 
@@ -34,6 +35,28 @@ def test_it_plays_as_the_agent_and_does_not_learn(folder: Path):
     assert not hasattr(player, "learn")
     agent = EpsilonGreedy.load(folder)
     assert play(_env(), player, MODEL) == play(_env(), agent, MODEL)
+
+
+@pytest.mark.parametrize("name", ["trained-ppo", "trained-epsilon-greedy", "carried-over"])
+def test_equal_seeds_explore_alike_whoever_plays_beside(name: str):
+    def actions(seed: int) -> list[int]:
+        player = POLICIES[name].for_env(env, seed=seed)
+        other = POLICIES[name].for_env(env, seed=seed)
+        other.predict(batch)
+        return player.predict(batch)[0].tolist()
+
+    env = gym.make("prune_env/Landscape-v0", model=MODEL)
+    observation = env.reset(seed=0)[0]
+    batch = {key: np.stack([value] * 200) for key, value in observation.items()}
+    assert actions(0) == actions(0)
+    assert actions(0) != actions(1)
+
+
+def test_players_of_the_released_loop_draw_their_own_groups():
+    agent = EpsilonGreedy(("cls_variance",), variant="released")
+    batch = random_observation(200, metrics=1)
+    first, second = agent.player(3), agent.player(3)
+    assert first.predict(batch)[0].tolist() == second.predict(batch)[0].tolist()
 
 
 def test_it_finds_its_metrics_among_others_in_any_order(folder: Path):

@@ -3,11 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from prune_env.agents.training import train
+from prune_env.agents.training_envs import make_env
 from prune_env.data.dataset import TextDataset, write_jsonl
+from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.landscape import landscape_subject
 from prune_env.env.subjects import load_subject
 from prune_env.errors import (
@@ -67,6 +71,32 @@ def test_an_unknown_environment_is_named(tmp_path: Path):
 def test_an_id_that_gymnasium_cannot_make_is_one_message(env: str, tmp_path: Path):
     with pytest.raises(PruneEnvError, match="prune_env/Tiny-v0"):
         train(replace(SETTINGS, env=env), tmp_path / "run")
+
+
+@pytest.mark.filterwarnings("ignore:.*latest versioned")
+@pytest.mark.parametrize("env", ["CartPole-v1", "CartPole", "gymnasium:CartPole-v1"])
+def test_arguments_for_anothers_environment_are_one_message(env: str):
+    with pytest.raises(SettingsError, match="not an environment of this package"):
+        make_env(env, {"model": "tiny"})
+
+
+def test_arguments_that_an_environment_does_not_take_are_named():
+    with pytest.raises(
+        SettingsError, match=r"takes no such arguments: lager, id\. Expected: .*tau"
+    ):
+        make_env("prune_env/Landscape-v0", {"tau": 0.8, "lager": 1, "id": 2})
+    env = make_env("prune_env/Landscape-v0", {"tau": 0.8, "max_episode_steps": 7})
+    assert env.spec.max_episode_steps == 7
+
+
+def test_a_fault_of_an_environment_is_not_called_a_wrong_argument(monkeypatch):
+    class Broken(HeadPruningEnv):
+        def __init__(self, model: str, **more) -> None:
+            raise TypeError("a fault of its own")
+
+    monkeypatch.setitem(gym.registry, "Broken-v0", EnvSpec("Broken-v0", entry_point=Broken))
+    with pytest.raises(TypeError, match="a fault of its own"):
+        make_env("Broken-v0", {"model": "tiny", "lager": 1})
 
 
 def test_a_model_below_tau_is_told_before_it_learns_nothing(

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import gymnasium as gym
 import numpy as np
@@ -10,9 +11,11 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 import prune_env.baselines
 from prune_env.baselines.baseline import Baseline
+from prune_env.baselines.search import SearchPolicy
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.landscape import landscape_subject
 from prune_env.env.policy import POLICIES, Policy, Requirements
+from prune_env.errors import SettingsError
 from prune_env.importance import METRICS
 from prune_env.training.phases import PENALTIES, Phase
 
@@ -76,6 +79,26 @@ def test_a_vector_environment_is_played_as_a_batch() -> None:
         assert len(set(actions.tolist())) == 1
         observation, _, _, _, info = envs.step(actions)
     envs.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("observation", ["mask", "legal", "mask,importance", "mask,status"])
+def test_what_a_policy_reads_is_shown_or_asked_for(name: str, observation: str) -> None:
+    subject = landscape_subject(POLICIES[name].requirements().metrics or ("magnitude",), 2, 4)
+    env = HeadPruningEnv(subject, metrics=subject.metrics, observation=observation, tau=0.7)
+    shown = observation.split(",")
+    searches = issubclass(POLICIES[name], SearchPolicy)
+    reads = (*POLICIES[name].reads, *(["status"] if searches else []))
+    missing = [part for part in reads if part not in shown]
+    with ExitStack() as stack:
+        if missing:
+            message = f"{POLICIES[name].__name__} reads .*show: {missing[0]}.*leave `observation`"
+            stack.enter_context(pytest.raises(SettingsError, match=message))
+        policy = POLICIES[name].for_env(env)
+        policy.predict(env.reset(seed=0)[0])
+    if searches and "mask" in shown:  # a search of its own needs no status
+        policy = POLICIES[name].for_env(env).learn(env, max_evaluations=3)
+        policy.predict(env.reset(seed=0)[0])
 
 
 def test_listing_policies_imports_no_torch() -> None:
