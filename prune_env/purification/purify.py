@@ -93,15 +93,11 @@ def purify(
     Raises:
         PruneEnvError: `out` holds something already; or see `Plan` and `check_answers`.
     """
-    check_seed(seed)
-    _check_data(train, validation)
+    _check_arguments(seed, train, validation)
     masked = mask is not None
     choice = choose(policy, healing, protocol, train, search_settings, masked=masked, units=units)
     plan = Plan(
-        source,
-        train,
-        validation,
-        choice,
+        *(source, train, validation, choice),
         mask=Path(mask) if mask is not None else None,
         protocol=protocol,
         export=export,
@@ -114,15 +110,16 @@ def purify(
     return carry_out(plan, out)
 
 
-def _check_data(*parts: object) -> None:
-    """Raise a `SettingsError` for what is no data set, such as its path."""
+def _check_arguments(seed: int, *parts: object) -> None:
+    """Raise a `SettingsError` for what is no seed, or no data set, such as its path."""
+    check_seed(seed)
     for part in parts:
         if not isinstance(part, TextDataset):
             raise SettingsError(
                 "train and validation are data sets",
-                expected="prune_env.TextDataset",
+                expected="TextDataset",
                 actual=f"{type(part).__name__} {part!r:.80}",
-                remedy="read a file with prune_env.load_data(path)",
+                remedy="read a file with load_data(path)",
             )
 
 

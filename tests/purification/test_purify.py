@@ -46,7 +46,7 @@ def test_nothing_is_written_into_the_folder_of_the_source(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("wrong", "hint"),
     [
-        ({"train": "clean.tsv"}, "prune_env.load_data"),
+        ({"train": "clean.tsv"}, "load_data"),
         ({"validation": None}, "NoneType None"),
         ({"seed": -1}, "seed is out of range"),
         ({"seed": 1.5}, "a whole number"),
