@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,20 @@ from prune_env.utils.limits import ARRAY_BYTES, STATE_BYTES
 from prune_env.utils.reading import read_bounded
 
 HEAD = "head"
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How NumPy packs members; what other libraries raise about a damaged one is not foreseen."""
+
+MOST_MEMBERS = 1_000
+"""Of an archive, whose list is taken apart whole before the first size is known."""
+
+ENTRY = b"PK\x01\x02"
+"""Begins each entry of that list."""
+
+HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+"""How the header of a member is read, by its version; a third one is for names of fields alone."""
 
 
 @dataclass(frozen=True)
@@ -87,17 +102,38 @@ def unpacked(data: bytes, too_much: str) -> dict[str, npt.NDArray[Any]]:
         StateError: It does.
         ValueError: It holds anything else; also the other errors of `utils.files.MISSHAPEN`.
     """
+    if data.count(ENTRY) > MOST_MEMBERS:
+        raise ValueError(f"more than {MOST_MEMBERS:,} members")
     arrays = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = archive.infolist()
         ARRAY_BYTES.check(sum(member.file_size for member in members), too_much, StateError)
         for member in members:
+            name = f"{member.filename!r:.40}"
+            if member.compress_type not in PACKINGS:
+                raise ValueError(f"{name} is packed in a way that NumPy does not use")
             file = io.BytesIO(archive.read(member))
-            try:
-                array = np.lib.format.read_array(file, allow_pickle=False)
-            except (SyntaxError, TokenError):  # NumPy reads the header as a Python literal
-                raise ValueError(f"{member.filename!r:.40} has no header") from None
-            if array.dtype.kind not in "biuf":
-                raise ValueError(f"{member.filename!r:.40} holds {array.dtype}")
-            arrays[member.filename.removesuffix(".npy")] = array
+            _check_header(file, name)
+            arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file)
     return arrays
+
+
+def _check_header(file: io.BytesIO, name: str) -> None:
+    """Raise a ValueError unless a member holds just the numbers that its header claims.
+
+    NumPy makes the array first, however large the header says it is, and reads then. The file
+    stands at its beginning before and after.
+    """
+    version = np.lib.format.read_magic(file)
+    if version not in HEADERS:
+        raise ValueError(f"{name} is of version {version}")
+    try:
+        shape, _, dtype = HEADERS[version](file)
+    except (SyntaxError, TokenError):  # NumPy reads the header as a Python literal
+        raise ValueError(f"{name} has no header") from None
+    if dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds {dtype}")
+    held = len(file.getbuffer()) - file.tell()
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != held:
+        raise ValueError(f"{name} claims a shape {shape!s:.80} of {dtype} in {held:,} bytes")
+    file.seek(0)

@@ -6,7 +6,7 @@ the header of an image, the count of entries. `docs/reliability.md` holds the ta
 
 import os
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prune_env.errors import PruneEnvError, SettingsError
 
@@ -126,3 +126,17 @@ STATE_ENTRIES = Limit("state_entries", 4_000_000, "entries", "restore the file, 
 
 LIMITS = tuple(value for value in globals().values() if isinstance(value, Limit))
 """All of them, for the table in the documents."""
+
+MOST_SIDE = 1_000
+"""Layers of a model, and heads of a layer, that a file of results may tell of."""
+
+
+def require_count(value: Any, least: int, most: int) -> int:
+    """Return a JSON value that is a whole number from `least` to `most`.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{value!r:.40}, where a number from {least:,} to {most:,} is due")
+    return value

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from functools import cache
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -13,6 +14,12 @@ from prune_env.utils.events import FORMAT, VERSION
 KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(Event)}
 MOST_HEADS = 20_000
 """Heads of a model that a page can draw: far more than any has."""
+
+MOST_NUMBER = 2**53
+"""Up to which a page counts exactly."""
+
+MOST_LEVELS = 8
+"""Of values inside each other, where a kind of event leaves them open."""
 
 REMEDY = "if the run still goes on, wait for it; otherwise run it again in a new folder"
 
@@ -76,7 +83,8 @@ def read_event(line: bytes, name: str, number: int) -> dict[str, Any] | None:
     masks = {MaskSet: "mask", ModelShown: "available"}
     if kind in masks and not _is_mask(value[masks[kind]]):
         raise _damaged(name, number, f"{masks[kind]} = {value[masks[kind]]!r:.60}")
-    return {"kind": value["kind"], "t": value["t"], **{k: value[k] for k in fields if k in value}}
+    told = {key: value[key] for key in fields if key in value}
+    return {"kind": kind.__name__, "t": value["t"], **told}
 
 
 @cache
@@ -95,7 +103,7 @@ def _required(kind: type) -> frozenset[str]:
 
 def _parse(line: bytes) -> Any:
     try:
-        return json.loads(line, parse_constant=_refuse)
+        return _DECODER.decode(line.decode())
     except (ValueError, RecursionError):
         return None
 
@@ -104,16 +112,40 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
+def _finite(text: str) -> float:
+    """Return a number; 1e999 would become one that no JSON can tell the page."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+# Made once: `json.loads` makes one a line.
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+
+
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a JSON value is of a type that a dataclass of events names."""
     if get_origin(hint) is not None:
         return _fits_parts(value, get_origin(hint), get_args(hint))
     if hint is Any:
-        return True
+        return _is_shallow(value, MOST_LEVELS)
     if hint in (float, int):  # JSON's true is no number; what was not finite is null
         numbers = int | float | None if hint is float else int
-        return isinstance(value, numbers) and not isinstance(value, bool)
+        return isinstance(value, numbers) and not isinstance(value, bool) and _is_small(value)
     return isinstance(value, NoneType if hint is None else hint)
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    """Whether JSON lies no deeper than so many levels: what could just be read fails to be told."""
+    if not isinstance(value, dict | list):
+        return True
+    parts = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_shallow(each, levels - 1) for each in parts)
+
+
+def _is_small(value: Any) -> bool:
+    return type(value) is not int or abs(value) <= MOST_NUMBER
 
 
 def _fits_parts(value: Any, kind: Any, parts: tuple[Any, ...]) -> bool:

@@ -60,6 +60,8 @@ class Watch:
         runs = [RunLog(path, wait=self.wait) for path in self.runs]
         for run in runs:
             find_origin(run.folder, given)  # what is damaged is told before anything is served
+            if run.problem is not None:
+                print(run.problem, file=sys.stderr)
         token = new_token()
         bound = bind(self.host, self.port)
         server = make_server(runs, given, token)

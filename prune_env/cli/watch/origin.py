@@ -111,6 +111,9 @@ class Origin:
 def find_origin(run: Path, given: Origin) -> Origin | None:
     """Return what a run is of: what the user gives, else what the run says, else None.
 
+    Whether anything may be fetched is said by the user alone: a run folder may be a stranger's,
+    and a click on the page must not reach the network because the folder asks for it.
+
     Raises:
         SettingsError: A model without data, or the other way round.
         StateError: The file is damaged.
@@ -129,4 +132,5 @@ def find_origin(run: Path, given: Origin) -> Origin | None:
         raise StateError(
             f"{path} names no model and data", remedy="delete it, and give --model and --data"
         )
-    return found
+    tables = replace(found.tables, allow_download=given.tables.allow_download)
+    return replace(found, tables=tables)

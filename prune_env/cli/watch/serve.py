@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prune_env.cli.options import TableOptions
 from prune_env.cli.watch.origin import Origin
 from prune_env.cli.watch.run_log import RunLog
 from prune_env.errors import SettingsError
@@ -118,7 +119,9 @@ def beside(run: Path, wanted: bool, origin: Origin | None = None) -> Iterator[No
         require_server()
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve_beside, args=(run, theirs), daemon=True)
+        tables = TableOptions(allow_download=origin is not None and origin.tables.allow_download)
+        arguments = (run, Origin(tables=tables), theirs)
+        process = context.Process(target=_serve_beside, args=arguments, daemon=True)
         process.start()
         theirs.close()
         try:
@@ -138,7 +141,7 @@ def beside(run: Path, wanted: bool, origin: Origin | None = None) -> Iterator[No
                 process.kill()
 
 
-def _serve_beside(run: Path, parent: Connection) -> None:
+def _serve_beside(run: Path, given: Origin, parent: Connection) -> None:
     """Serve a run until the process that runs it closes its end, or dies."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # Ctrl-C ends the run, and so this
@@ -147,7 +150,7 @@ def _serve_beside(run: Path, parent: Connection) -> None:
         os.nice(5)
     token = new_token()
     bound = bind(LOOPBACK, 0)
-    server = make_server([RunLog(run, wait=True)], Origin(), token)
+    server = make_server([RunLog(run, wait=True)], given, token)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     parent.send(address(bound, token))

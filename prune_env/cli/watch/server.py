@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
@@ -140,8 +141,8 @@ def make_app(runs: list[Watched], token: str, ending: Callable[[], bool]) -> ASG
 
     routes = [
         Route("/runs", listing),
-        Route("/runs/{run:int}/events", events),
-        Route("/runs/{run:int}/ask/{question}", ask, methods=["POST"]),
+        Route("/runs/{run}/events", events),
+        Route("/runs/{run}/ask/{question}", ask, methods=["POST"]),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
     ]
     return _with_headers(Starlette(routes=[Mount(f"/{token}", routes=routes)], lifespan=lifespan))
@@ -162,7 +163,7 @@ async def stream(run: RunLog, sent: int, ending: Callable[[], bool]) -> AsyncIte
         while sent < len(run.events):
             batch = run.events[sent : sent + BATCH]
             sent += len(batch)
-            yield f"id: {sent}\nevent: events\ndata: {json.dumps(batch)}\n\n"
+            yield f"id: {sent}\nevent: events\ndata: {json.dumps(batch, allow_nan=False)}\n\n"
             quiet = 0.0
         if state != told:
             told = state
@@ -182,8 +183,10 @@ async def _keep_reading(runs: list[RunLog]) -> None:
 
 
 def _index(request: Request, runs: list[Watched]) -> int:
-    index = int(request.path_params["run"])
-    return index if index < len(runs) else 0
+    number = request.path_params["run"]
+    if number not in map(str, range(len(runs))):  # not read as a number: it may be of any length
+        raise HTTPException(404)
+    return int(number)
 
 
 async def _body(request: Request) -> dict[str, Any]:

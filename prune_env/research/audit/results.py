@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.errors import StateError
+from prune_env.models.masks import Mask
 from prune_env.research.audit.masks import Draw
 from prune_env.utils.files import read_json, write_json
+from prune_env.utils.limits import ARRAY_BYTES, MOST_SIDE, require_count
 
 Values = npt.NDArray[np.float64]
 FORMAT = "prune-env-audit"
@@ -77,15 +79,14 @@ class Results:
         try:
             if (value["format"], value["version"]) != (FORMAT, VERSION):
                 raise ValueError(f"{value['format']} {value['version']}")
-            identity, shape = value["identity"], tuple(value["shape"])
-            masks = np.ones((len(value["pruned"]), *shape), np.bool_)
-            for mask, heads in zip(masks, value["pruned"], strict=True):
-                mask.flat[heads] = False
+            identity = value["identity"]
+            masks = _masks(value["shape"], value["pruned"], f"{path} holds too many masks")
             columns = {
-                str(name): [float(number) for number in column]
-                for name, column in value["columns"].items()
+                name: _column(name, column, len(masks)) for name, column in value["columns"].items()
             }
             sources = tuple(map(str, value["sources"]))
+            if len(sources) != len(masks):
+                raise ValueError(f"{len(sources)} sources of {len(masks)} masks")
         except (
             AttributeError,
             KeyError,
@@ -130,3 +131,36 @@ class Results:
             "columns": self._columns,
         }
         write_json(self.path, value)
+
+
+def _masks(shape: Any, pruned: Any, too_many: str) -> Mask:
+    """Return masks, bool (N, L, H), from the heads that each prunes, counted through all layers.
+
+    Args:
+        shape: L and H, as a file claims them: nothing of that size is there yet.
+        pruned: N lists of heads.
+        too_many: What is said where the masks would be larger than the limit of arrays.
+
+    Raises:
+        StateError: They would be.
+        ValueError: No model has this shape, or no such head.
+    """
+    layers, heads = (require_count(each, 1, MOST_SIDE) for each in shape)
+    ARRAY_BYTES.check(len(pruned) * layers * heads, too_many, StateError)
+    masks = np.ones((len(pruned), layers * heads), np.bool_)
+    for mask, each in zip(masks, pruned, strict=True):
+        mask[[require_count(head, 0, mask.size - 1) for head in each]] = False
+    return masks.reshape(-1, layers, heads)
+
+
+def _column(name: str, column: Any, most: int) -> list[float]:
+    """Return values of the first masks, or raise a ValueError.
+
+    Rewards may be of anybody: one that is not finite is named where it is combined.
+    """
+    values = [float(number) for number in column]
+    if len(values) > most:
+        raise ValueError(f"{len(values):,} values of {most:,} masks")
+    if not name.startswith(REWARD) and not np.isfinite(values).all():
+        raise ValueError(f"{name!r:.40} is not finite")
+    return values

@@ -17,6 +17,12 @@ from prune_env.research.benchmark.summary import Line
 from prune_env.utils.files import write_bytes
 
 DPI = 150
+TALLEST = 4
+"""A grid of heads by its width: a file may tell of a thousand layers of one head."""
+
+MOST_TICKS = 128
+"""On an axis of heads or layers: each costs more than all that it stands for."""
+
 KINDS = {
     "clean_target": ("clean, target label", "#4c78a8", "o"),
     "clean_other": ("clean, other label", "#9ecae9", "o"),
@@ -109,7 +115,7 @@ def pruned_heads(path: Path, shares: dict[str, npt.NDArray[np.float64]]) -> None
     rows = -(-len(shares) // columns)
     layers, heads = next(iter(shares.values())).shape
     figure = Figure(
-        figsize=(1 + 2.6 * columns, 0.4 + rows * (0.35 + 2.4 * layers / heads)),
+        figsize=(1 + 2.6 * columns, 0.4 + rows * (0.35 + 2.4 * min(layers / heads, TALLEST))),
         layout="constrained",
     )
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
@@ -118,11 +124,12 @@ def pruned_heads(path: Path, shares: dict[str, npt.NDArray[np.float64]]) -> None
     for place, (axis, (policy, share)) in enumerate(zip(axes.flat, shares.items(), strict=False)):
         image = axis.imshow(share, vmin=0, vmax=1, cmap="Reds", aspect="equal")
         axis.set_title(f"{policy} ({share.sum():.0f})", fontsize=9)
-        axis.set_xticks(range(0, heads, 1 if heads <= 6 else 3))
-        axis.set_yticks(range(layers))
+        axis.set_xticks(range(0, heads, max(1 if heads <= 6 else 3, heads // MOST_TICKS)))
+        axis.set_yticks(range(0, layers, 1 + layers // MOST_TICKS))
         axis.tick_params(labelsize=7, length=2, labelbottom=place + columns >= len(shares))
-        axis.set_xticks(np.arange(heads + 1) - 0.5, minor=True)
-        axis.set_yticks(np.arange(layers + 1) - 0.5, minor=True)
+        if max(layers, heads) <= MOST_TICKS:  # beyond, lines between heads would hide them
+            axis.set_xticks(np.arange(heads + 1) - 0.5, minor=True)
+            axis.set_yticks(np.arange(layers + 1) - 0.5, minor=True)
         axis.grid(which="minor", color="0.85", linewidth=0.5)
         axis.tick_params(which="minor", length=0)
     figure.supxlabel("head", fontsize=9)

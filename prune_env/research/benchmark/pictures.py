@@ -121,7 +121,8 @@ def pruned_heads(results: RunResults, attack: str, lines: Sequence[Line]) -> str
             found = None if each.record is None else each.record.masks
             if found is not None and line.protocol and (line.policy, each.seed) not in taken:
                 taken.add((line.policy, each.seed))
-                masks.setdefault(line.policy, []).extend(found)
+                held = masks.setdefault(line.policy, [])
+                held += [mask for mask in found if mask.shape == (held or found)[0].shape]
     shares = {policy: 1 - np.mean(np.array(held), axis=0) for policy, held in masks.items()}
     shares = {policy: share for policy, share in shares.items() if share.any()}
     if not shares:

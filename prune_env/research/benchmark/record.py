@@ -1,7 +1,6 @@
 """The result of a cell as its file tells it."""
 
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from prune_env.models.masks import Mask
 from prune_env.research.attacks.attack import told_files
 from prune_env.research.benchmark.rows import ResultRow
+from prune_env.utils.limits import MOST_SIDE, require_count
 from prune_env.utils.plain import from_plain
 
 POINTS = (
@@ -16,6 +16,12 @@ POINTS = (
     *("excess_lfr_calibrated", "validation_accuracy"),
 )
 """Fields of a row in percent, or None."""
+
+COUNTS = {"heads_total": (0, MOST_SIDE**2), "evaluations": (0, 10**12), "seed": (-(2**63), 2**64)}
+"""Least and most of the numbers of a row that any length could be written of."""
+
+MOST_SECONDS = 1e10
+"""Of a cell: no run takes three hundred years."""
 
 
 @dataclass(frozen=True)
@@ -119,25 +125,43 @@ class CellRecord:
             return cls(None, value["error"], node=str(value.get("node", "")))
         if value["status"] != "done":
             raise ValueError(f"status {value['status']!r:.80}")
+        row = _checked(from_plain(ResultRow, value["row"], f"{where}: row"))
         found = value.get("found")
-        masks = None if found is None else np.array(found["masks"], bool)
-        if masks is not None and masks.ndim != 3:
-            raise ValueError(f"masks of shape {masks.shape}")
         return cls(
-            row=_checked(from_plain(ResultRow, value["row"], f"{where}: row")),
-            masks=masks,
+            row=row,
+            masks=None if found is None else _masks(found["masks"], row),
             attack=AttackNote.from_json(value["attack"]),
             made_by=Provenance.from_meta(value["meta"]),
             node=str(value.get("node", "")),
         )
 
 
+def _masks(members: Any, row: ResultRow) -> Mask:
+    """Return the masks of what was found, bool (N, L, H).
+
+    Raises:
+        ValueError: They are those of no model, or of a smaller one than the row is of.
+    """
+    masks = np.array(members, bool)
+    if masks.ndim != 3 or not masks.size > 0 or max(masks.shape[1:]) > MOST_SIDE:
+        raise ValueError(f"masks of shape {masks.shape}")
+    if masks[0].size < row.heads_total:  # it may be larger: not every head is there to be pruned
+        raise ValueError(f"masks of shape {masks.shape} for {row.heads_total:,} heads")
+    return masks
+
+
 def _checked(row: ResultRow) -> ResultRow:
     """Return a row, or raise a ValueError: figures are points, and heads and time are counts."""
-    points = [getattr(row, name) for name in POINTS]
-    points += [*(row.acc_interval or ()), *(row.lfr_interval or ())]
+    intervals = [each for each in (row.acc_interval, row.lfr_interval) if each is not None]
+    points = [getattr(row, name) for name in POINTS] + [end for each in intervals for end in each]
     if not all(-100 <= each <= 100 for each in points if each is not None):
-        raise ValueError(f"points {points}")
-    if not (0 <= row.heads_pruned <= row.heads_total and 0 <= row.seconds < inf):
+        raise ValueError(f"points {points!s:.200}")
+    if any(len(each) != 2 for each in intervals):
+        raise ValueError(f"intervals {intervals!s:.200}")
+    for name, (least, most) in COUNTS.items():
+        require_count(getattr(row, name), least, most)
+    if not (0 <= row.heads_pruned <= row.heads_total and 0 <= row.seconds <= MOST_SECONDS):
         raise ValueError(f"{row.heads_pruned} of {row.heads_total} heads, {row.seconds} s")
+    if not (row.tau is None or 0 <= row.tau <= 1):
+        raise ValueError(f"tau {row.tau}")
     return row

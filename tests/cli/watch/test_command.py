@@ -1,13 +1,16 @@
 """`prune-env watch` as it is called: what it serves, to whom, and what it refuses."""
 
 import json
+import os
 import signal
 import socket
 import urllib.error
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 
+from prune_env.cli.watch import run_log, serve
 from prune_env.utils.event_kinds import PhaseBegun
 from prune_env.utils.events import EVENTS, EventLog
 from tests.cli.support import run
@@ -57,14 +60,35 @@ def test_a_question_that_is_no_question_is_answered_with_an_error(tmp_path):
             assert "error" in json.loads(refused.value.read())
 
 
+@pytest.mark.parametrize("number", ["1", "9" * 5000, "-1", "%D9%A0", "x"])
+def test_a_run_that_is_not_shown_is_not_found(tmp_path, number):
+    with served(record_purify(tmp_path / "run")) as place:
+        for path, body in (("events", None), ("ask/facts", b"{}")):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                get(f"{place}runs/{number}/{path}", data=body)
+            assert refused.value.code == 404
+
+
+def test_a_run_with_an_odd_name_is_listed(tmp_path):
+    with served(record_purify(tmp_path / os.fsdecode(b"odd\xff"))) as place:
+        assert json.loads(get(f"{place}runs")[2])[0]["name"] == "odd\\udcff"
+
+
+def test_what_is_left_out_is_told_on_the_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run_log, "MOST_EVENTS", 20)
+    monkeypatch.setattr(serve, "make_server", lambda *_: SimpleNamespace(run=lambda sockets: None))
+    assert run("watch", record_purify(tmp_path / "run"), "--port", "0") == 0
+    assert "are left out" in capsys.readouterr().err
+
+
 def test_a_stream_goes_on_where_it_was_cut(tmp_path):
     with served(record_purify(tmp_path / "run")) as place:
-        request = urllib.request.Request(f"{place}runs/0/events", headers={"Last-Event-ID": "100"})
+        request = urllib.request.Request(f"{place}runs/0/events", headers={"Last-Event-ID": "30"})
         with urllib.request.urlopen(request, timeout=20) as stream:
             lines = [stream.readline() for _ in range(3)]
     number, kind, data = (line.decode().partition(": ")[2].strip() for line in lines)
     assert kind == "events"
-    assert len(json.loads(data)) == int(number) - 100
+    assert len(json.loads(data)) == int(number) - 30
 
 
 def test_a_port_that_is_taken_is_told(tmp_path, capsys):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from prune_env.cli.options import TableOptions
 from prune_env.cli.watch import examiner
 from prune_env.cli.watch.examiner import Examiner
 from prune_env.cli.watch.origin import Origin, find_origin
@@ -129,6 +130,16 @@ def test_the_origin_of_a_run_is_read_and_what_is_given_comes_first(tmp_path):
     assert find_origin(tmp_path, given) is given
     with pytest.raises(SettingsError, match="--model and --data"):
         find_origin(tmp_path, Origin(model="x"))
+
+
+def test_a_run_folder_does_not_decide_whether_anything_is_fetched(tmp_path):
+    told = {"model": "m", "data": "sst2", "tables": {"allow_download": True}}
+    (tmp_path / ORIGIN).write_text(json.dumps(told), "utf-8")
+    assert not find_origin(tmp_path, Origin()).tables.allow_download
+    with pytest.raises(PruneEnvError, match="--allow-download"):
+        Examiner(tmp_path, find_origin(tmp_path, Origin())).facts()
+    allowed = Origin(tables=TableOptions(allow_download=True))
+    assert find_origin(tmp_path, allowed).tables.allow_download
 
 
 @pytest.mark.parametrize(

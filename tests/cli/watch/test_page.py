@@ -1,6 +1,7 @@
 """The page in a real browser: runs that ended, go on, die; heads, texts, two of everything."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def test_a_finished_run_is_replayed(page, tmp_path):
         assert page.locator(".head.pruned:not(i)").count() == 1
         assert page.get_by_text("2 of 41").is_visible()
         page.get_by_role("button", name="Play").click()
-        page.get_by_text("10 of 41").wait_for()
+        page.get_by_text(re.compile(r"[1-3]\d of 41")).wait_for()  # any: each stands for a moment
         page.get_by_role("button", name="Pause").click()
         shown = page.locator(".facts").inner_text()
         assert "accuracy" in shown

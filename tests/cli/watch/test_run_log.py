@@ -7,12 +7,15 @@ from contextlib import suppress
 
 import pytest
 
+from prune_env.cli.watch import run_log
 from prune_env.cli.watch.run_log import RunLog
 from prune_env.errors import StateError
 from prune_env.utils.event_kinds import MaskSet, PhaseBegun, RunEnded
 from prune_env.utils.events import EVENTS, EventLog, emit, recording
 from prune_env.utils.files import new_folder
 from tests.cli.watch.support import record_benchmark, record_purify
+
+SOON_SUPERSEDED = ("PhaseAdvanced", "MasksCounted")
 
 
 def test_a_finished_run_is_read_whole(tmp_path):
@@ -26,8 +29,11 @@ def test_a_finished_run_is_read_whole(tmp_path):
 def test_every_kind_that_runs_write_is_known(tmp_path):
     for write in (record_purify, record_benchmark):
         folder = write(tmp_path / write.__name__)
-        lines = (folder / EVENTS).read_text("utf-8").splitlines()
-        assert len(RunLog(folder).events) == len(lines)
+        lines = list(map(json.loads, (folder / EVENTS).read_text("utf-8").splitlines()))
+        lasting = [each for each in lines[1:] if each["kind"] not in SOON_SUPERSEDED]
+        read = RunLog(folder).events
+        assert {each["kind"] for each in read[1:]} == {each["kind"] for each in lines[1:]}
+        assert [each for each in read[1:] if each["kind"] not in SOON_SUPERSEDED] == lasting
 
 
 def test_a_run_that_goes_on_is_followed(tmp_path):
@@ -118,6 +124,11 @@ def test_waiting_takes_the_run_that_begins_and_no_older_one(tmp_path):
         (lambda path: _lines(path, _mask(mask=["1" * 10**6])), "mask"),
         (lambda path: _lines(path, _mask(accuracy="high")), "accuracy"),
         (lambda path: _lines(path, _mask(stage="other")), "stage"),
+        (lambda path: _lines(path, '{"kind": "PhaseEnded", "t": 1e999}'), "Line 2 of"),
+        (lambda path: _lines(path, _row('{"acc": -1e999}')), "Line 2 of"),
+        (lambda path: _lines(path, _row('{"x": ' + "[" * 90 + "]" * 90 + "}")), "row"),
+        (lambda path: _lines(path, _mask(step=10**400)), "step"),
+        (lambda path: _lines(path, _row('{"x": [' + "{}," * 300_000 + "{}]}")), "too large"),
         (lambda path: _file(path, EVENTS, b"1" * (1 << 23)), "too large"),
     ],
 )
@@ -143,6 +154,49 @@ def test_a_line_that_is_damaged_later_ends_the_reading(tmp_path):
     assert log.state == "damaged"
     assert "Line 3" in str(log.problem)
     assert len(log.events) == 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"), [("MOST_EVENTS", 20), ("MOST_ENTRIES", 500), ("MOST_BYTES", 9000)]
+)
+def test_what_is_too_much_is_left_out_and_the_end_is_told(tmp_path, monkeypatch, limit, most):
+    monkeypatch.setattr(run_log, limit, most)
+    log = RunLog(record_purify(tmp_path))
+    assert log.state == "ended"
+    assert log.events[-1]["kind"] == "RunEnded"
+    assert 10 < len(log.events) <= 30
+    assert "are left out" in str(log.problem)
+
+
+def test_a_run_that_goes_on_beyond_what_is_shown_is_followed_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_log, "MOST_EVENTS", 3)
+    writer = EventLog(tmp_path / EVENTS, "train")
+    log = RunLog(tmp_path)
+    for _ in range(5):
+        writer.write(PhaseBegun("Training", 10))
+    log.poll()
+    assert log.state == "running"
+    assert "from 4 on are left out" in str(log.problem)
+    writer.write(RunEnded("failed", "no"))
+    writer.close()
+    log.poll()
+    assert log.state == "ended"
+    assert [each["kind"] for each in log.events[1:]] == ["PhaseBegun", "PhaseBegun", "RunEnded"]
+
+
+def test_of_progress_that_is_superseded_the_last_is_kept(tmp_path):
+    advanced = [json.dumps({"kind": "PhaseAdvanced", "t": 1.0, "done": n}) for n in range(3000)]
+    begun = '{"kind": "PhaseBegun", "t": 1.0, "name": "x", "total": 3000}'
+    _lines(tmp_path, begun, *advanced, '{"kind": "PhaseEnded", "t": 2.0}', begun, *advanced[:9])
+    read = RunLog(tmp_path).events[1:]
+    assert [each.get("done", each["kind"]) for each in read] == [
+        *("PhaseBegun", 2999, "PhaseEnded"),
+        *("PhaseBegun", 8),
+    ]
+
+
+def test_a_name_that_is_no_utf_8_is_spelt_out(tmp_path):
+    assert RunLog(record_purify(tmp_path / os.fsdecode(b"odd\xff"))).name == "odd\\udcff"
 
 
 def test_a_reader_never_disturbs_a_writer(tmp_path):
@@ -182,3 +236,7 @@ def _lines(path, *lines):
 def _mask(**changed):
     event = MaskSet(["10", "11"], 0.5, "search")
     return json.dumps({"kind": "MaskSet", "t": 1.0, **vars(event), **changed})
+
+
+def _row(row):
+    return f'{{"kind": "RowMeasured", "t": 1.0, "row": {row}}}'

@@ -1,6 +1,10 @@
 """Weights of rewards that are learned on audits whose answer is known."""
 
+import json
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from prune_env.research.audit import Results, combine, judge, shared_rewards
 from prune_env.research.audit.audit import HIDDEN
 from prune_env.research.audit.combination import LEAST_SPREAD
 from prune_env.research.audit.masks import Draw
+from prune_env.utils.limits import STATE_BYTES
 
 MASKS = 60
 
@@ -177,3 +182,34 @@ def test_formulas_are_not_weighed_again(tmp_path: Path) -> None:
     assert shared_rewards([held]) == NAMES
     with pytest.raises(SettingsError, match=r"2\*entropy"):
         combine([held], ["2*entropy", "sparsity"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda held: held.update(shape=[25_000, 25_000]), "1,000"),
+        (lambda held: held.update(shape=[2, 0]), "1,000"),
+        (lambda held: held.update(shape=[2, 4, 1]), "is no file of an audit"),
+        (lambda held: held.update(shape=[True, 8]), "1,000"),
+        (lambda held: held.update(shape=[1000, 1000], pruned=[[]] * 300), "ARRAY_BYTES"),
+        (lambda held: held["pruned"].__setitem__(3, [-1]), "from 0 to 7"),
+        (lambda held: held["pruned"].__setitem__(3, [8]), "from 0 to 7"),
+        (lambda held: held["sources"].pop(), "sources of"),
+        (lambda held: held["columns"].update(lfr=[float("nan")]), "not finite"),
+        (lambda held: held["columns"].update(lfr=[10**400]), "is no file of an audit"),
+        (lambda held: held["columns"].update(lfr=[0.5] * (MASKS + 1)), "values of"),
+    ],
+)
+def test_a_file_of_a_stranger_is_refused_before_memory_is_taken(
+    tmp_path: Path, spoil: Callable[[dict[str, Any]], Any], told: str
+) -> None:
+    path = audit_of(tmp_path, 0).path
+    held = json.loads(path.read_text())
+    spoil(held)
+    path.write_text(json.dumps(held))
+    tracemalloc.start()
+    with pytest.raises(StateError, match=told):
+        Results.read(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < STATE_BYTES.default + 16 * 2**20  # room for the file, whatever its size
