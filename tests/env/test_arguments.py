@@ -100,7 +100,7 @@ def test_numbers_of_numpy_become_pythons(tmp_path):
         {"pool": [SMALL, "tiny"]},
         {"evaluator": PrescribedEvaluator(falls_by(0.0)), "importance": np.zeros((2, 4, 1))},
     ],
-    ids=str,
+    ids=" and ".join,
 )
 def test_data_beside_a_model_with_its_own_is_refused(arguments):
     with pytest.raises(SettingsError, match=r"comes with its own data.*'clean\.tsv'"):
