@@ -64,8 +64,9 @@ class TensorBoard:
         self._last: EpisodeReport | None = None
         self._tested: dict[str, float] = {}
         self._best_test = -np.inf
-        writer.add_text("run/settings", _table("setting", self._settings))
-        writer.add_text("run/hyperparameters", _table("hyperparameter", self._hyperparameters))
+        if not counted:  # a run that is resumed has told them, and texts are not purged
+            writer.add_text("run/settings", _table("setting", self._settings))
+            writer.add_text("run/hyperparameters", _table("hyperparameter", self._hyperparameters))
 
     def __call__(self, report: EpisodeReport) -> None:
         """Write one episode."""

@@ -78,7 +78,8 @@ class Purify:
             insists on one; `new` trains another, for other classes than those of MODEL.
         export: `zeroed`: the pruned heads are zero, and everything loads the model. `sliced`:
             they are cut out, which is smaller and faster; `prune_env.load_pruned` loads it.
-        onnx: Write `model.onnx` too, checked with onnxruntime; needs `prune-env[onnx]`.
+        onnx: Write `model.onnx` too, checked with onnxruntime; not of an ensemble; needs
+            `prune-env[onnx]`.
         push_to_hub: Upload OUT, but for the events, to this new private repository of the Hugging
             Face Hub, such as `me/purified`; you must be logged in.
         seed: Of everything random.
@@ -184,7 +185,7 @@ class Purify:
             ("policy", f"{report['run']['policy']}, protocol {self.protocol}"),
             ("healing", _describe_healing(report)),
             *_describe_skipped(report),
-            ("heads pruned", f"{result['heads_pruned']} of {result['heads_total']}"),
+            ("heads pruned", _describe_pruned(result)),
             *_describe_units(result),
             ("tau", _describe_tau(report)),
             (
@@ -208,6 +209,13 @@ class Purify:
             self.seed,
             self.tables,
         )
+
+
+def _describe_pruned(result: dict[str, Any]) -> str:
+    """Return how many heads a mask removes; of an ensemble, the rounded mean."""
+    told = f"{result['heads_pruned']} of {result['heads_total']}"
+    members = result.get("members")
+    return told if members is None else f"{told} in the mean of {members} members"
 
 
 def _describe_skipped(report: dict[str, Any]) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """How good a model is and how much of the backdoor it holds, on test sets that no defence sees."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,8 +89,16 @@ class Scores:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Scores":
-        """Return the scores whose `dataclasses.asdict` is `value`."""
-        return cls(**{name: share and Share(**share) for name, share in value.items()})
+        """Return the scores whose `dataclasses.asdict` is `value`.
+
+        Raises:
+            ValueError: A percentage is not that of its count.
+        """
+        shares = {name: share and Share(**share) for name, share in value.items()}
+        for share in filter(None, shares.values()):
+            if abs(share.percent * share.total - 100 * share.count) > 1e-6 * share.total:
+                raise ValueError(f"{share.percent} percent of {share.count} of {share.total}")
+        return cls(**shares)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,13 +121,20 @@ def score(loaded: LoadedModel, sets: TestSets, *, max_length: int = 128) -> Scor
     return measure(loaded, sets, max_length=max_length).scores
 
 
-def measure(loaded: LoadedModel, sets: TestSets, *, max_length: int = 128) -> Measured:
+def measure(
+    loaded: LoadedModel,
+    sets: TestSets,
+    *,
+    max_length: int = 128,
+    description: str = "Measuring on test sentences",
+) -> Measured:
     """Measure a classifier on test sets; see `prune_env.evaluation.metrics` for every definition.
 
     Args:
         loaded: The classifier.
         sets: What it is measured on.
         max_length: Tokens kept of a text.
+        description: Of the pass, for the progress bar.
 
     Raises:
         ModelError: The model's label names are not those of the test set.
@@ -128,9 +144,7 @@ def measure(loaded: LoadedModel, sets: TestSets, *, max_length: int = 128) -> Me
     for group in groups:
         check_kind(loaded.tokenizer, group)
     texts = [text for group in groups for text in group.texts]
-    # The model may know the classes in another order than the data.
-    columns = loaded.align(np.arange(len(loaded.label_names)), sets.test.label_names)
-    answers = _Screened(loaded, texts, columns, max_length)
+    answers = _Screened(loaded, texts, sets.test.label_names, max_length, description)
     ends = np.cumsum([len(group) for group in groups])[:-1]
     target = sets.target_label
 
@@ -172,8 +186,9 @@ class _Screened:
     Args:
         loaded: The classifier.
         texts: What it is asked.
-        columns: Int (C,), the model's column of each class of the data.
+        names: Of the classes, in the order of the data; the model may know them in another.
         max_length: Tokens kept of a text.
+        description: Of the pass, for the progress bar.
 
     Attributes:
         cut: How many texts are longer.
@@ -183,11 +198,13 @@ class _Screened:
         self,
         loaded: LoadedModel,
         texts: list[str],
-        columns: npt.NDArray[np.int64],
+        names: Sequence[str],
         max_length: int,
+        description: str,
     ) -> None:
-        self._loaded, self._texts, self._columns = loaded, texts, columns
-        self._max_length = max_length
+        self._loaded, self._texts = loaded, texts
+        self._columns = loaded.align(np.arange(len(loaded.label_names)), names)
+        self._max_length, self._description = max_length, description
         self._screens = use_bf16("auto", loaded.model.device)
         samples = make_rows(texts, loaded.tokenizer, max_length)
         self.cut = samples.truncated
@@ -216,6 +233,6 @@ class _Screened:
             self._loaded.model,
             samples,
             precision="bf16" if bf16 else "fp32",
-            description="Measuring on test sentences",
+            description=self._description,
         )
         return logits[:, self._columns]

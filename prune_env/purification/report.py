@@ -94,6 +94,7 @@ def make_report(
             "validation_accuracy_purified": verdict.accuracy,
             "keeps_tau": verdict.keeps_tau,
             **_count_pruned(subject.units, found),
+            **({"members": len(found.masks)} if found.others else {}),
             "evaluations": found.evaluations,
             "seconds": seconds,
         },

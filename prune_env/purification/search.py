@@ -117,9 +117,10 @@ def search(
             player.learn(env, total_steps=20 * budget, max_evaluations=budget, callback=follow)
     learned = _best_learned(player)
     spent = counting.evaluations >= budget
+    players = [] if learned and spent else _players(player, required)
     played = [
-        play(env, each, seed=seed, writer=writer, tag=policy, prunes=required.prunes)
-        for each in ([] if learned and spent else _players(player, required))
+        play(env, each, seed=seed, writer=writer, tag=tag, prunes=required.prunes)
+        for each, tag in zip(players, _tags(policy, len(players)), strict=True)
     ]
     if learned and (not played or learned[1] > played[0][1]):
         played = [learned]
@@ -251,6 +252,11 @@ def play(
                 writer.add_scalar(f"search/{tag}/accuracy", info["accuracy"], step)
                 writer.add_scalar(f"search/{tag}/heads_pruned", info["heads_pruned"], step)
     return env.mask, gained
+
+
+def _tags(policy: str, count: int) -> list[str]:
+    """Return a name for the curves of each player."""
+    return [policy] if count == 1 else [f"{policy}/member-{number}" for number in range(count)]
 
 
 def _untold() -> AbstractContextManager[Callable[[int], None]]:

@@ -65,7 +65,9 @@ def judge_tau(
     model: LoadedModel, validation: TextDataset, tau: float, guard: Guard, *, max_length: int = 128
 ) -> Verdict:
     """Measure a model on clean validation data and compare it with tau."""
-    right = measure(model, TestSets(validation), max_length=max_length).right
+    description = "Judging on validation sentences"
+    sets = TestSets(validation)
+    right = measure(model, sets, max_length=max_length, description=description).right
     return verdict(right, validation, tau, guard)
 
 

@@ -39,29 +39,39 @@ def made_once(folder: Path, fill: Callable[[Path], None]) -> None:
             another user can do so (see `require_own`).
     """
     require_own(folder)
-    if not folder.exists():
+    if not _is_there(folder):
         _make(folder, fill)
     _check_unchanged(folder)
 
 
 def _make(folder: Path, fill: Callable[[Path], None]) -> None:
     with locked(folder):
-        if folder.exists():  # another process made it meanwhile
+        if _is_there(folder):  # another process made it meanwhile
             return
         try:
             with new_folder(folder) as temporary:
                 fill(temporary)
                 write_json(temporary / HASHES, hashes_of(temporary))
         except Exception:
-            if not folder.exists():  # it does if whoever took an expired lease over was quicker
+            if not _is_there(folder):  # it is if whoever took an expired lease over was quicker
                 raise
+
+
+def _is_there(folder: Path) -> bool:
+    """Return whether a folder was made; an empty one was not."""
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 def _check_unchanged(folder: Path) -> None:
     path, found = folder / HASHES, hashes_of(folder)
     if not path.exists():
         # Made by a release that kept no hashes, maybe in hours: its files count as they are now.
-        log.info("%s holds no hashes yet; those of its files are kept from now on.", folder)
+        log.warning(
+            "%s holds no %s: an older release made it, or it was damaged. Its files are taken as "
+            "they are, and kept so from now on; delete the folder to have it made again",
+            folder,
+            HASHES,
+        )
         with suppress(OSError):  # a cache that others may only read
             write_json(path, found)
         return

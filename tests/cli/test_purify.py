@@ -8,6 +8,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import prune_env
@@ -302,6 +303,23 @@ def test_an_ensemble_is_not_sliced(
     arguments = ["--data", clean, "--out", tmp_path / "out", "--export", "sliced"]
     assert run("purify", tiny_folder, *arguments, "--policy", "random-ensemble") == 2
     assert "ensemble" in capsys.readouterr().err
+
+
+def test_members_of_an_ensemble_are_told_apart(
+    tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["--data", clean, "--out", out, "--policy", "random-ensemble", *FAST]
+    assert run("purify", tiny_folder, *arguments) == 0
+    members = json.loads((out / "report.json").read_text())["result"]["members"]
+    assert members > 1
+    assert f"in the mean of {members} members" in capsys.readouterr().out
+    events = EventAccumulator(str(out / "tensorboard")).Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if tag.endswith("accuracy")]
+    assert tags == [f"search/random-ensemble/member-{number}/accuracy" for number in range(members)]
+    for tag in tags:
+        steps = [event.step for event in events.Scalars(tag)]
+        assert steps == list(range(1, len(steps) + 1))
 
 
 def test_a_push_is_prepared_before_the_work_and_done_after_it(

@@ -77,3 +77,10 @@ def test_a_set_of_other_classes_or_without_one_is_refused() -> None:
         scores.TestSets(clean, other.where(0))
     with pytest.raises(DataError, match="not every class has rows"):
         scores.TestSets(clean, None, clean.where(1))
+
+
+def test_kept_scores_that_contradict_themselves_are_not_read() -> None:
+    share = {"percent": 50.0, "low": 40.0, "high": 60.0, "count": 30, "total": 60}
+    assert scores.Scores.from_json({"acc": share, "lfr": None}).acc.count == 30
+    with pytest.raises(ValueError, match=r"12\.5 percent of 30 of 60"):
+        scores.Scores.from_json({"acc": {**share, "percent": 12.5}})

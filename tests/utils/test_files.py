@@ -8,6 +8,7 @@ import pytest
 
 from prune_env.errors import OutputExistsError, SettingsError, StateError
 from prune_env.utils.files import (
+    HASHES,
     made_once,
     new_folder,
     read_json,
@@ -213,3 +214,22 @@ def test_who_makes_a_folder_too_late_takes_the_one_that_is_there(tmp_path: Path)
 
     made_once(tmp_path / "x", fill)
     assert (tmp_path / "x" / "who").read_text() == "early"
+
+
+def test_an_empty_folder_of_the_cache_is_filled(tmp_path: Path) -> None:
+    place = tmp_path / "made"
+    place.mkdir()
+    made_once(place, lambda folder: write_json(folder / "a.json", 1))
+    assert read_json(place / "a.json") == 1
+    assert list(read_json(place / HASHES)) == ["a.json"]
+
+
+def test_files_without_hashes_are_taken_as_they_are_and_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_json(tmp_path / "made" / "a.json", 1)
+    for _ in range(2):
+        made_once(tmp_path / "made", lambda folder: write_json(folder / "a.json", 2))
+    assert read_json(tmp_path / "made" / "a.json") == 1
+    assert [each.levelname for each in caplog.records] == ["WARNING"]  # the first time alone
+    assert "delete the folder" in caplog.text
