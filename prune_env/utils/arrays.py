@@ -114,7 +114,8 @@ def unpacked(data: bytes, too_much: str) -> dict[str, npt.NDArray[Any]]:
                 raise ValueError(f"{name} is packed in a way that NumPy does not use")
             file = io.BytesIO(archive.read(member))
             _check_header(file, name)
-            arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file)
+            array = np.lib.format.read_array(file, allow_pickle=False)
+            arrays[member.filename.removesuffix(".npy")] = array
     return arrays
 
 
