@@ -6,8 +6,10 @@ from difflib import get_close_matches
 from typing import Any
 
 from prune_env.agents.trained import learner_names, learns
+from prune_env.env.arguments import whole_number
 from prune_env.env.policy import POLICIES
 from prune_env.errors import SettingsError
+from prune_env.settings import check_seed
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,10 @@ class TrainSettings:
             "patience",
         ):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SettingsError(f"{name} is out of range", expected=">= 1", actual=value)
-        if self.seed < 0:
-            raise SettingsError("seed is out of range", expected=">= 0", actual=self.seed)
+            if value is not None:
+                object.__setattr__(self, name, whole_number(name, value, 1))
+        check_seed(self.seed)
+        object.__setattr__(self, "seed", int(self.seed))
         if not learns(self.algorithm):
             raise _not_a_learner(self.algorithm)
 

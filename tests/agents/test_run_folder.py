@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from prune_env.agents.shipped import SHIPPED
+from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.training import train
 from prune_env.cli import main
 from prune_env.errors import SettingsError, StateError
@@ -86,3 +87,17 @@ def test_a_run_goes_on_with_its_own_algorithm_only(tmp_path: Path):
 def test_two_processes_do_not_share_a_folder(tmp_path: Path):
     with locked(tmp_path / "run"), pytest.raises(StateError, match="Another process"):
         train(SETTINGS, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"seed": "1"}, {"seed": -1}, {"seed": 2**32}, {"total_steps": 10.5}, {"patience": True}],
+)
+def test_numbers_of_another_kind_are_refused(wrong):
+    with pytest.raises(SettingsError, match=f"{next(iter(wrong))} is out of range"):
+        TrainSettings(algorithm="epsilon-greedy", **wrong)
+
+
+def test_numbers_of_numpy_become_plain():
+    settings = TrainSettings(algorithm="dqn", total_steps=np.int64(20), seed=np.int32(3))
+    assert (type(settings.total_steps), type(settings.seed)) == (int, int)
