@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from operator import or_
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -107,11 +106,15 @@ def _check_beside(
             " prune_env.importance.head_importance",
         )
     check_data(data)
-    # An agent learns on subjects that were made from this data before, in a pool beside it.
-    made = [isinstance(source, Subject) and not in_pool for source in sources]
-    ready = [isinstance(source, str) and brings_data(source) for source in sources]
+
+    def ignores_data(source: Any) -> bool:
+        # An agent learns on subjects that were made from this data before, in a pool beside it.
+        if isinstance(source, Subject):
+            return not in_pool
+        return isinstance(source, str) and brings_data(source)
+
     played = sources or evaluator is not None
-    if data is not None and played and all(map(or_, made, ready)):
+    if data is not None and played and all(map(ignores_data, sources)):
         names = ", ".join(source for source in sources if isinstance(source, str))
         raise SettingsError(
             "data would not be read: what is played comes with its own data",
