@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from prune_env.cli.options import TableOptions, facts, show
+from prune_env.cli.options import MachineOptions, TableOptions, facts, show
 from prune_env.errors import SettingsError
 from prune_env.research.attacks.own_files import PoisonFile
 from prune_env.settings import FineTuneSettings
@@ -45,6 +45,7 @@ class Attack:
         target_label: The label that triggered texts shall get, as a number.
         seed: Of everything random.
         json: Print JSON.
+        machine: What of the machine it may use.
         tables: How tables are read.
         fine_tune: The attacker's training.
     """
@@ -60,6 +61,7 @@ class Attack:
     target_label: Annotated[int, tyro.conf.arg(aliases=("--target",))] = 1
     seed: int = 0
     json: bool = False
+    machine: MachineOptions = field(default_factory=MachineOptions)
     tables: TableOptions = field(default_factory=TableOptions)
     fine_tune: FineTuneSettings = field(default_factory=lambda: FineTuneSettings(epochs=5))
 

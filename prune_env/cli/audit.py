@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prune_env.cli.options import TableOptions, as_it_is, printable, show
+from prune_env.cli.options import MachineOptions, TableOptions, as_it_is, printable, show
 from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Audit:
         max_drop: A mask counts as usable if it costs at most this much validation accuracy.
         seed: Of the masks.
         json: Print JSON.
+        machine: What of the machine it may use.
         tables: How tables are read.
     """
 
@@ -72,6 +73,7 @@ class Audit:
     max_drop: float = 0.03
     seed: int = 0
     json: bool = False
+    machine: MachineOptions = field(default_factory=MachineOptions)
     tables: TableOptions = field(default_factory=TableOptions)
 
     def run(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from prune_env.cli.options import TableOptions, facts, show
+from prune_env.cli.options import MachineOptions, TableOptions, facts, show
 
 if TYPE_CHECKING:
     from prune_env.evaluation.scores import Measured, Scores, TestSets
@@ -38,6 +38,7 @@ class Evaluate:
         max_length: Tokens kept of a text; default: as many as when `purify` wrote MODEL, else 128.
             Longer texts are counted.
         json: Print JSON.
+        machine: What of the machine it may use.
         tables: How tables are read.
     """
 
@@ -51,6 +52,7 @@ class Evaluate:
     target_label: int = 1
     max_length: int | None = None
     json: bool = False
+    machine: MachineOptions = field(default_factory=MachineOptions)
     tables: TableOptions = field(default_factory=TableOptions)
 
     @property

@@ -20,6 +20,7 @@ from prune_env.cli.evaluate import Evaluate
 from prune_env.cli.help import parse, print_completion, print_first_screen
 from prune_env.cli.inspect import Inspect
 from prune_env.cli.list import List
+from prune_env.cli.options import MachineOptions
 from prune_env.cli.purify import Purify
 from prune_env.cli.record import Record
 from prune_env.cli.report import Report
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if isinstance(verb, int):
                 return verb
             _load_libraries(verb, terminal)
+            getattr(verb, "machine", MachineOptions()).set_up()
             status: int | None = verb.run()
             return status or 0
         except BrokenPipeError:

@@ -13,12 +13,49 @@ from prune_env import errors
 from prune_env.data import load_data
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.data.loading import Part, has_parts
-from prune_env.errors import DataError
+from prune_env.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from prune_env.research.attacks import AttackFiles, AttackSources
+
+
+MOST_THREADS = 1024
+"""More than this is a slip of the pen, and may be more than the system starts."""
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """What of the machine a verb may use.
+
+    Attributes:
+        threads: Threads that torch computes with; default: one a core, or what OMP_NUM_THREADS
+            says. Another number may change the last digits of a training.
+    """
+
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the range.
+
+        Raises:
+            SettingsError: It is out of range.
+        """
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise SettingsError(
+                "threads is out of range",
+                expected=f"1 to {MOST_THREADS}",
+                actual=self.threads,
+                remedy="leave it out for one a core",
+            )
+
+    def set_up(self) -> None:
+        """Hold this process to it."""
+        if self.threads is not None:
+            import torch  # seconds, for those who only ask for help
+
+            torch.set_num_threads(self.threads)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from prune_env.cli.options import TableOptions, facts, show
+from prune_env.cli.options import MachineOptions, TableOptions, facts, show
 from prune_env.cli.watch.origin import Origin
 from prune_env.cli.watch.serve import beside
 from prune_env.errors import SettingsError
@@ -86,6 +86,7 @@ class Purify:
         units: What a mask chooses from: attention heads; or `hybrid`, also groups of feed-forward
             neurons, and linear maps that are refitted with a strength, see docs/hybrid.md.
         json: Print the report as JSON.
+        machine: What of the machine it may use.
         watch: Show the run on a page of this machine while it goes on, see `prune-env watch`.
         tables: How tables are read.
         search: The search for the mask.
@@ -108,6 +109,7 @@ class Purify:
     seed: int = 0
     units: Pruned = "heads"
     json: bool = False
+    machine: MachineOptions = field(default_factory=MachineOptions)
     watch: bool = False
     tables: TableOptions = field(default_factory=TableOptions)
     search: SearchSettings = field(default_factory=SearchSettings)

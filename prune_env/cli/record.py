@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from prune_env.cli.options import TableOptions, facts, show
+from prune_env.cli.options import MachineOptions, TableOptions, facts, show
 
 if TYPE_CHECKING:
     from prune_env.env.subject import Subject
@@ -40,6 +40,7 @@ class Record:
         target_label: The attacker's label, as a number.
         seed: Of the draw of masks.
         json: Print JSON.
+        machine: What of the machine it may use.
         tables: How tables are read.
     """
 
@@ -56,6 +57,7 @@ class Record:
     target_label: int = 1
     seed: int = 0
     json: bool = False
+    machine: MachineOptions = field(default_factory=MachineOptions)
     tables: TableOptions = field(default_factory=TableOptions)
 
     def run(self) -> None:

@@ -1,12 +1,12 @@
 """`prune-env score`: how well a policy, an agent or masks do on a frozen suite."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from prune_env.cli.options import as_it_is, show
+from prune_env.cli.options import MachineOptions, as_it_is, show
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,6 +33,7 @@ class Score:
         out: Also write `score.json` and `masks.json` there. The same command goes on with what is
             there, after a kill too.
         json: Print JSON.
+        machine: What of the machine it may use.
     """
 
     entrant: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENTRANT")]
@@ -40,6 +41,7 @@ class Score:
     tiers: str | None = None
     out: Path | None = None
     json: bool = False
+    machine: MachineOptions = field(default_factory=MachineOptions)
 
     def run(self) -> None:
         """Play what is not played yet, and print the scores."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 import yaml  # type: ignore[import-untyped]
 
-from prune_env.cli.options import facts, show
+from prune_env.cli.options import MachineOptions, facts, show
 from prune_env.cli.watch.origin import Origin
 from prune_env.cli.watch.serve import beside
 from prune_env.errors import SettingsError
@@ -107,6 +107,7 @@ class Train:
         gpus: GPUs of each agent on the cluster.
         resume: Go on with the run in OUT; every other option must be as before.
         json: Print the report as JSON.
+        machine: What of the machine it may use.
         watch: Show the run on a page of this machine while it goes on, see `prune-env watch`.
         environment: What it plays.
     """
@@ -130,6 +131,7 @@ class Train:
     gpus: float = 0.0
     resume: bool = False
     json: bool = False
+    machine: MachineOptions = field(default_factory=MachineOptions)
     watch: bool = False
     environment: EnvOptions = field(default_factory=EnvOptions)
 

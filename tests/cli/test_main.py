@@ -15,7 +15,14 @@ import pytest
 import torch
 
 from prune_env.cli import main
+from prune_env.cli.attack import Attack
+from prune_env.cli.audit import Audit
+from prune_env.cli.evaluate import Evaluate
 from prune_env.cli.inspect import Inspect
+from prune_env.cli.purify import Purify
+from prune_env.cli.record import Record
+from prune_env.cli.score import Score
+from prune_env.cli.train import Train
 from prune_env.data.dataset import write_jsonl
 from tests.support import tiny_dataset
 
@@ -97,7 +104,14 @@ def test_a_list_that_took_the_model_is_named(capsys: pytest.CaptureFixture) -> N
 STOPPED = """
 import os, signal, sys, time
 from prune_env.cli import main
+from prune_env.cli.attack import Attack
+from prune_env.cli.audit import Audit
+from prune_env.cli.evaluate import Evaluate
 from prune_env.cli.inspect import Inspect
+from prune_env.cli.purify import Purify
+from prune_env.cli.record import Record
+from prune_env.cli.score import Score
+from prune_env.cli.train import Train
 def run(self):
     try:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -185,3 +199,37 @@ def test_a_folder_that_cannot_be_made_is_named(
     arguments = ["purify", str(tiny_folder), "--data", str(data), "--out", str(data / "out")]
     assert main(arguments) == 2
     assert "clean.jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_verb_computes_with_the_threads_that_were_asked_for(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+    before = torch.get_num_threads()
+    for verb in (Purify, Attack, Evaluate, Train, Audit, Record, Score):
+        monkeypatch.setattr(verb, "run", lambda self: used.append(torch.get_num_threads()))
+    arguments = {
+        "purify": ["x", "--data", "y", "--out", "z"],
+        "attack": ["--model", "x", "--data", "y", "--out", "z"],
+        "evaluate": ["x", "--data", "y"],
+        "train": ["--out", "z"],
+        "audit": ["--model", "x", "--data", "y", "--out", "z"],
+        "record": ["--model", "x", "--data", "y", "--out", "z"],
+        "score": ["x"],
+    }
+    try:
+        for verb_name, options in arguments.items():
+            torch.set_num_threads(3)
+            assert main([verb_name, *options, "--threads", str(threads)]) == 0
+            assert main([verb_name, *options]) == 0  # as it is
+    finally:
+        torch.set_num_threads(before)
+    assert used == 2 * len(arguments) * [threads]
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "1025"])
+def test_threads_out_of_range(threads: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["purify", "x", "--data", "y", "--out", "z", "--threads", threads])
+    assert "threads is out of range" in capsys.readouterr().err
