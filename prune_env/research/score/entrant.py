@@ -85,7 +85,7 @@ class SubmittedMasks:
         suite: The suite that they must be for.
 
     Raises:
-        StateError: The file is damaged, or for another suite.
+        StateError: The file is damaged, for another suite, or names what the suite does not have.
 
     Attributes:
         path: The file.
@@ -105,7 +105,7 @@ class SubmittedMasks:
         """Return the mask that was handed in; see `Entrant`.
 
         Raises:
-            StateError: There is none.
+            StateError: There is none, or it was made on another model.
         """
         found = self._file.find(game, seed)
         if found is None:

@@ -49,7 +49,7 @@ class MasksFile:
         """Return the mask of a game and a seed; None if there is none.
 
         Raises:
-            StateError: It has another form.
+            StateError: It has another form, or says that it was made on another model.
             SettingsError: It prunes heads that the model does not have.
         """
         run = self.runs.get(game.task.name, {}).get(str(seed))
@@ -58,6 +58,14 @@ class MasksFile:
         where = f"{self.path}: {game.task.name}, seed {seed}"
         if not isinstance(run, dict):
             raise StateError(f"{where} is no mask", expected='{"pruned": {"layer": [heads]}}')
+        own = game.subject.evaluator.fingerprint
+        if run.get("model", own) != own:
+            raise StateError(
+                f"{where} was made on another model",
+                expected=f'"model": "{own}", or no "model"',
+                actual=run["model"],
+                remedy="make the mask on this model",
+            )
         mask = without_heads(where, run.get("pruned"), game.subject.shape)
         asked = run.get("evaluations")
         return FinalMask(mask, asked if type(asked) is int else None)
@@ -85,7 +93,8 @@ def read_masks(path: Path, suite: Suite) -> MasksFile:
     """Return the masks of a file; it may be a stranger's.
 
     Raises:
-        StateError: It is missing, too large, no such file, or for another suite.
+        StateError: It is missing, too large, no such file, for another suite, or names a game or a
+            seed that the suite does not have.
     """
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -113,5 +122,28 @@ def read_masks(path: Path, suite: Suite) -> MasksFile:
             f"{path} holds no masks by game and seed",
             expected='"masks": {"GAME": {"SEED": {"pruned": {"layer": [heads]}}}}',
         )
+    _check_names(path, masks, suite)
     entrant = content.get("entrant")
     return MasksFile(suite, path, entrant if isinstance(entrant, dict) else {}, masks)
+
+
+def _check_names(path: Path, masks: dict[str, dict[str, Any]], suite: Suite) -> None:
+    """Raise a `StateError` if a game or a seed is none of the suite's: it would not be read."""
+    seeds = tuple(map(str, suite.seeds))
+    unknown = [game for game in masks if game not in {task.name for task in suite.tasks}]
+    if unknown:
+        raise StateError(
+            f"{path} names games that the suite {suite.version} does not have",
+            expected=f"some of {', '.join(task.name for task in suite.tasks)}",
+            actual=", ".join(unknown),
+            remedy="correct the names, or leave them out",
+        )
+    for game, runs in masks.items():
+        other = [seed for seed in runs if seed not in seeds]
+        if other:
+            raise StateError(
+                f"{path} names seeds of {game} that the suite {suite.version} does not have",
+                expected=f"some of {', '.join(seeds)}",
+                actual=", ".join(other),
+                remedy="correct the seeds, or leave them out",
+            )

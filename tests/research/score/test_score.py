@@ -149,6 +149,31 @@ def test_a_submission_is_scored_from_its_masks_whatever_it_claims(tmp_path: Path
     assert score_of(tmp_path / "greedy").runs == again.runs
 
 
+@pytest.mark.parametrize(
+    ("masks", "told"),
+    [
+        ({"nonsuch-game": {"0": {"pruned": {}}}}, "some of small. Actual: nonsuch-game"),
+        ({"small": {"0": {}, "1": {}, "77": {}}}, "some of 0, 1. Actual: 77"),
+        ({"small": {"00": {}}}, "some of 0, 1. Actual: 00"),
+    ],
+)
+def test_games_and_seeds_of_no_suite_are_refused(tmp_path: Path, masks: Any, told: str) -> None:
+    with pytest.raises(StateError, match=told):
+        find_entrant(str(submission(tmp_path, {}, masks=masks)), SUITE)
+
+
+def test_masks_of_another_model_are_refused(tmp_path: Path) -> None:
+    own = TaskGame(TASK).subject.evaluator.fingerprint
+    for model in (own, "0" * 64, None):
+        runs = {str(seed): {"pruned": {"0": [1]}, "model": model} for seed in SUITE.seeds}
+        folder = submission(tmp_path, {}, masks={"small": runs})
+        if model == own:
+            assert score_of(folder).runs == score_of(submission(tmp_path, {"0": [1]})).runs
+        else:
+            with pytest.raises(StateError, match="seed 0 was made on another model"):
+                score_of(folder)
+
+
 def test_a_submitted_mask_that_breaks_the_rules_counts_as_no_pruning(tmp_path: Path) -> None:
     broken = score_of(submission(tmp_path / "broken", {"0": [0, 1, 2, 3]}))
     none = score_of(submission(tmp_path / "none", {}))
