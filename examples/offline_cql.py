@@ -7,12 +7,11 @@
 What is learned is played once on the recorded model that the data set names.
 """
 
-import sys
-
 import gymnasium as gym
 import minari
 import numpy as np
 import torch
+import tyro
 from tensordict import TensorDict
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 from torchrl.modules import MLP, QValueActor
@@ -65,7 +64,12 @@ def learn(data: minari.MinariDataset, space: gym.spaces.Dict, updates: int) -> Q
 
 
 def main(name: str, updates: int = 1_000) -> float:
-    """Learn from a data set, play once, and return the share of the heads that was pruned."""
+    """Learn from a data set, play once, and return the share of the heads that was pruned.
+
+    Args:
+        name: Of the Minari data set, as `prune-env record --minari` wrote it.
+        updates: Of the network.
+    """
     torch.manual_seed(0)
     data = minari.load_dataset(name)
     env = data.recover_environment()
@@ -87,4 +91,4 @@ def main(name: str, updates: int = 1_000) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    tyro.cli(main, config=(tyro.conf.PositionalRequiredArgs,))

@@ -1,5 +1,9 @@
 """The examples run, in small, and those that learn prune more than chance does."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -52,6 +56,17 @@ def test_offline_it_learns_to_prune_more_than_what_it_saw(tmp_path, monkeypatch)
     write_minari(table, tmp_path / "s.npz", "ways-v0", episodes=300)
     returns = [episode.rewards.sum() for episode in minari.load_dataset("ways-v0")]
     assert offline_cql.main("ways-v0", updates=300) > 2 * np.mean(returns)
+
+
+@pytest.mark.parametrize("name", ["offline_cql", "own_model"])
+def test_what_takes_arguments_tells_them(name: str):
+    if name == "offline_cql":
+        pytest.importorskip("minari")
+        pytest.importorskip("torchrl")
+    path = Path(own_model.__file__).with_name(f"{name}.py")
+    command = [sys.executable, str(path), "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "usage" in told
 
 
 def test_own_reward_is_what_the_agent_heeds():
