@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from prune_env.env.recorded import recorded_of
 from prune_env.env.subject import Subject
 from prune_env.env.subjects import IMPORTANCE_SENTENCES, find_subject
+from prune_env.errors import SettingsError
 from prune_env.importance.registry import UNIT_FEATURES
 from prune_env.models.units import Units
 from prune_env.settings import UnitSettings
@@ -28,7 +30,9 @@ def find_units(
     if settings.heads_only and not set(metrics) & set(UNIT_FEATURES):
         return find_subject(model, data, metrics)
     subject = find_subject(model, data, ())
-    if subject.suspect is None and _cut_as(subject.units, settings):
+    if subject.suspect is None:
+        if not _cut_as(subject.units, settings):
+            raise _uncut(subject, settings)
         return find_subject(model, data, metrics)
     subject = with_units(subject, metrics, settings)
     if isinstance(model, Subject):
@@ -41,6 +45,24 @@ def _cut_as(units: Units, settings: UnitSettings) -> bool:
     own = (units.groups, units.steps)
     return not units.heads_only and (
         settings.heads_only or own == (settings.groups, settings.steps)
+    )
+
+
+def _uncut(subject: Subject, settings: UnitSettings) -> SettingsError:
+    """Return why what holds no texts has none of the units that are asked for."""
+    if recorded_of(subject.evaluator) is None:
+        groups, steps = settings.groups, settings.steps
+        units = f"groups={groups},steps={steps}" if groups or steps else "groups=8,steps=4"
+        remedy = f"a landscape is made with its units: model='landscape:{units}'"
+    else:
+        remedy = "a recorded model is played by heads: leave out neuron_groups, map_steps and the"
+        remedy += f" metrics {', '.join(UNIT_FEATURES)}"
+    asked = f"{settings.groups} groups of neurons and {settings.steps} steps of maps"
+    return SettingsError(
+        f"{subject.name} holds no texts, so that no other units can be cut",
+        expected=f"a model with clean data; {asked} are asked for",
+        actual=f"{subject.units.groups} groups and {subject.units.steps} steps",
+        remedy=remedy,
     )
 
 

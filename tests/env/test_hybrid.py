@@ -4,6 +4,7 @@ import pickle
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -243,6 +244,35 @@ def test_rewards_answer_under_the_hybrid_mask(subject: Subject, reward: str) -> 
 def test_a_model_without_texts_has_heads_alone() -> None:
     with pytest.raises(SettingsError, match="holds no texts"):
         env_of(landscape_subject())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        ({"model": "landscape"}, r"model='landscape:groups=8,steps=4'"),
+        ({"model": "landscape:groups=2", "neuron_groups": 4, "map_steps": 0}, "groups=4,steps=0'"),
+        (
+            {"model": "sst2-hiddenkiller-0", "neuron_groups": 4},
+            "a recorded model is played by heads",
+        ),
+    ],
+)
+def test_what_cannot_be_cut_says_how_it_is_played(arguments: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(SettingsError, match=remedy):
+        gym.make("prune_env/HybridPruning-v0", **arguments)
+
+
+def test_units_of_any_kind_count_for_a_success() -> None:
+    """As `sparsity` counts them: 12 of 48 units, none of them a head."""
+    model = "landscape:layers=2,heads=4,groups=4,steps=4"
+    env = gym.make("prune_env/HybridPruning-v0", model=model, neuron_groups=4, map_steps=4, tau=0.0)
+    _, info = env.reset(seed=0)
+    for _ in range(12):
+        assert not info["is_success"]
+        unit = int(np.flatnonzero(info["action_mask"][:-1])[-1])
+        _, _, _, _, info = env.step(unit)
+        assert info["heads_pruned"] == 0
+    assert info["is_success"]
 
 
 def test_the_picture_names_the_kinds(subject: Subject) -> None:
