@@ -16,7 +16,7 @@ ARGUMENTS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("metrics", "observation"), (str, list)),
     **dict.fromkeys(("prune_step", "min_heads_per_layer", "neuron_groups", "map_steps"), (int,)),
     **{"pool": (list, NoneType), "reward": (str,), "guard": (str,)},
-    **dict.fromkeys(("backtrack", "flat", "end_on_illegal"), (bool,)),
+    **dict.fromkeys(("backtrack", "flat", "end_on_illegal", "recorded"), (bool,)),
     **{"tau": (int, float, NoneType), "max_drop": (int, float), "success_share": (int, float)},
     **{"max_evaluations": (int, NoneType), "illegal_penalty": (int, float)},
 }

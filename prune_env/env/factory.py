@@ -1,6 +1,6 @@
 """From the arguments of an environment to its core."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from prune_env.env.pool import Pool
 from prune_env.env.recorded import recorded_rewards
 from prune_env.env.rewards.reward import Reward, WeightedSum, make_reward
 from prune_env.env.subject import Subject
-from prune_env.env.subjects import brings_data
+from prune_env.env.subjects import DEFAULT_RECORD, brings_data, require_recorded
 from prune_env.errors import MissingArgumentError, SettingsError
 from prune_env.settings import Guard, UnitSettings
 
@@ -37,6 +37,7 @@ def make_core(
     settings: EpisodeSettings,
     units: UnitSettings,
     guard: Guard = "auto",
+    recorded: bool = False,
     num_envs: int = 1,
     max_episode_steps: int | None = None,
 ) -> BatchCore:
@@ -50,21 +51,32 @@ def make_core(
         UnknownNameError: A model, metric, reward or observation is not registered.
     """
     metrics = names_of("metrics", metrics)
+    recorded = plain("recorded", recorded)
+    if recorded and model is None and evaluator is None and pool is None:
+        model = DEFAULT_RECORD
     sources = _sources(model, evaluator, pool)
     _check_beside(sources, evaluator, importance, data, in_pool=pool is not None)
     find = partial(find_units, data=data, metrics=metrics, settings=units)
+    if recorded:
+        find = partial(_find_recorded, find)
     if evaluator is None:
         subjects = [find(source) for source in sources]
     else:
         subjects = [Subject(evaluator, importance, metrics)]  # type: ignore[arg-type]
     return BatchCore(
-        Pool(subjects, find, plain("guard", guard)),
+        Pool(subjects, find, plain("guard", guard), require_recorded if recorded else None),
         settings,
         make_reward(reward, recorded_rewards(subjects)),
         make_observation(names_of("observation", observation), flat=plain("flat", flat)),
         num_envs=num_envs,
         max_episode_steps=max_episode_steps,
     )
+
+
+def _find_recorded(find: Callable[[str | Subject], Subject], model: str | Subject) -> Subject:
+    """Return what a user means by a model; one that was not recorded is refused unloaded."""
+    require_recorded(model)
+    return find(model)
 
 
 def _sources(model: Any, evaluator: Any, pool: Any) -> list[Any]:

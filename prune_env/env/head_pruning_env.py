@@ -16,7 +16,7 @@ from prune_env.env.factory import make_core
 from prune_env.env.observation import DEFAULT_OBSERVATION
 from prune_env.env.policy import Observation
 from prune_env.env.render import MODES, check_mode, draw
-from prune_env.env.replay import Validation, state_of, validate
+from prune_env.env.replay import Validation, restore, state_of, validate
 from prune_env.env.rewards.reward import Reward, WeightedSum
 from prune_env.env.state import State
 from prune_env.env.subject import Subject
@@ -95,7 +95,7 @@ class HeadPruningEnv(EpisodeView, gym.Env[Observation, np.int64]):
     | `evaluations` | int | masks scored in this episode |
     | `illegal` | str | why the action was refused, or empty |
     | `ended` | str | `stop`, `tau`, `budget`, `illegal`, or empty |
-    | `is_success` | bool | `mask` satisfies `tau` and prunes `success_share` of the heads |
+    | `is_success` | bool | `mask` satisfies `tau` and prunes `success_share` of all units |
     | `model` | str | name of the model that is played |
     | `reward_terms` | dict | share of every term in the reward, and of the penalty: `illegal` |
 
@@ -122,8 +122,9 @@ class HeadPruningEnv(EpisodeView, gym.Env[Observation, np.int64]):
     | `guard` | `"auto"` | what counts as accuracy, see `prune_env.evaluation.guard` |
     | `end_on_illegal` | False | an illegal action ends the episode |
     | `illegal_penalty` | 0 | what an illegal action takes from the return |
-    | `success_share` | 0.25 | least share of heads that a success prunes; random play: 0.22 |
+    | `success_share` | 0.25 | least share of units that a success prunes; random play: 0.22 |
     | `neuron_groups`, `map_steps` | 0, 0 | units beside heads, see docs/hybrid.md |
+    | `recorded` | False | play recorded models alone: without the model, without torch |
     | `render_mode` | None | `ansi`, `rgb_array` or `human` (a window, extra `render`) |
 
     ```python
@@ -177,6 +178,7 @@ class HeadPruningEnv(EpisodeView, gym.Env[Observation, np.int64]):
         illegal_penalty: float = 0.0,
         neuron_groups: int = 0,
         map_steps: int = 0,
+        recorded: bool = False,
         render_mode: str | None = None,
     ) -> None:
         self._window = Window(self.metadata["render_fps"]) if render_mode == "human" else None
@@ -209,6 +211,7 @@ class HeadPruningEnv(EpisodeView, gym.Env[Observation, np.int64]):
             settings=settings,
             guard=guard,
             units=unit_settings(neuron_groups, map_steps),
+            recorded=recorded,
         )
         self.observation_space = self.core.observation_space
         self.action_space = self.core.action_space
@@ -274,6 +277,19 @@ class HeadPruningEnv(EpisodeView, gym.Env[Observation, np.int64]):
     def validate(self, state: State) -> Validation:
         """Play a state again, in a fork of this environment, and say what differs."""
         return validate(state, self)
+
+    def restore(self, state: State) -> tuple[Observation, Info]:
+        """Go on from a state: its actions are played again here, and the next step follows them.
+
+        What the state does not hold is as it was: the generator, and the count of a `TimeLimit`.
+
+        Returns:
+            Observation and info, as the last action gave them.
+
+        Raises:
+            StateError: Played here, it comes out otherwise; the environment is left as it was.
+        """
+        return restore(state, self)
 
     def fork(self) -> "HeadPruningEnv":
         """Return an independent environment in the same state; the model is shared."""

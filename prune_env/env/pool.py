@@ -61,6 +61,7 @@ class Pool:
         subjects: At least one, with the same metrics and different names.
         resolve: Finds a subject that the pool does not hold by name; None finds nothing else.
         guard: What counts as accuracy, of each subject, see `evaluation.guard`.
+        check: Raises if a subject may not be played.
 
     Attributes:
         shape: Layers and heads of the grid: the largest of each.
@@ -76,11 +77,13 @@ class Pool:
         subjects: Sequence[Subject],
         resolve: Callable[[str], Subject] | None = None,
         guard: Guard = "accuracy",
+        check: Callable[[Subject], None] | None = None,
     ) -> None:
         if not subjects:
             raise SettingsError("The pool holds no model", remedy="give at least one")
         self.resolve = resolve
         self.guard: Guard = guard
+        self._check = check
         self.metrics = subjects[0].metrics
         self.shape = (
             max(subject.shape[0] for subject in subjects),
@@ -104,8 +107,10 @@ class Pool:
         """Return a subject on this pool's grid.
 
         Raises:
-            SettingsError: It has other metrics, or does not fit on the grid.
+            SettingsError: It has other metrics, does not fit on the grid, or may not be played.
         """
+        if self._check is not None:
+            self._check(subject)
         if subject.metrics != self.metrics:
             raise SettingsError(
                 f"{subject.name} has other metrics than the rest of the pool",

@@ -47,11 +47,11 @@ ENVIRONMENTS.register(
     help="no transformer: a synthetic accuracy landscape, thousands of steps a second",
 )
 
-
 ENVIRONMENTS.register(
     "prune_env/Recorded-v0",
-    Environment(500),
-    help="a model that was recorded, without the model: model=FILE.npz of `prune-env record`",
+    Environment(500, {"recorded": True}),
+    help="a model that was recorded, without the model: model=FILE.npz of `prune-env record`, or"
+    " the name of one that ships, such as sst2-hiddenkiller-0, the default",
 )
 
 _UNITS = {"neuron_groups": 8, "map_steps": 4, "metrics": ",".join(UNIT_METRICS)}

@@ -113,18 +113,42 @@ def validate(state: State, env: Replayable | None = None) -> Validation:
         env = _make(state)
     replay = env.fork()
     try:
-        replay.reset(options={"model": state.model})
-        for action in state.actions:
-            replay.step(action)
-            if replay.episode.illegal:
-                return Validation(
-                    (*_differences(state, replay), f"action {action}: {replay.episode.illegal}")
-                )
-        if state.ended == "illegal":
-            replay.step(OUT_OF_RANGE)  # no state says which one it was, and all do the same
+        _play(state, replay)
     except PruneEnvError as error:
         return Validation((str(error),))
-    return Validation(_differences(state, replay))
+    rest = state.actions[len(replay.episode.actions) :]
+    refused = (f"action {rest[0]}: {replay.episode.illegal}",) if rest else ()
+    return Validation((*_differences(state, replay), *refused))
+
+
+def restore(state: State, env: Replayable) -> tuple[Any, Any]:
+    """Bring an environment into a state; return observation and info of its last action.
+
+    Raises:
+        StateError: Played there, the state comes out otherwise; the environment is left as it was.
+    """
+    found = validate(state, env)
+    if not found.ok:
+        raise StateError(
+            "This environment cannot go on from the state",
+            expected="an environment of its model, reward and rules",
+            actual="; ".join(found.differences),
+            remedy="make one with the arguments that the state tells: state.env_id, state.kwargs",
+        )
+    return _play(state, env)
+
+
+def _play(state: State, env: Replayable) -> tuple[Any, Any]:
+    """Play the actions of a state until one is refused; return the last observation and info."""
+    observation, info = env.reset(options={"model": state.model})
+    for action in state.actions:
+        observation, _, _, _, info = env.step(action)
+        if env.episode.illegal:
+            return observation, info
+    if state.ended == "illegal":
+        # No state says which one it was, and all do the same.
+        observation, _, _, _, info = env.step(OUT_OF_RANGE)
+    return observation, info
 
 
 def _make(state: State) -> Replayable:

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from prune_env.env.recorded import recorded_subject
+from prune_env.env.recorded import recorded_of, recorded_subject
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation.suspect import Suspect
@@ -45,6 +45,9 @@ def register_records(folder: str | Path) -> None:
 RECORDS = Path(__file__).parent / "records"
 """Recorded models that ship."""
 
+DEFAULT_RECORD = "sst2-hiddenkiller-0"
+"""What is played where a recorded model is asked for and none is named."""
+
 register_records(RECORDS)
 
 IMPORTANCE_SENTENCES = 1000
@@ -54,6 +57,29 @@ MAX_LENGTH = 128
 def brings_data(model: str) -> bool:
     """Return whether the model of a name comes with its own data, and reads no other."""
     return model.partition(":")[0] in SUBJECTS or model.endswith(".npz")
+
+
+def require_recorded(model: str | Subject) -> None:
+    """Raise unless a model is a recorded one; that of a name is not loaded to know it.
+
+    Raises:
+        SettingsError: It is another model.
+    """
+    shipped = [
+        entry.name
+        for entry in SUBJECTS
+        if isinstance(entry.target, partial) and entry.target.func is recorded_subject
+    ]
+    if isinstance(model, Subject):
+        name, recorded = model.name, recorded_of(model.evaluator) is not None
+    else:
+        name, recorded = model, str(model).endswith(".npz") or model in shipped
+    if not recorded:
+        raise SettingsError(
+            f"{name} is no recorded model",
+            expected=f"{', '.join(shipped)}, or a FILE.npz of `prune-env record`",
+            remedy="play other models in prune_env/HeadPruning-v0",
+        )
 
 
 def find_subject(model: str | Subject, data: str | None, metrics: Sequence[str]) -> Subject:

@@ -91,6 +91,7 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
         illegal_penalty: float = 0.0,
         neuron_groups: int = 0,
         map_steps: int = 0,
+        recorded: bool = False,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
@@ -122,6 +123,7 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
             ),
             guard=guard,
             units=unit_settings(neuron_groups, map_steps),
+            recorded=recorded,
             num_envs=self.num_envs,
             max_episode_steps=max_episode_steps,
         )

@@ -4,7 +4,9 @@ import dataclasses
 import inspect
 import json
 
+import numpy as np
 import pytest
+from numpy.testing import assert_equal
 
 from prune_env.env.arguments import ARGUMENTS
 from prune_env.env.head_pruning_env import HeadPruningEnv
@@ -62,6 +64,46 @@ def test_an_environment_of_objects_is_validated_with_one(tmp_path):
     assert validate(env.state, env).ok
     env.evaluator.accuracy_of = falls_by(0.02)
     assert "accuracy" in validate(env.state, env).differences[0]
+
+
+def test_an_environment_goes_on_from_a_state(played):
+    state = State.from_dict(json.loads(json.dumps(played.state.to_dict())))
+    other = HeadPruningEnv(**{**state.kwargs, "render_mode": "ansi"})
+    other.reset(seed=9)
+    restored = other.restore(state)
+    twin = HeadPruningEnv(**state.kwargs)
+    twin.reset(options={"model": state.model})
+    for action in state.actions:
+        observation, _, _, _, info = twin.step(action)
+    assert_equal(restored, (observation, info))
+    assert_equal(played.core.observe(0), restored[0])
+    np.testing.assert_array_equal(other.action_masks(), played.action_masks())
+    assert other.state.to_dict() == {**state.to_dict(), "env_id": "", "kwargs": {}}
+    while not played.episode.ended:
+        action = int(played.action_masks().argmax())
+        assert_equal(other.step(action), played.step(action))
+    assert other.restore(played.state)[1]["ended"] == played.episode.ended
+    assert_equal(other.reset(seed=4), played.reset(seed=4))
+
+
+def test_a_state_before_any_action_and_after_an_illegal_end_are_restored():
+    env = env_over(PrescribedEvaluator(falls_by(0.01)), end_on_illegal=True)
+    observation, info = env.reset()
+    first = env.state
+    env.step(1)
+    env.step(1)
+    ended = env.state
+    assert_equal(env.restore(first), (observation, info))
+    assert env.restore(ended)[1]["ended"] == "illegal"
+    assert env.state == ended
+
+
+def test_a_foreign_state_leaves_the_environment_as_it_was(played):
+    before = played.state
+    for change in ({"accuracy": 0.123}, {"fingerprint": "f"}, {"actions": (0, 0)}):
+        with pytest.raises(StateError, match="cannot go on from the state"):
+            played.restore(dataclasses.replace(before, **change))
+    assert played.state == before
 
 
 @pytest.mark.parametrize("suffix", [".json", ".csv"])

@@ -15,6 +15,7 @@ from prune_env.env.landscape import LandscapeEvaluator
 from prune_env.env.recorded import RecordedReward, recorded_subject
 from prune_env.env.rewards.reward import Accuracy, make_reward
 from prune_env.env.subject import Subject
+from prune_env.env.subjects import DEFAULT_RECORD
 from prune_env.errors import OutputExistsError, SettingsError, StateError, UnknownNameError
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.evaluation.metrics import calibrated_threshold, label_flip_rate
@@ -258,9 +259,47 @@ def test_every_model_of_a_pool_was_recorded_with_the_reward(
 
 def test_a_model_of_the_options_was_recorded_with_the_reward(others: Path) -> None:
     paid = str(others / "paid.npz")
-    env = gym.make("prune_env/Recorded-v0", model=paid, reward="inverted-trigger")
+    env = gym.make("prune_env/HeadPruning-v0", model=paid, reward="inverted-trigger")
     env.reset(options={"model": "paid"})
     with pytest.raises(SettingsError, match=r"layers=4.* was not recorded.*'inverted-trigger'"):
         env.reset(options={"model": "landscape:layers=4,heads=6"})
     with pytest.raises(SettingsError, match=r"plain was recorded without.*'inverted-trigger'"):
         env.reset(options={"model": str(others / "plain.npz")})
+
+
+def test_without_a_name_a_record_that_ships_is_played() -> None:
+    env = gym.make("prune_env/Recorded-v0", reward="inverted-trigger", tau=None)
+    assert env.reset(seed=0)[1]["model"] == DEFAULT_RECORD
+    assert env.unwrapped.validate(env.unwrapped.state).ok
+    envs = gym.make_vec("prune_env/Recorded-v0", num_envs=2, tau=None)
+    assert envs.reset(seed=0)[1]["model"].tolist() == [DEFAULT_RECORD] * 2
+
+
+def test_what_was_not_recorded_is_refused_unloaded(
+    surrogate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prune_env.research.attacks.ready_made.tiny", lambda _: pytest.fail("made"))
+    for other in ({"model": "tiny"}, {"model": "landscape"}, {"pool": [str(surrogate), "tiny"]}):
+        for make in (gym.make, gym.make_vec):
+            with pytest.raises(SettingsError, match=r"is no recorded model.*sst2-hiddenkiller-0"):
+                make("prune_env/Recorded-v0", **other)
+
+
+def test_a_recorded_game_plays_no_other_model_on_request(surrogate: Path) -> None:
+    env = gym.make("prune_env/Recorded-v0", model=str(surrogate))
+    for other in ("landscape:layers=4,heads=6", landscape()):
+        with pytest.raises(SettingsError, match="is no recorded model"):
+            env.reset(options={"model": other})
+    with pytest.raises(SettingsError, match="is no recorded model"):
+        gym.make("prune_env/Recorded-v0", model=landscape())
+    evaluator = LandscapeEvaluator(4, 6)
+    own = {"evaluator": evaluator, "importance": evaluator.importance()}
+    with pytest.raises(SettingsError, match="is no recorded model"):
+        gym.make("prune_env/Recorded-v0", **own)
+
+
+def test_the_snippet_of_the_document_stands_alone(surrogate: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "recorded.md").read_text("utf-8")
+    snippet = text.split("```python\n")[1].split("```")[0]
+    snippet = snippet.replace("runs/mine-surrogate.npz", str(surrogate))
+    exec(snippet.replace("inverted-trigger", "sparsity"), {})
