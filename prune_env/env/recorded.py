@@ -1,8 +1,9 @@
 """A model that was recorded: what it answers under a mask is predicted, without the model."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +77,19 @@ class RecordedEvaluator:
             raise UnknownNameError("recorded value", name, self._columns)
         values: npt.NDArray[np.float64] = self._predict(masks)[:, self._columns[name]]
         return values
+
+    def without(self, name: str) -> Self:
+        """Return this model as if a value had not been recorded; all others to the last bit."""
+        other = copy.copy(self)
+        other._columns = {each: place for each, place in self._columns.items() if each != name}
+        other.facts = {**self.facts, "columns": list(other._columns)}
+        hidden = [place for each, place in self._columns.items() if each == name]
+        # It is emptied, not cut out: products of another shape may round differently.
+        for part in ("_weights", "_mean", "_least", "_greatest"):
+            values = getattr(self, part).copy()
+            values[..., hidden] = 0
+            setattr(other, part, values)
+        return other
 
     def accuracy(self, masks: Mask) -> npt.NDArray[np.float64]:
         """Return the accuracy (N,) under masks (N, L, H), predicted."""

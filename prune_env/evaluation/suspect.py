@@ -62,6 +62,13 @@ class Suspect:
             )
         return self._parts[sentences]
 
+    def afresh(self) -> "Suspect":
+        """Return the same classifier with the same clean data, of which nothing is remembered.
+
+        What was remembered may have been computed in another precision.
+        """
+        return replace(self, evaluator=self._evaluator(self.validation))
+
     def with_model(self, loaded: "LoadedModel") -> "Suspect":
         """Return another classifier, such as a changed copy, with the same clean data.
 
@@ -103,18 +110,21 @@ class Suspect:
 
     def evaluator_on(self, data: "TextDataset") -> "Evaluator":
         """Return an evaluator of the classifier on other texts; the last few are remembered."""
-        from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
-
         key = data.sha256
         if key not in self._made:
             while len(self._made) >= REMEMBERED:
                 self._made.pop(next(iter(self._made)))
-            self._made[key] = MaskEvaluator(
-                self.loaded.model,
-                self.loaded.tokenizer,
-                data,
-                max_length=self.max_length,
-                max_cache_bytes=CACHE_BYTES,
-                unit_map=self.unit_map,
-            )
+            self._made[key] = self._evaluator(data, max_cache_bytes=CACHE_BYTES)
         return self._made[key]
+
+    def _evaluator(self, data: "TextDataset", **limits: int) -> "Evaluator":
+        from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
+
+        return MaskEvaluator(
+            self.loaded.model,
+            self.loaded.tokenizer,
+            data,
+            max_length=self.max_length,
+            unit_map=self.unit_map,
+            **limits,
+        )

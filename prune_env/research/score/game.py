@@ -1,20 +1,27 @@
 """A game of a suite, made: the model to play, and what masks of it are worth."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from prune_env.agents.training_envs import make_env
 from prune_env.env.head_pruning_env import HeadPruningEnv
-from prune_env.env.recorded import recorded_of
+from prune_env.env.recorded import HIDDEN, recorded_of
+from prune_env.env.subject import Subject
 from prune_env.errors import StateError
-from prune_env.evaluation.guard import guarded_tau
+from prune_env.evaluation.guard import guard_evaluator, guard_of, guarded_tau
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.models.masks import Mask
 from prune_env.research.score.hidden import hidden_rate
 from prune_env.research.score.suite import ScoredTask
+from prune_env.settings import Precision
+
+PRECISION: Final[Precision] = "fp32"
+"""Of every pass of a scoring: bf16 turns answers near a decision, and not every processor has it.
+"""
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,7 +52,7 @@ class TaskGame:
         metrics: Importance metrics that must be shown.
 
     Attributes:
-        subject: The model; it holds clean data alone.
+        subject: The model; it holds clean data alone, and no answer of anybody before.
 
     Raises:
         StateError: The recorded model is not the one that the suite was made for.
@@ -55,9 +62,9 @@ class TaskGame:
         env = make_env(task.env, task.arguments(metrics)).unwrapped
         assert isinstance(env, HeadPruningEnv)
         self.task = task
-        self.subject = env.subject
+        self.subject = _unseen(env.subject)
         evaluator = self.subject.evaluator
-        recorded = recorded_of(evaluator)
+        recorded = recorded_of(env.subject.evaluator)
         found = None if recorded is None else recorded.fingerprint
         if found != task.record:
             raise StateError(
@@ -68,7 +75,7 @@ class TaskGame:
             )
         self.tau = guarded_tau(task.search.threshold(self.subject.accuracy), evaluator)
         self._reward = env.reward
-        self._rate = hidden_rate(task.model, self.subject)
+        self._rate = hidden_rate(task.model, self.subject, recorded)
         self._least = env.settings.min_heads_per_layer
 
     @property
@@ -92,3 +99,16 @@ class TaskGame:
         total = reward.sum(axis=1)
         spared = None if self._rate is None else 1 - self._rate(worth)[1:]
         return MaskValues(accuracy[1:], total[1:] - total[0], spared, legal[1:])
+
+
+def _unseen(subject: Subject) -> Subject:
+    """Return a model as players hold it: nothing is known of it yet, and no LFR can be asked."""
+    suspect, recorded = subject.suspect, recorded_of(subject.evaluator)
+    if suspect is not None:
+        suspect = suspect.afresh()
+        evaluator = guard_evaluator(suspect.evaluator, guard_of(subject.evaluator))
+    elif recorded is not None:
+        evaluator = recorded.without(HIDDEN)
+    else:
+        return subject
+    return replace(subject, evaluator=evaluator, suspect=suspect, origin=None)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from prune_env.data import load_data
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.data.loading import load_named
-from prune_env.env.recorded import HIDDEN, recorded_of
+from prune_env.env.recorded import HIDDEN, RecordedEvaluator
 from prune_env.env.subject import Subject
 from prune_env.models.masks import Mask
 from prune_env.research.attacks.align import evaluate_triggered
@@ -22,14 +22,16 @@ HiddenRate = Callable[[Mask], npt.NDArray[np.float64]]
 """Returns the calibrated LFR (N,), 0 to 1, under masks (N, L, H)."""
 
 
-def hidden_rate(model: str, subject: Subject) -> HiddenRate | None:
+def hidden_rate(
+    model: str, subject: Subject, recorded: RecordedEvaluator | None
+) -> HiddenRate | None:
     """Return what answers the calibrated LFR of a ready-made model; None where none is known.
 
     Args:
         model: Its name.
-        subject: The model.
+        subject: The model, as it is played.
+        recorded: The model with all that was recorded of it; None where it is no recorded one.
     """
-    recorded = recorded_of(subject.evaluator)
     if recorded is not None:
         known = HIDDEN in recorded.facts["columns"]
         return (lambda masks: recorded.column(HIDDEN, masks)) if known else None

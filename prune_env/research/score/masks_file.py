@@ -6,7 +6,7 @@ from typing import Any
 
 from prune_env.errors import StateError
 from prune_env.models.masks import Mask, pruned_heads, without_heads
-from prune_env.research.score.game import TaskGame
+from prune_env.research.score.game import PRECISION, TaskGame
 from prune_env.research.score.suite import Suite
 from prune_env.utils.files import read_json, write_json
 
@@ -37,7 +37,8 @@ class MasksFile:
         path: Where they stand, or shall.
         entrant: Who made them, as plain values.
         runs: By name of the game and by seed, as JSON holds it: `pruned`, heads by layer; what a
-            scoring wrote also has `evaluations`, and `model`, the fingerprint of the model.
+            scoring wrote also has `evaluations`, `model`, the fingerprint of the model, and
+            `precision`.
     """
 
     suite: Suite
@@ -70,10 +71,11 @@ class MasksFile:
         asked = run.get("evaluations")
         return FinalMask(mask, asked if type(asked) is int else None)
 
-    def is_of_model(self, game: TaskGame, seed: int) -> bool:
-        """Return whether the mask of a game and a seed was made for just this model."""
+    def is_of_game(self, game: TaskGame, seed: int) -> bool:
+        """Return whether the mask of a seed was made for just this model, in this precision."""
         run = self.runs.get(game.task.name, {}).get(str(seed), {})
-        return run.get("model") == game.subject.evaluator.fingerprint
+        made = (run.get("model"), run.get("precision"))
+        return made == (game.subject.evaluator.fingerprint, PRECISION)
 
     def keep(self, game: TaskGame, seed: int, found: FinalMask) -> None:
         """Add a mask, and write the file."""
@@ -81,6 +83,7 @@ class MasksFile:
             "pruned": pruned_heads(found.mask),
             "evaluations": found.evaluations,
             "model": game.subject.evaluator.fingerprint,
+            "precision": PRECISION,
         }
         head = {"format": FORMAT, "version": VERSION, "suite": self.suite.version}
         write_json(

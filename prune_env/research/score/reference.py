@@ -13,10 +13,11 @@ import numpy.typing as npt
 from prune_env.errors import MetricError
 from prune_env.models.masks import Mask
 from prune_env.purification.search import search
-from prune_env.research.score.game import TaskGame
+from prune_env.research.score.game import PRECISION, TaskGame
 from prune_env.utils.files import cache_folder, read_json, write_json
 from prune_env.utils.own import require_own
 from prune_env.utils.plain import from_plain
+from prune_env.utils.runtime import auto_means
 
 VERSION = 1
 """Raised whenever something below changes a reference."""
@@ -77,9 +78,11 @@ class TaskReference:
     spared: EndPoints | None
 
 
+@auto_means(PRECISION)
 def find_reference(game: TaskGame) -> TaskReference:
     """Return the ends of a game's scores, computed once and kept in the cache."""
-    key = {"task": asdict(game.task), "model": game.subject.evaluator.fingerprint}
+    model = game.subject.evaluator.fingerprint
+    key = {"task": asdict(game.task), "model": model, "precision": PRECISION}
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     folder = cache_folder() / "score" / f"v{VERSION}"
     require_own(folder)

@@ -9,13 +9,15 @@ import numpy as np
 
 from prune_env.errors import SettingsError, StateError
 from prune_env.research.score.entrant import Entrant, SubmittedMasks
-from prune_env.research.score.game import TaskGame
+from prune_env.research.score.game import PRECISION, TaskGame
 from prune_env.research.score.masks_file import NAME, FinalMask, MasksFile, read_masks
 from prune_env.research.score.reference import TaskReference, find_reference
 from prune_env.research.score.statistics import Estimate, estimate
 from prune_env.research.score.suite import ScoredTask, Suite
+from prune_env.settings import Precision
 from prune_env.utils.files import read_json, write_json
 from prune_env.utils.progress import progress
+from prune_env.utils.runtime import auto_means
 
 SCORE = "score.json"
 FORMAT = "prune-env-score"
@@ -82,6 +84,9 @@ class ScoreReport:
         tiers: By name.
         runs: In the order of the suite.
         references: The ends of the scores, by name of the game.
+        models: Fingerprint of each game's model, by name of the game: two results of one suite are
+            of the same models where these are equal.
+        precision: Of every pass of a model.
     """
 
     name: str
@@ -91,12 +96,15 @@ class ScoreReport:
     tiers: dict[str, TierScore]
     runs: tuple[ScoredRun, ...]
     references: dict[str, TaskReference]
+    models: dict[str, str]
+    precision: Precision = PRECISION
 
     def plain(self) -> dict[str, Any]:
         """Return what `score.json` holds."""
         return {"format": FORMAT, "version": VERSION, **asdict(self)}
 
 
+@auto_means(PRECISION)
 def score(
     entrant: Entrant, suite: Suite, tiers: Sequence[str], out: Path | None = None
 ) -> ScoreReport:
@@ -119,10 +127,11 @@ def score(
     tasks = suite.tasks_of(tiers)
     held = None if out is None else _open(entrant, suite, out)
     runs: list[ScoredRun] = []
-    references = {}
+    references, models = {}, {}
     with progress(f"Scoring {entrant.name}", len(tasks) * len(suite.seeds)) as advance:
         for task in tasks:
             game = TaskGame(task, entrant.metrics)
+            models[task.name] = game.subject.evaluator.fingerprint
             reference = references[task.name] = find_reference(game)
             masks = []
             for found in _played(entrant, game, suite.seeds, held):
@@ -137,6 +146,7 @@ def score(
         tiers={tier: _tier([run for run in runs if run.tier == tier], tasks) for tier in tiers},
         runs=tuple(runs),
         references=references,
+        models=models,
     )
     if out is not None:
         write_json(out / SCORE, report.plain())
@@ -190,7 +200,7 @@ def _played(
 ) -> Iterator[FinalMask]:
     """Yield the mask of each seed: of a model that is the same, one that is held already."""
     for seed in seeds:
-        goes_on = held is not None and entrant.plays and held.is_of_model(game, seed)
+        goes_on = held is not None and entrant.plays and held.is_of_game(game, seed)
         found = held.find(game, seed) if held is not None and goes_on else None
         if found is None:
             found = entrant.play(game, seed)
