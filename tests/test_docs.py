@@ -48,6 +48,18 @@ def test_files_that_are_named_are_there(document: Path) -> None:
     assert not [each for each in named if not any(ROOT.glob(each.rstrip("/")))]
 
 
+def test_members_that_the_reference_lists_are_there() -> None:
+    """The site leaves out in silence what there is not."""
+    text = (ROOT / "docs" / "environment-reference.md").read_text("utf-8")
+    listed = re.findall(
+        r"^::: prune_env\.(\w+)\n +options:\n +members: \[(.*)\]", text, re.MULTILINE
+    )
+    assert len(listed) == 2
+    for name, members in listed:
+        missing = set(members.split(", ")) - set(dir(getattr(prune_env, name)))
+        assert not missing, name
+
+
 def blocks() -> dict[str, list[str]]:
     """Return the commands of every document's code blocks, by how they are written."""
     found = {}

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 REMEMBERED = 8
 """Evaluators on other texts that are kept; each holds up to `CACHE_BYTES`."""
 
-CACHE_BYTES = 1 << 28
+CACHE_BYTES, FIRST_CACHE_BYTES = 1 << 28, 3 << 28
+"""Memory of an evaluator on other texts, and of the one on the validation texts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class Suspect:
 
         What was remembered may have been computed in another precision.
         """
-        return replace(self, evaluator=self._evaluator(self.validation))
+        return replace(self, evaluator=self._evaluator(self.validation, FIRST_CACHE_BYTES))
 
     def with_model(self, loaded: "LoadedModel") -> "Suspect":
         """Return another classifier, such as a changed copy, with the same clean data.
@@ -114,10 +115,10 @@ class Suspect:
         if key not in self._made:
             while len(self._made) >= REMEMBERED:
                 self._made.pop(next(iter(self._made)))
-            self._made[key] = self._evaluator(data, max_cache_bytes=CACHE_BYTES)
+            self._made[key] = self._evaluator(data, CACHE_BYTES)
         return self._made[key]
 
-    def _evaluator(self, data: "TextDataset", **limits: int) -> "Evaluator":
+    def _evaluator(self, data: "TextDataset", max_cache_bytes: int) -> "Evaluator":
         from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
 
         return MaskEvaluator(
@@ -125,6 +126,6 @@ class Suspect:
             self.loaded.tokenizer,
             data,
             max_length=self.max_length,
+            max_cache_bytes=max_cache_bytes,
             unit_map=self.unit_map,
-            **limits,
         )

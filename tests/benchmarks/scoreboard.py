@@ -37,7 +37,7 @@ ENTRANTS = (
     "dqn",
     "ppo",
     "a2c",
-    "maskable-ppo",
+    "maskable_ppo",
     "trained-epsilon-greedy",
     "trained-dqn",
     "trained-ppo",
