@@ -213,8 +213,10 @@ class HeadPruningEnv(EpisodeView, gym.Env[Observation, np.int64]):
             units=unit_settings(neuron_groups, map_steps),
             recorded=recorded,
         )
-        self.observation_space = self.core.observation_space
-        self.action_space = self.core.action_space
+        self.observation_space, self.action_space = (
+            self.core.observation_space,
+            self.core.action_space,
+        )
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

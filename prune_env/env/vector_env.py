@@ -97,9 +97,7 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
         render_mode: str | None = None,
     ) -> None:
         super().__init__()
-        check_mode(render_mode)
-        self.num_envs, self.render_mode = whole_number("num_envs", num_envs, 1), render_mode
-        self._set_autoreset(_autoreset_mode(autoreset_mode))
+        self._set_up(num_envs, render_mode, _autoreset_mode(autoreset_mode))
         self.core: BatchCore = make_core(
             model,
             data,
@@ -129,7 +127,10 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
         )
         self._set_spaces()
 
-    def _set_autoreset(self, mode: AutoresetMode) -> None:
+    def _set_up(self, num_envs: Any, render_mode: str | None, mode: AutoresetMode) -> None:
+        """Keep what needs no model, and refuse it before one is loaded."""
+        check_mode(render_mode)
+        self.num_envs, self.render_mode = whole_number("num_envs", num_envs, 1), render_mode
         self.autoreset_mode = mode
         self.metadata = {**self.metadata, "autoreset_mode": mode}  # type: ignore[misc]
         self._ended = np.zeros(self.num_envs, np.bool_)
