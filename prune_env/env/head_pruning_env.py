@@ -186,17 +186,6 @@ class HeadPruningEnv(EpisodeView, gym.Env[Observation, np.int64]):
             check_mode(render_mode)
             if not can_open():  # the class names it all the same, so that Gymnasium asks this class
                 self.metadata = {**self.metadata, "render_modes": list(MODES)}  # type: ignore[misc]
-        settings = EpisodeSettings(
-            tau=tau,
-            max_drop=max_drop,
-            prune_step=prune_step,
-            backtrack=backtrack,
-            min_heads_per_layer=min_heads_per_layer,
-            max_evaluations=max_evaluations,
-            end_on_illegal=end_on_illegal,
-            success_share=success_share,
-            illegal_penalty=illegal_penalty,
-        )
         self.render_mode = render_mode
         self.core: BatchCore = make_core(
             model,
@@ -208,15 +197,23 @@ class HeadPruningEnv(EpisodeView, gym.Env[Observation, np.int64]):
             reward=reward,
             observation=observation,
             flat=flat,
-            settings=settings,
+            settings=EpisodeSettings(
+                tau=tau,
+                max_drop=max_drop,
+                prune_step=prune_step,
+                backtrack=backtrack,
+                min_heads_per_layer=min_heads_per_layer,
+                max_evaluations=max_evaluations,
+                end_on_illegal=end_on_illegal,
+                success_share=success_share,
+                illegal_penalty=illegal_penalty,
+            ),
             guard=guard,
             units=unit_settings(neuron_groups, map_steps),
             recorded=recorded,
         )
-        self.observation_space, self.action_space = (
-            self.core.observation_space,
-            self.core.action_space,
-        )
+        self.observation_space = self.core.observation_space
+        self.action_space = self.core.action_space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
