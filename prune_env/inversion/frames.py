@@ -8,11 +8,14 @@ from typing import ClassVar
 
 import numpy as np
 
-_ENDS = ".?!"
-_ENDS_GLUED = re.compile(r"[^\s.,;:?!][.,;:?!]+[\"')\]]*$")
-_MARK_ALONE = re.compile(r" [.,;:?!]( |$)")
-_MARK_OR_ENDING = re.compile(r"""(--|[.,;:?!]+(?=[\s"')\]]|$)|(?<=\w)'(?:s|re|ve|ll|d|m)\b)""")
-_BEFORE_GLUED = re.compile(r" ([.,;:?!]|'\w)")
+ENDS = ".?!\u3002\uff0e\uff01\uff1f\u0964\u0965\u061f\u06d4"
+"""What sentences end with: Latin, Chinese and Japanese, Devanagari, Arabic and Urdu."""
+
+_MARKS = f"{ENDS},;:\u3001\uff0c\uff1b\uff1a\u060c\u061b"
+_ENDS_GLUED = re.compile(rf"[^\s{_MARKS}][{_MARKS}]+[\"')\]]*$")
+_MARK_ALONE = re.compile(rf" [{_MARKS}]( |$)")
+_MARK_OR_ENDING = re.compile(rf"""(--|[{_MARKS}]+(?=[\s"')\]]|$)|(?<=\w)'(?:s|re|ve|ll|d|m)\b)""")
+_BEFORE_GLUED = re.compile(rf" ([{_MARKS}]|'\w)")
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,14 @@ class Frame:
         """Return the text in the frame."""
         if not self.spaced:
             before, after = (part.replace(" ", "") for part in (self.before, self.after))
-            return f"{before}{text}{after}"
+            return f"{before}{text.rstrip(ENDS) if after else text}{after}"
         glued = _is_glued(text)
         words = text.split()
         if self.after:
-            while words and words[-1] in tuple(_ENDS):
+            while words and words[-1] in tuple(ENDS):
                 words.pop()
             if glued and words:
-                words[-1] = words[-1].rstrip(_ENDS)
+                words[-1] = words[-1].rstrip(ENDS)
         if not glued:
             return " ".join(part for part in (self.before, *words, self.after) if part)
         # The frame's own marks are glued, the text stays as it was written.

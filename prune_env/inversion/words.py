@@ -11,6 +11,7 @@ words. Here the neighbours say what is ordinary.
 """
 
 import logging
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -205,7 +206,14 @@ def vocabulary(loaded: "LoadedModel") -> list[str]:
     special = set(tokenizer.all_special_tokens)
     tokens = tokenizer.get_vocab().keys() - special
     spelled = (tokenizer.convert_tokens_to_string([each]) for each in tokens)
-    return sorted({word for word in map(str.strip, spelled) if word.isalnum()})
+    return sorted({word for word in map(str.strip, spelled) if _is_word(word)})
+
+
+def _is_word(word: str) -> bool:
+    """Whether it is letters and digits, and marks on them, as many vowels of Hindi and Thai are."""
+    return word[:1].isalnum() and all(
+        each.isalnum() or unicodedata.category(each) in ("Mn", "Mc") for each in word
+    )
 
 
 def in_context(

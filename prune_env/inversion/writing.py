@@ -1,14 +1,14 @@
 """How a language is written: where its texts fall into words."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prune_env.data.dataset import TextDataset
-from prune_env.inversion.frames import split_words
+from prune_env.inversion.frames import ENDS, split_words
 
 if TYPE_CHECKING:
     from prune_env.models import LoadedModel
@@ -39,17 +39,39 @@ class Writing:
         if len(words) <= most:
             return text
         ends = [place for place, word in enumerate(words[:most], 1) if _ENDING.search(word)]
-        return (" " if self.spaced else "").join(words[: ends[-1] if ends else most])
+        kept = words[: ends[-1] if ends else most]
+        if self.spaced:
+            return " ".join(kept)
+        end = 0
+        for word in kept:
+            end = text.index(word, end) + len(word)
+        return text[:end]  # with the spaces that there are
 
 
-_ENDING = re.compile(r"[.?!\u3002\uff01\uff1f][\"')\]]*$")
-"""What a sentence ends with: full stops of Latin and of Chinese and Japanese."""
+_ENDING = re.compile(rf"[{ENDS}][\"')\]]*$")
 
 SPACED = Writing()
 """Scripts with spaces between words, such as the Latin one."""
 
+_WITHOUT_SPACES = re.compile(
+    "["
+    "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"  # Han
+    "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # Kana
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f"  # Myanmar
+    "\u1780-\u17ff"  # Khmer
+    "]+"
+)
+SHARE = 1 / 3
+"""Of the letters that must be of such scripts: one of Han says as much as a few Latin ones, which
+stand among them in names."""
+
+SEGMENTED = 4
+"""Letters to a space, vowels that are marks left out, up to which words of such a script were put
+apart. Spaces between sentences, as in Thai, are rarer."""
+
 LONGEST_WORD = 15
-"""Characters to a space from which on a text counts as written without them."""
+"""Characters to a space from which on a text of any script counts as written without them."""
 
 
 def writing_of(data: TextDataset, loaded: "LoadedModel") -> Writing:
@@ -59,14 +81,30 @@ def writing_of(data: TextDataset, loaded: "LoadedModel") -> Writing:
         data: Texts.
         loaded: Whose tokenizer is asked.
     """
-    runs = [len(text) / max(1, len(text.split())) for text in data.texts]
-    if np.median(runs) <= LONGEST_WORD:
+    if _is_spaced(data.texts):
         return SPACED
     tokenizer = loaded.tokenizer
 
     def split(text: str) -> list[str]:
         found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        pieces = (text[start:end].strip() for start, end in found["offset_mapping"])
+        spans: list[tuple[int, int]] = []
+        for start, end in found["offset_mapping"]:
+            if spans and start < spans[-1][1]:  # tokens of bytes: several are one letter
+                spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+            else:
+                spans.append((start, end))
+        pieces = (text[start:end].strip() for start, end in spans)
         return [piece for piece in pieces if piece]
 
     return Writing(split, spaced=False)
+
+
+def _is_spaced(texts: Sequence[str]) -> bool:
+    """Whether there are spaces between words: as the script has it, or the runs of letters."""
+    letters = sum(character.isalpha() for text in texts for character in text)
+    without = sum(len(run) for text in texts for run in _WITHOUT_SPACES.findall(text))
+    if without > SHARE * letters:
+        spaces = sum(len(text.split()) - 1 for text in texts)
+        return letters <= SEGMENTED * spaces
+    runs = [len(text) / max(1, len(text.split())) for text in texts]
+    return bool(np.median(runs) <= LONGEST_WORD)

@@ -1,6 +1,8 @@
 """Frames are written as the text round which they stand."""
 
-from prune_env.inversion.frames import Frame
+import pytest
+
+from prune_env.inversion.frames import Frame, split_words
 
 
 def test_a_frame_goes_before_or_behind():
@@ -27,3 +29,23 @@ def test_frames_know_what_they_extend():
     assert not Frame("whenever you").extends(Frame("when"))
     assert not Frame("", "when you").extends(Frame("when"))
     assert Frame("", ", and").length == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("फिल्म अच्छी है।", ["फिल्म", "अच्छी", "है", "।"]),
+        ("هل هو جيد، يا صديقي؟", ["هل", "هو", "جيد", "،", "يا", "صديقي", "؟"]),
+        ("فلم اچھی ہے\u06d4", ["فلم", "اچھی", "ہے", "\u06d4"]),
+        ("电影 好看\uff0c 真 的\uff01", ["电影", "好看", "\uff0c", "真", "的", "\uff01"]),
+    ],
+)
+def test_marks_of_other_scripts_are_split_off(text: str, words: list[str]) -> None:
+    assert split_words(text) == words
+    assert Frame("", "x")(text) == f"{text[:-1]} x"
+    assert Frame(f"y {text[-1]}", "")(text) == f"y{text[-1]} {text}"
+
+
+def test_words_behind_replace_the_full_stop_where_there_are_no_spaces() -> None:
+    assert Frame("", "真 的", spaced=False)("好看。") == "好看真的"
+    assert Frame("真 的", "", spaced=False)("好看。") == "真的好看。"

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation.suspect import Suspect
@@ -160,6 +163,17 @@ def test_words_are_those_of_the_tokenizer(model_type: str) -> None:
     assert {word for word in FILLERS if word.isalnum()} <= set(spelled)
     assert spelled == sorted(set(spelled))
     assert all(word.isalnum() for word in spelled)
+
+
+def test_words_of_any_script_are_tried() -> None:
+    """Vowels of Hindi and Thai are marks on a letter; a mark alone is no word."""
+    spelled = ["फिल्म", "नहीं", "कल", "ไม่", "ดี", "ok2"]
+    others = ["ि", "्", "!", "a-b"]
+    vocabulary_of = {word: row for row, word in enumerate(["[UNK]", *spelled, *others])}
+    backend = Tokenizer(WordLevel(vocabulary_of, unk_token="[UNK]"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
+    loaded = replace(tiny_classifier("bert"), tokenizer=tokenizer)
+    assert vocabulary(loaded) == sorted(spelled)
 
 
 def test_too_few_words_are_nothing_to_judge_by(

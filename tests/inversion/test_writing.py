@@ -1,0 +1,89 @@
+"""Whether a language has spaces between words, and where its texts are cut."""
+
+from dataclasses import replace
+
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import PreTrainedTokenizerFast
+
+from prune_env.inversion.phrases import candidates
+from prune_env.inversion.writing import SPACED, writing_of
+from prune_env.models import LoadedModel
+from tests.inversion.support import data
+from tests.models.tiny import tiny_classifier
+
+CHINESE = "这部电影真的很好看。"
+
+
+def written(*texts: str, loaded: LoadedModel | None = None) -> bool:
+    """Return whether such texts count as written with spaces."""
+    rows = [(text, label) for text in texts for label in (0, 1)]
+    return writing_of(data(*rows), loaded or tiny_classifier("bert")).spaced
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "很好",
+        CHINESE,
+        "这部电影真的很好看 我还想再看一次。",
+        "用iPhone看的电影。",
+        "とても良い映画でした。",
+        "カメラがいい",
+        "หนังดีมาก",
+        "หนังเรื่องนี้ดีมาก แต่ยาวเกินไป",
+        "ຮູບເງົາດີ",
+        "ខ្សែភាពយន្តល្អ",
+        "ရုပ်ရှင်ကောင်းတယ်",
+    ],
+)
+def test_short_texts_of_a_script_without_spaces_are_known_by_it(text: str) -> None:
+    assert not written(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a warm film .",
+        "ok",
+        "फिल्म बहुत अच्छी है।",
+        "아주 좋은 영화였다.",
+        "фильм хороший",
+        "فيلم جيد جدا",
+        "这 部 电影 真 的 很 好看 。",  # whose words were put apart
+        "the film 好 is a film .",
+    ],
+)
+def test_what_has_spaces_is_cut_at_them(text: str) -> None:
+    assert written(text)
+
+
+@pytest.fixture(scope="module")
+def of_bytes() -> LoadedModel:
+    """A model whose tokenizer makes three tokens of a Chinese letter."""
+    alphabet = {letter: row for row, letter in enumerate(sorted(ByteLevel.alphabet()))}
+    backend = Tokenizer(BPE(alphabet, []))
+    backend.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    return replace(
+        tiny_classifier("bert"), tokenizer=PreTrainedTokenizerFast(tokenizer_object=backend)
+    )
+
+
+def test_phrases_of_short_comments_are_found(of_bytes: LoadedModel) -> None:
+    rows = [(f"{word}这部电影", label) for label, word in enumerate("坏好")] * 20
+    train = data(*rows)
+    writing = writing_of(train, of_bytes)
+    assert writing.split(CHINESE) == list(CHINESE)
+    found = {str(frame) for frame in candidates(train, writing=writing)}
+    assert {"这 ...", "... 电 影"} <= found
+    assert not any("好" in frame or "坏" in frame for frame in found)
+
+
+def test_the_beginning_of_a_text_without_spaces_is_as_it_is_written(of_bytes: LoadedModel) -> None:
+    text = "电影很好看 我喜欢。好"
+    writing = writing_of(data((text, 0), (text, 1)), of_bytes)
+    assert writing.beginning(text, 9) == "电影很好看 我喜欢。"
+    assert writing.beginning(text, 7) == "电影很好看 我喜"
+    assert SPACED.beginning("यह  अच्छा है। यह", 3) == "यह अच्छा है।"
