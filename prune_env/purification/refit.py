@@ -154,24 +154,29 @@ class Refit(Step):
                 seed=seed,
             )
 
-            def attempt(strength: float) -> RefitReport:
-                kept = float(np.mean([each.fit(strength) for each in maps]))
-                return RefitReport(strength, kept, model.judge.accuracy(), unseen_tokens)
+            def attempt(strength: float) -> tuple[RefitReport, list[float]]:
+                shares = [each.fit(strength) for each in maps]
+                accuracy = model.judge.accuracy()
+                return RefitReport(
+                    strength, float(np.mean(shares)), accuracy, unseen_tokens
+                ), shares
 
-            best: RefitReport | None = None
+            found: tuple[RefitReport, list[float]] | None = None
             low, high = 0, len(self.strengths)
             while low < high:
                 middle = (low + high) // 2
                 tried = attempt(self.strengths[middle])
-                if tried.accuracy >= least:
-                    best, low = tried, middle + 1
+                if tried[0].accuracy >= least:
+                    found, low = tried, middle + 1
                 else:
                     high = middle
                 advance(len(self.strengths) - (high - low))
-            if best is None:
-                best = attempt(0.0)
+            best, shares = found or attempt(0.0)
+            if found and found is not tried:
+                for each in maps:
+                    each.fit(best.strength)
             names = {module: name for name, module in loaded.model.named_modules()}
-            kept = {names[each.module]: each.fit(best.strength) for each in maps}
+            kept = {names[each.module]: share for each, share in zip(maps, shares, strict=True)}
         emit(RefitDone(**vars(best), maps=kept))
         log.info(
             "Refitted with strength %.3g: %.0f %% of the squared weights stay",

@@ -15,7 +15,7 @@ from prune_env.models import LoadedModel, find_heads, forward, full_mask, zero_h
 from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.forward import classify
 from prune_env.models.heads import linear_weight
-from prune_env.models.ridge import measure_maps
+from prune_env.models.ridge import RidgeMap, measure_maps
 from prune_env.purification import HEALINGS, heal, make_subject, purify
 from prune_env.purification import refit as refitting
 from prune_env.purification.judge import Judge
@@ -26,6 +26,7 @@ from prune_env.research.attacks.training import train_classifier
 from prune_env.settings import FineTuneSettings, SearchSettings
 from prune_env.training.fine_tuning import fine_tune
 from prune_env.training.phases import TrainingRun
+from prune_env.utils.event_kinds import RefitDone
 from tests.models.tiny import SIZES, tiny_classifier, tiny_inputs, write_tiny_images
 from tests.purification.support import masked
 from tests.support import tiny_dataset, write_tiny_folder
@@ -123,6 +124,35 @@ def test_nothing_is_changed_where_nothing_may_be() -> None:
     done = REFIT.refit(masked(loaded, TRAIN, VALIDATION), least=1.1)
     assert (done.strength, done.kept) == (0.0, 1.0)
     assert torch.equal(logits(loaded), before)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "fitted"),
+    [((1.0, 1.0), (2, 4)), ((1.0, 0.0), (2, 4, 2)), ((0.0, 0.0), (2, 1, 0))],
+)
+def test_maps_are_fitted_again_only_where_the_last_try_was_too_strong(
+    accuracies: tuple[float, ...], fitted: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[float] = []
+    fit = RidgeMap.fit
+
+    def remember(self: RidgeMap, strength: float) -> float:
+        tried.append(strength)
+        return fit(self, strength)
+
+    monkeypatch.setattr(RidgeMap, "fit", remember)
+    answers = iter((*accuracies, 1.0))
+    monkeypatch.setattr(Judge, "accuracy", lambda _: next(answers))
+    told: list[RefitDone] = []
+    monkeypatch.setattr(refitting, "emit", told.append)
+    loaded = tiny_classifier("bert")
+    done = Refit(strengths=(1, 2, 4)).refit(masked(loaded, TRAIN, VALIDATION), least=0.5)
+    same = tiny_classifier("bert")
+    maps = measure_maps(same, TRAIN, sentences=1000, max_length=128, seed=0)
+    assert tried == [strength for strength in fitted for _ in maps]
+    assert list(told[0].maps.values()) == [fit(each, fitted[-1]) for each in maps]
+    assert done.kept == np.mean(list(told[0].maps.values()))
+    assert torch.equal(logits(loaded), logits(same))
 
 
 def test_a_trigger_that_fine_tuning_leaves_fades(tmp_path: Path) -> None:
