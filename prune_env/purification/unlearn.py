@@ -94,7 +94,8 @@ class Unlearn(Step):
             description="Unlearning inverted triggers",
         )
         clean = recentre(loaded, model.judge)
-        purified = suspect.with_model(loaded)
+        # The evaluator, of the model as it was, is not asked: the answers to clean texts are known.
+        purified = replace(suspect, loaded=loaded, unit_map=None)
         left = remeasure(purified, found, seed=run.seed, clean=clean)
         emit(TriggersFound("after", describe_triggers(left, names)))
         return StepReport(inverted=found, left=left)
