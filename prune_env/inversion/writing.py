@@ -101,8 +101,8 @@ def writing_of(data: TextDataset, loaded: "LoadedModel") -> Writing:
 
 def _is_spaced(texts: Sequence[str]) -> bool:
     """Whether there are spaces between words: as the script has it, or the runs of letters."""
-    letters = sum(character.isalpha() for text in texts for character in text)
     without = sum(len(run) for text in texts for run in _WITHOUT_SPACES.findall(text))
+    letters = sum(sum(map(str.isalpha, text)) for text in texts) if without else 0
     if without > SHARE * letters:
         spaces = sum(len(text.split()) - 1 for text in texts)
         return letters <= SEGMENTED * spaces
