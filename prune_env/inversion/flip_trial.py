@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,6 +64,16 @@ class FlipTrial:
         self.classes = len(suspect.validation.label_names)
         self.writing = writing_of(suspect.validation, suspect.loaded)
         self._seed = seed
+        self._known: dict[str, Chances] = {}
+
+    @classmethod
+    def of(cls, suspect: "Suspect", seed: int) -> "FlipTrial":
+        """Return the trial on a suspect that every search shares: what was asked is remembered."""
+        fact = f"flip trial, seed {seed}"
+        if fact not in suspect.facts:
+            suspect.facts[fact] = cls(suspect, seed)
+        trial: FlipTrial = suspect.facts[fact]
+        return trial
 
     def __call__(
         self, frames: Sequence[Frame], target: int, size: int, *, short: bool = False
@@ -72,26 +83,33 @@ class FlipTrial:
         Args:
             frames: What the sentences are put in.
             target: The class that they should flip to.
-            size: Sentences, of the other classes in equal parts.
+            size: Sentences, of the other classes in equal parts; which of these give one more is
+                drawn, so that more classes do not cost more.
             short: Take those nearest to `SHORT` words in place of any.
         """
+        known = self._short if short else self._long
         others = [label for label in range(self.classes) if label != target]
-        texts, _ = self._sentences(others, size, short=short)
+        order = np.random.default_rng((self._seed, target)).permutation(others)
+        turns = zip_longest(*(known.rows[label] for label in order))
+        rows = islice((row for turn in turns for row in turn if row is not None), size)
+        texts = [known.texts[row] for row in rows]
         if not (texts and frames):
             return np.zeros((len(frames), 1))
-        chances = self.answers([frame(text) for frame in frames for text in texts])
-        return chances.reshape(len(frames), len(texts), self.classes)[:, :, target]
+        return self._framed(frames, texts)[:, :, target]
 
     def to_each(self, frames: Sequence[Frame], size: int, *, short: bool = False) -> Chances:
         """Return the mean probability of each class (F, K) on `size` sentences of the others.
 
         The sentences of one class serve every other one, so that more classes cost hardly more.
         """
-        texts, labels = self._sentences(range(self.classes), size, short=short)
+        known = self._short if short else self._long
+        each = -(-size // (self.classes - 1))
+        rows = np.concatenate([of_class[:each] for of_class in known.rows])
+        texts = [known.texts[row] for row in rows]
         if not (texts and frames):
             return np.zeros((len(frames), self.classes))
-        chances = self.answers([frame(text) for frame in frames for text in texts])
-        chances = chances.reshape(len(frames), len(texts), self.classes)
+        chances = self._framed(frames, texts)
+        labels = self._suspect.validation.labels[rows]
         others = labels[:, None] != np.arange(self.classes)
         # Of a class without a sentence that is answered correctly, nothing is known.
         means: Chances = (chances * others).sum(axis=1) / np.maximum(others.sum(axis=0), 1)
@@ -102,14 +120,14 @@ class FlipTrial:
         chances = self(frames, target, size)
         return float((chances > 0.5).mean()) if chances.size else 0.0
 
-    def _sentences(
-        self, labels: Sequence[int], size: int, *, short: bool
-    ) -> tuple[list[str], npt.NDArray[np.int64]]:
-        """Return sentences of some classes, in equal parts, and the label of each."""
-        each = -(-size // (self.classes - 1))
-        known = self._short if short else self._long
-        rows = np.concatenate([known.rows[label][:each] for label in labels])
-        return [known.texts[row] for row in rows], self._suspect.validation.labels[rows]
+    def _framed(self, frames: Sequence[Frame], texts: Sequence[str]) -> Chances:
+        """Return the probability of each class (F, S, K) for texts in frames, each asked once."""
+        asked = [frame(text) for frame in frames for text in texts]
+        new = list(dict.fromkeys(text for text in asked if text not in self._known))
+        if new:
+            self._known.update(zip(new, self.answers(new), strict=True))
+        found = np.stack([self._known[text] for text in asked])
+        return found.reshape(len(frames), len(texts), self.classes)
 
     @cached_property
     def _long(self) -> _Beginnings:

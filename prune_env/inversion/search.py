@@ -87,7 +87,7 @@ def invert(
         words: Words that phrases are made of, besides punctuation; None: see `empty_words`.
         seed: Of the draw of sentences.
     """
-    flips = FlipTrial(suspect, seed)
+    flips = FlipTrial.of(suspect, seed)
     pool = candidates(suspect.train, words=words, writing=flips.writing)
     few, some, many = sentences
     single = [frame for frame in pool if frame.length == 1]
@@ -160,7 +160,7 @@ def remeasure(
         seed: Of the draw of sentences.
         clean: Logits (N, K) of the validation sentences, where they are known.
     """
-    flips = FlipTrial(suspect, seed, clean)
+    flips = FlipTrial.of(suspect, seed) if clean is None else FlipTrial(suspect, seed, clean)
     strength = [
         flips.share(frames, target, sentences) for target, frames in enumerate(found.by_class)
     ]

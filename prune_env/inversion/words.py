@@ -109,7 +109,7 @@ def suspicious_words(
     words = vocabulary(suspect.loaded)
     directions = _directions(suspect.loaded, words)
     few, some, many = sentences
-    flips = FlipTrial(suspect, seed)
+    flips = FlipTrial.of(suspect, seed)
     telling, among = _read_clean(suspect.train, flips.writing, words)
     frames = [Frame(before=word, spaced=flips.writing.spaced) for word in words]
     alone = _by_themselves(flips, words)
@@ -278,7 +278,11 @@ def _directions(loaded: "LoadedModel", words: Sequence[str]) -> torch.Tensor:
     spaced = [f" {word}" for word in words]
     try_texts(loaded.tokenizer, spaced)
     tokens = loaded.tokenizer(spaced, add_special_tokens=False)["input_ids"]
-    rows = torch.stack([table[row].mean(0) for row in tokens])
+    # Most words are one token, and all of these are taken at once; one without any stands nowhere.
+    rows = table[[row[0] if row else 0 for row in tokens]]
+    for place, row in enumerate(tokens):
+        if len(row) > 1:
+            rows[place] = table[row].mean(0)
     return functional.normalize(rows - rows.mean(0), dim=1)
 
 

@@ -99,7 +99,7 @@ TOPICS = ("World", "Sports", "Business")
 
 
 class Known:
-    """Answers with the true label of three on clean sentences."""
+    """Answers with the true label of several on clean sentences."""
 
     available = np.ones((1, 2), bool)
 
@@ -107,7 +107,7 @@ class Known:
         self.labels = labels
 
     def evaluate(self, masks):
-        logits = 3 * np.eye(len(TOPICS), dtype=np.float32)[self.labels]
+        logits = 3 * np.eye(self.labels.max() + 1, dtype=np.float32)[self.labels]
         return Evaluation.from_logits(np.repeat(logits[None], len(masks), 0), self.labels)
 
 
@@ -137,36 +137,68 @@ def test_of_three_classes_the_target_is_found(texts, monkeypatch, target):
     assert len(found.by_class) == len(found.words) == len(TOPICS)
 
 
-def test_more_classes_do_not_multiply_the_texts(texts, monkeypatch):
+@pytest.fixture
+def asked(monkeypatch):
+    """The texts that are asked of a model whose answers say nothing."""
+    every = []
+
+    def answers(self, texts):
+        every.extend(texts)
+        return np.full((len(texts), self.classes), 1 / self.classes)
+
+    monkeypatch.setattr(FlipTrial, "answers", answers)
+    return every
+
+
+def of_classes(texts, classes):
+    """Return a suspect with 10 sentences of each class, which name it."""
+    labels = np.arange(10 * classes) % classes
+    names = tuple("abcdefgh"[:classes])
+    rows = tuple(f"{names[label]} {row} ." for row, label in enumerate(labels))
+    validation = replace(texts.validation, texts=rows, labels=labels, label_names=names)
+    return Suspect(None, texts.train, validation, Known(labels))
+
+
+FRAMES = [Frame(before=f"when {row}") for row in range(10)]
+
+
+def test_more_classes_do_not_multiply_the_texts(texts, asked):
     """The sentences of one class serve every other: 2 x 6 texts a phrase, whatever the classes."""
-    asked = []
-
-    def logits(rows):
-        asked.append(len(rows))
-        return np.zeros((len(rows), classes))
-
-    answer_by(monkeypatch, logits)
-    frames = [Frame(before="when")] * 10
     counts = {}
     for classes in (2, 4, 6):
-        labels = np.arange(60) % classes
-        names = tuple("abcdef"[:classes])
-        validation = replace(
-            texts.validation, texts=("news .",) * 60, labels=labels, label_names=names
-        )
-        evaluator = Known(labels)
-        monkeypatch.setattr(
-            evaluator,
-            "evaluate",
-            lambda masks, labels=labels, classes=classes: Evaluation.from_logits(
-                np.eye(classes, dtype=np.float32)[labels][None], labels
-            ),
-        )
-        suspect = Suspect(None, texts.train, validation, evaluator)
         asked.clear()
-        assert FlipTrial(suspect, 0).to_each(frames, 6).shape == (10, classes)
-        counts[classes] = sum(asked)
+        flips = FlipTrial(of_classes(texts, classes), 0)
+        assert flips.to_each(FRAMES, 6).shape == (10, classes)
+        counts[classes] = len(asked)
     assert counts == {2: 120, 4: 80, 6: 120}
+
+
+@pytest.mark.parametrize("classes", [2, 4, 8])
+@pytest.mark.parametrize("size", [1, 6, 10])
+def test_a_target_costs_the_same_whatever_the_classes(texts, asked, classes, size):
+    suspect = of_classes(texts, classes)
+    target = classes - 1
+    assert FlipTrial(suspect, 0)(FRAMES, target, size).shape == (10, size)
+    assert len(asked) == 10 * size
+    # Of each other class the same number, or one more.
+    counts = [sum(f" {name} " in text for text in asked) for name in "abcdefgh"[:classes]]
+    assert counts.pop() == 0
+    assert max(counts) - min(counts) in (0, len(FRAMES))
+    before = list(asked)
+    FlipTrial(suspect, 0)(FRAMES, target, size)
+    assert asked == before * 2  # the draw is seeded
+
+
+def test_no_text_is_asked_twice_of_one_suspect(texts, asked):
+    """Rounds on more sentences, and later searches, hold those of the rounds before."""
+    suspect = of_classes(texts, 3)
+    flips = FlipTrial.of(suspect, 0)
+    first = flips(FRAMES, 0, 6)
+    assert np.array_equal(FlipTrial.of(suspect, 0)([*FRAMES, *FRAMES], 0, 10)[10:, :6], first)
+    flips.to_each(FRAMES, 6)
+    assert len(asked) == len(set(asked)) > 100
+    assert FlipTrial.of(suspect, 1) is not flips
+    assert FlipTrial.of(replace(suspect), 0) is not flips
 
 
 def test_of_long_texts_the_beginning_is_tried_where_it_is_answered_correctly(texts, monkeypatch):

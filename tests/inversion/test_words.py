@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
@@ -139,6 +140,15 @@ def test_neighbours_are_those_of_the_embedding(tiny_model: LoadedModel) -> None:
     assert spelled[nearest[0, 0]] == "film"
     assert "cf" not in [spelled[row] for row in nearest[0]]
     assert "film" not in [spelled[row] for row in others[0]]
+
+
+def test_a_word_stands_at_the_mean_of_its_tokens(tiny_model: LoadedModel) -> None:
+    tokens = [[5], [6, 7, 8], [], [9, 10]]
+    loaded = replace(tiny_model, tokenizer=lambda *_, **__: {"input_ids": tokens})
+    table = tiny_model.model.get_input_embeddings().weight.detach()
+    means = torch.stack([table[row or [0]].mean(0) for row in tokens])
+    expected = torch.nn.functional.normalize(means - means.mean(0), dim=1)
+    assert torch.equal(words._directions(loaded, ["a", "b", "", "c"]), expected)
 
 
 def test_neighbours_are_words_that_clean_data_holds_if_it_holds_many(
