@@ -133,13 +133,21 @@ def _cut_heads(path: Path, config: dict[str, Any]) -> Iterator[ModelError]:
 
 
 def _contradicting_labels(path: Path, config: dict[str, Any]) -> Iterator[ModelError]:
-    """Find two lists of label names that differ."""
+    """Find names of labels that stand for no order, and two lists of them that differ."""
     for key in ("id2label", "label2id"):
         count = len(config[key]) if isinstance(config.get(key), dict) else 0
         if count > LABELS.value:
             yield LABELS.exceeded(count, f"{path} names too many labels in {key}", ModelError)
             return
     own, inverse = _names_by_id(config), _names_by_inverse(config)
+    named = config.get("label2id")
+    if isinstance(named, dict) and named and not inverse and not _generic(list(named)):
+        yield ModelError(
+            f"{path} names labels that stand for no order",
+            expected=f"label2id with the values 0 to {len(named) - 1}, each once",
+            actual=f"{named}"[:200],
+            remedy="correct id2label and label2id in config.json",
+        )
     if own and inverse and not _generic(own) and not _generic(inverse) and own != inverse:
         yield ModelError(
             f"{path} names its labels in two ways that differ",
@@ -169,10 +177,16 @@ def _names_by_inverse(config: dict[str, Any]) -> list[str]:
     """Return the names of `label2id` in order, none if they do not stand for 0, 1, ..."""
     labels = config.get("label2id")
     labels = labels if isinstance(labels, dict) else {}
-    if not all(type(index) is int for index in labels.values()):
-        return []
-    order = sorted(labels, key=lambda name: int(labels[name]))
-    return order if [labels[name] for name in order] == list(range(len(order))) else []
+    by_id = {_whole(index): name for name, index in labels.items()}
+    names = [by_id.get(index) for index in range(len(labels))]
+    return names if None not in names else []  # type: ignore[return-value]
+
+
+def _whole(index: Any) -> int | None:
+    """Return a class index, which hand-written files hold as a string too; None if it is none."""
+    if isinstance(index, str) and re.fullmatch("[0-9]{1,9}", index):
+        return int(index)
+    return index if type(index) is int else None
 
 
 def _generic(names: list[str]) -> bool:

@@ -56,6 +56,25 @@ def test_names_stand_in_label2id_alone(folder: Path) -> None:
     assert load_classifier(folder).label_names == ("good", "bad")
 
 
+def test_ids_in_label2id_may_be_strings(folder: Path) -> None:
+    edit_json(folder / "config.json", lambda c: c.update(label2id={"pos": "0", "neg": "1"}))
+    with pytest.raises(ModelError, match="in two ways that differ"):
+        load_classifier(folder)
+    edit_json(folder / "config.json", lambda c: c.pop("id2label"))
+    assert load_classifier(folder).label_names == ("pos", "neg")
+
+
+@pytest.mark.parametrize(
+    "ids", [{"negative": 1, "positive": 1}, {"0": "negative", "1": "positive"}, {"negative": True}]
+)
+def test_a_label2id_that_names_no_order_is_refused(folder: Path, ids: dict) -> None:
+    edit_json(folder / "config.json", lambda c: c.update(label2id=ids))
+    with pytest.raises(ModelError, match=r"stand for no order\. Expected.*each once"):
+        load_classifier(folder)
+    edit_json(folder / "config.json", lambda c: c.update(label2id={"LABEL_0": 5, "LABEL_1": 5}))
+    assert load_classifier(folder).label_names == ("negative", "positive")
+
+
 def test_a_repository_of_the_hubs_cache_is_followed_to_its_files(
     tiny_folder: Path, tmp_path: Path
 ) -> None:
