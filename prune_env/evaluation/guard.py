@@ -111,6 +111,11 @@ def guarded(
 def choose_guard(guard: Guard, labels: Labels | None, tau: float | None = None) -> Guard:
     """Return the guard, `auto` resolved.
 
+    Even classes stay under accuracy, to the digit as without a guard, wherever tau tells a model
+    from a constant answer. A tau that a constant passes tells nothing at all (at 0.5 of two even
+    classes every head may go): there `balanced` is meant to judge otherwise, and is on even
+    classes the same number, up to rounding, for all but constants.
+
     Args:
         guard: As asked for; `auto` takes accuracy where classes are about even (see `EVEN`), and
             `balanced` elsewhere.

@@ -75,6 +75,11 @@ class TestSets:
 class Scores:
     """ACC and LFR of one model, plain and calibrated, in percent with 95 % intervals.
 
+    Calibrated, one threshold moves: that of the target against the rest, of however many classes.
+    It takes a lean to or from the target out of LFR, which is what it is for, and keeps published
+    figures comparable. Of more than two classes, leans among the others stay in ACC; rewards and
+    healings, which know no target, take out those of every class (`metrics.calibrated_shifts`).
+
     Attributes:
         acc: Accuracy on the clean test set.
         lfr: Label flip rate; None without triggered texts.
