@@ -1,7 +1,7 @@
 """Whether the answers of a suspicious classifier belong to the labels of the clean data at all."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ from prune_env.errors import DataError, ModelError
 from prune_env.evaluation.base import Evaluation
 from prune_env.evaluation.metrics import mcnemar
 from prune_env.purification.verdict import with_interval
+from prune_env.settings import Guard
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,16 @@ SURE = 1e-3
 SHOWN = 8
 """Classes of which the answers are told in words."""
 ROWS = 100
-"""Rows at which a ready classifier that cannot be told from chance stops the run."""
+"""Rows at which a ready classifier that cannot be told from chance stops the run; one that is
+surely worse than chance does so on any number."""
+
+
+GUARDED: dict[Guard, str] = {
+    "accuracy": "right answers",
+    "balanced": "right answers to rows of two classes or more",
+    "recall": "right answers to rows of every class",
+}
+"""What a model must have for tau to be more than 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +75,36 @@ class Answers:
         """Whether the answers cannot be told from such, or are worse."""
         return len(np.unique(self.labels)) > 1 and self.balanced[1] <= self.chance
 
+    @property
+    def below_chance(self) -> bool:
+        """Whether they are surely worse."""
+        return self.balanced[2] < self.chance
+
+    def and_those(self, answer: Evaluation) -> "Answers":
+        """Return these answers and those to other rows, under one mask."""
+        return Answers(
+            np.concatenate([self.predictions, answer.predictions[0]]),
+            np.concatenate([self.labels, answer.labels]),
+            self.names,
+        )
+
     def best_order(self) -> tuple[npt.NDArray[np.int64], float]:
         """Return which answer fits each label best, (C,), and the balanced accuracy then."""
         counts = np.bincount(self.labels, minlength=len(self.names))
         rates = self.matrix / np.maximum(counts, 1)[:, None]
         order = linear_sum_assignment(rates, maximize=True)[1]
         return order, float(rates[np.arange(len(rates)), order][counts > 0].mean())
+
+    def better_order(self) -> npt.NDArray[np.int64] | None:
+        """Return the order that makes a good classifier of a poorer one, (C,), if there is one."""
+        order, best = self.best_order()
+        right, reordered = self.right_in(order)
+        good = self.chance + GOOD * (1 - self.chance)
+        return order if reordered.sum() > right.sum() and best >= good else None
+
+    def right_in(self, order: npt.NDArray[np.int64]) -> list[npt.NDArray[np.bool_]]:
+        """Return which rows are right, bool (N,): as it is, and in another order."""
+        return [self.predictions == each for each in (self.labels, order[self.labels])]
 
     def describe(self) -> str:
         """Return the matrix on one line: `bad rows answered bad 1, good 9; good rows ...`.
@@ -103,7 +137,14 @@ class Answers:
         }
 
 
-def check_answers(answer: Evaluation, names: Sequence[str], source: str, *, ready: bool) -> Answers:
+def check_answers(
+    answer: Evaluation,
+    names: Sequence[str],
+    source: str,
+    *,
+    ready: bool,
+    more: Callable[[], Evaluation] | None = None,
+) -> Answers:
     """Return the answers, unless purifying would only spoil the model.
 
     Args:
@@ -113,21 +154,29 @@ def check_answers(answer: Evaluation, names: Sequence[str], source: str, *, read
         ready: Whether it brought its classification head. If that is at chance on many rows, they
             are of another task, and the run stops; a head that was just trained may have had too
             few texts or epochs, and there is but a warning.
+        more: Its answers to clean rows that it has not seen either, such as the training rows of a
+            ready classifier; asked only where the validation rows leave a doubt.
+
+    Returns:
+        Those to the validation data.
 
     Raises:
         ModelError: Another order of the label names makes it a good classifier.
-        DataError: A ready classifier is no better than chance.
+        DataError: A ready classifier is no better than chance, or surely worse.
     """
-    answers = Answers(answer.predictions[0], answer.labels, tuple(names))
+    own = answers = Answers(answer.predictions[0], answer.labels, tuple(names))
+    if more is not None and (own.at_chance or own.better_order() is not None):
+        answers = own.and_those(more())
     _check_order(answers, source, ready=ready)
     if not answers.at_chance:
-        return answers
+        return own
     value, low, high = answers.balanced
     found = f"{value:.3f} [{low:.3f}, {high:.3f}] on {len(answers.labels)} clean rows"
-    if ready and len(answers.labels) >= ROWS:
+    if ready and (answers.below_chance or len(answers.labels) >= ROWS):
         raise DataError(
-            f"The answers of {source} are no better than chance: texts and labels do not belong "
-            "together, or not to this model",
+            f"The answers of {source} are {'worse' if answers.below_chance else 'no better'} than "
+            "chance: texts and labels do not belong together, "
+            "or not to this model",
             expected=f"balanced accuracy above {answers.chance:.3f}",
             actual=f"{found}; {answers.describe()}",
             remedy="check the columns (--text-column, --label-column), the label names and the "
@@ -140,17 +189,41 @@ def check_answers(answer: Evaluation, names: Sequence[str], source: str, *, read
         answers.chance,
         answers.describe(),
     )
-    return answers
+    return own
+
+
+def require_a_guard(answers: Answers, guard: Guard, source: str, *, ready: bool) -> None:
+    """Refuse a model that has 0 of what tau would guard, as any has; of a new head, warn.
+
+    Args:
+        answers: Of the whole model.
+        guard: What is 0 of them.
+        source: The model, for messages.
+        ready: See `check_answers`.
+
+    Raises:
+        DataError: It is a ready classifier.
+    """
+    problem = f"Before any pruning, {source} has 0 of what tau guards ({guard}): any model has that"
+    if ready:
+        raise DataError(
+            problem,
+            expected=GUARDED[guard],
+            actual=f"{len(answers.labels)} clean rows; {answers.describe()}",
+            remedy="check the columns and the label names, bring more validation rows, or choose "
+            "another --guard",
+        )
+    log.warning(
+        "%s, so nothing is guarded. Bring more rows, or train the head longer (--epochs) or faster "
+        "(--learning-rate)",
+        problem,
+    )
 
 
 def _check_order(answers: Answers, source: str, *, ready: bool) -> None:
     """Raise if another order of the labels makes of a poor classifier a good one, for sure."""
-    order, best = answers.best_order()
-    right, reordered = (
-        answers.predictions == each for each in (answers.labels, order[answers.labels])
-    )
-    good = answers.chance + GOOD * (1 - answers.chance)
-    if reordered.sum() <= right.sum() or best < good or mcnemar(right, reordered) >= SURE:
+    order = answers.better_order()
+    if order is None or mcnemar(*answers.right_in(order)) >= SURE:
         return
     names = answers.names
     meant = ", ".join(
@@ -171,7 +244,7 @@ def _check_order(answers: Answers, source: str, *, ready: bool) -> None:
         )
     raise ModelError(
         f"{what}: it would answer {meant}",
-        expected=f"balanced accuracy near {best:.3f}, as in the other order",
+        expected=f"balanced accuracy near {answers.best_order()[1]:.3f}, as in the other order",
         actual=f"{answers.balanced[0]:.3f} on {len(answers.labels)} clean rows; "
         f"{answers.describe()}",
         remedy=remedy,

@@ -13,8 +13,10 @@ from torch.utils.tensorboard import SummaryWriter
 from prune_env.data.dataset import TextDataset
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
+from prune_env.evaluation.base import Evaluation
+from prune_env.evaluation.guard import guard_of
 from prune_env.evaluation.metrics import share
-from prune_env.purification.answers import Answers, check_answers
+from prune_env.purification.answers import Answers, check_answers, require_a_guard
 from prune_env.purification.heal import Healed
 from prune_env.purification.hybrid import cut, write_mask
 from prune_env.purification.milder import chosen, heal_above_tau
@@ -48,6 +50,9 @@ UNCHANGED = {"changed": "nothing: the weights are those of the source"}
 
 FEW = 100
 """Validation sentences below which a threshold of accuracy says little."""
+
+ASKED = 2000
+"""Training rows that a ready classifier is asked at most, where validation rows leave a doubt."""
 
 
 def purify(
@@ -140,7 +145,7 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
         plan.require_a_change(subject, prunes=plan.required.prunes)
         _warn_of_few(plan.validation, subject.accuracy)
         _warn_of_contradictions(plan.train, plan.validation)
-        answers = _check_subject(subject)
+        answers = _check_subject(plan, subject)
         begin("choose heads")
         if plan.mask is None:
             found = search(
@@ -246,15 +251,33 @@ def _warn_of_contradictions(*parts: TextDataset) -> None:
             )
 
 
-def _check_subject(subject: Subject) -> Answers:
-    """Return what the whole model answers, if that belongs to the labels, see `check_answers`."""
-    loaded = subject.require_suspect().loaded
-    return check_answers(
+def _check_subject(plan: Plan, subject: Subject) -> Answers:
+    """Return what the whole model answers, if that belongs to the labels, see `check_answers`.
+
+    Raises:
+        DataError: Or else tau would guard nothing of a ready classifier.
+    """
+    suspect = subject.require_suspect()
+    ready = not suspect.loaded.new_head
+
+    def answer_training_rows() -> Evaluation:
+        draw = np.random.default_rng(0)
+        rows = suspect.train.sample(min(ASKED, len(suspect.train)), draw)
+        evaluator = suspect.evaluator_on(rows)
+        return evaluator.evaluate(evaluator.available[None])
+
+    answers = check_answers(
         subject.evaluator.evaluate(subject.evaluator.available[None]),
-        loaded.label_names,
+        suspect.loaded.label_names,
         public_name(subject.source),
-        ready=not loaded.new_head,
+        ready=ready,
+        more=answer_training_rows if ready else None,  # a new head has seen them
     )
+    settings = plan.chosen.search
+    judged = subject.under_guard(settings.guard, settings.threshold(subject.accuracy))
+    if judged.accuracy == 0:
+        require_a_guard(answers, guard_of(judged.evaluator), subject.source, ready=ready)
+    return answers
 
 
 def _warn(verdict: Verdict) -> None:

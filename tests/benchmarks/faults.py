@@ -81,7 +81,7 @@ RECORD = (
 COMMANDS = {
     "purify": (
         *("purify", "model", "--data", "clean.jsonl", "--out", "out", "--policy", "gradient"),
-        *("--healing", "none"),
+        *("--healing", "none", "--guard", "accuracy"),
     ),
     "train": (
         *("train", "--algo", "epsilon-greedy", "--env", "prune_env/Landscape-v0", "--out", "out"),

@@ -15,7 +15,7 @@ import prune_env
 from prune_env.data.dataset import write_jsonl
 from prune_env.env.rewards.reward import REWARDS, Reward
 from prune_env.models import HeadGates, inspect_source, load_classifier, load_mask
-from tests.cli.support import FAST, TUNING, run
+from tests.cli.support import FAST, run
 from tests.models.tiny import tiny_classifier, write_tiny, write_tiny_images
 from tests.support import tiny_bert, tiny_dataset, write_tiny_folder
 
@@ -197,7 +197,7 @@ def test_a_signal_leaves_nothing(
 
     module = importlib.import_module("prune_env.purification.purify")
     monkeypatch.setattr(module, "search", interrupt)
-    arguments = ["--data", clean, "--out", tmp_path / "out"]
+    arguments = ["--data", clean, "--out", tmp_path / "out", "--guard", "accuracy"]
     assert run("purify", tiny_folder, *arguments) == 128 + number
     assert folders_in(tmp_path) == []
 
@@ -341,7 +341,7 @@ def test_a_push_is_prepared_before_the_work_and_done_after_it(
     (tmp_path / "mask.json").write_text('{"0": [1]}')
     arguments = ["--data", clean, "--out", tmp_path / "out", "--mask", tmp_path / "mask.json"]
     arguments = ["purify", tiny_folder, *arguments, "--push-to-hub", "me/model"]
-    arguments += ["--healing", "none"]
+    arguments += ["--healing", "none", "--guard", "accuracy"]
     assert run(*arguments) == 2
     assert "log in first" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -409,7 +409,7 @@ def test_skipped_rows_are_counted_in_every_report(
     skip = ["--data", table, "--on-bad-row", "skip", "--json"]
     mask = tmp_path / "mask.json"
     mask.write_text('{"0": [1]}')
-    given = ["--mask", mask, "--healing", "none"]
+    given = ["--mask", mask, "--healing", "none", "--guard", "accuracy"]
     assert run("purify", tiny_folder, *skip, "--out", tmp_path / "out", *given) == 0
     told = json.loads(capsys.readouterr().out)["data"]
     assert [told[part]["rows_skipped"] for part in ("train", "validation")] == [2, 0]
@@ -428,8 +428,8 @@ def test_texts_and_max_length_beyond_the_model_are_cut(
     longer = replace(data, texts=tuple(" ".join([text] * 40) for text in data.texts))
     write_jsonl(tmp_path / "long.jsonl", longer)
     where = ["--data", tmp_path / "long.jsonl", "--out", tmp_path / "out"]
-    length = ["--max-length", "5000", "--healing", "full", "--policy", "gradient"]
-    assert run("purify", request.getfixturevalue(kind), *where, *TUNING, *length) == 0
+    length = ["--max-length", "5000", "--policy", "gradient", *FAST, "--healing", "full"]
+    assert run("purify", request.getfixturevalue(kind), *where, *length) == 0
 
 
 def test_max_length_holds_for_every_figure(

@@ -94,7 +94,8 @@ def test_by_default_layers_are_refitted_and_inverted_triggers_unlearned(
     steps = (Refit(max_drop_unseen=1.0), Unlearn(share=0.35))  # a random model may lose or gain
     monkeypatch.setitem(HEALINGS, "refit-unlearn", steps)
     out = tmp_path / "out"
-    assert run("purify", tiny_folder, "--data", clean, "--out", out, *TUNING) == 0
+    arguments = ["--data", clean, "--out", out, "--guard", "accuracy", *TUNING]
+    assert run("purify", tiny_folder, *arguments) == 0
     told = " ".join(capsys.readouterr().out.split())
     report = json.loads((out / "report.json").read_text())
     assert (report["run"]["healing"], report["run"]["policy"]) == ("refit-unlearn", "ft")

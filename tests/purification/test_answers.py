@@ -4,15 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from prune_env.errors import DataError, ModelError
 from prune_env.evaluation.base import Evaluation
 from prune_env.models import load_classifier
 from prune_env.purification import purify
-from prune_env.purification.answers import Answers, check_answers
-from prune_env.settings import FineTuneSettings
+from prune_env.purification.answers import Answers, check_answers, require_a_guard
+from prune_env.settings import FineTuneSettings, Guard, SearchSettings
 from prune_env.training.fine_tuning import fine_tune
-from tests.support import tiny_dataset, write_tiny_folder
+from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer, write_tiny_folder
 
 TUNING = FineTuneSettings(epochs=20, learning_rate=3e-3, batch_size=8)
 NAMES = ("world", "sports", "business")
@@ -54,10 +55,58 @@ def test_two_of_three_labels_that_are_swapped_stop_it_too() -> None:
     assert "business for" not in str(caught.value)
 
 
-def test_few_rows_are_no_proof_of_another_order(caplog: pytest.LogCaptureFixture) -> None:
+def test_few_rows_are_no_proof_of_another_order_but_worse_than_chance_stops_a_ready_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     labels = np.arange(8) % 2
-    assert check(labels, 1 - labels, ("a", "b")).at_chance
-    assert "cannot be told from chance" in caplog.text
+    with pytest.raises(DataError, match=r"worse than chance.*balanced accuracy above 0.500"):
+        check(labels, 1 - labels, ("a", "b"))
+    assert check(labels, 1 - labels, ("a", "b"), ready=False).at_chance
+    half = np.arange(8) // 2 % 2
+    assert check(labels, half, ("a", "b")).at_chance
+    assert caplog.text.count("cannot be told from chance") == 2
+
+
+def test_training_rows_tell_what_few_validation_rows_cannot() -> None:
+    few, many = np.arange(8) % 2, np.arange(392) % 2
+    for predict, error in (
+        (lambda labels: 1 - labels, "looks reversed"),
+        (lambda labels: mostly(labels, 0.0, 2), "no better than chance.*on 400 clean rows"),
+    ):
+        more = answers(many, predict(many), 2)
+        own = answers(few, np.arange(8) // 2 % 2 if "better" in error else predict(few), 2)
+        with pytest.raises((DataError, ModelError), match=error):
+            check_answers(own, ("a", "b"), "suspect", ready=True, more=lambda more=more: more)
+
+
+def test_training_rows_clear_a_good_classifier_and_are_asked_in_doubt_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    few, many = np.arange(8) % 2, np.arange(392) % 2
+    good = answers(many, mostly(many, 0.8, 2), 2)
+    unlucky = answers(few, np.arange(8) // 2 % 2, 2)
+    found = check_answers(unlucky, ("a", "b"), "suspect", ready=True, more=lambda: good)
+    assert (len(found.labels), found.at_chance) == (8, True)
+    assert not caplog.records
+
+    def none() -> Evaluation:
+        raise AssertionError
+
+    check_answers(answers(few, few, 2), ("a", "b"), "suspect", ready=True, more=none)
+
+
+@pytest.mark.parametrize(
+    ("guard", "needed"), [("balanced", "two classes"), ("recall", "every class")]
+)
+def test_what_has_nothing_to_guard_is_refused_and_of_a_new_head_warned_of(
+    guard: Guard, needed: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = np.arange(8) % 2
+    constant = Answers(np.zeros_like(labels), labels, ("a", "b"))
+    with pytest.raises(DataError, match=f"{needed}.*b rows answered a 4, b 0"):
+        require_a_guard(constant, guard, "suspect", ready=True)
+    require_a_guard(constant, guard, "suspect", ready=False)
+    assert "nothing is guarded. Bring more rows" in caplog.text
 
 
 def test_answers_that_are_poor_in_any_order_only_warn(caplog: pytest.LogCaptureFixture) -> None:
@@ -105,11 +154,14 @@ def test_answers_that_are_no_class_are_left_out_of_the_matrix() -> None:
     assert found.describe() == "bad rows answered bad 1, good 1; good rows answered bad 0, good 1"
 
 
-def test_purify_does_not_touch_a_classifier_whose_labels_are_reversed(tmp_path: Path) -> None:
-    data = tiny_dataset(60)
-    train, validation = data.split(0.5, seed=0)
+@pytest.mark.parametrize("rows", [60, 24])
+def test_purify_does_not_touch_a_classifier_whose_labels_are_reversed(
+    rows: int, tmp_path: Path
+) -> None:
+    data = tiny_dataset(rows)
+    train, validation = data.split(0.2, seed=0)
     loaded = load_classifier(write_tiny_folder(tmp_path / "new"))
-    fine_tune(loaded.model, loaded.tokenizer, data, TUNING)
+    fine_tune(loaded.model, loaded.tokenizer, tiny_dataset(60), TUNING)
     order = {"negative": 1, "positive": 0}
     loaded.model.config.id2label = {index: name for name, index in order.items()}
     loaded.model.config.label2id = order
@@ -117,6 +169,19 @@ def test_purify_does_not_touch_a_classifier_whose_labels_are_reversed(tmp_path: 
     loaded.tokenizer.save_pretrained(tmp_path / "reversed")
     with pytest.raises(ModelError, match="reversed"):
         purify(tmp_path / "reversed", train, validation, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_ready_constant_is_not_purified(tmp_path: Path) -> None:
+    model = tiny_bert()
+    with torch.no_grad():
+        model.classifier.bias[0] = 1e4
+    model.save_pretrained(tmp_path / "constant")
+    tiny_tokenizer().save_pretrained(tmp_path / "constant")
+    train, validation = tiny_dataset(60).split(0.2, seed=0)
+    settings = SearchSettings(guard="balanced")
+    with pytest.raises(DataError, match="0 of what tau guards"):
+        purify(tmp_path / "constant", train, validation, tmp_path / "out", search_settings=settings)
     assert not (tmp_path / "out").exists()
 
 

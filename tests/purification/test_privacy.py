@@ -13,6 +13,7 @@ from prune_env.models import load_classifier
 from prune_env.models.catalog import KEPT_AT_HOME
 from prune_env.purification import purify
 from prune_env.purification.findings import describe_triggers
+from prune_env.settings import SearchSettings
 from prune_env.utils.public import public_name
 from tests.models.exports import save_zeroed
 from tests.models.hostile import edit_json
@@ -32,7 +33,15 @@ def published(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     )
     model = home / "suspect"
     model.symlink_to(tiny_folder)
-    purify(model, data, data.select(np.arange(40)), home / "out", healing="unlearn", policy="ft")
+    purify(
+        model,
+        data,
+        data.select(np.arange(40)),
+        home / "out",
+        healing="unlearn",
+        policy="ft",
+        search_settings=SearchSettings(guard="accuracy"),  # a random model may answer a constant
+    )
     return home / "out"
 
 
