@@ -190,11 +190,7 @@ class Purify:
             ("heads pruned", _describe_pruned(result)),
             *_describe_units(result),
             ("tau", _describe_tau(report)),
-            (
-                "validation accuracy",
-                f"{100 * result['validation_accuracy_unpruned']:.1f} % unpruned, "
-                f"{100 * result['validation_accuracy_purified']:.1f} % purified",
-            ),
+            ("validation accuracy", _describe_accuracy(report)),
             ("evaluations", f"{result['evaluations']} masks"),
             ("time", f"{result['seconds']:.0f} s"),
             ("purified model", str(self.out)),
@@ -237,17 +233,37 @@ def _describe_units(result: dict[str, Any]) -> list[tuple[str, str]]:
     return [("other units", told)]
 
 
+GUARDED = {
+    "accuracy": "validation accuracy",
+    "balanced": "balanced validation accuracy",
+    "recall": "validation recall of every class",
+}
+
+
+def _describe_accuracy(report: dict[str, Any]) -> str:
+    """Return the accuracy before and after; where tau guards another number, that of rows."""
+    result, told = report["result"], report["tau"]
+    counted = "" if told["guard"] == "accuracy" else " (by rows; tau counts by classes)"
+    return (
+        f"{100 * result['validation_accuracy_unpruned']:.1f} % unpruned, "
+        f"{100 * result['validation_accuracy_purified']:.1f} % purified{counted}"
+    )
+
+
 def _describe_tau(report: dict[str, Any]) -> str:
     """Return the threshold, whether it is kept, how sure that is, and what healing gave up."""
-    result, told = report["result"], report["tau"]
-    counted = "" if told["guard"] == "accuracy" else f" ({told['guard']})"
+    result, told, change = report["result"], report["tau"], report["tau"]["change"]
     kept = "kept" if result["keeps_tau"] else "not kept"
     low, high = (f"{100 * end:.1f}" for end in told["interval"])
+    before = 100 * change["unpruned"]
+    moved = f"{before:.1f} % unpruned, {change['lost']} rows lost and {change['won']} won"
     sure = "" if told["sure"] else ", which so few rows cannot tell for sure"
     milder = "" if told["force"] == 1 else f"; healing at {told['force']:g} of its force"
+    nothing = "" if before else "; nothing was guarded"
     return (
-        f"{100 * result['tau']:.1f} % validation accuracy, {kept}: "
-        f"{100 * told['value']:.1f} %{counted} [{low}, {high}] on {told['rows']} rows{sure}{milder}"
+        f"{100 * result['tau']:.1f} % {GUARDED[told['guard']]}, {kept}: "
+        f"{100 * told['value']:.1f} % [{low}, {high}] on {told['rows']} rows ({moved})"
+        f"{sure}{milder}{nothing}"
     )
 
 

@@ -139,6 +139,7 @@ def collect(
     skipped = 0
     for row in rows:
         problem, expected = row.problem, "a row with every column"
+        remedy = "repair the row, or let bad rows be skipped and counted (--on-bad-row skip)"
         if row.cells is not None:
             text, cell = (row.cells[column] for column in columns)
             problem = "an empty text" if text == "" else text_problem(text)
@@ -148,6 +149,8 @@ def collect(
                     label = parse_label(cell)
                 except LabelError as error:
                     problem, expected = str(error), parse_label.expected
+                    # To skip them would leave a whole class out.
+                    remedy = f"name the classes in label order (--label-names); or {remedy}"
         if not problem:
             texts.append(text.strip())
             labels.append(label)
@@ -158,7 +161,7 @@ def collect(
                 f"{source}, row {row.number} (line {row.line}) cannot be read",
                 expected=expected,
                 actual=problem,
-                remedy="repair the row, or let bad rows be skipped and counted (--on-bad-row skip)",
+                remedy=remedy,
             )
     if not texts:
         raise DataError(

@@ -79,7 +79,8 @@ def heal_above_tau(
     """Heal as `heal` does, more and more mildly until tau is kept.
 
     Only what the healing itself lost is stepped back for: where the model is below tau before it,
-    there is one attempt.
+    there is one attempt. Kept means the value itself, not its interval: of few rows that always
+    reaches below tau, and every healing would give up protection for a loss that may be none.
 
     Args:
         subject: As for `heal`; likewise the other arguments.

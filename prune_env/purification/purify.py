@@ -161,7 +161,7 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
             subject.under_guard(found.guard),
             found.masks,
             plan.run(plan.required.final, events / "fine_tune_again"),
-            partial(_judge, plan, found),
+            partial(_judge, plan, found, answers),
             protocol=plan.protocol,
             healing=plan.chosen.healing,
             loading=plan.loading,
@@ -217,10 +217,17 @@ def _changes(plan: Plan, subject: Subject, found: SearchResult) -> bool:
     return False
 
 
-def _judge(plan: Plan, found: SearchResult, healed: Healed) -> Verdict:
+def _judge(plan: Plan, found: SearchResult, answers: Answers, healed: Healed) -> Verdict:
     """Return whether a purified model keeps tau on the validation data of the plan."""
-    length = plan.fine_tune.max_length
-    return judge_tau(healed.model, plan.validation, found.tau, found.guard, max_length=length)
+    return judge_tau(
+        healed.model,
+        plan.validation,
+        found.tau,
+        found.guard,
+        max_length=plan.fine_tune.max_length,
+        before=answers.predictions == answers.labels,
+        relative=plan.chosen.search.tau is None and plan.required.tau is None,
+    )
 
 
 def _warn_of_few(validation: TextDataset, accuracy: float) -> None:

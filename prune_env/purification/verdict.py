@@ -1,8 +1,8 @@
 """Whether a purified model keeps tau, as far as its validation rows can tell."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,25 @@ from prune_env.evaluation.metrics import Share, share
 from prune_env.evaluation.scores import TestSets, measure
 from prune_env.models import LoadedModel
 from prune_env.settings import Guard
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of the unpruned model's answers to the same rows.
+
+    Attributes:
+        unpruned: What the guard makes of the answers before any pruning, 0 to 1.
+        lost: Rows that were right before and are wrong now.
+        won: Rows that were wrong before and are right now.
+        low: Lower end of the 95 % interval of what the value gained, -1 to 1.
+        high: Upper end.
+    """
+
+    unpruned: float
+    lost: int
+    won: int
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -28,6 +47,9 @@ class Verdict:
         high: Upper end.
         recalls: Of each class that has rows, by name, 0 to 1.
         rows: Validation rows.
+        change: Since before any pruning; None where those answers are unknown.
+        relative: Whether tau was counted from the unpruned model's value on these rows: then the
+            change judges it, whose interval is the narrower, since a row is hard or easy for both.
     """
 
     tau: float
@@ -38,6 +60,8 @@ class Verdict:
     high: float
     recalls: dict[str, float]
     rows: int
+    change: Change | None = None
+    relative: bool = False
 
     @property
     def keeps_tau(self) -> bool:
@@ -47,7 +71,17 @@ class Verdict:
     @property
     def sure(self) -> bool:
         """Whether the whole interval lies on one side of tau."""
-        return self.low >= self.tau or self.high < self.tau
+        low, high = self.low, self.high
+        if self.relative and self.change is not None:
+            low, high = (self.change.unpruned + end for end in (self.change.low, self.change.high))
+        return low >= self.tau or high < self.tau
+
+    @property
+    def judgement(self) -> Literal["kept", "not kept", "cannot be told"]:
+        """Whether tau is kept as far as these rows tell; `keeps_tau` is the plain comparison."""
+        if not self.sure:
+            return "cannot be told"
+        return "kept" if self.keeps_tau else "not kept"
 
     def to_json(self) -> dict[str, Any]:
         """Return what the report says of it."""
@@ -56,23 +90,38 @@ class Verdict:
             "value": self.value,
             "interval": [self.low, self.high],
             "sure": self.sure,
+            "judgement": self.judgement,
+            "change": self.change and asdict(self.change),
             "recalls": self.recalls,
             "rows": self.rows,
         }
 
 
 def judge_tau(
-    model: LoadedModel, validation: TextDataset, tau: float, guard: Guard, *, max_length: int = 128
+    model: LoadedModel,
+    validation: TextDataset,
+    tau: float,
+    guard: Guard,
+    *,
+    max_length: int = 128,
+    before: npt.NDArray[np.bool_] | None = None,
+    relative: bool = False,
 ) -> Verdict:
-    """Measure a model on clean validation data and compare it with tau."""
+    """Measure a model on clean validation data and compare it with tau; see `verdict`."""
     description = "Judging on validation sentences"
     sets = TestSets(validation)
     right = measure(model, sets, max_length=max_length, description=description).right
-    return verdict(right, validation, tau, guard)
+    return verdict(right, validation, tau, guard, before=before, relative=relative)
 
 
 def verdict(
-    right: npt.NDArray[np.bool_], validation: TextDataset, tau: float, guard: Guard
+    right: npt.NDArray[np.bool_],
+    validation: TextDataset,
+    tau: float,
+    guard: Guard,
+    *,
+    before: npt.NDArray[np.bool_] | None = None,
+    relative: bool = False,
 ) -> Verdict:
     """Return the verdict on answers.
 
@@ -81,15 +130,82 @@ def verdict(
         validation: Their labels.
         tau: What must be kept, 0 to 1.
         guard: What is compared with it.
+        before: Bool (N,), which were right before any pruning, if that is known.
+        relative: See `Verdict`.
     """
-    value = float(guarded(right[None], validation.labels, guard)[0])
-    _, low, high = with_interval(right, validation.labels, guard)
+    labels = validation.labels
+    value = float(guarded(right[None], labels, guard)[0])
+    _, low, high = with_interval(right, labels, guard)
     recalls = {
-        validation.label_names[label]: float(right[validation.labels == label].mean())
-        for label in np.unique(validation.labels)
+        validation.label_names[label]: float(right[labels == label].mean())
+        for label in np.unique(labels)
     }
     accuracy, low = float(right.mean()), min(low, value)  # a constant answer counts as 0
-    return Verdict(tau, guard, accuracy, value, low, high, recalls, len(right))
+    change = None if before is None else compare(before, right, labels, guard)
+    # A constant's value is not the mean of its recalls, and has no change that could be judged.
+    relative = relative and change is not None and value > 0 and guard != "recall"
+    return Verdict(
+        tau, guard, accuracy, value, low, high, recalls, len(right), change, relative=relative
+    )
+
+
+def compare(
+    before: npt.NDArray[np.bool_],
+    right: npt.NDArray[np.bool_],
+    labels: npt.NDArray[np.int64],
+    guard: Guard,
+) -> Change:
+    """Return what became of answers, with an interval that knows the rows are the same.
+
+    Of accuracy and of each class it is Newcombe's (1998, paired data, method 10, its phi with the
+    continuity correction), which is wide too where no answer changed; those of classes are put
+    together as in `with_interval`. For the least recall, whose class may change, there is none that
+    is paired: it is that of the mean.
+
+    Args:
+        before: Bool (N,), which rows were right.
+        right: Bool (N,), which are.
+        labels: Int64 (N,).
+        guard: What is compared, see `evaluation.guard`.
+    """
+    classes = np.zeros_like(labels) if guard == "accuracy" else labels
+    parts = [
+        _paired(before[classes == each], right[classes == each]) for each in np.unique(classes)
+    ]
+    change = sum(middle for middle, _, _ in parts) / len(parts)
+    below = math.sqrt(sum((middle - low) ** 2 for middle, low, _ in parts)) / len(parts)
+    above = math.sqrt(sum((high - middle) ** 2 for middle, _, high in parts)) / len(parts)
+    return Change(
+        unpruned=float(guarded(before[None], labels, guard)[0]),
+        lost=int((before & ~right).sum()),
+        won=int((right & ~before).sum()),
+        low=change - below,
+        high=change + above,
+    )
+
+
+def _paired(
+    before: npt.NDArray[np.bool_], right: npt.NDArray[np.bool_]
+) -> tuple[float, float, float]:
+    """Return by how much more rows are right, and the ends of the 95 % interval of that."""
+    (first, first_low, first_high), (second, low, high) = map(
+        _fractions, map(share, (before, right))
+    )
+    both, neither = int((before & right).sum()), int((~before & ~right).sum())
+    lost, won = int((before & ~right).sum()), int((right & ~before).sum())
+    like = both * neither - lost * won
+    spread = (both + lost) * (won + neither) * (both + won) * (lost + neither)
+    agree = max(like - len(right) / 2, min(like, 0)) / math.sqrt(spread) if spread else 0.0
+
+    def width(own: float, other: float) -> float:
+        return math.sqrt(max(own**2 - 2 * agree * own * other + other**2, 0.0))
+
+    gained = second - first
+    return (
+        gained,
+        gained - width(second - low, first_high - first),
+        gained + width(high - second, first - first_low),
+    )
 
 
 def with_interval(

@@ -210,3 +210,20 @@ def test_a_purified_model_below_tau_is_warned_of(
     assert not report["keeps_tau"]
     assert "below tau 1.000: lower the learning rate" in " ".join(told.err.split())
     assert "100.0 % validation accuracy, not kept" in " ".join(told.out.split())
+
+
+@pytest.mark.parametrize("guard", ["accuracy", "balanced"])
+def test_every_figure_of_tau_is_told_in_its_own_unit(
+    encoder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture, guard: str
+) -> None:
+    arguments = ["--data", clean, "--out", tmp_path / "out", "--policy", "ft"]
+    assert run("purify", encoder, *arguments, *FAST, "--guard", guard) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    report = json.loads((tmp_path / "out" / "report.json").read_text())["tau"]
+    change = report["change"]
+    assert (change["lost"], change["won"], report["judgement"]) == (0, 0, "cannot be told")
+    moved = f"({100 * change['unpruned']:.1f} % unpruned, 0 rows lost and 0 won), which so few"
+    assert f"on 16 rows {moved}" in told
+    assert ("balanced validation accuracy, " in told) == (guard == "balanced")
+    assert ("(by rows; tau counts by classes)" in told) == (guard == "balanced")
+    assert ("nothing was guarded" in told) == (change["unpruned"] == 0)

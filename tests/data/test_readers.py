@@ -296,6 +296,13 @@ def test_a_row_that_cannot_be_read_is_named(tmp_path: Path, row: str, message: s
     assert read(tmp_path, content, on_bad_row="skip") == [("fine", 0), ("fine", 1)]
 
 
+def test_another_label_is_answered_by_its_name_before_rows_are_skipped(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"Remedy: name the classes in label order.*--label-names"):
+        read(tmp_path, "sentence\tlabel\nfine\t0\nfair\tsports\n")
+    with pytest.raises(DataError, match="Remedy: repair the row"):
+        read(tmp_path, "sentence\tlabel\nfine\t0\nfair\n")
+
+
 def test_a_csv_row_is_named_by_number_and_line(tmp_path: Path) -> None:
     content = 'sentence,label\n"two\nlines",1\nshort\n'
     with pytest.raises(DataError, match=r"row 2 \(line 4\) .*1 cells"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prune_env.data.dataset import TextDataset
-from prune_env.purification.verdict import verdict
+from prune_env.purification.verdict import compare, verdict
 
 
 def data(*counts: int) -> TextDataset:
@@ -40,3 +40,36 @@ def test_the_interval_of_balanced_accuracy_knows_the_rare_class() -> None:
     assert balanced.value == pytest.approx(0.9)
     assert balanced.low < 0.76
     assert balanced.high > 0.93
+
+
+def test_a_drop_is_judged_on_the_rows_that_changed() -> None:
+    rows = data(150, 150)
+    before = np.arange(300) % 5 != 0  # 240 right
+    right = before & (np.arange(300) != 1)
+    alone = verdict(right, rows, 0.77, "accuracy")
+    assert (alone.keeps_tau, alone.judgement, alone.change) == (True, "cannot be told", None)
+    paired = verdict(right, rows, 0.77, "accuracy", before=before, relative=True)
+    assert (paired.judgement, paired.change.lost, paired.change.won) == ("kept", 1, 0)
+    assert verdict(right, rows, 0.77, "accuracy", before=before).judgement == "cannot be told"
+    worse = verdict(before & (np.arange(300) > 60), rows, 0.77, "accuracy", before=before)
+    assert (worse.keeps_tau, worse.judgement) == (False, "not kept")
+    assert worse.to_json()["change"]["lost"] == 48
+
+
+def test_few_rows_of_which_none_changed_are_no_proof_either() -> None:
+    right = np.arange(16) % 4 != 0
+    told = verdict(right, data(8, 8), 0.72, "balanced", before=right, relative=True)
+    assert (told.keeps_tau, told.judgement) == (True, "cannot be told")
+    assert told.change.low < -0.05 < 0.05 < told.change.high
+
+
+def test_the_paired_interval_covers_what_it_says() -> None:
+    random, labels = np.random.default_rng(0), np.zeros(60, np.int64)
+    covered = []
+    for _ in range(300):  # of 60 rows; in truth 10 % are lost and 2 % won
+        before = random.random(60) < 0.8
+        right = np.where(before, random.random(60) >= 0.125, random.random(60) < 0.1)
+        found = compare(before, right, labels, "accuracy")
+        covered.append(found.low <= -0.08 <= found.high)
+        assert found.high - found.low < 0.3
+    assert 0.92 <= np.mean(covered) <= 0.995
