@@ -258,7 +258,8 @@ def _describe_tau(report: dict[str, Any]) -> str:
     before = 100 * change["unpruned"]
     moved = f"{before:.1f} % unpruned, {change['lost']} rows lost and {change['won']} won"
     sure = "" if told["sure"] else ", which so few rows cannot tell for sure"
-    milder = "" if told["force"] == 1 else f"; healing at {told['force']:g} of its force"
+    what = "the last step of healing" if told["last_step_alone"] else "healing"
+    milder = "" if told["force"] == 1 else f"; {what} at {told['force']:g} of its force"
     nothing = "" if before else "; nothing was guarded"
     return (
         f"{100 * result['tau']:.1f} % {GUARDED[told['guard']]}, {kept}: "

@@ -5,6 +5,8 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import get_args
 
+import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from prune_env.data.dataset import TextDataset
@@ -41,10 +43,13 @@ class Healed:
     Attributes:
         model: Its pruned heads are zeroed in its weights; of several masks, it is an `Ensemble`.
         reports: Of every step, member by member.
+        right: Bool (N,) each, which validation rows were right after every step but the last,
+            member by member.
     """
 
     model: LoadedModel
     reports: tuple[StepReport, ...] = ()
+    right: tuple[npt.NDArray[np.bool_], ...] = ()
 
 
 def heal(
@@ -105,12 +110,16 @@ def apply_steps(
         return Healed(make_ensemble(suspect.loaded, [suspect.loaded.model], masks))
     members: list[LoadedModel] = []
     reports: list[StepReport] = []
+    right: list[npt.NDArray[np.bool_]] = []
     for mask in masks:
         if protocol == "direct":
             member = replace(suspect.loaded, model=deepcopy(suspect.loaded.model))
             _put_on(member.model, mask, suspect.unit_map)
             masked = MaskedModel(member, mask, suspect)
-            reports += [step.apply(masked, run) for step in steps]
+            for number, step in enumerate(steps):
+                if number:
+                    right.append(masked.judge.right())
+                reports.append(step.apply(masked, run))
         else:
             member = load_suspicious(subject.source, suspect.train, run.seed, loading)
             run_phases(
@@ -119,9 +128,9 @@ def apply_steps(
         _put_on(member.model, mask, suspect.unit_map)
         members.append(member)
     if len(members) == 1:
-        return Healed(members[0], tuple(reports))
+        return Healed(members[0], tuple(reports), tuple(right))
     models = [member.model for member in members]
-    return Healed(make_ensemble(members[0], models, masks), tuple(reports))
+    return Healed(make_ensemble(members[0], models, masks), tuple(reports), tuple(right))
 
 
 def _put_on(model: nn.Module, mask: Mask, unit_map: UnitMap | None) -> None:

@@ -39,6 +39,10 @@ class Judge:
         answers = (logits - calibrated_shifts(logits, self._labels)).argmax(axis=1)
         return float((answers == self._labels).mean())
 
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Return which rows (N,) are answered rightly as they are, no shift made."""
+        return np.asarray(self.logits().argmax(axis=1) == self._labels)
+
     def shifts(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return the shifts (C,) at which each class is answered as often as it is the label.
 

@@ -4,7 +4,9 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
+from prune_env.data.dataset import TextDataset
 from prune_env.env.subject import Subject
+from prune_env.evaluation.guard import guarded
 from prune_env.models.masks import Mask
 from prune_env.purification.heal import Healed, apply_steps, check_healing, ready_for, steps_of
 from prune_env.purification.refit import Refit
@@ -30,17 +32,20 @@ class Attempt:
     Attributes:
         force: Factor on what the steps may cost; 1 is the healing as it is.
         verdict: Of the purified model.
+        last_alone: Whether the last step alone has that force.
     """
 
     force: float
     verdict: Verdict
+    last_alone: bool = False
 
 
-def milder(steps: Sequence[Step], force: float) -> tuple[Step, ...]:
+def milder(steps: Sequence[Step], force: float, *, last_alone: bool = False) -> tuple[Step, ...]:
     """Return steps that cost less accuracy, and remove less.
 
-    Where layers are refitted, that is what costs accuracy, and what it no longer removes is left
-    to unlearning: of more of the texts, as it is without a refit.
+    Where layers are refitted, that is what costs accuracy as a rule, and what it no longer removes
+    is left to unlearning: of more of the texts, as it is without a refit. Where the steps before
+    the last are known to have kept tau, only that one is weakened.
 
     Example:
         >>> milder((Unlearn(share=0.4),), 0.5)[0].share
@@ -48,6 +53,8 @@ def milder(steps: Sequence[Step], force: float) -> tuple[Step, ...]:
         >>> milder((Refit(max_drop=0.02), Unlearn(share=0.35)), 0.5)[1].share
         0.7
     """
+    if last_alone:
+        return (*steps[:-1], _weaker(steps[-1], force))
     refitted = any(isinstance(step, Refit) for step in steps)
     return tuple(
         _more_unlearning(step, force) if refitted else _weaker(step, force) for step in steps
@@ -78,9 +85,11 @@ def heal_above_tau(
 ) -> tuple[Healed, tuple[Attempt, ...]]:
     """Heal as `heal` does, more and more mildly until tau is kept.
 
-    Only what the healing itself lost is stepped back for: where the model is below tau before it,
-    there is one attempt. Kept means the value itself, not its interval: of few rows that always
-    reaches below tau, and every healing would give up protection for a loss that may be none.
+    The step that lost tau is stepped back: the last alone, if at full force tau was still kept
+    before it. Only what the healing itself lost is stepped back for: where the model is below tau
+    before it, there is one attempt. Kept means the value itself, not its interval: of few rows that
+    always reaches below tau, and every healing would give up protection for a loss that may be
+    none.
 
     Args:
         subject: As for `heal`; likewise the other arguments.
@@ -99,31 +108,42 @@ def heal_above_tau(
     subject = ready_for(steps, subject)
     best: Healed | None = None
     attempts: list[Attempt] = []
+    last_alone = False
     for number, force in enumerate(FORCES):
         again = run if not number else replace(run, folder=run.place(f"milder-{number}"))
         healed = apply_steps(
             subject,
             masks,
             again,
-            milder(steps, force),
+            milder(steps, force, last_alone=last_alone),
             protocol=protocol,
             loading=loading,
         )
-        attempts.append(Attempt(force, judge(healed)))
-        verdict = attempts[-1].verdict
+        verdict = judge(healed)
+        attempts.append(Attempt(force, verdict, last_alone))
         if best is None or verdict.value >= max(each.verdict.value for each in attempts):
             best = healed
         if verdict.keeps_tau or not steps or subject.accuracy < verdict.tau:
             break
+        if not number:
+            last_alone = _last_lost_it(healed, verdict, subject.require_suspect().validation)
         if number + 1 < len(FORCES):
             log.info(
-                "Healing left %.3f, below tau %.3f: it is stepped back to %g of its force",
+                "%s left %.3f, below tau %.3f: it is stepped back to %g of its force",
+                "The last step of healing" if last_alone else "Healing",
                 verdict.value,
                 verdict.tau,
                 FORCES[number + 1],
             )
     assert best is not None
     return best, tuple(attempts)
+
+
+def _last_lost_it(healed: Healed, verdict: Verdict, validation: TextDataset) -> bool:
+    """Whether every step before the last, of any member, had kept tau."""
+    labels, guard = validation.labels, verdict.guard
+    kept = [guarded(right[None], labels, guard)[0] >= verdict.tau for right in healed.right]
+    return bool(kept) and all(kept)
 
 
 def chosen(attempts: Sequence[Attempt]) -> Attempt:

@@ -106,6 +106,7 @@ def make_report(
         "tau": {
             **verdict.to_json(),
             "force": taken.force,
+            "last_step_alone": taken.last_alone,
             "attempts": [{"force": each.force, "value": each.verdict.value} for each in attempts],
         },
         **_describe_healing(healed.reports, loaded.label_names),

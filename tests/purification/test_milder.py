@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 
 from prune_env.models import full_mask
 from prune_env.purification import make_subject
-from prune_env.purification.heal import HEALINGS, Healed
+from prune_env.purification.heal import HEALINGS, Healed, heal
+from prune_env.purification.judge import Judge
 from prune_env.purification.milder import Attempt, chosen, heal_above_tau, milder
 from prune_env.purification.refit import Refit
 from prune_env.purification.step import MaskedModel, Step, StepReport
@@ -37,10 +39,13 @@ def a_verdict(value: float, tau: float = 0.6) -> Verdict:
 
 
 def heal_with(
-    monkeypatch: pytest.MonkeyPatch, value_of: Callable[[float], float], tau: float = 0.0
+    monkeypatch: pytest.MonkeyPatch,
+    value_of: Callable[[float], float],
+    tau: float = 0.0,
+    steps: tuple[Step, ...] = (Spoil(),),
 ) -> tuple[float, tuple[Attempt, ...]]:
     """Return the share that is in the model handed out, and the attempts."""
-    monkeypatch.setitem(HEALINGS, "full", (Spoil(),))
+    monkeypatch.setitem(HEALINGS, "full", steps)
     loaded = tiny_classifier("bert")
     before = loaded.model.classifier.bias[0].item()
     subject = make_subject(loaded, "here", tiny_dataset(20), tiny_dataset(20, 1))
@@ -90,6 +95,37 @@ def test_force_scales_what_costs_accuracy() -> None:
     (refit,) = milder((Refit(max_drop=0.04, max_drop_few=0.02, learning_rate_scale=2.0),), 0.25)
     assert refit == Refit(max_drop=0.01, max_drop_few=0.005, learning_rate_scale=0.5)
     assert milder((Refit(), Unlearn()), 1.0) == (Refit(), Unlearn())
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_step_that_lost_tau_is_stepped_back(
+    monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    rows = np.full(20, kept)
+    monkeypatch.setattr(Judge, "right", lambda judge: rows)
+    steps = (Spoil(share=0.8), Spoil(share=0.8))
+    share, attempts = heal_with(monkeypatch, lambda share: 0.0 if share > 1.3 else 1.0, steps=steps)
+    assert share == pytest.approx(0.8 + 0.4 if kept else 0.4 + 0.4, abs=1e-6)
+    assert [(each.force, each.last_alone) for each in attempts] == [(1.0, False), (0.5, kept)]
+
+
+def test_unlearning_is_not_strengthened_where_it_lost_tau() -> None:
+    steps = (Refit(), Unlearn(share=0.35))
+    refit, unlearn = milder(steps, 0.5, last_alone=True)
+    assert refit == steps[0]
+    assert unlearn == milder((steps[1],), 0.5)[0]
+
+
+def test_a_healing_tells_what_every_step_but_the_last_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(HEALINGS, "full", (Spoil(share=1e4), Spoil(share=-2e4)))
+    loaded, validation = tiny_classifier("bert"), tiny_dataset(20, 1)
+    subject = make_subject(loaded, "here", tiny_dataset(20), validation)
+    masks = [full_mask(subject.shape)]
+    healed = heal(subject, masks, TrainingRun(FineTuneSettings()), healing="full")
+    (right,) = healed.right
+    assert (right == (validation.labels == 0)).all()
 
 
 @pytest.mark.parametrize(
