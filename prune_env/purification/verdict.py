@@ -157,10 +157,10 @@ def compare(
 ) -> Change:
     """Return what became of answers, with an interval that knows the rows are the same.
 
-    Of accuracy and of each class it is Newcombe's (1998, paired data, method 10, its phi with the
-    continuity correction), which is wide too where no answer changed; those of classes are put
-    together as in `with_interval`. For the least recall, whose class may change, there is none that
-    is paired: it is that of the mean.
+    Of accuracy and of each class, the share of the rows won less that of the rows lost: Wilson's
+    intervals of both are put together, and those of classes then, as in `with_interval`. Where no
+    answer changed that is wide too, as a bootstrap would not be. For the least recall, whose class
+    may change, there is none: it is that of the mean.
 
     Args:
         before: Bool (N,), which rows were right.
@@ -188,23 +188,13 @@ def _paired(
     before: npt.NDArray[np.bool_], right: npt.NDArray[np.bool_]
 ) -> tuple[float, float, float]:
     """Return by how much more rows are right, and the ends of the 95 % interval of that."""
-    (first, first_low, first_high), (second, low, high) = map(
-        _fractions, map(share, (before, right))
-    )
-    both, neither = int((before & right).sum()), int((~before & ~right).sum())
-    lost, won = int((before & ~right).sum()), int((right & ~before).sum())
-    like = both * neither - lost * won
-    spread = (both + lost) * (won + neither) * (both + won) * (lost + neither)
-    agree = max(like - len(right) / 2, min(like, 0)) / math.sqrt(spread) if spread else 0.0
-
-    def width(own: float, other: float) -> float:
-        return math.sqrt(max(own**2 - 2 * agree * own * other + other**2, 0.0))
-
-    gained = second - first
+    won, won_low, won_high = _fractions(share(right & ~before))
+    lost, lost_low, lost_high = _fractions(share(before & ~right))
+    gained = won - lost
     return (
         gained,
-        gained - width(second - low, first_high - first),
-        gained + width(high - second, first - first_low),
+        gained - math.hypot(won - won_low, lost_high - lost),
+        gained + math.hypot(won_high - won, lost - lost_low),
     )
 
 
