@@ -1,4 +1,8 @@
-"""Healing that is stepped back until the purified model keeps tau."""
+"""Healing that is stepped back until the purified model keeps tau.
+
+Kept means the value itself, not its interval: of few rows that always reaches below tau, and every
+healing would give up protection for a loss that may be none.
+"""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -87,9 +91,7 @@ def heal_above_tau(
 
     The step that lost tau is stepped back: the last alone, if at full force tau was still kept
     before it. Only what the healing itself lost is stepped back for: where the model is below tau
-    before it, there is one attempt. Kept means the value itself, not its interval: of few rows that
-    always reaches below tau, and every healing would give up protection for a loss that may be
-    none.
+    before it, there is one attempt.
 
     Args:
         subject: As for `heal`; likewise the other arguments.
@@ -111,14 +113,8 @@ def heal_above_tau(
     last_alone = False
     for number, force in enumerate(FORCES):
         again = run if not number else replace(run, folder=run.place(f"milder-{number}"))
-        healed = apply_steps(
-            subject,
-            masks,
-            again,
-            milder(steps, force, last_alone=last_alone),
-            protocol=protocol,
-            loading=loading,
-        )
+        tried = milder(steps, force, last_alone=last_alone)
+        healed = apply_steps(subject, masks, again, tried, protocol=protocol, loading=loading)
         verdict = judge(healed)
         attempts.append(Attempt(force, verdict, last_alone))
         if best is None or verdict.value >= max(each.verdict.value for each in attempts):

@@ -22,7 +22,8 @@ from prune_env.settings import SearchSettings, UnitSettings
 from tests.cli.support import FAST, run
 from tests.support import tiny_dataset, write_tiny_folder
 
-TRAIN, VALIDATION = tiny_dataset(80, 0), tiny_dataset(60, 1)
+# Of 100 rows and more, a random model would be refused.
+TRAIN, VALIDATION = tiny_dataset(36, 0), tiny_dataset(60, 1)
 SEARCH = SearchSettings(max_drop=0.2, budget=40, guard="accuracy")
 
 

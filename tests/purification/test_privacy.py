@@ -36,7 +36,7 @@ def published(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     purify(
         model,
         data,
-        data.select(np.arange(40)),
+        data.select(np.arange(30)),
         home / "out",
         healing="unlearn",
         policy="ft",
