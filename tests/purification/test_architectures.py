@@ -1,5 +1,6 @@
 """One tester for every supported architecture: its evaluator is exact, and it is purified."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,14 @@ import torch
 import prune_env
 from prune_env.data import TextDataset, read_images
 from prune_env.evaluation import MaskEvaluator, ReferenceEvaluator
-from prune_env.models import HeadGates, LoadedModel, load_classifier, load_mask
+from prune_env.models import (
+    HeadGates,
+    LoadedModel,
+    find_heads,
+    full_mask,
+    load_classifier,
+    load_mask,
+)
 from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.settings import SearchSettings
 from tests.evaluation.support import assert_same_answers, random_masks
@@ -23,6 +31,16 @@ def data_for(model_type: str, folder: Path, rows: int, seed: int = 0) -> TextDat
     if model_type in IMAGE_TYPES:
         return read_images(write_tiny_images(folder / f"images-{seed}", rows, seed))
     return tiny_dataset(rows, seed)
+
+
+def in_its_favour(source: Path, *parts: TextDataset) -> list[TextDataset]:
+    """Return the data, labels swapped where a random model would be refused as below chance."""
+    loaded = load_classifier(source)
+    mask = full_mask(find_heads(loaded.model).shape)[None]
+    evaluators = [ReferenceEvaluator(loaded.model, loaded.tokenizer, part) for part in parts]
+    right = np.concatenate([each.evaluate(mask).correct[0] for each in evaluators])
+    swap = bool(right.mean() < 0.5)
+    return [replace(part, labels=1 - part.labels) if swap else part for part in parts]
 
 
 def logits(loaded: LoadedModel) -> torch.Tensor:
@@ -47,8 +65,8 @@ def test_the_fast_evaluator_equals_the_reference(model_type: str, tmp_path: Path
 def test_a_purify_run(model_type: str, tmp_path: Path) -> None:
     source = write_tiny(model_type, tmp_path / "model")
     out = tmp_path / "out"
-    train = data_for(model_type, tmp_path, 32)
-    validation = data_for(model_type, tmp_path, 24, seed=1)
+    parts = (data_for(model_type, tmp_path, 32), data_for(model_type, tmp_path, 24, seed=1))
+    train, validation = in_its_favour(source, *parts)
     report = prune_env.purify(
         source, train, validation, out, export="sliced", policy="magnitude", search_settings=SEARCH
     )

@@ -137,7 +137,7 @@ def test_what_units_do_not_go_with_is_refused(
 def test_from_the_command_line(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_jsonl(tmp_path / "clean.jsonl", tiny_dataset(120))
+    write_jsonl(tmp_path / "clean.jsonl", tiny_dataset(90))
     asked = ["purify", source, "--data", tmp_path / "clean.jsonl", "--out", tmp_path / "out"]
     assert run(*asked, "--units", "hybrid", "--policy", "random", *FAST) == 0
     assert "groups of neurons closed" in capsys.readouterr().out
