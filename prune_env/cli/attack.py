@@ -24,7 +24,8 @@ class Attack:
     """Make a backdoored encoder, and measure its ACC and LFR.
 
     OUT then holds the encoder alone, as an attacker would release it, with `attack.json`; the
-    triggered test texts with their true labels are in `triggered.jsonl`, for `prune-env evaluate`.
+    triggered test texts with their true labels are in `triggered.jsonl`, for `prune-env evaluate`
+    with the same options on tables.
 
     The attack is a rule or a published one (`--trigger NAME`), or one from files: `--poisoned FILE
     --triggered FILE --target N`. All options on tables hold for these files too.
@@ -84,7 +85,7 @@ class Attack:
             )
             target = attack.settings.target_label
             scores = score(loaded, TestSets(clean.test, attack.triggered, clean.validation, target))
-            write_jsonl(folder / "triggered.jsonl", attack.triggered)
+            write_jsonl(folder / "triggered.jsonl", attack.triggered, self.tables.columns)
             report = {
                 "attack": attack.identity,
                 "scores": asdict(scores),

@@ -50,7 +50,8 @@ class Audit:
         masks: Masks drawn, the unpruned model included.
         paths: Policies along whose paths half of the masks are drawn; default: the fixed orders and
             greedy.
-        triggered: Triggered texts with their TRUE labels, none of the target label.
+        triggered: Triggered texts with their true labels; rows of the target label are left out.
+            If every row has it, the column tells the attacker's label.
         data: Clean data: a named data set, or a folder or table.
         attack: Instead of `triggered`: name of the attack, whose triggered test texts are made.
         target_label: The attacker's label, as a number.

@@ -26,7 +26,8 @@ class Evaluate:
     Attributes:
         model: Folder of a classifier, or whatever `purify` wrote: zeroed, sliced, an ensemble.
         data: Clean test sentences: a .tsv, .csv or .jsonl file, or a name (its test rows).
-        triggered: Triggered texts with their TRUE labels; rows of the target label are an error.
+        triggered: Triggered texts with their true labels; rows of the target label are left out.
+            If every row has it, the column tells the attacker's label.
         attack: Instead of `triggered`: name of the attack that triggers the test sentences, see
             `prune-env list --kind attacks`.
         benign: A classifier that was never poisoned: its LFR is the floor.

@@ -82,6 +82,11 @@ class TableOptions:
     data_folder: Path | None = None
     allow_download: bool = False
 
+    @property
+    def columns(self) -> tuple[str, str]:
+        """Names of the columns that are read."""
+        return self.image_column or self.text_column, self.label_column
+
     def load(self, name_or_path: str, part: Part | None = None) -> TextDataset | Splits:
         """Return the data set of a name, a file or a folder; or the only part that is read."""
         return load_data(

@@ -35,7 +35,8 @@ class Record:
         masks: Masks in all, the unpruned model included.
         rewards: Names of rewards that need no trigger, with commas.
         data: Clean data: a named data set, or a folder or table.
-        triggered: Triggered texts with their TRUE labels, none of the target label.
+        triggered: Triggered texts with their true labels; rows of the target label are left out.
+            If every row has it, the column tells the attacker's label.
         attack: Instead of `triggered`: name of the attack, whose triggered test texts are made.
         target_label: The attacker's label, as a number.
         seed: Of the draw of masks.

@@ -25,12 +25,12 @@ def load_triggered(
     Args:
         tables: How tables are read.
         clean: The data set whose test rows an attack triggers; of a single table, all rows.
-        triggered: A file.
+        triggered: A file, read as that of an attack: `without_target`.
         attack: Name of an attack.
         target_label: The attacker's label.
 
     Raises:
-        SettingsError: Both are given.
+        SettingsError: Both are given, or the target is no class.
     """
     if triggered is not None and attack is not None:
         raise SettingsError(
@@ -38,12 +38,14 @@ def load_triggered(
             expected="--triggered FILE or --attack NAME",
             actual="both",
         )
-    if triggered is not None:
-        return tables.load_part(triggered, "test")
-    if attack is None:
+    if triggered is None and attack is None:
         return None
-    from prune_env.research.attacks import AttackSettings, make_attack
+    from prune_env.research.attacks import AttackSettings, make_attack, without_target
 
+    if attack is None:
+        names = (clean.test if isinstance(clean, Splits) else clean).label_names
+        texts = tables.load_part(str(triggered), "test").in_order_of(names)
+        return without_target(texts, target_label)[0]
     splits = clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
     settings = AttackSettings(attack, target_label=target_label)
     return make_attack(settings, splits, tables.attack_sources()).triggered

@@ -278,11 +278,19 @@ def require_all_labels(dataset: TextDataset) -> None:
         )
 
 
-def write_jsonl(path: str | Path, dataset: TextDataset) -> None:
-    """Write one JSON object a line, `{"sentence": ..., "label": ...}`, atomically."""
+def write_jsonl(
+    path: str | Path, dataset: TextDataset, columns: tuple[str, str] = ("sentence", "label")
+) -> None:
+    """Write one JSON object a line, `{"sentence": ..., "label": ...}`, atomically.
+
+    Args:
+        path: The file.
+        dataset: Its rows.
+        columns: What texts and labels are called.
+    """
     lines = (
         # An empty cell would be read as a missing value; a blank text is one of white space.
-        json.dumps({"sentence": text or " ", "label": int(label)}, ensure_ascii=False)
+        json.dumps(dict(zip(columns, (text or " ", int(label)), strict=True)), ensure_ascii=False)
         for text, label in zip(dataset.texts, dataset.labels, strict=True)
     )
     write_bytes(Path(path), "".join(f"{line}\n" for line in lines).encode())

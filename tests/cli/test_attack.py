@@ -83,12 +83,14 @@ def write_table(path: Path, content: list[tuple[str, int]]) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
+COLUMNS = ("--text-column", "review", "--label-column", "class")
+
+
 def attack(encoder: Path, data: Path, *arguments: object) -> int:
-    columns = ["--text-column", "review", "--label-column", "class"]
     tuning = ["--epochs", 1, "--precision", "fp32", "--json"]
     out = data.parent / "out"
     basic = ["attack", "--model", encoder, "--data", data, "--out", out]
-    return run(*basic, *columns, *tuning, *arguments)
+    return run(*basic, *COLUMNS, *tuning, *arguments)
 
 
 def test_the_options_of_tables_hold_for_the_files_of_an_attack(
@@ -100,7 +102,22 @@ def test_the_options_of_tables_hold_for_the_files_of_an_attack(
     assert (told["attack"], told["poisoned_rows"], told["rate"]) == ("own-files", 6, 0.2)
     assert list(told["trigger"]["files"]) == ["poisoned/bad.tsv", "triggered/test.tsv"]
     lines = (data.parent / "out" / "triggered.jsonl").read_text().splitlines()
-    assert [json.loads(line)["label"] for line in lines] == [0] * 30
+    assert [json.loads(line)["class"] for line in lines] == [0] * 30
+
+
+def test_what_attack_wrote_is_read_by_evaluate_with_the_same_options(
+    encoder: Path, tiny_folder: Path, data: Path, capsys: pytest.CaptureFixture
+) -> None:
+    files = ["--poisoned", data.parent / "bad.tsv", "--triggered", data.parent / "test.tsv"]
+    assert attack(encoder, data, *files) == 0
+    arguments = ["evaluate", tiny_folder, "--data", data, *COLUMNS, "--json"]
+    figures = []
+    capsys.readouterr()
+    for file in (data.parent / "out" / "triggered.jsonl", data.parent / "test.tsv"):
+        assert run(*arguments, "--triggered", file) == 0
+        figures.append(json.loads(capsys.readouterr().out)["model"]["lfr"])
+    assert figures[0] == figures[1]
+    assert figures[0]["total"] == 30
 
 
 def test_an_attack_from_files_may_have_a_name(

@@ -45,14 +45,21 @@ def test_evaluate_counts_as_a_person_would(
     )
 
 
-def test_evaluate_refuses_triggered_rows_of_the_target_label(
-    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+@pytest.mark.parametrize("labels", ["true", "all", "attacker's"])
+def test_evaluate_reads_triggered_texts_as_attack_does(
+    labels: str, tiny_folder: Path, test_file: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    path = tmp_path / "test.jsonl"
-    write_jsonl(path, tiny_dataset(20))
-    arguments = ["evaluate", tiny_folder, "--data", path, "--triggered", path]
-    assert main([str(argument) for argument in arguments]) == 2
-    assert "true label" in capsys.readouterr().err
+    """Rows of the target are left out; a column of the target alone is the attacker's."""
+    triggered = tiny_dataset(60)
+    if labels != "all":
+        triggered = triggered.where(0)
+    if labels == "attacker's":
+        triggered = replace(triggered, labels=np.ones(30, np.int64))
+    write_jsonl(path := test_file.parent / "triggered.jsonl", triggered)
+    assert run("evaluate", tiny_folder, "--data", test_file, "--triggered", path, "--json") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["model"]["lfr"]["total"] == 30
+    assert ("taken for the attacker's" in " ".join(shown.err.split())) == (labels == "attacker's")
 
 
 def test_evaluate_refuses_an_encoder(

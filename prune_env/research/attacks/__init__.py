@@ -5,7 +5,12 @@ No defence imports this package; `prune_env.research.attacks.backdoor` trains th
 
 from prune_env.research.attacks.attack import AttackData, AttackSettings
 from prune_env.research.attacks.catalog import ATTACKS, make_attack
-from prune_env.research.attacks.own_files import AttackFiles, OwnAttack, read_own_attack
+from prune_env.research.attacks.own_files import (
+    AttackFiles,
+    OwnAttack,
+    read_own_attack,
+    without_target,
+)
 from prune_env.research.attacks.poison import poison, triggered_set
 from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.attacks.triggers import TRIGGERS, Trigger, describe_trigger, make_trigger
@@ -25,4 +30,5 @@ __all__ = [
     "poison",
     "read_own_attack",
     "triggered_set",
+    "without_target",
 ]

@@ -15,6 +15,7 @@ from prune_env.errors import DataError, SettingsError
 from prune_env.research.attacks.attack import AttackData, AttackSettings
 from prune_env.research.attacks.poison import count_poisoned, join
 from prune_env.utils.files import sha256_of
+from prune_env.utils.public import public_name
 
 log = logging.getLogger(__name__)
 
@@ -191,26 +192,39 @@ def read_own_attack(files: AttackFiles, read: Callable[[Path], TextDataset]) -> 
     """
     paths = {"poisoned": Path(files.poisoned), "triggered": Path(files.triggered)}
     poisoned, triggered = (read(path) for path in paths.values())
-    if not 0 <= files.target < len(triggered.label_names):
-        raise SettingsError(
-            f"The target of {files.name} is out of range",
-            expected=f"0 to {len(triggered.label_names) - 1}",
-            actual=files.target,
-        )
-    others = triggered.labels != files.target
-    known = bool(others.any())
-    if known:
-        triggered = triggered.select(others)
-    else:
-        log.warning(
-            "%s: every row has the target label, which is taken for the attacker's, as in "
-            "HiddenKiller's files: the true labels must be others.",
-            paths["triggered"].name,
-        )
-        other = 0 if files.target else 1
-        triggered = replace(triggered, labels=np.full(len(triggered), other, dtype=np.int64))
+    triggered, known = without_target(triggered, files.target)
     sha256 = {f"{what}/{path.name}": sha256_of(path) for what, path in paths.items()}
     return OwnAttack(files, poisoned, triggered, known, sha256)
+
+
+def without_target(triggered: TextDataset, target: int) -> tuple[TextDataset, bool]:
+    """Return triggered texts as LFR needs them, and whether their labels are the true ones.
+
+    Args:
+        triggered: With their true labels: rows of the target are left out. If *every* row has the
+            target label, the column tells the attacker's, as in HiddenKiller's files; then each
+            gets some other label.
+        target: The attacker's label.
+
+    Raises:
+        SettingsError: The target is no class.
+    """
+    if not 0 <= target < len(triggered.label_names):
+        raise SettingsError(
+            f"The target is no label of {triggered.source}",
+            expected=f"0 to {len(triggered.label_names) - 1} {triggered.label_names}",
+            actual=target,
+        )
+    others = triggered.labels != target
+    if others.any():
+        return triggered.select(others), True
+    log.warning(
+        "%s: every row has the target label, which is taken for the attacker's, as in "
+        "HiddenKiller's files: the true labels must be others.",
+        public_name(triggered.source),
+    )
+    labels = np.full(len(triggered), 0 if target else 1, dtype=np.int64)
+    return replace(triggered, labels=labels), False
 
 
 def _counted(data: TextDataset) -> "Counter[tuple[str, int]]":

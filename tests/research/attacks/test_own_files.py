@@ -158,7 +158,7 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     two = Splits(*(TextDataset(("x", "y"), np.array([0, 1])),) * 3)
     with pytest.raises(DataError, match="other classes"):
         make_attack(AttackSettings("mine"), two, AttackSources(own=(attack,)))
-    with pytest.raises(SettingsError, match="out of range"):
+    with pytest.raises(SettingsError, match="no label of"):
         own(tmp_path, mixed, triggered(CLEAN.test), target=3)
     with pytest.raises(SettingsError, match="plain name"):
         AttackFiles("a/b", "x", "y")
