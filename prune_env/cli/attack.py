@@ -36,7 +36,7 @@ class Attack:
             files.
         out: Output folder; must be new or empty.
         trigger: Name of the trigger or published attack, see `prune-env list`; of an attack from
-            files, what reports shall call it.
+            files, what reports shall call it, which is no name of these.
         poisoned: File of poisoned training rows.
         triggered: File of triggered test texts with their true labels; rows of the target label
             are left out. If every row has it, the column tells the attacker's label.

@@ -138,6 +138,10 @@ def test_an_attack_from_files_may_have_a_name(
         (["--trigger", "rare-word", "--triggered", "bad.tsv"], "--poisoned None"),
         (["--trigger", "published-texts"], "names no files"),
         (["--poisoned", "data", "--triggered", "bad.tsv"], "data set of several parts"),
+        (
+            ["--poisoned", "bad.tsv", "--triggered", "test.tsv", "--trigger", "stylebkd-poetry"],
+            "name of another",
+        ),
     ],
 )
 def test_half_an_attack_is_refused(

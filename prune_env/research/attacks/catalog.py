@@ -1,6 +1,6 @@
 """Attacks by name: the rule triggers on any data, the published ones on SST-2."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,14 @@ def make_attack(
 
     Raises:
         UnknownNameError: No attack has that name.
-        SettingsError: A setting does not go with the attack.
+        SettingsError: A setting does not go with the attack, or the user's own has a name of these.
         DataError: Published files are missing or were written for another data set, or no row can
             be triggered.
     """
     sources = sources or AttackSources()
     own = sources.find_own(settings.attack)
     if own is not None:
+        check_own_names([own.files.name])
         return own.make(settings, clean)
     if settings.attack == PublishedTexts.name:
         raise SettingsError(
@@ -71,6 +72,24 @@ def make_attack(
             "a grid, `--triggered FILE` for evaluate and audit",
         )
     return ATTACKS[settings.attack](settings, clean, sources)
+
+
+def check_own_names(names: Sequence[str]) -> None:
+    """Check that attacks from files have names of their own, which reports tell them by.
+
+    Args:
+        names: Of these attacks.
+
+    Raises:
+        SettingsError: One is that of another, or of `ATTACKS`.
+    """
+    taken = {name for name in names if name in ATTACKS or names.count(name) > 1}
+    if taken:
+        raise SettingsError(
+            "An attack from files has the name of another",
+            expected="other names than " + ", ".join(ATTACKS.names()),
+            actual=", ".join(sorted(taken)),
+        )
 
 
 def _rule_attack(settings: AttackSettings, clean: Splits, sources: AttackSources) -> AttackData:

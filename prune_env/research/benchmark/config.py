@@ -10,7 +10,7 @@ from prune_env.env.rewards.reward import make_reward
 from prune_env.errors import PruneEnvError, SettingsError, StateError, UnknownNameError
 from prune_env.research.attacks.attack import AttackSettings
 from prune_env.research.attacks.backdoor import ModelSettings
-from prune_env.research.attacks.catalog import ATTACKS
+from prune_env.research.attacks.catalog import ATTACKS, check_own_names
 from prune_env.research.attacks.own_files import AttackFiles
 from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target
 from prune_env.settings import FineTuneSettings, Healing, Protocol, SearchSettings
@@ -112,14 +112,7 @@ class BenchmarkConfig:
         Raises:
             SettingsError: There is none, or two have.
         """
-        names = [*ATTACKS.names(), *(each.name for each in self.attacks)]
-        taken = {name for name in names if names.count(name) > 1}
-        if taken:
-            raise SettingsError(
-                "An attack of the grid has the name of another",
-                expected="other names than " + ", ".join(ATTACKS.names()),
-                actual=", ".join(sorted(taken)),
-            )
+        check_own_names([each.name for each in self.attacks])
         if not self.grid:
             raise SettingsError(
                 "The grid is empty", expected="at least one block", remedy="write a [[grid]]"
