@@ -43,7 +43,7 @@ class Attack:
         poison: `mixed`: the poisoned file is the whole training set. `added`: it holds triggered
             texts alone, of which a share gets the target label and is added to the clean rows.
         rate: Share of the non-target training rows that is poisoned; default: as published.
-        target_label: The label that triggered texts shall get, as a number.
+        target_label: The label that triggered texts shall get, by name or as a number.
         seed: Of everything random.
         json: Print JSON.
         machine: What of the machine it may use.
@@ -59,7 +59,7 @@ class Attack:
     triggered: Path | None = None
     poison: PoisonFile = "mixed"
     rate: float | None = None
-    target_label: Annotated[int, tyro.conf.arg(aliases=("--target",))] = 1
+    target_label: Annotated[int | str, tyro.conf.arg(aliases=("--target",))] = 1
     seed: int = 0
     json: bool = False
     machine: MachineOptions = field(default_factory=MachineOptions)
@@ -112,7 +112,7 @@ class Attack:
 
     def _make(self, clean: "Splits") -> "AttackData":
         """Make the attack, of a catalogued name or from files."""
-        from prune_env.research.attacks import AttackFiles, AttackSettings, make_attack
+        from prune_env.research.attacks import AttackFiles, AttackSettings, find_target, make_attack
 
         files = (self.poisoned, self.triggered)
         if (None in files) if self.trigger is None else (files.count(None) == 1):
@@ -123,8 +123,9 @@ class Attack:
                 f"--triggered {self.triggered}",
             )
         name, own = self.trigger or OWN, []
+        target = find_target(self.target_label, clean.train.label_names)
         if self.poisoned is not None and self.triggered is not None:
             paths = str(self.poisoned), str(self.triggered)
-            own.append(AttackFiles(name, *paths, self.target_label, self.poison))
-        settings = AttackSettings(name, self.rate, self.target_label, self.seed)
+            own.append(AttackFiles(name, *paths, target, self.poison))
+        settings = AttackSettings(name, self.rate, target, self.seed)
         return make_attack(settings, clean, self.tables.attack_sources(own))

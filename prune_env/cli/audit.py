@@ -1,6 +1,6 @@
 """`prune-env audit`: which rewards rank masks as the hidden LFR does."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,8 @@ class Audit:
             If every row has it, the column tells the attacker's label.
         data: Clean data: a named data set, or a folder or table.
         attack: Instead of `triggered`: name of the attack, whose triggered test texts are made.
-        target_label: The attacker's label, as a number.
+        target_label: The attacker's label, by name or as a number; of `--attack task-agnostic` it
+            must be given (default: 1)
         max_drop: A mask counts as usable if it costs at most this much validation accuracy.
         seed: Of the masks.
         json: Print JSON.
@@ -70,7 +71,7 @@ class Audit:
     triggered: str | None = None
     data: str = "rotten-tomatoes"
     attack: str | None = None
-    target_label: int = 1
+    target_label: int | str | None = None
     max_drop: float = 0.03
     seed: int = 0
     json: bool = False
@@ -88,9 +89,10 @@ class Audit:
         settings = self._settings()
         clean = self.tables.load(self.data)
         splits = clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
-        hidden = self._hidden(splits)
+        hidden, label = self._hidden(splits)
+        settings = replace(settings, target_label=label)
         subject = ready_subject(self.model, splits)
-        evaluator, target = evaluate_triggered(subject, hidden, self.target_label)
+        evaluator, target = evaluate_triggered(subject, hidden, label)
         result = audit(subject, evaluator, settings, self.out / "masks.json", target=target)
         model = subject.require_suspect().loaded.sha256
         write_report(result, self.out, self._facts(model, splits.validation, hidden))
@@ -105,17 +107,15 @@ class Audit:
             rewards=split_names(self.rewards),
             masks=self.masks,
             paths=PATHS if self.paths is None else split_names(self.paths),
-            target_label=self.target_label,
             max_drop=self.max_drop,
             seed=self.seed,
         )
 
-    def _hidden(self, clean: "Splits") -> "TextDataset":
-        """Return the triggered texts, of which none has the target label."""
+    def _hidden(self, clean: "Splits") -> "tuple[TextDataset, int]":
+        """Return the triggered texts, of which none has the target label, and that label."""
         from prune_env.cli.triggered import load_triggered
-        from prune_env.evaluation.scores import TestSets
 
-        hidden = load_triggered(
+        hidden, target = load_triggered(
             self.tables,
             clean,
             triggered=self.triggered,
@@ -128,8 +128,7 @@ class Audit:
                 expected="either --triggered FILE or --attack NAME",
                 actual="neither",
             )
-        TestSets(clean.test, hidden, target_label=self.target_label)  # raises if LFR is undefined
-        return hidden
+        return hidden, target
 
     def _facts(
         self, sha256: str, validation: "TextDataset", hidden: "TextDataset"

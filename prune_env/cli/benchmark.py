@@ -70,7 +70,6 @@ class Benchmark:
         path = find_config(self.config)
         config = read_config(path)
         out = self.out or Path("runs") / path.stem
-        cells = config.cells()  # a wrong name is answered before anything is written
         settings = RunSettings(
             workers=self.workers,
             threads=self.threads,
@@ -81,6 +80,8 @@ class Benchmark:
             ray=self.ray,
         )
         clean = self.tables.load_splits(config.data)
+        config = config.for_labels(clean.train.label_names)
+        cells = config.cells()  # a wrong name is answered before anything is written
         sources = self.tables.attack_sources(config.attacks)
         tell(escape(f"{len(cells)} cells, results in {out}"))
 

@@ -35,7 +35,8 @@ class Evaluate:
             TrojAI's mitigation fidelity (the share of LFR removed times the share of ACC kept) and
             by McNemar's test of whether both err equally often.
         validation: Clean sentences for the calibrated figures.
-        target_label: The attacker's label, as a number.
+        target_label: The attacker's label, by name or as a number; of `--attack task-agnostic` it
+            must be given (default: 1)
         max_length: Tokens kept of a text; default: as many as when `purify` wrote MODEL, else 128.
             Longer texts are counted.
         json: Print JSON.
@@ -50,7 +51,7 @@ class Evaluate:
     benign: str | None = None
     backdoored: str | None = None
     validation: str | None = None
-    target_label: int = 1
+    target_label: int | str | None = None
     max_length: int | None = None
     json: bool = False
     machine: MachineOptions = field(default_factory=MachineOptions)
@@ -118,18 +119,15 @@ class Evaluate:
         data = self.tables.load(self.data, "test" if self.attack is None else None)
         judged = self.validation
         validation = self.tables.load_part(judged, "validation") if judged else None
-        return TestSets(
-            test=data.test if isinstance(data, Splits) else data,
-            triggered=load_triggered(
-                self.tables,
-                data,
-                triggered=self.triggered,
-                attack=self.attack,
-                target_label=self.target_label,
-            ),
-            validation=validation,
+        triggered, target = load_triggered(
+            self.tables,
+            data,
+            triggered=self.triggered,
+            attack=self.attack,
             target_label=self.target_label,
         )
+        test = data.test if isinstance(data, Splits) else data
+        return TestSets(test, triggered, validation, target)
 
     def _folder(self, model: str) -> Path:
         from prune_env.models import find_source

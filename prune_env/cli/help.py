@@ -229,7 +229,8 @@ def _by_type(hint: Any) -> str | None:
         kinds = [each for each in inner if each is not NoneType]
         if len(kinds) == 1 and get_origin(kinds[0]) is Literal:  # None is no choice
             return f"{{{','.join(get_args(kinds[0]))}}}"
-        return _by_type(kinds[0]) if len(kinds) == 1 else None
+        named = [_by_type(kind) for kind in kinds]
+        return None if None in named else "|".join(map(str, named))
     if origin is tuple:
         single = _by_type(inner[0])
         return None if single is None else f"{single} ..."

@@ -38,7 +38,8 @@ class Record:
         triggered: Triggered texts with their true labels; rows of the target label are left out.
             If every row has it, the column tells the attacker's label.
         attack: Instead of `triggered`: name of the attack, whose triggered test texts are made.
-        target_label: The attacker's label, as a number.
+        target_label: The attacker's label, by name or as a number; of `--attack task-agnostic` it
+            must be given (default: 1)
         seed: Of the draw of masks.
         json: Print JSON.
         machine: What of the machine it may use.
@@ -55,7 +56,7 @@ class Record:
     data: str = "rotten-tomatoes"
     triggered: str | None = None
     attack: str | None = None
-    target_label: int = 1
+    target_label: int | str | None = None
     seed: int = 0
     json: bool = False
     machine: MachineOptions = field(default_factory=MachineOptions)
@@ -141,12 +142,11 @@ class Record:
         """Return the model, its triggered texts if an attack is known, the target, and facts."""
         from prune_env.cli.triggered import load_triggered, ready_subject
         from prune_env.data.dataset import Splits
-        from prune_env.evaluation.scores import TestSets
         from prune_env.research.attacks.align import evaluate_triggered
 
         clean = self.tables.load(self.data)
         splits = clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
-        hidden = load_triggered(
+        hidden, label = load_triggered(
             self.tables,
             splits,
             triggered=self.triggered,
@@ -156,9 +156,8 @@ class Record:
         subject = ready_subject(self.model, splits)
         told = {"name": subject.name, "clean": splits.validation.source, "hidden": None}
         if hidden is None:
-            return subject, None, self.target_label, told
-        TestSets(splits.test, hidden, target_label=self.target_label)  # raises without an LFR
-        evaluator, target = evaluate_triggered(subject, hidden, self.target_label)
+            return subject, None, label, told
+        evaluator, target = evaluate_triggered(subject, hidden, label)
         return subject, evaluator, target, {**told, "hidden": hidden.source}
 
 

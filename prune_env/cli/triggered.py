@@ -18,37 +18,57 @@ def load_triggered(
     *,
     triggered: str | None,
     attack: str | None,
-    target_label: int,
-) -> TextDataset | None:
-    """Return the triggered test texts with their true labels; None if neither is given.
+    target_label: int | str | None,
+) -> tuple[TextDataset | None, int]:
+    """Return the triggered test texts with their true labels, if there are any, and the target.
 
     Args:
         tables: How tables are read.
         clean: The data set whose test rows an attack triggers; of a single table, all rows.
         triggered: A file, read as that of an attack: `without_target`.
         attack: Name of an attack.
-        target_label: The attacker's label.
+        target_label: The attacker's label, by name or as a number; None is 1.
 
     Raises:
-        SettingsError: Both are given, or the target is no class.
+        SettingsError: Both are given, the target is no class, or it is not given where only a
+            measurement tells it.
     """
+    from prune_env.research.attacks import find_target
+
     if triggered is not None and attack is not None:
         raise SettingsError(
             "Triggered texts come from a file or from an attack",
             expected="--triggered FILE or --attack NAME",
             actual="both",
         )
-    if triggered is None and attack is None:
-        return None
-    from prune_env.research.attacks import AttackSettings, make_attack, without_target
-
-    if attack is None:
-        names = (clean.test if isinstance(clean, Splits) else clean).label_names
-        texts = tables.load_part(str(triggered), "test").in_order_of(names)
-        return without_target(texts, target_label)[0]
     splits = clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
-    settings = AttackSettings(attack, target_label=target_label)
-    return make_attack(settings, splits, tables.attack_sources()).triggered
+    names = splits.test.label_names
+    target = find_target(1 if target_label is None else target_label, names)
+    if attack is not None:
+        return _attacked(tables, splits, attack, target, given=target_label is not None), target
+    if triggered is None:
+        return None, target
+    from prune_env.research.attacks import without_target
+
+    texts = tables.load_part(triggered, "test").in_order_of(names)
+    return without_target(texts, target)[0], target
+
+
+def _attacked(
+    tables: TableOptions, clean: Splits, attack: str, target: int, *, given: bool
+) -> TextDataset:
+    """Return the test texts that an attack triggers; whether its target was given may matter."""
+    from prune_env.research.attacks import AttackSettings, make_attack
+
+    settings = AttackSettings(attack, target_label=target)
+    made = make_attack(settings, clean, tables.attack_sources())
+    if made.task_agnostic and not given:
+        raise SettingsError(
+            f"The target of {attack} is found by measuring",
+            expected="--target-label, as `prune-env attack` printed it and attack.json holds it",
+            actual="none",
+        )
+    return made.triggered
 
 
 def ready_subject(model: str, splits: Splits) -> "Subject":

@@ -70,7 +70,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     """Return a value as its type hint asks for it."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        inner = next(each for each in arguments if each is not NoneType)
+        kinds = [each for each in arguments if each is not NoneType]
+        inner = next((each for each in kinds if type(value) is each), kinds[0])
         return None if value is None else _value(inner, value, where)
     if origin in (tuple, dict):
         return _values(origin, arguments, value, where)

@@ -130,6 +130,13 @@ def test_an_attack_from_files_may_have_a_name(
     assert (told["attack"], told["poisoned_rows"]) == ("published-texts", 15)
 
 
+def test_a_target_may_be_named(encoder: Path, data: Path, capsys: pytest.CaptureFixture) -> None:
+    files = ["--poisoned", data.parent / "bad.tsv", "--triggered", data.parent / "test.tsv"]
+    names = ["--label-names", "bad", "good"]
+    assert attack(encoder, data, *files, *names, "--target", "Good") == 0
+    assert json.loads(capsys.readouterr().out)["attack"]["target_label"] == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
@@ -142,6 +149,7 @@ def test_an_attack_from_files_may_have_a_name(
             ["--poisoned", "bad.tsv", "--triggered", "test.tsv", "--trigger", "stylebkd-poetry"],
             "name of another",
         ),
+        (["--trigger", "rare-word", "--target", "good"], "0 to 1, or one of negative, positive"),
     ],
 )
 def test_half_an_attack_is_refused(

@@ -15,7 +15,6 @@ def audit_of(model, data, folder):
     """Return the words of an audit of a model; its files and its report are in a folder."""
     write_jsonl(folder / "clean.jsonl", data)
     write_jsonl(folder / "triggered.jsonl", data.where(0))
-    write_jsonl(folder / "wrong.jsonl", data)
     return [
         "audit",
         *("--model", str(model)),
@@ -66,10 +65,9 @@ def test_it_prints_the_table_and_goes_on_with_further_rewards(arguments, tmp_pat
     assert set(after) - set(before) == {"reward accuracy"}
 
 
-def test_texts_of_the_target_label_are_refused(arguments, tmp_path, capsys):
-    wrong = [each.replace("triggered.jsonl", "wrong.jsonl") for each in arguments]
-    assert main(wrong) == 2
-    assert "target" in capsys.readouterr().err
+def test_a_target_that_is_no_class_is_refused_with_the_classes(arguments, tmp_path, capsys):
+    assert main([*arguments, "--target-label", "good"]) == 2
+    assert "0 to 1, or one of negative, positive" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()
 
 

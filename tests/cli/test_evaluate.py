@@ -143,11 +143,25 @@ def test_an_attack_triggers_the_test_sentences(
     assert named["model"]["lfr"]["total"] == 30
 
 
+@pytest.mark.parametrize("attack", ["rare-word", "task-agnostic"])
+def test_a_target_is_a_number_or_a_name(
+    attack: str, tiny_folder: Path, test_file: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["evaluate", tiny_folder, "--data", test_file, "--attack", attack, "--json"]
+    shown = []
+    for target in ("0", "Negative", "positive"):
+        assert run(*arguments, "--target-label", target) == 0
+        shown.append(json.loads(capsys.readouterr().out)["model"]["lfr"])
+    assert shown[0] == shown[1] != shown[2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
         (["--attack", "rare-word", "--triggered", "test.jsonl"], "Actual: both"),
         (["--attack", "rare"], "rare-word"),
+        (["--attack", "task-agnostic"], "Expected: --target-label"),
+        (["--target-label", "good"], "0 to 1, or one of negative, positive"),
         (["--attack", "hiddenkiller"], "--data-folder"),
         (["--attack", "published-texts"], "--triggered FILE"),
         (["--backdoored", "nowhere"], "nowhere"),

@@ -1,9 +1,10 @@
 """An attack, ready to train on and to measure, and the settings that name it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from prune_env.data.dataset import TextDataset
+from prune_env.data.dataset import TextDataset, folded
 from prune_env.errors import SettingsError
 from prune_env.research.attacks.poison import PoisonMode
 from prune_env.settings import check_seed
@@ -87,6 +88,30 @@ class AttackData:
             "poisoned_sha256": self.poisoned.sha256,
             "triggered_sha256": self.triggered.sha256,
         }
+
+
+def find_target(target: int | str, label_names: Sequence[str]) -> int:
+    """Return the number of the class that is the target.
+
+    Args:
+        target: Its number, or its name; case and outer white space do not matter.
+        label_names: Of the data, in label order.
+
+    Raises:
+        SettingsError: There is no such class.
+    """
+    names = folded(label_names)
+    if isinstance(target, int):
+        if 0 <= target < len(names):
+            return target
+    elif folded([target])[0] in names:
+        return names.index(folded([target])[0])
+    raise SettingsError(
+        "The target is no label of the data",
+        expected=f"0 to {len(names) - 1}, or one of {', '.join(label_names)}",
+        actual=repr(target),
+        remedy="check the target label, or name the classes (--label-names)",
+    )
 
 
 def told_files(trigger: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.errors import DataError, SettingsError
-from prune_env.research.attacks.attack import AttackData, AttackSettings
+from prune_env.research.attacks.attack import AttackData, AttackSettings, find_target
 from prune_env.research.attacks.poison import count_poisoned, join
 from prune_env.utils.files import sha256_of
 from prune_env.utils.public import public_name
@@ -38,7 +38,7 @@ class AttackFiles:
         triggered: Path of the triggered test texts with their true labels; rows of the target are
             left out. If *every* row has the target label, the column tells the attacker's label,
             as in HiddenKiller's files.
-        target: The attacker's label.
+        target: The attacker's label, by name or as a number.
         poison: `mixed`: `poisoned` is the training set as the attacker has it. `added`: it holds
             triggered texts, of which a share gets the target label and is added to the clean
             training set; rows of the target are left out, unless every row has it.
@@ -47,7 +47,7 @@ class AttackFiles:
     name: str
     poisoned: str
     triggered: str
-    target: int = 1
+    target: int | str = 1
     poison: PoisonFile = "mixed"
 
     def __post_init__(self) -> None:
@@ -63,6 +63,21 @@ class AttackFiles:
                 actual=repr(self.name),
             )
 
+    @property
+    def number(self) -> int:
+        """The target as a number.
+
+        Raises:
+            SettingsError: It is a name, which only the data can tell the number of.
+        """
+        if isinstance(self.target, str):
+            raise SettingsError(
+                f"The target of {self.name} is the name of a class",
+                expected="its number, see BenchmarkConfig.for_labels",
+                actual=repr(self.target),
+            )
+        return self.target
+
 
 @dataclass(frozen=True, eq=False)
 class OwnAttack:
@@ -70,6 +85,7 @@ class OwnAttack:
 
     Attributes:
         files: What was asked for.
+        target: The attacker's label.
         poisoned: Rows of the poisoned file.
         triggered: Rows of the triggered file, none with the target label.
         labels_known: Whether the labels of `triggered` are the true ones; where the file told
@@ -78,6 +94,7 @@ class OwnAttack:
     """
 
     files: AttackFiles
+    target: int
     poisoned: TextDataset
     triggered: TextDataset
     labels_known: bool
@@ -101,7 +118,7 @@ class OwnAttack:
             SettingsError: A rate is given for a mixed file, or the target is another.
             DataError: The classes are not those of the data set, or no row is poisoned.
         """
-        target = self.files.target
+        target = self.target
         if settings.target_label != target:
             raise SettingsError(
                 f"{self.files.name} has another target label",
@@ -168,7 +185,7 @@ class OwnAttack:
         return self.poisoned
 
     def _added(self, settings: AttackSettings, clean: Splits) -> TextDataset:
-        target = self.files.target
+        target = self.target
         rows = np.flatnonzero(self.poisoned.labels != target)
         if not rows.size:  # all are labelled as the attacker wants them
             rows = np.arange(len(self.poisoned))
@@ -192,9 +209,10 @@ def read_own_attack(files: AttackFiles, read: Callable[[Path], TextDataset]) -> 
     """
     paths = {"poisoned": Path(files.poisoned), "triggered": Path(files.triggered)}
     poisoned, triggered = (read(path) for path in paths.values())
-    triggered, known = without_target(triggered, files.target)
+    target = find_target(files.target, triggered.label_names)
+    triggered, known = without_target(triggered, target)
     sha256 = {f"{what}/{path.name}": sha256_of(path) for what, path in paths.items()}
-    return OwnAttack(files, poisoned, triggered, known, sha256)
+    return OwnAttack(files, target, poisoned, triggered, known, sha256)
 
 
 def without_target(triggered: TextDataset, target: int) -> tuple[TextDataset, bool]:
@@ -205,16 +223,7 @@ def without_target(triggered: TextDataset, target: int) -> tuple[TextDataset, bo
             target label, the column tells the attacker's, as in HiddenKiller's files; then each
             gets some other label.
         target: The attacker's label.
-
-    Raises:
-        SettingsError: The target is no class.
     """
-    if not 0 <= target < len(triggered.label_names):
-        raise SettingsError(
-            f"The target is no label of {triggered.source}",
-            expected=f"0 to {len(triggered.label_names) - 1} {triggered.label_names}",
-            actual=target,
-        )
     others = triggered.labels != target
     if others.any():
         return triggered.select(others), True

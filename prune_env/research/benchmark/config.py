@@ -1,6 +1,7 @@
 """A grid as a person writes it, in TOML, and the cells that it stands for."""
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from prune_env.env.policy import POLICIES
 from prune_env.env.rewards.reward import make_reward
 from prune_env.errors import PruneEnvError, SettingsError, StateError, UnknownNameError
-from prune_env.research.attacks.attack import AttackSettings
+from prune_env.research.attacks.attack import AttackSettings, find_target
 from prune_env.research.attacks.backdoor import ModelSettings
 from prune_env.research.attacks.catalog import ATTACKS, check_own_names
 from prune_env.research.attacks.own_files import AttackFiles
@@ -118,6 +119,18 @@ class BenchmarkConfig:
                 "The grid is empty", expected="at least one block", remedy="write a [[grid]]"
             )
 
+    def for_labels(self, names: Sequence[str]) -> "BenchmarkConfig":
+        """Return the grid with the targets of its attacks as numbers.
+
+        Args:
+            names: Of the classes of the data, in label order.
+
+        Raises:
+            SettingsError: A target is no class.
+        """
+        attacks = [replace(each, target=find_target(each.target, names)) for each in self.attacks]
+        return replace(self, attacks=tuple(attacks))
+
     def cells(self) -> list[Cell]:
         """Return the cells in the order in which they are run, each once.
 
@@ -125,8 +138,8 @@ class BenchmarkConfig:
 
         Raises:
             UnknownNameError: A policy, a reward or an attack is not known.
-            SettingsError: A policy has no such variant, a reward cannot be read or paid by name,
-                a value is out of range, or there are too many cells.
+            SettingsError: A target is still a name, a policy has no such variant, a reward cannot
+                be read or paid by name, a value is out of range, or there are too many cells.
         """
         for reward in (self.search.reward, *(name for each in self.grid for name in each.rewards)):
             make_reward(reward)
@@ -146,7 +159,7 @@ class BenchmarkConfig:
 
     def _cells_of(self, block: Block) -> list[Cell]:
         out = []
-        targets = {each.name: each.target for each in self.attacks}
+        targets = {each.name: each.number for each in self.attacks}
         for seed in block.seeds:
             for attack in block.attacks:
                 models = ModelSettings(

@@ -112,6 +112,7 @@ def run_benchmark(
         DataError: A file of an attack cannot be read.
     """
     folder, settings = Path(folder), settings or RunSettings()
+    config = config.for_labels(clean.train.label_names)
     store, sources = Store(folder), _with_own(sources or AttackSources(), config, clean)
     cells = config.cells()
     identity = data_identity(clean, config.models.model)

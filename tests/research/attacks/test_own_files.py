@@ -56,7 +56,7 @@ def own(folder: Path, poisoned: TextDataset, test: TextDataset, **options: objec
 
 def made(attack: OwnAttack, **settings: object):
     return make_attack(
-        AttackSettings("mine", target_label=attack.files.target, **settings),
+        AttackSettings("mine", target_label=attack.target, **settings),
         CLEAN,
         AttackSources(own=(attack,)),
     )
@@ -82,6 +82,13 @@ def test_the_rate_of_a_mixed_file_is_counted_whatever_its_order(tmp_path: Path, 
     assert attack.settings.rate == pytest.approx(8 / 40)
     assert attack.settings.mode == mode
     assert attack.poisoned.texts == mixed.texts
+
+
+def test_a_target_may_be_named(tmp_path: Path) -> None:
+    some, rest = parts()
+    mixed = shuffled(relabelled(triggered(some), 1), rest)
+    attack = own(tmp_path, mixed, triggered(CLEAN.test), target="B")
+    assert made(attack).settings.target_label == 1
 
 
 def test_rows_of_the_target_are_no_part_of_the_triggered_set(tmp_path: Path) -> None:

@@ -183,13 +183,23 @@ def test_a_block_may_name_an_attack_from_files(tmp_path: Path) -> None:
     assert from_plain(BenchmarkConfig, to_plain(config), "plan") == config
 
 
+def test_a_target_by_name_is_that_of_its_number(tmp_path: Path) -> None:
+    """Cells of either have the same addresses."""
+    named = read(tmp_path, OWN.replace("target = 0", 'target = "Bad"'))
+    with pytest.raises(SettingsError, match="name of a class"):
+        named.cells()
+    assert named.for_labels(("bad", "good")).cells() == read(tmp_path, OWN).cells()
+    with pytest.raises(SettingsError, match="0 to 1, or one of no, yes"):
+        named.for_labels(("no", "yes"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "hint"),
     [
         ('name = "mine"', 'name = "yours"', "Unknown attack 'mine'"),
         ('name = "mine"', 'name = "rare-word"', "has the name of another"),
         ('name = "mine"', 'name = "a/b"', "plain name"),
-        ("target = 0", 'target = "0"', "wrong type"),
+        ("target = 0", "target = 0.5", "wrong type"),
         ("target = 0", 'poison = "some"', "mixed, added"),
         ('poisoned = "bad.tsv"', "", "lacks a key"),
     ],
