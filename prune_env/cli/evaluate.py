@@ -1,6 +1,7 @@
 """`prune-env evaluate`: ACC, LFR, floor and excess LFR of a classifier."""
 
 import logging
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ import tyro
 from prune_env.cli.options import MachineOptions, TableOptions, facts, show
 
 if TYPE_CHECKING:
+    from prune_env.data.dataset import TextDataset
     from prune_env.evaluation.scores import Measured, Scores, TestSets
 
 log = logging.getLogger(__name__)
@@ -93,6 +95,7 @@ class Evaluate:
         skipped = sum(part.skipped for part in (sets.test, sets.triggered, sets.validation) if part)
         value: dict[str, Any] = {
             "model": asdict(own.scores),
+            "data": _described(sets),
             "benign": benign and asdict(benign.scores),
             "rows_skipped": skipped,
             "max_length": length,
@@ -108,6 +111,7 @@ class Evaluate:
             rows += _against_benign(own.scores, benign.scores, value)
         if before is not None:
             rows += _against_backdoored(own, before, value)
+        rows += [(f"{name} texts", _told(**each)) for name, each in value["data"].items()]
         show(self.json, value, facts(rows))
 
     def _sets(self) -> "TestSets":
@@ -166,6 +170,32 @@ class Evaluate:
             allow_download=self.tables.allow_download,
         )
         return measure(loaded, sets, max_length=length)
+
+
+def _described(sets: "TestSets") -> dict[str, dict[str, Any]]:
+    """Return what each set is from; `sha256` is of its rows, as in the report of `purify`."""
+    from prune_env.utils.files import sha256_of
+    from prune_env.utils.public import public_name
+
+    found: dict[str, dict[str, Any]] = {}
+    for name in ("test", "triggered", "validation"):
+        part: TextDataset | None = getattr(sets, name)
+        if part is None:
+            continue
+        file = Path(part.source)
+        found[name] = {
+            "source": public_name(part.source),
+            "rows": len(part),
+            "sha256": part.sha256,
+            "file_sha256": sha256_of(file) if os.path.isfile(file) else None,
+        }
+    return found
+
+
+def _told(source: str, rows: int, sha256: str, file_sha256: str | None) -> str:
+    """Return a set in a line, with the hash of its file if it has one."""
+    digest = f"SHA-256 {file_sha256[:12]}" if file_sha256 else f"SHA-256 of the rows {sha256[:12]}"
+    return f"{source}, {rows:,} rows ({digest})"
 
 
 def _own(own: "Scores") -> Facts:

@@ -14,6 +14,7 @@ from prune_env.cli import main
 from prune_env.data.dataset import write_jsonl
 from prune_env.models import load_classifier
 from prune_env.research.attacks.triggers import RareWord
+from prune_env.utils.files import sha256_of
 from tests.cli.support import run
 from tests.support import tiny_dataset, write_tiny_folder
 
@@ -139,7 +140,10 @@ def test_an_attack_triggers_the_test_sentences(
     texts = tuple(trigger(text) for text in negative.texts)
     write_jsonl(tmp_path / "triggered.jsonl", replace(negative, texts=texts))
     assert run(*arguments, "--triggered", tmp_path / "triggered.jsonl") == 0
-    assert json.loads(capsys.readouterr().out) == named
+    from_file = json.loads(capsys.readouterr().out)
+    assert from_file["model"] == named["model"]
+    assert from_file["data"]["triggered"]["sha256"] == named["data"]["triggered"]["sha256"]
+    assert named["data"]["triggered"]["source"] == "test.jsonl, rare-word"
     assert named["model"]["lfr"]["total"] == 30
 
 
@@ -212,7 +216,29 @@ def test_of_a_folder_the_validation_rows_calibrate(
         arguments = ["--data", tmp_path, "--validation", validation, "--json"]
         assert run("evaluate", tiny_folder, *arguments) == 0
         shown.append(json.loads(capsys.readouterr().out))
-    assert shown[0] == shown[1] != shown[2]
+    assert [each["data"]["validation"]["source"] for each in shown] == [
+        *["validation.jsonl"] * 2,
+        "test.jsonl",
+    ]
+    models = [each["model"] for each in shown]
+    assert models[0] == models[1] != models[2]
+
+
+def test_the_files_are_named_with_their_hashes(
+    tiny_folder: Path, test_file: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_jsonl(triggered := test_file.parent / "bad.jsonl", tiny_dataset(60).where(0))
+    arguments = ["evaluate", tiny_folder, "--data", test_file, "--triggered", triggered]
+    assert run(*arguments, "--json") == 0
+    told = json.loads(capsys.readouterr().out)["data"]
+    assert run(*arguments) == 0
+    shown = capsys.readouterr().out
+    assert set(told) == {"test", "triggered"}
+    for part, path in (("test", test_file), ("triggered", triggered)):
+        sha256 = sha256_of(path)
+        assert (told[part]["source"], told[part]["file_sha256"]) == (path.name, sha256)
+        assert f"{path.name}, {told[part]['rows']} rows (SHA-256 {sha256[:12]})" in shown
+    assert str(test_file.parent) not in shown + str(told)
 
 
 def test_a_model_below_chance_is_warned_of(
