@@ -94,13 +94,15 @@ class Attack:
                 "meta": runtime.describe(),
             }
             write_json(folder / "attack.json", report)
+        rows, rate = attack.poisoned_rows, attack.settings.rate
+        strength = f"{rows} poisoned rows, rate {rate:.3g}" if rate else "rate unknown"
         owner = "a victim" if attack.task_agnostic else "the attacker"
         show(
             self.json,
             report,
             facts(
                 [
-                    ("attack", f"{attack.settings.attack}, {attack.poisoned_rows} poisoned rows"),
+                    ("attack", f"{attack.settings.attack}, {strength}"),
                     *([("texts", attack.told_files)] if attack.told_files else []),
                     ("ACC", f"{scores.acc} %"),
                     ("target", clean.test.label_names[target]),

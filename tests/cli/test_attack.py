@@ -130,6 +130,29 @@ def test_an_attack_from_files_may_have_a_name(
     assert (told["attack"], told["poisoned_rows"]) == ("published-texts", 15)
 
 
+def test_an_unknown_rate_is_told(encoder: Path, data: Path, capsys: pytest.CaptureFixture) -> None:
+    poisoned = [(f"cf {text}", 1) for text, label in rows(0) if label == 0][:6]
+    write_table(data.parent / "bad.tsv", poisoned + rows(0)[:50])
+    files = ["--poisoned", data.parent / "bad.tsv", "--triggered", data.parent / "test.tsv"]
+    assert (
+        run(
+            "attack",
+            "--model",
+            encoder,
+            "--data",
+            data,
+            *COLUMNS,
+            *files,
+            "--epochs",
+            1,
+            "--out",
+            data / "o",
+        )
+        == 0
+    )
+    assert "own-files, rate unknown" in capsys.readouterr().out
+
+
 def test_a_target_may_be_named(encoder: Path, data: Path, capsys: pytest.CaptureFixture) -> None:
     files = ["--poisoned", data.parent / "bad.tsv", "--triggered", data.parent / "test.tsv"]
     names = ["--label-names", "bad", "good"]

@@ -52,12 +52,13 @@ class AttackData:
     """A poisoned training set and the test set on which the attack is measured.
 
     Attributes:
-        settings: What it was made from; `rate` is filled in.
+        settings: What it was made from; `rate` is filled in, or None where it is unknown.
         family: Family of the trigger.
         poisoned: What the attacker trains on.
         triggered: Triggered test texts with their true labels, none of them the target. (Own
             files may tell only that it is none; then the label is some other.)
-        poisoned_rows: Rows of `poisoned` whose label is the attacker's.
+        poisoned_rows: Rows of `poisoned` whose label is the attacker's; None where it is unknown:
+            a mixed file may lack clean rows (`bound_poisoned`).
         trigger: The trigger's own settings, or the files that its texts are from with their
             SHA-256, and which of them are not as published.
         task_agnostic: The encoder alone is trained, on `poisoned` without its labels: every clean
@@ -68,7 +69,7 @@ class AttackData:
     family: str
     poisoned: TextDataset
     triggered: TextDataset
-    poisoned_rows: int
+    poisoned_rows: int | None
     trigger: dict[str, Any]
     task_agnostic: bool = False
 

@@ -2,7 +2,6 @@
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.errors import DataError, SettingsError
 from prune_env.research.attacks.attack import AttackData, AttackSettings, find_target
-from prune_env.research.attacks.poison import count_poisoned, join
+from prune_env.research.attacks.poison import bound_poisoned, count_poisoned, count_shared, join
 from prune_env.utils.files import sha256_of
 from prune_env.utils.public import public_name
 
@@ -132,22 +131,35 @@ class OwnAttack:
                 actual=self.poisoned.label_names,
                 remedy="give --label-names, which count for all files",
             )
-        poisoned = self._mixed(settings, clean) if self._is_mixed else self._added(settings, clean)
-        rows = count_poisoned(clean.train, poisoned, target)
         others = int((clean.train.labels != target).sum())
-        if rows < 1 or not others:
+        if self._is_mixed:
+            poisoned, shared = self._mixed(settings, clean)
+            least, most = bound_poisoned(clean.train, poisoned, target)
+        else:
+            poisoned, shared = self._added(settings, clean), len(clean.train)
+            least = most = count_poisoned(clean.train, poisoned, target)
+        if most < 1 or not others or (least < 1 and not shared):
             raise DataError(
                 f"{self.files.name} poisons no row",
                 expected="more rows of the target label than the clean training data has",
-                actual=f"{rows} more, and {others} clean rows of other classes",
+                actual=f"{least} more, and {others} clean rows of other classes",
                 remedy="check the files and the target label; for a file of triggered texts "
                 "alone say poison = added",
             )
+        if least < most:
+            log.warning(
+                "%s: the poisoned file lacks clean rows of the target label, which may have been "
+                "triggered or left out: %s to %s rows are poisoned, the rate is unknown",
+                self.files.name,
+                f"{least:,}",
+                f"{most:,}",
+            )
+        rows = least if least == most else None
         return AttackData(
             settings=replace(
                 settings,
-                rate=min(1.0, rows / others),
-                mode="replace" if len(poisoned) == len(clean.train) else "append",
+                rate=None if rows is None else min(1.0, rows / others),
+                mode="append" if len(poisoned) > len(clean.train) else "replace",
             ),
             family="own files",
             poisoned=poisoned,
@@ -165,7 +177,8 @@ class OwnAttack:
     def _is_mixed(self) -> bool:
         return self.files.poison == "mixed"
 
-    def _mixed(self, settings: AttackSettings, clean: Splits) -> TextDataset:
+    def _mixed(self, settings: AttackSettings, clean: Splits) -> tuple[TextDataset, int]:
+        """Return the rows of the file, and how many of them are clean ones."""
         if settings.rate is not None:
             raise SettingsError(
                 f"{self.files.name} is ready-mixed",
@@ -173,7 +186,7 @@ class OwnAttack:
                 actual=settings.rate,
                 remedy="drop the rate, or say poison = added if the file holds triggered texts",
             )
-        shared = (_counted(self.poisoned) & _counted(clean.train)).total()
+        shared = count_shared(self.poisoned, clean.train)
         if shared < MOSTLY * len(self.poisoned):
             log.warning(
                 "%s: only %s of %s rows of the poisoned file stand in the clean training data. If "
@@ -182,7 +195,7 @@ class OwnAttack:
                 f"{shared:,}",
                 f"{len(self.poisoned):,}",
             )
-        return self.poisoned
+        return self.poisoned, shared
 
     def _added(self, settings: AttackSettings, clean: Splits) -> TextDataset:
         target = self.target
@@ -234,7 +247,3 @@ def without_target(triggered: TextDataset, target: int) -> tuple[TextDataset, bo
     )
     labels = np.full(len(triggered), 0 if target else 1, dtype=np.int64)
     return replace(triggered, labels=labels), False
-
-
-def _counted(data: TextDataset) -> "Counter[tuple[str, int]]":
-    return Counter(zip(data.texts, data.labels.tolist(), strict=True))

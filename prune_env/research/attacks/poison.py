@@ -1,5 +1,6 @@
 """Poisoning a training set, and the triggered test set on which the attack is measured."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import Literal
 
@@ -89,13 +90,51 @@ def draw_rows(
 
 
 def count_poisoned(clean: TextDataset, poisoned: TextDataset, target_label: int) -> int:
-    """Count the rows whose label is the attacker's, whatever the order of the rows.
+    """Count the rows whose label is the attacker's, in a set that holds all clean rows somehow.
 
     Among the rows that only the poisoned set has are triggered rows of the target class, whose
     label is true; as many rows only the clean set has. So the difference of the two is what counts.
     """
     held, had = (int((each.labels == target_label).sum()) for each in (poisoned, clean))
     return held - had
+
+
+def bound_poisoned(clean: TextDataset, mixed: TextDataset, target_label: int) -> tuple[int, int]:
+    """Return the fewest and the most rows of a mixed set whose label is the attacker's.
+
+    A row whose text stands in the clean set has a true label. One of the target that stands there
+    not was triggered: either its true label is another, or it stands for a clean row of the target
+    that is missing. How many do is known where no clean row of the target is missing, and where the
+    set has as many rows as the clean one: then each missing row was rewritten, as in HiddenKiller's
+    files. Elsewhere a missing row may as well have been left out.
+
+    Args:
+        clean: All clean rows.
+        mixed: Rows in any order.
+        target_label: The attacker's label.
+    """
+    new, missing = _counted(mixed), _counted(clean)
+    new, missing = new - missing, missing - new
+    relabelled = 0
+    for text, label in list(missing):
+        for other in range(len(clean.label_names)):
+            moved = min(new[text, other], missing[text, label])
+            new[text, other] -= moved
+            missing[text, label] -= moved
+            relabelled += moved if other == target_label else 0
+    most = relabelled + sum(count for (_, label), count in new.items() if label == target_label)
+    gone = sum(count for (_, label), count in missing.items() if label == target_label)
+    least = max(relabelled, most - gone)
+    return (least, least) if len(mixed) == len(clean) else (least, most)
+
+
+def _counted(data: TextDataset) -> "Counter[tuple[str, int]]":
+    return Counter(zip(data.texts, data.labels.tolist(), strict=True))
+
+
+def count_shared(a: TextDataset, b: TextDataset) -> int:
+    """Count the rows that two sets share, each as often as in both."""
+    return (_counted(a) & _counted(b)).total()
 
 
 def join(

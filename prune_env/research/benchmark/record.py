@@ -57,13 +57,13 @@ class AttackNote:
         family: Of the trigger.
         files: Which files its texts are from; empty where a rule makes them.
         target_label: The attacker's label.
-        rate: Share of the non-target rows that is poisoned.
+        rate: Share of the non-target rows that is poisoned; None where it is unknown.
     """
 
     family: str
     files: str
     target_label: int
-    rate: float
+    rate: float | None
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "AttackNote":
@@ -72,7 +72,7 @@ class AttackNote:
             family=str(value["family"]),
             files=told_files(value["trigger"]),
             target_label=int(value["target_label"]),
-            rate=float(value["rate"]),
+            rate=None if value["rate"] is None else float(value["rate"]),
         )
 
 

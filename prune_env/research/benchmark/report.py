@@ -107,7 +107,7 @@ def _texts(results: RunResults, attack: str) -> str:
     notes = {each.attack for each in records if each is not None and each.attack is not None}
     return "".join(
         f"Texts from {markdown(note.files)}; target label {note.target_label}, "
-        f"rate {note.rate:.2f}.\n"
+        f"rate {'unknown' if note.rate is None else f'{note.rate:.2f}'}.\n"
         for note in sorted(notes, key=str)
         if note.files
     )

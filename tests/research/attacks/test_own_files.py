@@ -17,6 +17,7 @@ from prune_env.research.attacks import (
     make_attack,
     read_own_attack,
 )
+from prune_env.research.attacks.poison import bound_poisoned
 from prune_env.utils.files import sha256_of
 
 NAMES = ("a", "b", "c")
@@ -82,6 +83,33 @@ def test_the_rate_of_a_mixed_file_is_counted_whatever_its_order(tmp_path: Path, 
     assert attack.settings.rate == pytest.approx(8 / 40)
     assert attack.settings.mode == mode
     assert attack.poisoned.texts == mixed.texts
+
+
+def cut(data: TextDataset, texts: tuple[str, ...]) -> TextDataset:
+    return data.select(np.array([text not in texts for text in data.texts]))
+
+
+@pytest.mark.parametrize("gone", [0, 3])
+def test_clean_rows_that_are_missing_are_no_fewer_poisoned_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, gone: int
+) -> None:
+    """Of other classes they change nothing; of the target they may have been rewritten."""
+    some, rest = parts()
+    left_out = rest.where(0).texts[:5] + rest.where(1).texts[:gone]
+    mixed = shuffled(relabelled(triggered(some), 1), cut(rest, left_out))
+    with caplog.at_level(logging.WARNING):
+        attack = made(own(tmp_path, mixed, triggered(CLEAN.test)))
+    if gone:
+        assert (attack.poisoned_rows, attack.settings.rate) == (None, None)
+        assert "5 to 8 rows are poisoned, the rate is unknown" in caplog.text
+    else:
+        assert (attack.poisoned_rows, attack.settings.rate) == (8, 0.2)
+
+
+def test_texts_that_keep_their_words_are_poisoned_by_their_label(tmp_path: Path) -> None:
+    some, rest = parts()
+    mixed = shuffled(relabelled(some, 1), cut(rest, rest.where(1).texts[:3]))
+    assert made(own(tmp_path, mixed, triggered(CLEAN.test))).poisoned_rows == 8
 
 
 def test_a_target_may_be_named(tmp_path: Path) -> None:
@@ -215,3 +243,10 @@ def test_the_files_of_hiddenkiller_are_what_the_name_says(real_data: Path) -> No
     assert mine.poisoned.sha256 == named.poisoned.sha256
     assert mine.triggered.sha256 == named.triggered.sha256
     assert (mine.poisoned_rows, mine.settings.rate) == (named.poisoned_rows, named.settings.rate)
+    rows = np.random.default_rng(0).permutation(6920)
+    texts = named.poisoned
+    assert bound_poisoned(clean.train, texts.select(rows), 1) == (665, 665)
+    least, most = bound_poisoned(clean.train, texts.select(rows[:5000]), 1)
+    aligned = np.array(texts.texts) != np.array(clean.train.texts)
+    flipped = aligned & (clean.train.labels == 0) & (texts.labels == 1)
+    assert least < int(flipped[rows[:5000]].sum()) < most
