@@ -1,10 +1,11 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from prune_env.errors import PruneEnvError, SettingsError, printable
-from prune_env.research.attacks import AttackSettings
+from prune_env.research.attacks import ATTACKS, AttackSettings
 from prune_env.research.benchmark.config import (
     BenchmarkConfig,
     config_names,
@@ -153,6 +154,20 @@ def test_cells_of_different_rewards_have_different_names(tmp_path: Path) -> None
 def test_grids_of_the_package_are_valid(name: str) -> None:
     cells = read_config(find_config(name)).cells()
     assert len({cell.key({}) for cell in cells}) == len(cells) > 10
+
+
+def test_what_heals_without_pruning_is_tried_on_the_benign_model_too() -> None:
+    """The report takes the move of the floor from these cells."""
+    cells = set(read_config(find_config("sst2")).cells())
+    healed = {cell for cell in cells if cell.policy == "ft" and cell.healing != "none"}
+    assert {cell.models.attack.attack for cell in healed} > {"rare-word", "task-agnostic"}
+    assert {replace(cell, target="benign") for cell in healed} <= cells
+
+
+def test_every_attack_is_in_a_grid_of_the_package() -> None:
+    grids = [read_config(find_config(name)).grid for name in config_names()]
+    named = {name for grid in grids for block in grid for name in block.attacks}
+    assert named == set(ATTACKS.names()) - {"bible-style"}  # the published Bible style is there
 
 
 def test_a_key_follows_the_cell_and_what_it_reads(tmp_path: Path) -> None:
