@@ -29,6 +29,12 @@ loaded = prune_env.load_pruned("path/to/this/folder")  # loaded.model, loaded.to
 loaded = prune_env.load_ensemble("path/to/this/folder")  # loaded.model, loaded.tokenizer
 """,
 }
+PURIFIED = """# A purified classifier
+
+prune-env changed a suspicious model on clean data, as said below, to weaken a backdoor that it may
+hold. That lowers the risk; it proves nothing."""
+ABOUT = "about"
+"""Name of the fact that stands in place of `PURIFIED`, where the model is another kind of thing."""
 VOTE = """
 It is an ensemble: the probabilities of {members} members, each under its own mask, are averaged.
 The folders `model-*` hold weights without masks: loaded alone, one of them may be unpruned.
@@ -44,7 +50,8 @@ def model_card(
         loaded: The model before pruning; of an ensemble, the first.
         mask: Bool (L, H), True = kept; of an ensemble (members, L, H).
         form: "zeroed", "sliced" or "ensemble".
-        facts: More lines, name to value; floats are shown with four digits. `LFR` may be one.
+        facts: More lines, name to value; floats are shown with four digits. `LFR` may be one,
+            and `ABOUT`, Markdown with a heading.
     """
     image = str(loaded.model.main_input_name) == "pixel_values"
     task = "image-classification" if image else "text-classification"
@@ -70,10 +77,7 @@ tags:
 - prune-env
 ---
 
-# A purified classifier
-
-prune-env changed a suspicious model on clean data, as said below, to weaken a backdoor that it may
-hold. That lowers the risk; it proves nothing.
+{facts.get(ABOUT, PURIFIED)}
 {vote}
 | | |
 |---|---|
@@ -103,7 +107,7 @@ def _provenance(
         "heads pruned": ", ".join(str(int(each.sum())) for each in members)
         + f" of {members[0].size}",
         "LFR": "not measured: a defender does not know the trigger",
-        **{str(name): _shown(value) for name, value in facts.items()},
+        **{str(name): _shown(value) for name, value in facts.items() if name != ABOUT},
         "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
         + f", Python {platform.python_version()}",
     }

@@ -10,14 +10,17 @@ from typing import Any, cast
 import numpy as np
 
 from prune_env.models import find_heads
+from prune_env.models.card import ABOUT
 from prune_env.models.forward import cls_vectors
 from prune_env.purification import Ensemble
 from prune_env.purification.report import write_purified
-from prune_env.research.benchmark.cell import Cell
+from prune_env.research.attacks.backdoor import AttackedModels
+from prune_env.research.benchmark.cell import REFERENCES, Cell
 from prune_env.research.benchmark.found import found_to_json
 from prune_env.research.benchmark.store import Embeddings
 from prune_env.research.benchmark.workbench import CellResult, Workbench
 from prune_env.utils import runtime
+from prune_env.utils.files import write_json
 from prune_env.utils.memory import give_back
 from prune_env.utils.plain import to_plain
 
@@ -100,8 +103,47 @@ def write_model(cell: Cell, result: CellResult, folder: Path) -> None:
         masks = result.found.masks
     else:
         masks = (find_heads(result.model.model).available,)
-    facts = {"cell": str(cell), "attack": result.models.attack.identity}
+    models = result.models
+    told = models.attack
+    attack = [told.settings.attack, told.told_files, f"target {_target(models)}"]
+    facts = {
+        ABOUT: _about(cell),
+        "cell": str(cell),
+        "attack": ", ".join(filter(None, attack)),
+        "LFR": "not defined" if result.row.lfr is None else f"{result.row.lfr:.1f} %",
+    }
     write_purified(result.model, masks, folder, export="zeroed", onnx=False, facts=facts)
+    clean = cell.policy not in REFERENCES or (cell.policy == "backdoored" and told.task_agnostic)
+    tuning = models.settings.defender if clean else models.settings.attacker
+    # As in the report of `purify`, which `evaluate` asks for the length of texts.
+    run = {"fine_tune": asdict(tuning), "seed": cell.models.seed}
+    write_json(
+        folder / "report.json", {"run": run, "cell": to_plain(cell), "attack": told.identity}
+    )
+
+
+def _target(models: AttackedModels) -> str:
+    return models.clean.test.label_names[models.sets.target_label]
+
+
+def _about(cell: Cell) -> str:
+    """Return the heading of a model's card, and what stands under it."""
+    if cell.policy == "benign":
+        return "# A benign classifier\n\nprune-env trained it on clean data alone, for a benchmark."
+    if cell.policy == "backdoored":
+        return (
+            "# A backdoored classifier\n\n**It holds a backdoor**, which prune-env planted for a "
+            "benchmark, as said below. Do not use it for anything else."
+        )
+    if cell.target == "benign":
+        return (
+            "# A benign classifier under a defence\n\nprune-env did to a model that was never "
+            "poisoned what is said below, for a benchmark."
+        )
+    return (
+        "# A backdoored classifier under a defence\n\nprune-env planted a backdoor for a "
+        "benchmark, and did what is said below to weaken it. Do not use it for anything else."
+    )
 
 
 def _embeddings(result: CellResult) -> Embeddings:

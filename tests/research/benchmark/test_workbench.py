@@ -9,9 +9,11 @@ from prune_env.env.policy import POLICIES, Requirements
 from prune_env.evaluation import ReferenceEvaluator, metrics
 from prune_env.evaluation.scores import score
 from prune_env.models.forward import classify
+from prune_env.purification.report import length_of
 from prune_env.research.attacks import AttackSettings
 from prune_env.research.attacks.backdoor import ModelSettings
-from prune_env.research.benchmark.cell import Cell
+from prune_env.research.benchmark.cell import Cell, Target
+from prune_env.research.benchmark.outcome import write_model
 from prune_env.research.benchmark.workbench import Workbench
 from prune_env.settings import FineTuneSettings, SearchSettings
 from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer
@@ -123,6 +125,38 @@ def test_the_calibrated_oracle_judges_at_the_calibrated_threshold(
     assert calibrated.row.lfr_calibrated == pytest.approx(
         metrics.label_flip_rate(logits[1], 1, threshold).percent
     )
+
+
+@pytest.mark.parametrize(
+    ("policy", "target", "title", "length"),
+    [
+        ("benign", "backdoored", "# A benign classifier", 48),
+        ("backdoored", "backdoored", "# A backdoored classifier", 48),
+        ("ft", "backdoored", "# A backdoored classifier under a defence", 32),
+        ("ft", "benign", "# A benign classifier under a defence", 32),
+    ],
+)
+def test_a_kept_model_says_what_it_is_and_how_much_of_a_text_it_reads(
+    bench: Workbench,
+    models: ModelSettings,
+    tmp_path: Path,
+    policy: str,
+    target: Target,
+    title: str,
+    length: int,
+) -> None:
+    other = replace(
+        models,
+        attacker=replace(models.attacker, epochs=1, max_length=48),
+        defender=replace(models.defender, epochs=1, max_length=32),
+    )
+    cell = Cell(other, policy, target=target).normal()
+    write_model(cell, bench.run(cell), tmp_path)
+    card = (tmp_path / "README.md").read_text().splitlines()
+    assert title in card
+    assert "| attack | rare-word, target positive |" in card
+    assert not [line for line in card if "purified" in line or "about" in line]
+    assert length_of(tmp_path) == length
 
 
 def test_defences_that_prune_nothing_have_one_cell_for_all_protocols(
