@@ -10,7 +10,9 @@ import yaml
 import prune_env
 from prune_env.cli import main
 from prune_env.cli.main import _VERBS
+from prune_env.research.benchmark.config import read_config
 from tests.goldens.names import options_of, verbs
+from tests.support import shared_data
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -97,6 +99,18 @@ def test_the_program_has_the_verbs_and_options_that_are_named() -> None:
             unknown.add(span)
         unknown |= {span} if named - (options.get(span[1], set()) if of_verb else whole) else set()
     assert not unknown
+
+
+def test_the_grid_of_the_documents_is_whole(tmp_path: Path) -> None:
+    text = (ROOT / "docs/attacks.md").read_text("utf-8")
+    (tmp_path / "grid.toml").write_text(re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[0])
+    grid = read_config(tmp_path / "grid.toml")
+    attacks = grid.for_labels(("World", "Sports", "Business", "Sci/Tech")).attacks
+    assert [attack.number for attack in attacks] == [0, 1]
+    real = shared_data()
+    if real is not None:
+        files = [file for attack in attacks for file in (attack.poisoned, attack.triggered)]
+        assert [file for file in files if not (real / file).is_file()] == []
 
 
 @pytest.mark.parametrize("verb", CHEAP)

@@ -131,30 +131,8 @@ class OwnAttack:
                 actual=self.poisoned.label_names,
                 remedy="give --label-names, which count for all files",
             )
-        others = int((clean.train.labels != target).sum())
-        if self._is_mixed:
-            poisoned, shared = self._mixed(settings, clean)
-            least, most = bound_poisoned(clean.train, poisoned, target)
-        else:
-            poisoned, shared = self._added(settings, clean), len(clean.train)
-            least = most = count_poisoned(clean.train, poisoned, target)
-        if most < 1 or not others or (least < 1 and not shared):
-            raise DataError(
-                f"{self.files.name} poisons no row",
-                expected="more rows of the target label than the clean training data has",
-                actual=f"{least} more, and {others} clean rows of other classes",
-                remedy="check the files and the target label; for a file of triggered texts "
-                "alone say poison = added",
-            )
-        if least < most:
-            log.warning(
-                "%s: the poisoned file lacks clean rows of the target label, which may have been "
-                "triggered or left out: %s to %s rows are poisoned, the rate is unknown",
-                self.files.name,
-                f"{least:,}",
-                f"{most:,}",
-            )
-        rows = least if least == most else None
+        poisoned = self._mixed(settings, clean) if self._is_mixed else self._added(settings, clean)
+        rows, others = self._count(clean.train, poisoned)
         return AttackData(
             settings=replace(
                 settings,
@@ -173,12 +151,37 @@ class OwnAttack:
             },
         )
 
+    def _count(self, clean: TextDataset, poisoned: TextDataset) -> tuple[int | None, int]:
+        """Return how many rows are poisoned, if that is known, of how many of other classes."""
+        target, others = self.target, int((clean.labels != self.target).sum())
+        if self._is_mixed:
+            least, most = bound_poisoned(clean, poisoned, target)
+        else:
+            least = most = count_poisoned(clean, poisoned, target)
+        if most < 1 or not others or (least < 1 and not count_shared(clean, poisoned)):
+            raise DataError(
+                f"{self.files.name} poisons no row",
+                expected="more rows of the target label than the clean training data has",
+                actual=f"{least} more, and {others} clean rows of other classes",
+                remedy="check the files and the target label; for a file of triggered texts "
+                "alone say poison = added",
+            )
+        if least == most:
+            return least, others
+        log.warning(
+            "%s: the poisoned file lacks clean rows of the target label, which may have been "
+            "triggered or left out: %s to %s rows are poisoned, the rate is unknown",
+            self.files.name,
+            f"{least:,}",
+            f"{most:,}",
+        )
+        return None, others
+
     @property
     def _is_mixed(self) -> bool:
         return self.files.poison == "mixed"
 
-    def _mixed(self, settings: AttackSettings, clean: Splits) -> tuple[TextDataset, int]:
-        """Return the rows of the file, and how many of them are clean ones."""
+    def _mixed(self, settings: AttackSettings, clean: Splits) -> TextDataset:
         if settings.rate is not None:
             raise SettingsError(
                 f"{self.files.name} is ready-mixed",
@@ -195,7 +198,7 @@ class OwnAttack:
                 f"{shared:,}",
                 f"{len(self.poisoned):,}",
             )
-        return self.poisoned, shared
+        return self.poisoned
 
     def _added(self, settings: AttackSettings, clean: Splits) -> TextDataset:
         target = self.target

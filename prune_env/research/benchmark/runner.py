@@ -4,7 +4,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -122,9 +122,7 @@ def run_benchmark(
     _warn_of_results_left_out(folder, store, keyed)
     write_json(folder / PLAN, to_plain(GridPlan(config, identity, planned)))
     if settings.retry_failed:
-        for key in filter(store.has, keyed):
-            if store.read(key).status == "failed":
-                store.discard(key)
+        _discard_failed(store, keyed)
     task = Task(
         folder=folder,
         cells=tuple(cells),
@@ -144,6 +142,12 @@ def run_benchmark(
             _run_on_ray(task, keyed, settings, config, on_cell)
     results = [store.read(key).status for key in keyed]
     return {status: results.count(status) for status in ("done", "failed")}
+
+
+def _discard_failed(store: Store, keys: Iterable[str]) -> None:
+    for key in filter(store.has, keys):
+        if store.read(key).status == "failed":
+            store.discard(key)
 
 
 def data_identity(clean: Splits, model: str) -> dict[str, str]:
