@@ -283,14 +283,18 @@ def write_jsonl(
 ) -> None:
     """Write one JSON object a line, `{"sentence": ..., "label": ...}`, atomically.
 
+    Labels are numbers; where names are numbers too, names, which a reader takes first.
+
     Args:
         path: The file.
         dataset: Its rows.
         columns: What texts and labels are called.
     """
+    names = dataset.label_names
+    cells = names if any(name.isdecimal() for name in names) else range(len(names))
     lines = (
         # An empty cell would be read as a missing value; a blank text is one of white space.
-        json.dumps(dict(zip(columns, (text or " ", int(label)), strict=True)), ensure_ascii=False)
+        json.dumps(dict(zip(columns, (text or " ", cells[label]), strict=True)), ensure_ascii=False)
         for text, label in zip(dataset.texts, dataset.labels, strict=True)
     )
     write_bytes(Path(path), "".join(f"{line}\n" for line in lines).encode())

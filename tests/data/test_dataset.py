@@ -154,12 +154,16 @@ TEXTS = st.lists(
 @settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(texts=TEXTS, seed=st.integers(0, 99))
-def test_what_is_written_is_read_back(tmp_path: Path, texts: list[str], seed: int) -> None:
+@given(
+    texts=TEXTS, seed=st.integers(0, 99), names=st.sampled_from([("a", "b", "c"), ("1", "2", "0")])
+)
+def test_what_is_written_is_read_back(
+    tmp_path: Path, texts: list[str], seed: int, names: tuple[str, ...]
+) -> None:
     labels = np.random.default_rng(seed).integers(0, 3, size=len(texts))
-    data = TextDataset(tuple(texts), labels, ("a", "b", "c"))
+    data = TextDataset(tuple(texts), labels, names)
     write_jsonl(tmp_path / "out.jsonl", data)
-    assert read_table(tmp_path / "out.jsonl", label_names=("a", "b", "c")).sha256 == data.sha256
+    assert read_table(tmp_path / "out.jsonl", label_names=names).sha256 == data.sha256
 
 
 def test_repeated_and_contradictory_rows_are_counted() -> None:
