@@ -132,21 +132,15 @@ def read_masks(path: Path, suite: Suite) -> MasksFile:
 
 def _check_names(path: Path, masks: dict[str, dict[str, Any]], suite: Suite) -> None:
     """Raise a `StateError` if a game or a seed is none of the suite's: it would not be read."""
-    seeds = tuple(map(str, suite.seeds))
-    unknown = [game for game in masks if game not in {task.name for task in suite.tasks}]
-    if unknown:
-        raise StateError(
-            f"{path} names games that the suite {suite.version} does not have",
-            expected=f"some of {', '.join(task.name for task in suite.tasks)}",
-            actual=", ".join(unknown),
-            remedy="correct the names, or leave them out",
-        )
-    for game, runs in masks.items():
-        other = [seed for seed in runs if seed not in seeds]
-        if other:
+    seeds = [str(seed) for seed in suite.seeds]
+    named = [("games", list(masks), [task.name for task in suite.tasks])]
+    named += [(f"seeds of {game}", list(runs), seeds) for game, runs in masks.items()]
+    for what, given, own in named:
+        unknown = [name for name in given if name not in own]
+        if unknown:
             raise StateError(
-                f"{path} names seeds of {game} that the suite {suite.version} does not have",
-                expected=f"some of {', '.join(seeds)}",
-                actual=", ".join(other),
-                remedy="correct the seeds, or leave them out",
+                f"{path} names {what} that the suite {suite.version} does not have",
+                expected=f"some of {', '.join(own)}",
+                actual=", ".join(unknown),
+                remedy="correct them, or leave them out",
             )
