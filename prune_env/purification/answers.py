@@ -30,7 +30,7 @@ ROWS = 100
 surely worse than chance does so on any number."""
 
 
-GUARDED: dict[Guard, str] = {
+NEEDED: dict[Guard, str] = {
     "accuracy": "right answers",
     "balanced": "right answers to rows of two classes or more",
     "recall": "right answers to rows of every class",
@@ -175,8 +175,7 @@ def check_answers(
     if ready and (answers.below_chance or len(answers.labels) >= ROWS):
         raise DataError(
             f"The answers of {source} are {'worse' if answers.below_chance else 'no better'} than "
-            "chance: texts and labels do not belong together, "
-            "or not to this model",
+            "chance: texts and labels do not belong together, or not to this model",
             expected=f"balanced accuracy above {answers.chance:.3f}",
             actual=f"{found}; {answers.describe()}",
             remedy="check the columns (--text-column, --label-column), the label names and the "
@@ -208,7 +207,7 @@ def require_a_guard(answers: Answers, guard: Guard, source: str, *, ready: bool)
     if ready:
         raise DataError(
             problem,
-            expected=GUARDED[guard],
+            expected=NEEDED[guard],
             actual=f"{len(answers.labels)} clean rows; {answers.describe()}",
             remedy="check the columns and the label names, bring more validation rows, or choose "
             "another --guard",

@@ -1,6 +1,7 @@
 """Whether a purified model keeps tau, as far as its validation rows can tell."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -172,15 +173,13 @@ def compare(
     parts = [
         _paired(before[classes == each], right[classes == each]) for each in np.unique(classes)
     ]
-    change = sum(middle for middle, _, _ in parts) / len(parts)
-    below = math.sqrt(sum((middle - low) ** 2 for middle, low, _ in parts)) / len(parts)
-    above = math.sqrt(sum((high - middle) ** 2 for middle, _, high in parts)) / len(parts)
+    _, low, high = _mean(parts)
     return Change(
         unpruned=float(guarded(before[None], labels, guard)[0]),
         lost=int((before & ~right).sum()),
         won=int((right & ~before).sum()),
-        low=change - below,
-        high=change + above,
+        low=low,
+        high=high,
     )
 
 
@@ -216,10 +215,14 @@ def with_interval(
     classes = [share(right[labels == label]) for label in np.unique(labels)]
     if guard == "recall":
         return _fractions(min(classes, key=lambda each: each.percent))
-    count = 100 * len(classes)
-    middle = sum(each.percent for each in classes) / count
-    below = math.sqrt(sum((each.percent - each.low) ** 2 for each in classes)) / count
-    above = math.sqrt(sum((each.high - each.percent) ** 2 for each in classes)) / count
+    return _mean([_fractions(each) for each in classes])
+
+
+def _mean(parts: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+    """Return the mean of values with their intervals, and the ends of its own interval."""
+    middle = sum(value for value, _, _ in parts) / len(parts)
+    below = math.sqrt(sum((value - low) ** 2 for value, low, _ in parts)) / len(parts)
+    above = math.sqrt(sum((high - value) ** 2 for value, _, high in parts)) / len(parts)
     return middle, middle - below, middle + above
 
 
