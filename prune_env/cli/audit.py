@@ -80,15 +80,13 @@ class Audit:
 
     def run(self) -> None:
         """Audit, write the run folder and print the table."""
-        from prune_env.cli.triggered import ready_subject
-        from prune_env.data.dataset import Splits
+        from prune_env.cli.triggered import as_splits, ready_subject
         from prune_env.research.attacks.align import evaluate_triggered
         from prune_env.research.audit import audit, write_report
         from prune_env.research.audit.report import plain
 
         settings = self._settings()
-        clean = self.tables.load(self.data)
-        splits = clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
+        splits = as_splits(self.tables.load(self.data))
         hidden, label = self._hidden(splits)
         settings = replace(settings, target_label=label)
         subject = ready_subject(self.model, splits)

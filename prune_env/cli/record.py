@@ -140,12 +140,10 @@ class Record:
 
     def _parts(self) -> "tuple[Subject, MaskEvaluator | None, int, dict[str, Any]]":
         """Return the model, its triggered texts if an attack is known, the target, and facts."""
-        from prune_env.cli.triggered import load_triggered, ready_subject
-        from prune_env.data.dataset import Splits
+        from prune_env.cli.triggered import as_splits, load_triggered, ready_subject
         from prune_env.research.attacks.align import evaluate_triggered
 
-        clean = self.tables.load(self.data)
-        splits = clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
+        splits = as_splits(self.tables.load(self.data))
         hidden, label = load_triggered(
             self.tables,
             splits,

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from prune_env.env.subject import Subject
 
 
+def as_splits(clean: TextDataset | Splits) -> Splits:
+    """Return clean data in its parts; a single table is every part."""
+    return clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
+
+
 def load_triggered(
     tables: TableOptions,
     clean: TextDataset | Splits,
@@ -41,7 +46,7 @@ def load_triggered(
             expected="--triggered FILE or --attack NAME",
             actual="both",
         )
-    splits = clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
+    splits = as_splits(clean)
     names = splits.test.label_names
     target = find_target(1 if target_label is None else target_label, names)
     if attack is not None:
