@@ -5,6 +5,7 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -302,4 +303,6 @@ def test_the_snippet_of_the_document_stands_alone(surrogate: Path) -> None:
     text = (Path(__file__).parents[3] / "docs" / "recorded.md").read_text("utf-8")
     snippet = text.split("```python\n")[1].split("```")[0]
     snippet = snippet.replace("runs/mine-surrogate.npz", str(surrogate))
-    exec(snippet.replace("inverted-trigger", "sparsity"), {})
+    made: dict[str, Any] = {}
+    exec(snippet.replace("inverted-trigger", "sparsity"), made)
+    assert made["env"].reset(seed=0)[1]["heads_pruned"] == 0
