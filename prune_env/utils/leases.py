@@ -1,7 +1,8 @@
 """Leases: locks that are files, so that they hold on file systems that know no locks.
 
 A lease is the file `<path>.lock`. It names its holder, who touches it while it lives. A holder of
-this machine that died is found out at once; one of another machine once its file has not been
+this machine that died is found out at once, also where nothing collects the dead (a container whose
+first process is no init); one of another machine once its file has not been
 touched for `LEASE_S` seconds of the clock of whoever watches it. A holder that was stopped for
 longer, such as a laptop that slept, may meet a second one: whatever is made under a lease must be
 put in its place whole, so that it does not matter who was first.
@@ -10,6 +11,7 @@ put in its place whole, so that it does not matter who was first.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 
 from filelock import SoftFileLease, Timeout
@@ -35,11 +37,8 @@ def locked(path: Path, *, wait: bool | float = True) -> Iterator[bool]:
         Whether the lease is held; always True if `wait` is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_nameless(_file(path))
     lease = _watched.pop(path, None) or SoftFileLease(_file(path), lease_duration=LEASE_S)
-    try:
-        lease.acquire(timeout=-1 if wait is True else float(wait))
-    except Timeout:
+    if not _acquire(lease, _file(path), inf if wait is True else float(wait)):
         _watched[path] = lease
         yield False
         return
@@ -47,6 +46,21 @@ def locked(path: Path, *, wait: bool | float = True) -> Iterator[bool]:
         yield True
     finally:
         lease.release()
+
+
+def _acquire(lease: SoftFileLease, file: Path, wait_s: float) -> bool:
+    """Acquire a lease within some time; returns whether it was."""
+    end = time.monotonic() + wait_s
+    while True:
+        _remove_nameless(file)  # each time: one killed before it wrote its name left it new
+        _remove_of_zombie(file)
+        left = end - time.monotonic()
+        try:
+            lease.acquire(timeout=max(0.0, min(left, LEASE_S)))
+            return True
+        except Timeout:
+            if left <= LEASE_S:
+                return False
 
 
 def silent_s(path: Path) -> float:
@@ -62,13 +76,27 @@ def silent_s(path: Path) -> float:
 
 
 def _remove_nameless(file: Path) -> None:
-    """Remove a lock that names no holder: a lease waits for it for ever.
+    """Remove a lock that names no holder and is not new: a lease waits for it for ever.
 
-    Releases that locked with the system's locks left such files; a lease writes its name at once.
+    Releases that locked with the system's locks left such files; a lease writes its name at once,
+    unless it is killed in that moment.
     """
     with suppress(OSError):
         found = file.stat()
         if found.st_size == 0 and time.time() - found.st_mtime > LEASE_S:
+            file.unlink()
+
+
+def _remove_of_zombie(file: Path) -> None:
+    """Remove a lock whose holder has ended and was not collected: a lease takes it for alive."""
+    with suppress(OSError, ValueError, KeyError):
+        lines = (line.partition("=") for line in file.read_text().splitlines())
+        holder = {name: int(value) for name, _, value in lines if name in ("pid", "start")}
+        process = Path(f"/proc/{holder['pid']}/stat").read_bytes().rpartition(b")")[2].split()
+        state, start_ticks = process[0], int(process[19])
+        # The start in a lock is the boot's number and the ticks since then: that very process.
+        boot = int(Path("/proc/sys/kernel/random/boot_id").read_text().replace("-", ""), 16)
+        if state == b"Z" and holder["start"] == boot << 64 | start_ticks:
             file.unlink()
 
 

@@ -60,6 +60,18 @@ def test_the_lease_of_a_process_that_was_killed_is_free_at_once(tmp_path: Path) 
         assert held
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to tell a zombie by")
+def test_the_lease_of_a_process_that_nobody_collects_is_free_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "x")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        holder.send_signal(signal.SIGKILL)
+        assert holder.stdout.read() == ""  # it has ended, and stays a zombie until waited for
+        with locked(tmp_path / "x", wait=10) as held:
+            assert held
+
+
 def test_the_lease_of_another_machine_that_died_expires(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,4 +116,13 @@ def test_an_empty_lock_that_an_older_release_left_is_no_holder(tmp_path: Path) -
         assert not held  # it may have been made this moment
     os.utime(left, (0, 0))
     with locked(tmp_path / "x", wait=False) as held:
+        assert held
+
+
+def test_one_that_was_killed_before_it_wrote_its_name_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "LEASE_S", 0.6)
+    (tmp_path / "x.lock").touch()
+    with locked(tmp_path / "x") as held:
         assert held

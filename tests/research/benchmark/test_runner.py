@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,6 +62,32 @@ def wait_for_cells(out: Path, count: int, process: subprocess.Popen) -> None:
         time.sleep(0.02)
 
 
+def have_ended(processes: list[psutil.Process]) -> bool:
+    """Whether all end within some time; what init has not collected yet has ended, too."""
+
+    def runs(process: psutil.Process) -> bool:
+        try:
+            return process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    end = time.monotonic() + 100
+    while any(map(runs, processes)) and time.monotonic() < end:
+        time.sleep(0.02)
+    return not any(map(runs, processes))
+
+
+@contextmanager
+def logs_told(out: Path) -> Iterator[None]:
+    """Print what the workers logged if the body fails or takes too long."""
+    try:
+        yield
+    except BaseException:
+        for log in (out / "logs").glob("*"):
+            print(log.read_text())
+        raise
+
+
 def write_tsv(path: Path, rows: list[tuple[str, int]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ["sentence\tlabel", *(f"{text}\t{label}" for text, label in rows)]
@@ -93,7 +121,7 @@ def test_a_run_that_was_interrupted_and_killed_ends_with_the_results_of_an_unbro
     _, messages = interrupted.communicate(timeout=100)
     assert interrupted.returncode == 128 + signal.SIGINT, messages
     assert "Traceback" not in messages
-    assert psutil.wait_procs(workers, timeout=100)[1] == []
+    assert have_ended(workers)
     assert not list(tmp_path.rglob(".*.json.*"))
 
     killed = begin(grid, out)
@@ -102,15 +130,16 @@ def test_a_run_that_was_interrupted_and_killed_ends_with_the_results_of_an_unbro
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     # Workers do not outlive their parent.
-    assert psutil.wait_procs(workers, timeout=100)[1] == []
+    assert have_ended(workers)
     before = {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")}
     assert len(before) < len(config.cells())
     hold.unlink()
 
     reported: list[Cell] = []
-    counts = run_benchmark(
-        config, clean, out, settings, on_cell=lambda cell, _: reported.append(cell)
-    )
+    with logs_told(out):
+        counts = run_benchmark(
+            config, clean, out, settings, on_cell=lambda cell, _: reported.append(cell)
+        )
     assert counts == unbroken
     assert len(reported) == len(config.cells()) - len(before)
     assert {path: path.stat().st_mtime_ns for path in before} == before  # none ran twice
