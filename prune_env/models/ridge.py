@@ -10,6 +10,7 @@ and its bias is moved so that the mean is answered as before. See `refit` for wh
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ from prune_env.models.inputs import make_rows
 from prune_env.models.loading import LoadedModel
 
 BATCH = 32
+
+MASSIVE = 2 / 3
+"""Share of the variance beyond which a direction is massive. In encoders up to 0.6 were seen."""
 
 BLOCK = 256
 """Columns of a covariance that are computed at once: what mirrors an earlier block is left out."""
@@ -79,7 +83,7 @@ class Spectrum:
 
     Attributes:
         mean: Float32 (width,).
-        variances: Float32 (width,), along the directions.
+        variances: Float32 (width,), along the directions, ascending.
         directions: Float32 (width, width), a column each.
         count: Inputs that were read.
     """
@@ -89,13 +93,36 @@ class Spectrum:
     directions: torch.Tensor
     count: int
 
+    @cached_property
+    def scale(self) -> torch.Tensor:
+        """What strengths are multiples of: the mean variance, without that of massive directions.
+
+        In decoders a few activations, most often of the first token, are thousands of times as
+        large as the others (Sun et al., COLM 2024). A lambda by a mean that they are in would leave
+        nothing of a map.
+        """
+        moderate = self.variances
+        while _is_massive(moderate):
+            moderate = moderate[:-1]
+        return moderate.mean() * (len(moderate) / len(self.variances))
+
     @classmethod
     def of(cls, moments: Moments, *, centred: bool) -> "Spectrum":
         """Return the spectrum of what was read."""
         mean, covariance = moments.covariance(centred=centred)
-        # In fp32: what it rounds off lies far below the smallest lambda.
+        # In fp32: what it rounds off lies far below the smallest lambda, unless one direction holds
+        # nearly everything.
         variances, directions = torch.linalg.eigh(covariance.float())
+        if _is_massive(variances):
+            variances, directions = torch.linalg.eigh(covariance)
+            variances, directions = variances.float(), directions.float()
         return cls(mean.float(), variances.clamp(min=0), directions, moments.count)
+
+
+def _is_massive(variances: torch.Tensor) -> bool:
+    """Whether the last of the variances, which ascend, is most of their sum, and not all of it."""
+    several = len(variances) > 1 and bool(variances[-2] > 0)
+    return several and bool(variances[-1] > MASSIVE * variances.sum())
 
 
 class RidgeMap:
@@ -123,7 +150,7 @@ class RidgeMap:
             Weight (out, in) and bias (out,), and the share of the squared norm that stays.
         """
         spectrum = self._spectrum
-        variance = spectrum.variances.mean()
+        variance = spectrum.scale
         if not (strength and variance > 0 and self._norm > 0):
             # Of a layer without heads nothing is read, or nothing made of it.
             return self._old_weight, self._old_bias, 1.0
@@ -161,8 +188,8 @@ class RidgeMap:
 
     def _steps(self, strengths: Sequence[float]) -> torch.Tensor:
         """Return by how much what is kept along each direction changes, (S, width), below 0."""
-        variances = self._spectrum.variances
-        kept = [variances / (variances + each * variances.mean()) for each in strengths]
+        variances, scale = self._spectrum.variances, self._spectrum.scale
+        kept = [variances / (variances + each * scale) for each in strengths]
         return torch.diff(torch.stack([torch.ones_like(variances), *kept]), dim=0)
 
     def fit(self, strength: float) -> float:

@@ -33,7 +33,8 @@ from prune_env.utils.progress import progress
 log = logging.getLogger(__name__)
 
 STRENGTHS = tuple(0.01 * 2 ** (step / 2) for step in range(17))
-"""Values of lambda that are tried, as multiples of the mean variance of a map's inputs."""
+"""Values of lambda that are tried, as multiples of the mean variance of a map's inputs (of what is
+not massive: `Spectrum.scale`)."""
 
 
 WIDTH = 384

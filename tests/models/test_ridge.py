@@ -1,10 +1,12 @@
 """The moments of what linear maps read, and the maps that are fitted to them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from prune_env.models.heads import linear_weight
-from prune_env.models.ridge import BLOCK, Moments, Spectrum, measure_maps
+from prune_env.models.ridge import BLOCK, Moments, RidgeMap, Spectrum, measure_maps
 from tests.models.tiny import tiny_classifier
 from tests.support import tiny_dataset
 
@@ -70,6 +72,40 @@ def test_maps_that_read_the_same_share_one_decomposition(monkeypatch: pytest.Mon
     # Queries, keys and values read one thing; the three maps behind them one each.
     assert (len(maps), len(made)) == (12, 8)
     assert len(set(made)) == 1
+
+
+def read(inputs: torch.Tensor) -> Moments:
+    moments = Moments(inputs.shape[-1], torch.device("cpu"))
+    moments.read(inputs, None)
+    return moments
+
+
+def test_a_massive_activation_does_not_count_for_the_strength() -> None:
+    torch.manual_seed(0)
+    ordinary = torch.randn(400, 10, 24)
+    massive = ordinary.clone()
+    massive[:, 0, 3] += 3000  # one component of every first token, as in decoders
+    module = torch.nn.Linear(24, 5).requires_grad_(False)
+    kept = []
+    for inputs in (ordinary, massive):
+        spectrum = Spectrum.of(read(inputs), centred=True)
+        weight, _, _ = RidgeMap(module, spectrum).fitted(0.5)
+        others = torch.arange(24) != 3
+        whole = linear_weight(module).detach()
+        kept.append(float(weight[:, others].norm() / whole[:, others].norm()))
+    assert kept[1] == pytest.approx(kept[0], abs=0.03)
+
+
+def test_without_a_massive_direction_strengths_are_over_the_mean_variance() -> None:
+    torch.manual_seed(0)
+    one = torch.outer(torch.randn(50), torch.tensor([3.0, 4.0, 0.0, 0.0]))
+    for inputs in (torch.randn(50, 4), one):
+        spectrum = Spectrum.of(read(inputs), centred=True)
+        variances = spectrum.variances.clone()
+        if inputs is one:
+            variances[:-1] = 0  # but for rounding
+        spectrum = replace(spectrum, variances=variances)
+        assert spectrum.scale == variances.mean()
 
 
 def test_fitted_weights_are_those_that_fit_writes() -> None:
