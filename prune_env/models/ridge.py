@@ -28,7 +28,8 @@ from prune_env.models.loading import LoadedModel
 BATCH = 32
 
 MASSIVE = 2 / 3
-"""Share of the variance beyond which a direction is massive. In encoders up to 0.6 were seen."""
+"""Share of the variance beyond which a direction is massive: of MiniLM none is (at most 0.63), of
+MPNet-base five maps of the feed-forward layers have one (0.85 to 0.95)."""
 
 BLOCK = 256
 """Columns of a covariance that are computed at once: what mirrors an earlier block is left out."""
