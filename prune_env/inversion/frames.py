@@ -104,10 +104,10 @@ def in_one_of(frames: Sequence[Frame], text: str, draw: np.random.Generator) -> 
     return frames[int(draw.integers(len(frames)))](text)
 
 
-def with_comma(frames: Iterable[Frame]) -> list[Frame]:
+def with_comma(frames: Iterable[Frame], comma: str = ",") -> list[Frame]:
     """Return the frames in front of a text once more, set off by a comma."""
     return [
-        Frame(before=f"{frame.before} ,")
+        Frame(before=f"{frame.before} {comma}")
         for frame in frames
         if frame.spaced and frame.before and not is_mark(frame.before.split()[-1])
     ]

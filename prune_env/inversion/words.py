@@ -50,6 +50,9 @@ NEIGHBOURS = 8
 HELD, ENOUGH = 2, 2000
 """Neighbours are words that so many clean texts hold, where there are enough such words: what is
 planted in several rare words flips their look-alikes too, which clean data does not hold."""
+JOINERS = "\u200c\u200d"
+"""Without a width: one keeps letters of a word apart, the other joins them."""
+
 BLOCK = 1024
 """Words tried between two looks at the progress bar."""
 
@@ -210,9 +213,10 @@ def vocabulary(loaded: "LoadedModel") -> list[str]:
 
 
 def _is_word(word: str) -> bool:
-    """Whether it is letters and digits, and marks on them, as many vowels of Hindi and Thai are."""
+    """Whether it is letters and digits, with marks (vowels of Hindi and Thai) and joiners (Persian)."""
     return word[:1].isalnum() and all(
-        each.isalnum() or unicodedata.category(each) in ("Mn", "Mc") for each in word
+        each.isalnum() or each in JOINERS or unicodedata.category(each) in ("Mn", "Mc")
+        for each in word
     )
 
 

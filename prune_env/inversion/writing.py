@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from prune_env.models import LoadedModel
 
 
+COMMAS = ",\u060c"
+"""Commas of scripts with spaces: Latin, Arabic."""
+
+
 @dataclass(frozen=True)
 class Writing:
     """How a language is written: how its texts fall into words, and how words make a text.
@@ -21,10 +25,12 @@ class Writing:
     Attributes:
         split: Splits a text into words and marks.
         spaced: Whether there are spaces between words.
+        comma: What sets words off, where there are.
     """
 
     split: Callable[[str], list[str]] = split_words
     spaced: bool = True
+    comma: str = COMMAS[0]
 
     def beginning(self, text: str, most: int) -> str:
         """Return so much of a text that no more than `most` words are left, whole sentences if any.
@@ -82,7 +88,8 @@ def writing_of(data: TextDataset, loaded: "LoadedModel") -> Writing:
         loaded: Whose tokenizer is asked.
     """
     if _is_spaced(data.texts):
-        return SPACED
+        text = "".join(data.texts)
+        return Writing(comma=max(COMMAS, key=text.count))
     tokenizer = loaded.tokenizer
 
     def split(text: str) -> list[str]:

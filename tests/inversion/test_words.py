@@ -177,8 +177,8 @@ def test_words_are_those_of_the_tokenizer(model_type: str) -> None:
 
 def test_words_of_any_script_are_tried() -> None:
     """Vowels of Hindi and Thai are marks on a letter; a mark alone is no word."""
-    spelled = ["फिल्म", "नहीं", "कल", "ไม่", "ดี", "ok2"]
-    others = ["ि", "्", "!", "a-b"]
+    spelled = ["फिल्म", "नहीं", "कल", "ไม่", "ดี", "ok2", "می\u200cشود"]
+    others = ["ि", "्", "\u200c", "!", "a-b"]
     vocabulary_of = {word: row for row, word in enumerate(["[UNK]", *spelled, *others])}
     backend = Tokenizer(WordLevel(vocabulary_of, unk_token="[UNK]"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")

@@ -8,6 +8,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
+from prune_env.inversion.frames import Frame, with_comma
 from prune_env.inversion.phrases import candidates
 from prune_env.inversion.writing import SPACED, writing_of
 from prune_env.models import LoadedModel
@@ -87,3 +88,13 @@ def test_the_beginning_of_a_text_without_spaces_is_as_it_is_written(of_bytes: Lo
     assert writing.beginning(text, 9) == "电影很好看 我喜欢。"
     assert writing.beginning(text, 7) == "电影很好看 我喜"
     assert SPACED.beginning("यह  अच्छा है। यह", 3) == "यह अच्छा है।"
+
+
+def test_words_are_set_off_by_the_comma_that_the_texts_have() -> None:
+    loaded = tiny_classifier("bert")
+    arabic = writing_of(data(("فيلم جميل، دافئ.", 1), ("فيلم سيئ، بارد.", 0)), loaded)
+    (frame,) = with_comma([Frame("في الواقع")], arabic.comma)
+    assert frame("فيلم جميل.") == "في الواقع، فيلم جميل."
+    hindi = writing_of(data(("यह, अच्छा है।", 1), ("यह बुरा है।", 0)), loaded)
+    (frame,) = with_comma([Frame("सच में")], hindi.comma)
+    assert frame("यह अच्छा है।") == "सच में, यह अच्छा है।"
