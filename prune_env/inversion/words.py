@@ -213,7 +213,7 @@ def vocabulary(loaded: "LoadedModel") -> list[str]:
 
 
 def _is_word(word: str) -> bool:
-    """Whether it is letters and digits, with marks (vowels of Hindi and Thai) and joiners (Persian)."""
+    """Whether it is letters and digits, with marks (as of Hindi, Thai) and joiners (Persian)."""
     return word[:1].isalnum() and all(
         each.isalnum() or each in JOINERS or unicodedata.category(each) in ("Mn", "Mc")
         for each in word

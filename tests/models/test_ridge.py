@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from prune_env.models.heads import linear_weight
-from prune_env.models.ridge import BLOCK, Moments, RidgeMap, Spectrum, measure_maps
+from prune_env.models.moments import BLOCK, Moments, Spectrum
+from prune_env.models.ridge import RidgeMap, measure_maps
 from tests.models.tiny import tiny_classifier
 from tests.support import tiny_dataset
 
