@@ -104,7 +104,7 @@ def in_one_of(frames: Sequence[Frame], text: str, draw: np.random.Generator) -> 
     return frames[int(draw.integers(len(frames)))](text)
 
 
-def with_comma(frames: Iterable[Frame], comma: str = ",") -> list[Frame]:
+def with_comma(frames: Iterable[Frame], comma: str) -> list[Frame]:
     """Return the frames in front of a text once more, set off by a comma."""
     return [
         Frame(before=f"{frame.before} {comma}")

@@ -50,6 +50,7 @@ NEIGHBOURS = 8
 HELD, ENOUGH = 2, 2000
 """Neighbours are words that so many clean texts hold, where there are enough such words: what is
 planted in several rare words flips their look-alikes too, which clean data does not hold."""
+
 JOINERS = "\u200c\u200d"
 """Without a width: one keeps letters of a word apart, the other joins them."""
 

@@ -47,18 +47,16 @@ class RidgeMap:
         """Return the refitted weights, in tensors of their own unless nothing is changed.
 
         Args:
-            strength: lambda over the mean variance of the inputs; 0 leaves the weights alone.
+            strength: lambda over `Spectrum.scale`; 0 leaves the weights alone.
 
         Returns:
             Weight (out, in) and bias (out,), and the share of the squared norm that stays.
         """
         spectrum = self._spectrum
-        variance = spectrum.scale
-        if not (strength and variance > 0 and self._norm > 0):
+        if not (strength and spectrum.scale > 0 and self._norm > 0):
             # Of a layer without heads nothing is read, or nothing made of it.
             return self._old_weight, self._old_bias, 1.0
-        kept = spectrum.variances / (spectrum.variances + strength * variance)
-        turned = self._turned * kept
+        turned = self._turned * spectrum.kept(strength)
         weight = (turned @ spectrum.directions.T).to(self._old_weight.dtype)
         bias = self._old_bias
         if bias is not None:
@@ -91,9 +89,8 @@ class RidgeMap:
 
     def _steps(self, strengths: Sequence[float]) -> torch.Tensor:
         """Return by how much what is kept along each direction changes, (S, width), below 0."""
-        variances, scale = self._spectrum.variances, self._spectrum.scale
-        kept = [variances / (variances + each * scale) for each in strengths]
-        return torch.diff(torch.stack([torch.ones_like(variances), *kept]), dim=0)
+        kept = [self._spectrum.kept(each) for each in strengths]
+        return torch.diff(torch.stack([torch.ones_like(self._spectrum.variances), *kept]), dim=0)
 
     def fit(self, strength: float) -> float:
         """Refit the weights as they were, in place; return the share of their norm that stays.
