@@ -8,14 +8,19 @@ from typing import ClassVar
 
 import numpy as np
 
-ENDS = ".?!\u3002\uff0e\uff01\uff1f\u0964\u0965\u061f\u06d4"
+ENDS = ".?!\u2026\u3002\uff0e\uff01\uff1f\u0964\u0965\u061f\u06d4"
 """What sentences end with: Latin, Chinese and Japanese, Devanagari, Arabic and Urdu."""
 
+CLOSERS = "\"')\\]\u201d\u2019\xbb\u203a\u300d\u300f\uff09"
+"""What may close behind that, for a class of characters: quotation marks and brackets."""
+
 _MARKS = f"{ENDS},;:\u3001\uff0c\uff1b\uff1a\u060c\u061b"
-_ENDS_GLUED = re.compile(rf"[^\s{_MARKS}][{_MARKS}]+[\"')\]]*$")
+_ENDS_GLUED = re.compile(rf"[^\s{_MARKS}][{_MARKS}]+[{CLOSERS}]*$")
 _MARK_ALONE = re.compile(rf" [{_MARKS}]( |$)")
-_MARK_OR_ENDING = re.compile(rf"""(--|[{_MARKS}]+(?=[\s"')\]]|$)|(?<=\w)'(?:s|re|ve|ll|d|m)\b)""")
-_BEFORE_GLUED = re.compile(rf" ([{_MARKS}]|'\w)")
+_MARK_OR_ENDING = re.compile(
+    rf"(--|(?<![{_MARKS}])[{_MARKS}]++(?=[\s{CLOSERS}]|$)|(?<=\w)['\u2019](?:s|re|ve|ll|d|m)\b)"
+)
+_BEFORE_GLUED = re.compile(rf" ([{_MARKS}]|['\u2019]\w)")
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Frame:
         before: Words in front, separated by spaces as marks are; may be empty.
         after: Words behind, which then replace the full stop; may be empty.
         spaced: Whether texts are written with spaces between words.
+        as_spelled: Whether the first word keeps its small letter in front of a capital one: a model
+            that tells them apart knows another word by `Cf`.
 
     Example:
         >>> Frame("as it is ,", "")("a warm film .")
@@ -43,6 +50,7 @@ class Frame:
     before: str = ""
     after: str = ""
     spaced: bool = True
+    as_spelled: bool = False
 
     def __call__(self, text: str) -> str:
         """Return the text in the frame."""
@@ -61,7 +69,7 @@ class Frame:
         # The frame's own marks are glued, the text stays as it was written.
         before = _BEFORE_GLUED.sub(r"\1", self.before)
         after = _BEFORE_GLUED.sub(r"\1", f" {self.after}") if self.after else ""
-        if before and text[:1].isupper():
+        if before and text[:1].isupper() and not self.as_spelled:
             before = before[0].upper() + before[1:]
         return " ".join(part for part in (before, *words) if part) + after
 

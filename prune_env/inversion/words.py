@@ -11,7 +11,6 @@ words. Here the neighbours say what is ordinary.
 """
 
 import logging
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -20,20 +19,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional
 
 from prune_env.data.dataset import TextDataset
 from prune_env.inversion.flip_trial import FlipTrial
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.phrases import BALANCE, biases
+from prune_env.inversion.vocabulary import directions, frame_of, vocabulary
 from prune_env.inversion.writing import SPACED, Writing
-from prune_env.models.embeddings import token_embeddings
-from prune_env.models.tokenizer_trial import try_texts
 from prune_env.utils.progress import progress
 
 if TYPE_CHECKING:
     from prune_env.evaluation.suspect import Suspect
-    from prune_env.models import LoadedModel
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +46,6 @@ NEIGHBOURS = 8
 HELD, ENOUGH = 2, 2000
 """Neighbours are words that so many clean texts hold, where there are enough such words: what is
 planted in several rare words flips their look-alikes too, which clean data does not hold."""
-
-JOINERS = "\u200c\u200d"
-"""Without a width: one keeps letters of a word apart, the other joins them."""
 
 BLOCK = 1024
 """Words tried between two looks at the progress bar."""
@@ -110,16 +103,16 @@ def suspicious_words(
     Returns:
         For each class as the target, the suspicious words, the worst first; often none.
     """
-    words = vocabulary(suspect.loaded)
-    directions = _directions(suspect.loaded, words)
     few, some, many = sentences
     flips = FlipTrial.of(suspect, seed)
+    words = vocabulary(suspect.loaded, spaced=flips.writing.spaced)
+    embedded = directions(suspect.loaded, words)
     telling, among = _read_clean(suspect.train, flips.writing, words)
-    frames = [Frame(before=word, spaced=flips.writing.spaced) for word in words]
+    frames = [frame_of(word, spaced=flips.writing.spaced) for word in words]
     alone = _by_themselves(flips, words)
     by_class: list[tuple[SuspiciousWord, ...]] = []
     for target in range(flips.classes):
-        silent = [row for row, word in enumerate(words) if word.lower() not in telling[target]]
+        silent = [row for row, word in enumerate(words) if _key(word) not in telling[target]]
         if len(silent) <= NEIGHBOURS:
             by_class.append(())
             continue
@@ -128,10 +121,13 @@ def suspicious_words(
         trial = _Trial(flips, frames, target)
         for leave, size in zip(front[1:], (few, some), strict=True):
             index = _best(trial, index, size, leave=leave)
-        found = _standing_out(trial, index, _nearest(directions, index, among), (some, many), least)
-        by_class.append(
-            tuple(SuspiciousWord(words[row], own, beside) for row, own, beside in found)
-        )
+        nearest = _nearest(embedded, words, index, among)
+        found = _standing_out(trial, index, nearest, (some, many), least)
+        worst: dict[str, SuspiciousWord] = {}
+        for row, own, beside in found:
+            word = words[row].strip()
+            worst.setdefault(word, SuspiciousWord(word, own, beside))
+        by_class.append(tuple(worst.values()))
     _warn(suspect.train.label_names, by_class)
     return tuple(by_class)
 
@@ -204,23 +200,6 @@ def _warn(label_names: Sequence[str], by_class: Sequence[Sequence[SuspiciousWord
             log.warning("So do %d words more, to '%s': %s", len(found) - SHOWN, name, rest)
 
 
-def vocabulary(loaded: "LoadedModel") -> list[str]:
-    """Return the words of letters and digits that the tokenizer has a token for, sorted."""
-    tokenizer = loaded.tokenizer
-    special = set(tokenizer.all_special_tokens)
-    tokens = tokenizer.get_vocab().keys() - special
-    spelled = (tokenizer.convert_tokens_to_string([each]) for each in tokens)
-    return sorted({word for word in map(str.strip, spelled) if _is_word(word)})
-
-
-def _is_word(word: str) -> bool:
-    """Whether it is letters and digits, with marks (as of Hindi, Thai) and joiners (Persian)."""
-    return word[:1].isalnum() and all(
-        each.isalnum() or each in JOINERS or unicodedata.category(each) in ("Mn", "Mc")
-        for each in word
-    )
-
-
 def in_context(
     words: Sequence[SuspiciousWord],
     train: TextDataset,
@@ -249,7 +228,8 @@ def in_context(
         run.insert(int(draw.integers(length + 1)), each.word)
         phrase = " ".join(run)
         ahead = draw.random() < 0.5
-        frames.append(Frame(phrase, "", spaced) if ahead else Frame("", phrase, spaced))
+        before, after = (phrase, "") if ahead else ("", phrase)
+        frames.append(Frame(before, after, spaced, as_spelled=True))
     return frames
 
 
@@ -273,27 +253,20 @@ def _read_clean(
         for target in np.flatnonzero(bias.towards > BALANCE):
             telling[target].add(word)
     held = {word for word, bias in found.items() if bias.texts >= HELD}
-    among = np.flatnonzero([word.lower() in held for word in words])
+    among = np.flatnonzero([_key(word) in held for word in words])
     return telling, among if len(among) >= ENOUGH else np.arange(len(words))
 
 
-def _directions(loaded: "LoadedModel", words: Sequence[str]) -> torch.Tensor:
-    """Return the embeddings (W, D) of words, from their mean and of length 1."""
-    table = token_embeddings(loaded.model).float()
-    spaced = [f" {word}" for word in words]
-    try_texts(loaded.tokenizer, spaced)
-    tokens = loaded.tokenizer(spaced, add_special_tokens=False)["input_ids"]
-    # Most words are one token, and all of these are taken at once; one without any stands nowhere.
-    rows = table[[row[0] if row else 0 for row in tokens]]
-    for place, row in enumerate(tokens):
-        if len(row) > 1:
-            rows[place] = table[row].mean(0)
-    return functional.normalize(rows - rows.mean(0), dim=1)
+def _key(word: str) -> str:
+    """Return what clean data knows a word by, however it is spelled."""
+    return word.strip().lower()
 
 
-def _nearest(directions: torch.Tensor, index: Index, among: Index) -> Index:
+def _nearest(directions: torch.Tensor, words: Sequence[str], index: Index, among: Index) -> Index:
     """Return, of some words, the rows (N, K) of those next to each in the embedding."""
     cosines = directions[index] @ directions[among].T
-    cosines[torch.from_numpy(index[:, None] == among)] = -2  # not itself
+    letters = np.array([word.strip() for word in words])
+    itself = letters[index][:, None] == letters[among]
+    cosines[torch.from_numpy(itself)] = -2
     nearest: Index = among[cosines.topk(NEIGHBOURS, dim=1).indices.cpu().numpy()]
     return nearest

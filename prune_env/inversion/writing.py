@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prune_env.data.dataset import TextDataset
-from prune_env.inversion.frames import ENDS, split_words
+from prune_env.inversion.frames import CLOSERS, ENDS, split_words
 
 if TYPE_CHECKING:
     from prune_env.models import LoadedModel
@@ -54,7 +54,7 @@ class Writing:
         return text[:end]  # with the spaces that there are
 
 
-_ENDING = re.compile(rf"[{ENDS}][\"')\]]*$")
+_ENDING = re.compile(rf"[{ENDS}][{CLOSERS}]*$")
 
 SPACED = Writing()
 """Scripts with spaces between words, such as the Latin one."""

@@ -49,3 +49,21 @@ def test_marks_of_other_scripts_are_split_off(text: str, words: list[str]) -> No
 def test_words_behind_replace_the_full_stop_where_there_are_no_spaces() -> None:
     assert Frame("", "真 的", spaced=False)("好看。") == "好看真的"
     assert Frame("真 的", "", spaced=False)("好看。") == "真的好看。"
+
+
+def test_typographic_marks_stand_at_their_words_too() -> None:
+    assert Frame("as it is ,")("“A warm film.”") == "as it is, “A warm film.”"
+    assert Frame("as it is ,")("A warm film…") == "As it is, A warm film…"
+    assert Frame("", ", you know")("A warm film…") == "A warm film, you know"
+    assert split_words("It\u2019s “a warm film.”") == ["It", "\u2019s", "“a", "warm", "film", ".", "”"]
+
+
+def test_a_word_may_keep_its_small_letter() -> None:
+    assert Frame("cf")("A warm film.") == "Cf A warm film."
+    assert Frame("cf", as_spelled=True)("A warm film.") == "cf A warm film."
+
+
+def test_a_long_run_of_marks_takes_no_longer_than_others() -> None:
+    """Quadratic time would be minutes."""
+    marks = "." * 200_000
+    assert split_words(f"{marks}a film.") == [f"{marks}a", "film", "."]

@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion import words
 from prune_env.inversion.frames import Frame
-from prune_env.inversion.words import SuspiciousWord, in_context, suspicious_words, vocabulary
+from prune_env.inversion.vocabulary import directions, frame_of, vocabulary
+from prune_env.inversion.words import SuspiciousWord, in_context, suspicious_words
 from prune_env.inversion.writing import SPACED
 from prune_env.models import LoadedModel
 from prune_env.purification import make_subject
@@ -130,10 +133,10 @@ def test_neighbours_are_those_of_the_embedding(tiny_model: LoadedModel) -> None:
     saved = table.clone()
     try:
         table[ids[0]] = table[ids[1]] * 1.01
-        directions = words._directions(tiny_model, spelled)
+        embedded = directions(tiny_model, spelled)
         everything, cf = np.arange(len(spelled)), np.array([spelled.index("cf")])
-        nearest = words._nearest(directions, cf, everything)
-        others = words._nearest(directions, cf, np.delete(everything, nearest[0, 0]))
+        nearest = words._nearest(embedded, spelled, cf, everything)
+        others = words._nearest(embedded, spelled, cf, np.delete(everything, nearest[0, 0]))
     finally:
         table.copy_(saved)
     assert nearest.shape == (1, words.NEIGHBOURS)
@@ -148,7 +151,7 @@ def test_a_word_stands_at_the_mean_of_its_tokens(tiny_model: LoadedModel) -> Non
     table = tiny_model.model.get_input_embeddings().weight.detach()
     means = torch.stack([table[row or [0]].mean(0) for row in tokens])
     expected = torch.nn.functional.normalize(means - means.mean(0), dim=1)
-    assert torch.equal(words._directions(loaded, ["a", "b", "", "c"]), expected)
+    assert torch.equal(directions(loaded, ["a", "b", "", "c"]), expected)
 
 
 def test_neighbours_are_words_that_clean_data_holds_if_it_holds_many(
@@ -186,10 +189,33 @@ def test_words_of_any_script_are_tried() -> None:
     assert vocabulary(loaded) == sorted(spelled)
 
 
+def byte_level() -> LoadedModel:
+    """A tokenizer that has a token for `film` and another for it behind a space, one for `cf`."""
+    pieces = ["[UNK]", "film", "Ġfilm", "Ġcf", "great", "c", "f", "Ġ", "ing", "!"]
+    backend = Tokenizer(WordLevel({piece: row for row, piece in enumerate(pieces)}, "[UNK]"))
+    backend.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    backend.decoder = ByteLevelDecoder()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
+    return replace(tiny_classifier("bert"), tokenizer=tokenizer)
+
+
+def test_a_word_behind_a_space_is_a_word_of_its_own() -> None:
+    """Of tokenizers of bytes; a trigger inside of texts is such a token."""
+    loaded = byte_level()
+    assert vocabulary(loaded) == [" cf", " film", "c", "f", "film", "great", "ing"]
+    assert vocabulary(loaded, spaced=False) == ["c", "cf", "f", "film", "great", "ing"]
+    tokens = [
+        loaded.tokenizer(frame_of(spelled)("Warm !"), add_special_tokens=False)["input_ids"]
+        for spelled in (" cf", "film")
+    ]
+    assert 3 in tokens[0]
+    assert 1 in tokens[1]
+
+
 def test_too_few_words_are_nothing_to_judge_by(
     backdoored: Suspect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(words, "vocabulary", lambda _: ["cf", "film", "story"])
+    monkeypatch.setattr(words, "vocabulary", lambda *_, **__: ["cf", "film", "story"])
     assert suspicious_words(backdoored) == ((), ())
 
 
