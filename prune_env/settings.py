@@ -41,6 +41,14 @@ def check_seed(seed: SupportsIndex, name: str = "seed") -> None:
         )
 
 
+def check_length(max_length: float) -> None:
+    """Raise a `SettingsError` unless so many tokens hold one between the special ones."""
+    if not 3 <= max_length < math.inf:
+        raise SettingsError(
+            "max_length leaves no room for a sentence", expected=">= 3, finite", actual=max_length
+        )
+
+
 def least_accuracy(accuracy: float, tau: float | None, max_drop: float) -> float:
     """Return the accuracy, 0 to 1, that must stay; what all who speak of tau compute.
 
@@ -114,7 +122,8 @@ class FineTuneSettings:
         Raises:
             SettingsError: A value is out of range.
         """
-        for name in ("epochs", "learning_rate", "batch_size", "max_grad_norm", "max_length"):
+        check_length(self.max_length)
+        for name in ("epochs", "learning_rate", "batch_size", "max_grad_norm"):
             if not 0 < getattr(self, name) < math.inf:
                 raise SettingsError(
                     f"{name} is out of range",

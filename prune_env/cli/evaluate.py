@@ -140,15 +140,12 @@ class Evaluate:
 
     def _length(self) -> int:
         """Return how many tokens of a text are kept."""
-        from prune_env.errors import SettingsError
         from prune_env.purification.report import length_of
+        from prune_env.settings import check_length
 
         if self.max_length is None:
             return length_of(self._folder(self.model)) or DEFAULT_LENGTH
-        if self.max_length < 1:
-            raise SettingsError(
-                "max_length is out of range", expected="> 0", actual=self.max_length
-            )
+        check_length(self.max_length)
         return self.max_length
 
     def _measure(self, model: str, sets: "TestSets", length: int) -> "Measured":
@@ -157,11 +154,11 @@ class Evaluate:
         from prune_env.models.source import is_ensemble
         from prune_env.purification import load_ensemble
 
-        names = sets.test.label_names
-        if is_ensemble(model):
-            return measure(load_ensemble(model), sets, max_length=length)
-        if is_sliced(model):
-            return measure(load_pruned(model), sets, max_length=length)
+        names, folder = sets.test.label_names, self._folder(model)
+        if is_ensemble(folder):
+            return measure(load_ensemble(folder), sets, max_length=length)
+        if is_sliced(folder):
+            return measure(load_pruned(folder), sets, max_length=length)
         loaded = load_classifier(
             model,
             num_labels=len(names),

@@ -164,8 +164,9 @@ class Purify:
         from prune_env.env.policy import find_policy
         from prune_env.env.rewards.reward import make_reward
         from prune_env.models.catalog import check_hub
-        from prune_env.utils.output import try_place
+        from prune_env.utils.output import require_outside, try_place
 
+        require_outside(self.out, self.model)
         try_place(self.out)
         if self.push_to_hub is not None:
             check_hub(self.push_to_hub)
@@ -282,8 +283,10 @@ def _describe_healing(report: dict[str, Any]) -> str:
         name = max(found, key=lambda label: float(found[label]["flipped"]))
         shown = found[name]["words"] or found[name]["triggers"]
         words = ", ".join(f"'{trigger}'" for trigger in shown[:3])
+        if not words:  # those that are made of the user's own words are not quoted
+            words = "phrases of frequent words" if found[name]["flipped"] else "no trigger"
         told.append(
-            f"{words or 'no trigger'} flipped {100 * found[name]['flipped']:.0f} % to {name}, "
+            f"{words} flipped {100 * found[name]['flipped']:.0f} % to {name}, "
             f"afterwards {100 * left[name]['flipped']:.0f} %"
         )
     healing = str(report["run"]["healing"])

@@ -171,7 +171,10 @@ def _csv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
     """RFC 4180: a cell in double quotes may hold commas and line ends; "" is one quote."""
     # newline="" keeps the line ends inside quoted cells as they are.
     _lines(path, text)  # before the library takes them apart
-    reader = csv.reader(io.StringIO(text.rstrip(), newline=""), strict=True)
+    body = text.rstrip(" \r\n")
+    behind = text[len(body) :]
+    blank = len(behind) - len(behind.lstrip(" "))  # a text of the last row may be blank
+    reader = csv.reader(io.StringIO(body + behind[:blank], newline=""), strict=True)
     limit = csv.field_size_limit(TEXT.value)  # of the process: 131,072 characters by default
     try:
         rows = [(reader.line_num, cells) for cells in reader]

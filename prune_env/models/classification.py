@@ -40,6 +40,10 @@ SPARE_KEYS = re.compile(
 """Weights that an encoder may bring along and its classifier has no place for: the heads of
 pre-training tasks, a pooler that the family's classifiers do without, CLIP's text tower."""
 
+SPARE_POOLER = re.compile(r"(^|\.)pooler\.")
+"""Likewise of a classifier: older releases of transformers wrote a pooler that RoBERTa's head does
+not read."""
+
 HARMLESS_KEYS = re.compile(r"(^|\.)(position_ids|rotary_emb\.inv_freq|attn\.(masked_)?bias)$")
 """Constants that older releases of transformers wrote among the weights."""
 
@@ -65,7 +69,8 @@ class HeadPlan:
 
     def may_be_spare(self, key: str) -> bool:
         """Return whether the files may hold this weight without the model having a place for it."""
-        return self.new and SPARE_KEYS.search(key) is not None
+        spare = SPARE_KEYS if self.new else SPARE_POOLER
+        return spare.search(key) is not None
 
 
 def plan_head(

@@ -12,8 +12,9 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset, open_image
-from prune_env.errors import DataError, SettingsError
+from prune_env.errors import DataError
 from prune_env.models.tokenizer_trial import try_texts
+from prune_env.settings import check_length
 from prune_env.utils.files import sha256_of
 
 
@@ -118,10 +119,7 @@ def token_limit(max_length: int, tokenizer: Any, config: PreTrainedConfig) -> in
     Raises:
         SettingsError: `max_length` leaves no room for a sentence.
     """
-    if max_length < 3:
-        raise SettingsError(
-            "max_length leaves no room for a sentence", expected=">= 3", actual=max_length
-        )
+    check_length(max_length)
     positions = getattr(config, "max_position_embeddings", None)
     limits = [max_length, getattr(tokenizer, "model_max_length", max_length)]
     if isinstance(positions, int) and positions > 0:

@@ -10,6 +10,7 @@ import numpy as np
 from prune_env.data.dataset import TextDataset, overlap, require_all_labels
 from prune_env.data.images import ImageDataset
 from prune_env.env.policy import Requirements, requirements_of
+from prune_env.env.rewards.reward import make_reward
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.models import find_source, head_shape, load_mask
@@ -106,7 +107,9 @@ class Plan:
         """Raise whatever can be known to fail before hours are spent.
 
         Raises:
-            DataError: A class has no row in the training or in the validation data.
+            DataError: A class has no row in the training or in the validation data, or they have
+                other classes.
+            UnknownNameError: No reward has this name.
             SettingsError: The settings contradict each other, this export is not possible, or the
                 mask does not fit the model.
             StateError: The mask file is missing or damaged.
@@ -118,6 +121,8 @@ class Plan:
         check_healing(self.protocol, self.chosen.healing, self.train)
         require_all_labels(self.train)
         require_all_labels(self.validation)
+        self.validation.in_order_of(self.train.label_names)
+        make_reward(self.chosen.search.reward)
         overlap(self.train, self.validation)
         _check_export(self.export, onnx=self.onnx, members=members)
         download, revision = self.loading.allow_download, self.loading.revision

@@ -24,6 +24,7 @@ from prune_env.models.embeddings import token_embeddings
 from prune_env.models.ridge import measure_maps
 from prune_env.purification.step import MaskedModel, RefitReport, Step, StepReport
 from prune_env.purification.unseen_tokens import replace_unseen
+from prune_env.settings import SEEDS
 from prune_env.training.fine_tuning import fine_tune
 from prune_env.training.phases import TrainingRun
 from prune_env.utils.event_kinds import RefitDone
@@ -115,7 +116,7 @@ class Refit(Step):
                 loaded.tokenizer,
                 suspect.train.sample(count, draw),
                 tuning,
-                seed=run.seed + number,
+                seed=(run.seed + number) % SEEDS,
                 mask=model.mask,
                 average=self.average,
                 folder=run.place(f"refit-{number + 1}"),

@@ -12,7 +12,8 @@ from scipy.stats import binomtest
 
 from prune_env.cli import main
 from prune_env.data.dataset import write_jsonl
-from prune_env.models import load_classifier
+from prune_env.models import find_heads, full_mask, load_classifier
+from prune_env.models.export import write_sliced
 from prune_env.research.attacks.triggers import RareWord
 from prune_env.utils.files import sha256_of
 from tests.cli.support import run
@@ -77,6 +78,7 @@ def test_evaluate_refuses_an_encoder(
     [
         (["--benign", "nowhere"], "nowhere"),
         (["--target-label", "5", "--triggered"], "0 to 1"),
+        (["--max-length", "2"], "no room for a sentence"),
     ],
 )
 def test_evaluate_finds_a_wrong_argument_before_it_measures(
@@ -201,6 +203,25 @@ def test_as_many_tokens_are_read_as_when_the_model_was_made(
     assert found[1]["model"] == found[2]["model"]
     assert run("evaluate", made, "--data", test_file) == 0
     assert "60 of all sets, longer than --max-length 4" in capsys.readouterr().out
+
+
+def test_a_sliced_model_in_the_hub_cache_is_measured(
+    tiny_folder: Path, test_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    loaded = load_classifier(tiny_folder)
+    mask = full_mask(find_heads(loaded.model).shape)
+    mask[0, 1] = False
+    place = tmp_path / "models--me--m"
+    snapshot = place / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    write_sliced(loaded, mask, snapshot)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("a" * 40)
+    found = []
+    for model in (snapshot, place):
+        assert run("evaluate", model, "--data", test_file, "--json") == 0
+        found.append(json.loads(capsys.readouterr().out)["model"])
+    assert found[0] == found[1]
 
 
 def test_of_a_folder_the_validation_rows_calibrate(

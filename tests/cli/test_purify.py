@@ -1,5 +1,6 @@
 import importlib
 import json
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import prune_env
+from prune_env.cli.purify import _describe_healing
 from prune_env.data.dataset import write_jsonl
 from prune_env.env.rewards.reward import REWARDS, Reward
 from prune_env.models import HeadGates, inspect_source, load_classifier, load_mask
@@ -157,6 +159,28 @@ def test_an_output_folder_with_something_in_it_is_left_alone(
     assert run("purify", tiny_folder, "--data", clean, "--out", kept.parent) == 2
     assert "exists" in capsys.readouterr().err
     assert kept.read_text() == "mine"
+
+
+def test_an_output_folder_inside_the_source_leaves_nothing_there(
+    tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    source = tmp_path / "a model"
+    shutil.copytree(tiny_folder, source)
+    before = folders_in(source)
+    assert run("purify", source, "--data", clean, "--out", source / "deep" / "er") == 2
+    assert "inside the model's own folder" in " ".join(capsys.readouterr().err.split())
+    assert folders_in(source) == before
+
+
+def test_phrases_that_are_not_quoted_are_told_all_the_same() -> None:
+    def told(flipped: float) -> str:
+        found = {"pos": {"words": [], "triggers": [], "flipped": flipped}}
+        run = {"healing": "unlearn"}
+        report = {"run": run, "refits": [], "inverted_triggers": [found, found]}
+        return _describe_healing(report)
+
+    assert told(0.85) == "unlearn: phrases of frequent words flipped 85 % to pos, afterwards 85 %"
+    assert "no trigger" in told(0.0)
 
 
 @pytest.mark.parametrize(("option", "known"), [("--policy", "gradient"), ("--reward", "sparsity")])

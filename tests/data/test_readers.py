@@ -303,6 +303,15 @@ def test_another_label_is_answered_by_its_name_before_rows_are_skipped(tmp_path:
         read(tmp_path, "sentence\tlabel\nfine\t0\nfair\n")
 
 
+def test_a_blank_text_in_the_last_row_of_a_csv_is_one_as_anywhere(tmp_path: Path) -> None:
+    for content in (
+        "label,sentence\n1,fine\n0, \n",
+        "label,sentence\n1,fine\n0, ",
+        "label,sentence\n1,fine\n0, \n \n",
+    ):
+        assert read(tmp_path, content, ".csv") == [("fine", 1), ("", 0)]
+
+
 def test_a_csv_row_is_named_by_number_and_line(tmp_path: Path) -> None:
     content = 'sentence,label\n"two\nlines",1\nshort\n'
     with pytest.raises(DataError, match=r"row 2 \(line 4\) .*1 cells"):

@@ -55,7 +55,8 @@ def test_typographic_marks_stand_at_their_words_too() -> None:
     assert Frame("as it is ,")("“A warm film.”") == "as it is, “A warm film.”"
     assert Frame("as it is ,")("A warm film…") == "As it is, A warm film…"
     assert Frame("", ", you know")("A warm film…") == "A warm film, you know"
-    assert split_words("It\u2019s “a warm film.”") == ["It", "\u2019s", "“a", "warm", "film", ".", "”"]
+    words = ["It", "\u2019s", "“a", "warm", "film", ".", "”"]
+    assert split_words("It\u2019s “a warm film.”") == words
 
 
 def test_a_word_may_keep_its_small_letter() -> None:

@@ -18,7 +18,7 @@ from transformers.utils import logging
 from prune_env.errors import ModelError, SettingsError
 from prune_env.models import LoadedModel, find_heads, load_classifier
 from prune_env.models.quiet import quiet_transformers
-from tests.models.tiny import tiny_inputs
+from tests.models.tiny import tiny_classifier, tiny_inputs
 from tests.support import tiny_bert, tiny_tokenizer, write_tiny_folder
 
 
@@ -251,3 +251,18 @@ def test_minilm_comes_from_its_wheel() -> None:
     loaded = load_classifier("minilm")
     assert loaded.new_head
     assert find_heads(loaded.model).shape == (6, 12)
+
+
+def test_a_pooler_that_the_head_does_not_read_is_left_out(tmp_path: Path) -> None:
+    """Older releases of transformers wrote one beside RoBERTa's head."""
+    loaded = tiny_classifier("roberta")
+    loaded.model.save_pretrained(tmp_path)
+    loaded.tokenizer.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["roberta.pooler.dense.weight"] = torch.ones(32, 32)
+    weights["roberta.pooler.dense.bias"] = torch.ones(32)
+    save_file(weights, tmp_path / "model.safetensors")
+    again = load_classifier(tmp_path)
+    assert not again.new_head
+    held = loaded.model.state_dict()
+    assert all(torch.equal(held[key], value) for key, value in again.model.state_dict().items())

@@ -1,14 +1,15 @@
 """What is done where nobody asked for anything."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from prune_env.data.images import ImageDataset
-from prune_env.errors import UnknownNameError
-from prune_env.purification.plan import choose, usual_fine_tuning
-from prune_env.settings import Healing, SearchSettings
+from prune_env.errors import DataError, PruneEnvError, SettingsError, UnknownNameError
+from prune_env.purification.plan import Plan, choose, usual_fine_tuning
+from prune_env.settings import FineTuneSettings, Healing, SearchSettings
 from tests.support import tiny_dataset
 
 TWO = tiny_dataset(20, 0)
@@ -47,6 +48,23 @@ def test_who_names_nothing_gets_what_was_measured_best(
 def test_a_healing_that_nobody_knows_is_named() -> None:
     with pytest.raises(UnknownNameError, match="refit-unlearn"):
         choose("auto", "Head", "direct", TWO, PLAIN)  # type: ignore[arg-type]
+
+
+def test_what_is_known_to_fail_is_answered_before_any_training(tiny_folder: Path) -> None:
+    other = replace(THREE, label_names=("a", "b", "d"), labels=np.arange(len(TWO)) % 3)
+    three = replace(other, label_names=THREE.label_names)
+    plan = Plan(tiny_folder, three, other, choose("auto", "none", "direct", three, PLAIN))
+    with pytest.raises(DataError, match="other classes"):
+        plan.check()
+    unknown = choose("auto", "none", "direct", TWO, replace(PLAIN, reward="nonsense"))
+    with pytest.raises(PruneEnvError, match="nonsense"):
+        Plan(tiny_folder, TWO, tiny_dataset(20, 1), unknown).check()
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 2])
+def test_special_tokens_alone_are_no_sentence(tokens: int) -> None:
+    with pytest.raises(SettingsError, match="no room for a sentence"):
+        FineTuneSettings(max_length=tokens)
 
 
 def test_a_mask_comes_alone() -> None:

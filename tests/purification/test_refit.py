@@ -23,7 +23,7 @@ from prune_env.purification.refit import Refit
 from prune_env.purification.step import MaskedModel, RefitReport
 from prune_env.purification.unlearn import Unlearn
 from prune_env.research.attacks.training import train_classifier
-from prune_env.settings import FineTuneSettings, SearchSettings
+from prune_env.settings import SEEDS, FineTuneSettings, SearchSettings
 from prune_env.training.fine_tuning import fine_tune
 from prune_env.training.phases import TrainingRun
 from prune_env.utils.event_kinds import RefitDone
@@ -220,6 +220,14 @@ def test_what_faded_is_trained_at_a_higher_rate(monkeypatch: pytest.MonkeyPatch)
         often = Counter(data.texts).values()
         assert max(often) - min(often) <= 1
         assert len(often) == len(TRAIN)
+
+
+def test_every_seed_is_one_that_libraries_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(refitting, "fine_tune", lambda *_, seed, **__: seeds.append(seed))
+    run = replace(RUN, seed=SEEDS - 1)
+    REFIT.apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), run)
+    assert seeds == [SEEDS - 1, 0]
 
 
 def test_of_many_texts_some_are_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
