@@ -45,7 +45,7 @@ WIDTH = 384
 
 @dataclass(frozen=True)
 class Refit(Step):
-    """Refit the layers to clean data and fine-tune them, a few times.
+    """Refit the layers to clean data and fine-tune them, a few times; of few texts, refit once.
 
     Before it, tokens that clean data does not hold are replaced by their neighbours, where that
     costs nothing.
@@ -66,6 +66,9 @@ class Refit(Step):
             (of 500 sentences, half a point of accuracy and 20 seconds went for nothing).
         texts: Fewest and most that are fine-tuned on after each refit: all of the training data,
             but for these bounds; of fewer, each is read several times.
+        trained_from: Texts (images always are) from which on there is fine-tuning; of fewer, one
+            refit is all: read so often, they are learned by heart. Of 512, fine-tuning took 0.3 to
+            5 points of accuracy more, and gave a part of each backdoor back.
         learning_rate_scale: Rate of each fine-tuning over that of the fine-tuning before: there is
             more to mend. At 1 more of the Bible style stayed; at 5 it diverges. Of models wider
             than `WIDTH` it is less, in proportion.
@@ -81,6 +84,7 @@ class Refit(Step):
     max_drop_unseen: float = 0.0
     rounds: int = 2
     texts: tuple[int, int] = (2048, 6920)
+    trained_from: int = 1024
     learning_rate_scale: float = 2.0
     average: float = 0.5
 
@@ -99,6 +103,8 @@ class Refit(Step):
         count = min(max(len(suspect.train), fewest), most)
         bounds = (self.max_drop_few, self.max_drop)
         max_drop = float(np.interp(len(suspect.train), (fewest / 2, most), bounds))
+        few = len(suspect.train) < self.trained_from
+        few &= not isinstance(suspect.train, ImageDataset)
         reports = []
         for number in range(self.rounds):
             report = self.refit(
@@ -108,9 +114,11 @@ class Refit(Step):
                 unseen_tokens=0 if number else replaced,
             )
             reports.append(report)
+            zero_heads(loaded.model, model.mask)
+            if few:
+                break
             if number and not report.strength:
                 break  # nothing was taken that training would mend
-            zero_heads(loaded.model, model.mask)
             fine_tune(
                 loaded.model,
                 loaded.tokenizer,

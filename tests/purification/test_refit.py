@@ -16,8 +16,9 @@ from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.forward import classify
 from prune_env.models.heads import linear_weight
 from prune_env.models.ridge import RidgeMap, measure_maps
-from prune_env.purification import HEALINGS, heal, make_subject, purify
+from prune_env.purification import HEALINGS, make_subject, purify
 from prune_env.purification import refit as refitting
+from prune_env.purification.heal import apply_steps
 from prune_env.purification.judge import Judge
 from prune_env.purification.refit import Refit
 from prune_env.purification.step import MaskedModel, RefitReport
@@ -34,7 +35,7 @@ from tests.support import tiny_dataset, write_tiny_folder
 TRAIN, VALIDATION = tiny_dataset(200, 0), tiny_dataset(60, 1)
 TUNING = FineTuneSettings(epochs=1, learning_rate=2e-3, batch_size=64, precision="fp32")
 RUN = TrainingRun(TUNING)
-REFIT = Refit()
+REFIT = Refit(trained_from=0)
 
 
 @pytest.fixture(autouse=True)
@@ -222,6 +223,22 @@ def test_what_faded_is_trained_at_a_higher_rate(monkeypatch: pytest.MonkeyPatch)
         assert len(often) == len(TRAIN)
 
 
+@pytest.mark.parametrize(("rows", "trained"), [(199, 0), (200, 2)])
+def test_few_texts_are_not_read_until_they_are_known_by_heart(
+    rows: int, trained: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(refitting, "fine_tune", lambda *args, **_: read.append(len(args[2])))
+    loaded, mask = tiny_classifier("bert"), full_mask((2, 4))
+    mask[0, 1] = False
+    step = replace(REFIT, trained_from=200)
+    done = step.apply(masked(loaded, TRAIN.select(np.arange(rows)), VALIDATION, mask), RUN).refits
+    assert len(read) == trained
+    assert len(done) == max(trained, 1)
+    assert done[0].strength > 0
+    assert not find_heads(loaded.model).layers[0].output_weight()[:, 1].any()
+
+
 def test_every_seed_is_one_that_libraries_take(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
     monkeypatch.setattr(refitting, "fine_tune", lambda *_, seed, **__: seeds.append(seed))
@@ -234,7 +251,7 @@ def test_of_many_texts_some_are_trained_on(monkeypatch: pytest.MonkeyPatch) -> N
     read: list[int] = []
     monkeypatch.setattr(refitting, "fine_tune", lambda *args, **_: read.append(len(args[2])))
     for texts in ((8, 12), (8, 1000)):
-        Refit(texts=texts).apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), RUN)
+        replace(REFIT, texts=texts).apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), RUN)
     assert read == [12, 12, len(TRAIN), len(TRAIN)]
 
 
@@ -272,7 +289,9 @@ def test_where_no_strength_is_left_nothing_is_trained_to_mend_it(
 
     monkeypatch.setattr(refitting, "fine_tune", spoil)
     done = (
-        Refit(rounds=3, max_drop_few=0.4).apply(masked(loaded, TRAIN, answered(loaded)), RUN).refits
+        replace(REFIT, rounds=3, max_drop_few=0.4)
+        .apply(masked(loaded, TRAIN, answered(loaded)), RUN)
+        .refits
     )
     assert [each.strength > 0 for each in done] == [True, False]
     assert trained == [1]
@@ -282,7 +301,7 @@ def test_healing_leaves_the_fine_tuned_model_as_it_was() -> None:
     loaded = tiny_classifier("bert")
     before = logits(loaded)
     subject = make_subject(loaded, "here", TRAIN, VALIDATION)
-    healed = heal(subject, [full_mask((2, 4))], RUN, healing="refit")
+    healed = apply_steps(subject, [full_mask((2, 4))], RUN, (REFIT,))
     assert torch.equal(logits(loaded), before)
     assert not torch.equal(logits(healed.model), before)
     (report,) = healed.reports
@@ -292,7 +311,9 @@ def test_healing_leaves_the_fine_tuned_model_as_it_was() -> None:
 def test_purify_reports_every_refit(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(HEALINGS, "refit-unlearn", (Refit(max_drop_few=0.5), Unlearn(share=0.35)))
+    monkeypatch.setitem(
+        HEALINGS, "refit-unlearn", (replace(REFIT, max_drop_few=0.5), Unlearn(share=0.35))
+    )
     report = purify(
         tiny_folder,
         TRAIN.select(np.arange(39)),  # of more rows, an untrained classifier stops the run
@@ -323,5 +344,5 @@ def test_wide_models_are_mended_at_a_lower_rate(
     rates: list[float] = []
     monkeypatch.setattr(refitting, "fine_tune", lambda *a, **_: rates.append(a[3].learning_rate))
     loaded = tiny_classifier("bert", hidden_size=width, num_attention_heads=4)
-    Refit(rounds=1).apply(masked(loaded, TRAIN, VALIDATION), RUN)
+    replace(REFIT, rounds=1).apply(masked(loaded, TRAIN, VALIDATION), RUN)
     assert rates == [pytest.approx(scale * TUNING.learning_rate)]
