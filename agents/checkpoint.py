@@ -7,6 +7,7 @@ and a damaged one is told from a whole one. The newest two stay.
 """
 
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from prune_env.errors import StateError
 from prune_env.utils.files import read_json, sha256_of, write_bytes, write_json
 from prune_env.utils.limits import TENSOR_BYTES
 from prune_env.utils.reading import read_bounded
+
+log = logging.getLogger(__name__)
 
 FORMAT = 2
 KEPT = 2
@@ -150,9 +153,13 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
     faults = []
     for path in _newest_first(folder):
         try:
-            return _read(path)
+            found = _read(path)
         except StateError as error:
             faults.append(str(error))
+            continue
+        for fault in faults:
+            log.warning("An older checkpoint, %s, is used: %s", path.name, fault)
+        return found
     raise StateError(
         f"No usable agent in {folder}",
         expected="a checkpoint: <steps>.json with <steps>.safetensors",

@@ -122,7 +122,7 @@ def _one_by_one(trials: Sequence[Trial], folder: Path, stop: Interrupt, note: To
         except PruneEnvError as error:
             note(without_result(trial, "failed", f"{type(error).__name__}: {error}"))
             continue
-        stop.signal = trained.signal
+        stop.signal = trained.signal or stop.signal  # one that came before the agent learned, too
         note(result_of(trial, place) or without_result(trial, "paused"))
 
 

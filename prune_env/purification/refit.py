@@ -5,7 +5,8 @@ clean data does not hold is read along the others too. So every linear map is fi
 regression, to its own answers on clean inputs (see `ridge`). Weights that clean data asks for stay,
 the rest fades; no gradient, no trigger and no label is needed. lambda is chosen by validation
 accuracy. Fine-tuning on clean data then mends what clean data misses, and hardly regrows the rest,
-since its gradients lie in the directions that clean data uses.
+since its gradients lie in the directions that clean data uses; of few texts it would learn those by
+heart, and is left out.
 
 Source: Fine-Pruning (Liu et al., RAID 2018) prunes the neurons that clean data leaves dormant; the
 same is done here to directions, as in SliceGPT (Ashkboos et al., ICLR 2024), and softly. Weight

@@ -43,7 +43,9 @@ def test_the_newest_two_stay(tmp_path: Path):
 
 @pytest.mark.parametrize("end", ["json", "safetensors"])
 @pytest.mark.parametrize("fault", ["cut", "empty", "flipped", "gone"])
-def test_walks_back_past_a_damaged_one(tmp_path: Path, end: str, fault: str):
+def test_walks_back_past_a_damaged_one(
+    tmp_path: Path, end: str, fault: str, caplog: pytest.LogCaptureFixture
+):
     write_checkpoint(tmp_path, _checkpoint(1))
     write_checkpoint(tmp_path, _checkpoint(2))
     path = tmp_path / f"{2:012d}.{end}"
@@ -56,6 +58,9 @@ def test_walks_back_past_a_damaged_one(tmp_path: Path, end: str, fault: str):
         flipped[where] ^= 1  # 2 becomes 3: still JSON
         path.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "flipped": flipped}[fault])
     assert read_checkpoint(tmp_path).step == 1
+    # Without its JSON nothing tells that there was another.
+    told = "An older checkpoint, 000000000001.json, is used" in caplog.text
+    assert told == ((end, fault) != ("json", "gone"))
 
 
 EDITS = {

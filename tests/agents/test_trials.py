@@ -1,8 +1,12 @@
 import json
+import os
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from prune_env.agents import side_by_side
 from prune_env.agents.side_by_side import train_trials
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.trials import make_trials
@@ -41,6 +45,22 @@ def test_files_of_trials_are_named_from_everywhere(
     base = TrainSettings(env_arguments={"data": "data.tsv", "model": "minilm", "tau": 0.8})
     arguments = make_trials(base, (0,), {})[0].settings.env_arguments
     assert arguments == {"data": str(tmp_path / "data.tsv"), "model": "minilm", "tau": 0.8}
+
+
+def test_a_signal_before_an_agent_learns_stops_the_trials_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Path] = []
+
+    def loads(_: TrainSettings, place: Path, **__: object) -> SimpleNamespace:
+        begun.append(place)
+        os.kill(os.getpid(), signal.SIGINT)  # while models load, before `train` looks for one
+        return SimpleNamespace(signal=None)
+
+    monkeypatch.setattr(side_by_side, "train", loads)
+    results = train_trials(make_trials(BASE, (0, 1, 2), {}), tmp_path / "run")
+    assert len(begun) == 1
+    assert [each.status for each in results] == ["paused"] * 3
 
 
 def test_trials_are_resumed_and_what_has_ended_is_left_alone(tmp_path: Path) -> None:
