@@ -94,6 +94,8 @@ class Recording:
             raise SettingsError("A record holds a mask at least", expected=">= 1", actual=masks)
         path = Path(path)
         table = self._open(path)
+        if not path.exists():
+            write_record(path, table)  # it may be all, and tells early where nothing can be written
         importance = self._subject.scaled_importance()
         with progress(f"Recording {self._subject.name}", masks) as advance:
             while (done := len(table.masks)) < masks:

@@ -78,6 +78,11 @@ def test_a_record_of_no_mask_is_refused(tmp_path: Path) -> None:
         Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 0)
 
 
+def test_a_record_of_the_unpruned_model_alone_is_a_file(tmp_path: Path) -> None:
+    table = Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 1)
+    assert len(table.masks) == len(read_record(tmp_path / "r.npz").masks) == 1
+
+
 def test_without_an_attack_no_lfr_is_recorded(tmp_path: Path) -> None:
     table = Recording(landscape(), REWARDS).run(str(tmp_path / "r.npz"), 40)
     assert set(table.columns) == {"accuracy", "reward sparsity"}
