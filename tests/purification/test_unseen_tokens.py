@@ -94,7 +94,11 @@ def test_accuracy_decides_whether_unseen_tokens_are_replaced(drop: float) -> Non
     word = loaded.tokenizer.convert_tokens_to_ids("cf")  # in no clean text
     before = token_embeddings(loaded.model)[word].clone()
     run = TrainingRun(replace(TUNING, weight_decay=0.0))
-    done = Refit(max_drop_unseen=drop).apply(masked(loaded, TRAIN, VALIDATION), run).refits
+    done = (
+        Refit(max_drop_unseen=drop, trained_from=0)
+        .apply(masked(loaded, TRAIN, VALIDATION), run)
+        .refits
+    )
     moved = not torch.equal(token_embeddings(loaded.model)[word], before)
     assert moved == (drop > 0)
     assert [each.unseen_tokens > 0 for each in done] == [drop > 0, False]
