@@ -162,7 +162,6 @@ class Purify:
     def _check(self) -> None:
         """Answer what is wrong before minutes of training."""
         from prune_env.env.policy import find_policy
-        from prune_env.env.rewards.reward import make_reward
         from prune_env.models.catalog import check_hub
         from prune_env.utils.output import require_outside, try_place
 
@@ -179,7 +178,6 @@ class Purify:
                     actual=f"--mask {self.mask} and --policy {self.policy}",
                     remedy="leave one of them out",
                 )
-        make_reward(self.search.reward)
 
     def _list_facts(self, report: dict[str, Any]) -> list[tuple[str, str]]:
         """Return what is printed of the report, line by line."""

@@ -31,18 +31,18 @@ ENCODER = (
 )
 """How the names of architectures end that hold a trained classifier, or only an encoder."""
 
+SPARE_POOLER = re.compile(r"(^|\.)pooler\.")
+"""Weights that a classifier may bring along: older releases of transformers wrote a pooler that
+RoBERTa's head does not read."""
+
 SPARE_KEYS = re.compile(
     r"^(cls|predictions|sop_classifier|vocab_(transform|layer_norm|projector)|lm_head"
     r"|lm_predictions|mask_predictions|generator_(predictions|lm_head)|discriminator_predictions"
     r"|text_model|text_projection|visual_projection)\."
-    r"|^(decoder\.(bias|weight)|logit_scale)$|(^|\.)pooler\."
+    rf"|^(decoder\.(bias|weight)|logit_scale)$|{SPARE_POOLER.pattern}"
 )
 """Weights that an encoder may bring along and its classifier has no place for: the heads of
 pre-training tasks, a pooler that the family's classifiers do without, CLIP's text tower."""
-
-SPARE_POOLER = re.compile(r"(^|\.)pooler\.")
-"""Likewise of a classifier: older releases of transformers wrote a pooler that RoBERTa's head does
-not read."""
 
 HARMLESS_KEYS = re.compile(r"(^|\.)(position_ids|rotary_emb\.inv_freq|attn\.(masked_)?bias)$")
 """Constants that older releases of transformers wrote among the weights."""

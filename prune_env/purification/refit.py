@@ -104,8 +104,8 @@ class Refit(Step):
         count = min(max(len(suspect.train), fewest), most)
         bounds = (self.max_drop_few, self.max_drop)
         max_drop = float(np.interp(len(suspect.train), (fewest / 2, most), bounds))
-        few = len(suspect.train) < self.trained_from
-        few &= not isinstance(suspect.train, ImageDataset)
+        images = isinstance(suspect.train, ImageDataset)
+        few = not images and len(suspect.train) < self.trained_from
         reports = []
         for number in range(self.rounds):
             report = self.refit(
@@ -116,10 +116,8 @@ class Refit(Step):
             )
             reports.append(report)
             zero_heads(loaded.model, model.mask)
-            if few:
-                break
-            if number and not report.strength:
-                break  # nothing was taken that training would mend
+            if few or (number and not report.strength):
+                break  # training would mend nothing
             fine_tune(
                 loaded.model,
                 loaded.tokenizer,

@@ -34,9 +34,9 @@ from tests.benchmarks.purify import DEFAULT_DATA
 HEALINGS: dict[str, Callable[[int], tuple[Step, ...]]] = {
     "default": lambda rows: steps_of("refit-unlearn"),
     "unlearn": lambda rows: (Unlearn(sentences=3 * rows),),
-    "refit": lambda rows: (Refit(texts=(3 * rows, 3 * rows)),),
+    "refit": lambda rows: (Refit(trained_from=0, texts=(3 * rows, 3 * rows)),),
     "gentle": lambda rows: (
-        Refit(texts=(3 * rows, 3 * rows), learning_rate_scale=1.0),
+        Refit(trained_from=0, texts=(3 * rows, 3 * rows), learning_rate_scale=1.0),
         Unlearn(share=0.35, sentences=3 * rows),
     ),
 }
