@@ -21,6 +21,9 @@ LOCK = ".lock"
 LEASE_S = 60.0
 """All processes of a run must agree on it, also those of another release."""
 
+LOOK_S = 1.0
+"""How often one that waits looks anew: a holder that ends uncollected is not seen by a lease."""
+
 _watched: dict[Path, SoftFileLease] = {}
 """Leases that others held when they were last tried: each knows since when its file is as it is."""
 
@@ -52,14 +55,14 @@ def _acquire(lease: SoftFileLease, file: Path, wait_s: float) -> bool:
     """Acquire a lease within some time; returns whether it was."""
     end = time.monotonic() + wait_s
     while True:
-        _remove_nameless(file)  # each time: one killed before it wrote its name left it new
+        _remove_nameless(file)
         _remove_of_zombie(file)
         left = end - time.monotonic()
         try:
-            lease.acquire(timeout=max(0.0, min(left, LEASE_S)))
+            lease.acquire(timeout=max(0.0, min(left, LOOK_S)))
             return True
         except Timeout:
-            if left <= LEASE_S:
+            if left <= LOOK_S:
                 return False
 
 

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -61,15 +62,18 @@ def test_the_lease_of_a_process_that_was_killed_is_free_at_once(tmp_path: Path) 
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to tell a zombie by")
-def test_the_lease_of_a_process_that_nobody_collects_is_free_at_once(tmp_path: Path) -> None:
+def test_the_lease_of_a_process_that_ends_while_waited_for_and_is_not_collected_is_free(
+    tmp_path: Path,
+) -> None:
     command = [sys.executable, "-c", HOLD, str(tmp_path / "x")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        holder.send_signal(signal.SIGKILL)
-        assert holder.stdout.read() == ""  # it has ended, and stays a zombie until waited for
-        with locked(tmp_path / "x", wait=10) as held:
+        end = threading.Timer(0.3, holder.send_signal, [signal.SIGKILL])
+        end.start()
+        with locked(tmp_path / "x", wait=30) as held:  # it stays a zombie until `with` collects it
             assert held
+        end.join()
 
 
 def test_the_lease_of_another_machine_that_died_expires(
