@@ -80,6 +80,18 @@ class Agent(ABC):
                 show what the agent reads.
         """
 
+    @classmethod  # noqa: B027 - one that has none to check need not say so
+    def check_hyperparameters(cls, changes: Mapping[str, Any], env_id: str) -> None:
+        """Refuse changes that `for_env` would refuse, before models and data are loaded.
+
+        Args:
+            changes: To the algorithm's own, by name.
+            env_id: Of the environment.
+
+        Raises:
+            SettingsError: A name is unknown, or a value is out of range.
+        """
+
     def player(self, seed: int) -> Self:
         """Return the agent as it is, with exploration of its own; what it learned is shared.
 

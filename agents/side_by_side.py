@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from prune_env.utils.cluster import (
     in_a_line,
     other_code,
 )
-from prune_env.utils.files import new_folder, write_json
+from prune_env.utils.files import new_folder, read_json, shaped, write_json
 from prune_env.utils.leases import locked, silent_s
 from prune_env.utils.output import check_free
 from prune_env.utils.source import code
@@ -78,18 +79,25 @@ def train_trials(
     Raises:
         OutputExistsError: The folder is not empty and `resume` is not asked for.
         StateError: A trial in the folder was started with other settings, another process trains
-            in it, or the cluster cannot be used.
+            in it, the folder is that of one training, a report or `trials.json` is damaged, or the
+            cluster cannot be used.
     """
     folder = Path(folder)
     if not resume:
         check_free(folder)
+    elif (folder / SETTINGS).exists():
+        raise StateError(
+            f"{folder} holds one training, not several",
+            remedy="resume it without --seeds, --sweep and --ray, or choose another --out",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "trials", wait=silent_s(folder / "trials")) as held, Interrupt() as stop:
         if not held:
             raise StateError(
                 f"Another process trains in {folder}", remedy="wait for it, or choose another --out"
             )
-        results, rest = {}, []
+        book = _Book(folder / TRIALS, on_result)
+        rest = []
         for trial in trials:
             place = folder / trial.name
             _take_over(place)
@@ -98,18 +106,51 @@ def train_trials(
             if (result := result_of(trial, place)) is None:
                 rest.append(trial)
             else:
-                results[trial.name] = result
-
-        def note(result: TrialResult) -> None:
-            results[result.name] = result
-            write_json(folder / TRIALS, [asdict(each) for each in results.values()])
-            on_result(result)
-
+                book.results[trial.name] = result
+        if book.results:
+            book.write()
         if rest and cluster is None:
-            _one_by_one(rest, folder, stop, note)
+            _one_by_one(rest, folder, stop, book.note)
         elif rest and cluster is not None:
-            _side_by_side(rest, folder, cluster, stop, note)
-    return tuple(results.get(each.name) or without_result(each, "paused") for each in trials)
+            _side_by_side(rest, folder, cluster, stop, book.note)
+    left = partial(without_result, status="paused", signal=stop.signal)
+    return tuple(book.results.get(each.name) or left(each) for each in trials)
+
+
+class _Book:
+    """What trials reached, as `trials.json` holds it.
+
+    Args:
+        path: Of the file; what it tells of trials that are not asked for now stays in it.
+        on_result: Called with each trial that ends.
+
+    Attributes:
+        results: Of the trials that have ended, by name.
+
+    Raises:
+        StateError: The file is damaged.
+    """
+
+    def __init__(self, path: Path, on_result: Told) -> None:
+        self._path = path
+        self._on_result = on_result
+        self.results: dict[str, TrialResult] = {}
+        self._before: dict[str, Any] = {}
+        if path.exists():
+            held = read_json(path)
+            with shaped(path, "what trials reached", "delete it: it is written again"):
+                self._before = {each["name"]: dict(each) for each in held}
+
+    def note(self, result: TrialResult) -> None:
+        """Write what became of a trial, and tell of it."""
+        self.results[result.name] = result
+        self.write()
+        self._on_result(result)
+
+    def write(self) -> None:
+        """Write the file anew."""
+        now = {name: asdict(each) for name, each in self.results.items()}
+        write_json(self._path, list((self._before | now).values()))
 
 
 def _one_by_one(trials: Sequence[Trial], folder: Path, stop: Interrupt, note: Told) -> None:
@@ -120,10 +161,10 @@ def _one_by_one(trials: Sequence[Trial], folder: Path, stop: Interrupt, note: To
         try:
             trained = train(trial.settings, place, resume=(place / SETTINGS).exists())
         except PruneEnvError as error:
-            note(without_result(trial, "failed", f"{type(error).__name__}: {error}"))
+            note(without_result(trial, "failed", error=f"{type(error).__name__}: {error}"))
             continue
         stop.signal = trained.signal or stop.signal  # one that came before the agent learned, too
-        note(result_of(trial, place) or without_result(trial, "paused"))
+        note(result_of(trial, place) or without_result(trial, "paused", signal=stop.signal))
 
 
 def _side_by_side(
@@ -166,12 +207,12 @@ def _take(ray: Any, reference: Any, trial: Trial, place: Path, note: Told) -> Bu
     try:
         reply = ray.get(reference)
     except ray.exceptions.RayError as error:
-        note(without_result(trial, "failed", in_a_line(error)))
+        note(without_result(trial, "failed", error=in_a_line(error)))
         return None
     if reply.refused:
         raise other_code({reply.node: reply.error})
     if reply.files is None:
-        note(without_result(trial, "failed", reply.error, reply.node))
+        note(without_result(trial, "failed", error=reply.error, node=reply.node))
         return None
     _place(reply.files, place)
     result = result_of(trial, place, reply.node)

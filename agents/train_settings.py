@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from prune_env.agents.trained import learner_names, learns
+from prune_env.agents.trained import agent_class, learner_names, learns
 from prune_env.env.arguments import whole_number
 from prune_env.env.policy import POLICIES
 from prune_env.errors import SettingsError
@@ -50,7 +50,8 @@ class TrainSettings:
         """Check the ranges.
 
         Raises:
-            SettingsError: No policy has this name, it does not learn, or a value is out of range.
+            SettingsError: No policy has this name, it does not learn, it has no such
+                hyperparameter, or a value is out of range.
         """
         for name in (
             "total_steps",
@@ -67,6 +68,7 @@ class TrainSettings:
         object.__setattr__(self, "seed", int(self.seed))
         if not learns(self.algorithm):
             raise _not_a_learner(self.algorithm)
+        agent_class(self.algorithm).check_hyperparameters(self.hyperparameters, self.env)
 
 
 def _not_a_learner(name: str) -> SettingsError:

@@ -4,12 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.errors import SettingsError
-from prune_env.utils.files import read_json
+from prune_env.utils.files import read_json, shaped
 
 LONGEST = 100
 """Characters of a name, which is the name of a folder."""
@@ -37,22 +38,35 @@ class TrialResult:
         seed: Of the agent.
         hyperparameters: Changes to the algorithm's own.
         status: `done`, `failed`, or `paused` where a signal came.
-        heads_pruned: By the best mask, met or played, that keeps tau; None if there is none.
-        accuracy: Of that mask, on all validation sentences.
+        recommended: What to use, see `recommend`: `best` or `best_met`; None if nothing keeps tau.
+        reward: What that is paid on all validation sentences; of several models, on average.
+        heads_pruned: By it; of several models, on average.
+        accuracy: Of it, on all validation sentences; of several models, on average.
         seconds: Of the last call.
         node: Machine of the cluster; empty on this one.
         error: Why it failed.
+        signal: Number of the signal that paused it.
     """
 
     name: str
     seed: int
     hyperparameters: Mapping[str, Any]
     status: str
-    heads_pruned: int | None = None
+    recommended: Literal["best", "best_met"] | None = None
+    reward: float | None = None
+    heads_pruned: float | None = None
     accuracy: float | None = None
     seconds: float | None = None
     node: str = ""
     error: str = ""
+    signal: int | None = None
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """How good it is: what is paid, then accuracy; least where nothing keeps tau."""
+        if self.reward is None or self.accuracy is None:
+            return -inf, -inf
+        return self.reward, self.accuracy
 
 
 def make_trials(
@@ -99,33 +113,48 @@ def result_of(trial: Trial, folder: Path, node: str = "") -> TrialResult | None:
         trial: The training.
         folder: Its folder.
         node: Machine that ended it.
+
+    Raises:
+        StateError: The report is damaged.
     """
     path = folder / "report.json"
     if not path.is_file():
         return None
     report = read_json(path)
-    if report["interrupted_by_signal"] is not None:
-        return None
-    played = (report["best"] or {}).get("models", [])
-    met = [report["best_met"]] if report["best_met"] and report["best_met"]["keeps_tau"] else []
-    masks: list[dict[str, Any]] = [*played, *met]
-    best = max(masks, key=lambda each: int(each["heads_pruned"]), default={})
-    return TrialResult(
-        trial.name,
-        trial.settings.seed,
-        asdict(trial.settings)["hyperparameters"],
-        "done",
-        heads_pruned=best.get("heads_pruned"),
-        accuracy=best.get("accuracy"),
-        seconds=report["seconds_of_this_call"],
-        node=node,
-    )
+    remedy = "restore it, or delete it to have it written again"
+    with shaped(path, "the report of a training", remedy):
+        if report["interrupted_by_signal"] is not None:
+            return None
+        recommended = report["recommended"]
+        used: list[dict[str, Any]] = []
+        if recommended is not None:
+            used = report["best"]["models"] if recommended == "best" else [report["best_met"]]
+        return TrialResult(
+            trial.name,
+            trial.settings.seed,
+            asdict(trial.settings)["hyperparameters"],
+            "done",
+            recommended=recommended,
+            reward=_mean(used, "total_reward"),
+            heads_pruned=_mean(used, "heads_pruned"),
+            accuracy=_mean(used, "accuracy"),
+            seconds=report["seconds_of_this_call"],
+            node=node,
+        )
 
 
-def without_result(trial: Trial, status: str, error: str = "", node: str = "") -> TrialResult:
+def without_result(trial: Trial, status: str, **more: Any) -> TrialResult:
     """Return what became of a trial that has no report."""
     changes = asdict(trial.settings)["hyperparameters"]
-    return TrialResult(trial.name, trial.settings.seed, changes, status, error=error, node=node)
+    return TrialResult(trial.name, trial.settings.seed, changes, status, **more)
+
+
+def _mean(models: Sequence[Mapping[str, Any]], what: str) -> float | None:
+    """Return a figure of one model as it is, of several models on average."""
+    figures: list[float] = [each[what] for each in models]
+    if len(figures) < 2:
+        return figures[0] if figures else None
+    return sum(figures) / len(figures)
 
 
 def _absolute(value: Any) -> Any:

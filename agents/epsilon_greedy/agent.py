@@ -107,6 +107,11 @@ class EpsilonGreedy(Agent):
         agent.check_shown(env.observation_space)
         return agent
 
+    @classmethod
+    def check_hyperparameters(cls, changes: Mapping[str, Any], env_id: str) -> None:
+        """Refuse what `for_env` would refuse; see `Agent.check_hyperparameters`."""
+        EpsilonGreedySettings.changed(changes, env_id)
+
     def player(self, seed: int) -> Self:
         """Return the agent as it is, with exploration of its own; see `Agent.player`."""
         player = super().player(seed)

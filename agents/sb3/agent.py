@@ -81,6 +81,11 @@ class SB3Agent(Agent):
             self.network = SetNetwork(len(self.metrics), self.hyperparameters["width"])
 
     @classmethod
+    def check_hyperparameters(cls, changes: Mapping[str, Any], env_id: str) -> None:
+        """Refuse what `for_env` would refuse; see `Agent.check_hyperparameters`."""
+        load_hyperparameters(cls.algorithm, cls.model_class, env_id, changes)
+
+    @classmethod
     def for_env(
         cls,
         env: gym.Env[Any, Any] | PruneVecEnv,

@@ -100,7 +100,7 @@ class Train:
         seeds: Several agents in place of that of `--seed`, each in OUT/seed-N.
         sweep: Hyperparameters of which every combination is trained, such as
             `learning_rate=0.001,0.01 gamma=0.99,1.0`, each in a folder of OUT; `trials.json` then
-            tells what each reached.
+            tells what each reached. Exit status 1: one of them failed.
         ray: Train the agents of `--seeds` and `--sweep` side by side on a Ray cluster (extra
             `cluster`): its address, or `local`. Files that options name must be readable there.
         cpus: Cores of each agent on the cluster.
@@ -136,7 +136,7 @@ class Train:
     environment: EnvOptions = field(default_factory=EnvOptions)
 
     def run(self) -> int:
-        """Train, and return the exit status: 0, or 128 + the signal that ended it early."""
+        """Train; return 0, 1 if one of several failed, or 128 + the signal that ended it early."""
         from prune_env.agents.train_settings import TrainSettings
         from prune_env.agents.training import train
         from prune_env.utils.output import check_free
@@ -157,6 +157,11 @@ class Train:
             patience=self.patience,
         )
         if self.seeds or self.sweep or self.ray:
+            if self.watch:
+                raise SettingsError(
+                    "--watch shows one training, not those of --seeds, --sweep or --ray",
+                    remedy=f"leave it out, and see them with: prune-env watch {self.out}/*",
+                )
             return self._train_trials(settings)
         played = self.environment
         model = played.model or next(iter(played.pool or ()), None)
@@ -184,13 +189,15 @@ class Train:
             cluster=SideBySide(self.ray, Resources(self.cpus, self.gpus)) if self.ray else None,
             on_result=lambda result: tell(escape(_told(result))),
         )
-        best = max(results, key=lambda each: each.heads_pruned or 0)
+        best = max(results, key=lambda each: each.rank)
         rows = [(result.name, _told(result).partition(": ")[2]) for result in results]
-        if best.heads_pruned:
-            rows.append(("best", f"{self.out}/{best.name}"))
+        if best.recommended is not None:
+            rows.append(("use the best", _use(self.out / best.name, best.recommended)))
         show(self.json, [asdict(result) for result in results], facts(rows))
-        statuses = {result.status for result in results}
-        return 130 if "paused" in statuses else int("failed" in statuses)
+        signal = next((each.signal for each in results if each.signal is not None), None)
+        if signal is not None:
+            return 128 + signal
+        return int(any(result.status == "failed" for result in results))
 
     def _hyperparameters(self) -> dict[str, Any]:
         changes = {name: _value(value) for name, value in _pairs(self.set)}
@@ -199,8 +206,6 @@ class Train:
         return changes
 
     def _facts(self, result: "TrainedAgent") -> list[tuple[str, str]]:
-        from prune_env.agents.recommended import BEST_MET
-
         report = result.report
         rows = [
             ("learned", f"{report['steps']} steps, {report['episodes']} episodes"),
@@ -220,13 +225,19 @@ class Train:
             )
             rows.append((f"best met on {met['model']}", reached))
         if result.signal is None:
-            option = f"--policy {self.out}/best"
-            if report["recommended"] == "best_met":
-                option = f"--mask {self.out}/{BEST_MET}"
-            rows.append(("use it", f"prune-env purify MODEL --data DATA {option}"))
+            rows.append(("use it", _use(self.out, report["recommended"])))
         else:
             rows.append(("interrupted", "the agent is saved; the same command with --resume"))
         return [*rows, ("watch it", f"tensorboard --logdir {self.out}")]
+
+
+def _use(folder: Path, recommended: str | None) -> str:
+    """Return the command that uses what a training recommends."""
+    from prune_env.agents.recommended import BEST_MET
+
+    best_met = recommended == "best_met"
+    option = f"--mask {folder}/{BEST_MET}" if best_met else f"--policy {folder}/best"
+    return f"prune-env purify MODEL --data DATA {option}"
 
 
 def _told(result: "TrialResult") -> str:
@@ -234,8 +245,8 @@ def _told(result: "TrialResult") -> str:
     where = f" on {result.node}" if result.node else ""
     if result.status == "done" and result.heads_pruned is not None:
         return (
-            f"{result.name}: {result.heads_pruned} heads pruned, "
-            f"{100 * (result.accuracy or 0):.1f} % accuracy{where}"
+            f"{result.name}: {result.heads_pruned:g} heads pruned, "
+            f"{100 * (result.accuracy or 0):.1f} % accuracy, reward {result.reward or 0:.3g}{where}"
         )
     return f"{result.name}: {result.status}{where} {result.error}".rstrip()
 

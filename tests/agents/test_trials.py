@@ -1,15 +1,18 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from prune_env.agents import side_by_side
 from prune_env.agents.side_by_side import train_trials
 from prune_env.agents.train_settings import TrainSettings
-from prune_env.agents.trials import make_trials
+from prune_env.agents.training import TrainedAgent, train
+from prune_env.agents.trials import make_trials, result_of
 from prune_env.cli import main
 from prune_env.errors import SettingsError, StateError
 
@@ -24,7 +27,7 @@ BASE = TrainSettings(
 
 def test_a_trial_for_each_seed_and_each_combination() -> None:
     sweep = {"learning_rate": (0.1, {"start": 0.1, "end": 0.01}), "gamma": (1.0,)}
-    trials = make_trials(BASE, (3, 4), sweep)
+    trials = make_trials(replace(BASE, algorithm="ppo"), (3, 4), sweep)
     assert len({trial.name for trial in trials}) == 4
     assert all(Path(trial.name).name == trial.name for trial in trials)
     assert trials[0].settings.seed == 3
@@ -79,12 +82,105 @@ def test_trials_are_resumed_and_what_has_ended_is_left_alone(tmp_path: Path) -> 
 
 
 def test_a_trial_that_fails_is_told_and_the_others_go_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def fails_once(settings: TrainSettings, place: Path, **more: Any) -> TrainedAgent:
+        if settings.hyperparameters["hidden"] == 8:
+            raise SettingsError("no luck")
+        return train(settings, place, **more)
+
+    monkeypatch.setattr(side_by_side, "train", fails_once)
     command = ["train", "--out", str(tmp_path / "run"), "--algo", "epsilon-greedy", "--json"]
     command += ["--env", BASE.env, "--model", "landscape:layers=2,heads=4,seed=1"]
-    command += ["--steps", "40", "--sweep", "hidden=16,-1"]
+    command += ["--steps", "40", "--sweep", "hidden=16,8"]
     assert main(command) == 1
     good, bad = json.loads(capsys.readouterr().out)
     assert (good["status"], bad["status"]) == ("done", "failed")
-    assert "SettingsError" in bad["error"]
+    assert "SettingsError: no luck" in bad["error"]
+
+
+def test_what_other_seeds_reached_stays_told(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train_trials(make_trials(BASE, (0,), {}), out)
+    train_trials(make_trials(BASE, (1,), {}), out, resume=True)
+    told = json.loads((out / "trials.json").read_text())
+    assert [each["name"] for each in told] == ["seed-0", "seed-1"]
+
+
+def report(folder: Path, changes: dict) -> None:
+    """Write what a training might have reported."""
+    plain = {"interrupted_by_signal": None, "seconds_of_this_call": 1.0}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(plain | changes))
+
+
+def mask(reward: float, heads: int, accuracy: float) -> dict:
+    return {"total_reward": reward, "heads_pruned": heads, "accuracy": accuracy, "keeps_tau": True}
+
+
+def test_a_trial_reached_what_it_recommends_and_what_is_paid_ranks(tmp_path: Path) -> None:
+    met, several = make_trials(BASE, (0, 1), {})
+    played = {"models": [mask(1.0, 9, 0.8)]}
+    report(tmp_path, {"recommended": "best_met", "best": played, "best_met": mask(2.0, 3, 0.9)})
+    one = result_of(met, tmp_path)
+    assert one is not None
+    assert (one.recommended, one.reward, one.heads_pruned) == ("best_met", 2.0, 3)
+    played = {"models": [mask(1.0, 9, 0.8), mask(2.0, 12, 0.9)]}
+    report(tmp_path, {"recommended": "best", "best": played, "best_met": None})
+    other = result_of(several, tmp_path)
+    assert other is not None
+    assert (other.recommended, other.reward, other.heads_pruned) == ("best", 1.5, 10.5)
+    report(tmp_path, {"recommended": None, "best": None, "best_met": None})
+    nothing = result_of(several, tmp_path)
+    assert nothing is not None
+    assert max((nothing, other, one), key=lambda each: each.rank) is one
+    assert min((one, nothing, other), key=lambda each: each.rank) is nothing
+
+
+def test_damaged_files_of_trials_are_told(tmp_path: Path) -> None:
+    (trial,) = make_trials(BASE, (0,), {})
+    report(tmp_path / "run" / trial.name, {})
+    with pytest.raises(StateError, match="the report of a training"):
+        train_trials((trial,), tmp_path / "run", resume=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "trials.json").write_text("[1]")
+    with pytest.raises(StateError, match="what trials reached"):
+        train_trials((trial,), tmp_path / "other", resume=True)
+
+
+def test_one_training_is_not_resumed_as_several(tmp_path: Path) -> None:
+    (trial,) = make_trials(BASE, (0,), {})
+    train(trial.settings, tmp_path / "run")
+    with pytest.raises(StateError, match="one training"):
+        train_trials((trial,), tmp_path / "run", resume=True)
+
+
+def test_a_hyperparameter_that_no_algorithm_has_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for algorithm in ("epsilon-greedy", "ppo"):
+        command = ["train", "--out", str(tmp_path / "run"), "--algo", algorithm]
+        command += ["--env", "prune_env/Landscape-v0", "--seeds", "0", "1"]
+        assert main([*command, "--sweep", "lerning_rate=0.1,0.2"]) == 2
+        assert "no hyperparameter lerning_rate" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_page_of_several_trainings_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    command = ["train", "--out", str(tmp_path / "run"), "--env", "prune_env/Landscape-v0"]
+    assert main([*command, "--seeds", "0", "1", "--watch"]) == 2
+    assert "prune-env watch" in capsys.readouterr().err
+
+
+def test_the_status_of_several_tells_the_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(_: TrainSettings, place: Path, **__: object) -> SimpleNamespace:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return SimpleNamespace(signal=None)
+
+    monkeypatch.setattr(side_by_side, "train", ended)
+    command = ["train", "--out", str(tmp_path / "run"), "--env", "prune_env/Landscape-v0"]
+    assert main([*command, "--seeds", "0", "1"]) == 128 + signal.SIGTERM
