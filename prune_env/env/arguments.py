@@ -92,7 +92,23 @@ def models_of(pool: Any) -> list[Any]:
     models = list(pool)
     if any(model is None for model in models):
         raise _wrong("pool", "a list of models, none of them None", pool)
+    named = [model for model in models if isinstance(model, str)]
+    if len(set(named)) < len(named):
+        raise _wrong("pool", "a list of models, none of them twice", pool)
     return models
+
+
+def reset_options(options: Any) -> dict[str, Any]:
+    """Return the options of a reset, none where there are none.
+
+    Raises:
+        SettingsError: They are no mapping.
+    """
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise _wrong("options", 'a mapping, such as {"model": name}', options)
+    return dict(options)
 
 
 def check_data(data: Any) -> None:

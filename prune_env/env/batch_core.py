@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from prune_env.env.arguments import whole_number
+from prune_env.env.arguments import reset_options, whole_number
 from prune_env.env.episode import Episode, Scoring
 from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.observation import ObservationPart
@@ -119,10 +119,11 @@ class BatchCore:
             SettingsError: An option is unknown, or the model does not fit.
         """
         slots = range(self.num_envs) if slots is None else slots
+        given = reset_options(options)
         for slot, seed in zip(slots, seeds or [None] * len(slots), strict=True):
             if seed is not None:
                 self.random[slot] = np.random.Generator(np.random.PCG64(seed))
-            self.episodes[slot] = Episode(self._choose(slot, options or {}), self.settings)
+            self.episodes[slot] = Episode(self._choose(slot, given), self.settings)
             self._steps[slot] = 0
         self._run({slot: self.episode(slot).start() for slot in slots})
         self._score(slots)

@@ -15,7 +15,7 @@ from prune_env.env.pool import Pool
 from prune_env.env.recorded import recorded_rewards
 from prune_env.env.rewards.reward import Reward, WeightedSum, make_reward
 from prune_env.env.subject import Subject
-from prune_env.env.subjects import DEFAULT_RECORD, brings_data, require_recorded
+from prune_env.env.subjects import DEFAULT_RECORD, brings_data, called, require_recorded
 from prune_env.errors import MissingArgumentError, SettingsError
 from prune_env.settings import Guard, UnitSettings
 
@@ -60,7 +60,7 @@ def make_core(
     if recorded:
         find = partial(_find_recorded, find)
     if evaluator is None:
-        subjects = [find(source) for source in sources]
+        subjects = _told_apart(list(map(find, sources)), sources)
     else:
         subjects = [Subject(evaluator, importance, metrics)]  # type: ignore[arg-type]
     return BatchCore(
@@ -71,6 +71,17 @@ def make_core(
         num_envs=num_envs,
         max_episode_steps=max_episode_steps,
     )
+
+
+def _told_apart(subjects: Sequence[Subject], sources: Sequence[Any]) -> list[Subject]:
+    """Call models by all of their path where the last part of it is also another's."""
+    names = [subject.name for subject in subjects]
+    return [
+        called(subject, source)
+        if isinstance(source, str) and names.count(subject.name) > 1
+        else subject
+        for subject, source in zip(subjects, sources, strict=True)
+    ]
 
 
 def _find_recorded(find: Callable[[str | Subject], Subject], model: str | Subject) -> Subject:

@@ -17,17 +17,20 @@ class Board:
     Args:
         subject: The model.
         shape: Layers and heads of the grid, at least those of the model.
+        name: How a reset finds the model; by default as it is called.
 
     Attributes:
         subject: The model.
+        name: How a reset finds the model.
         available: Bool (L, H) of the grid, True where the model has a head.
         importance: Float32 (L, H, M) of the grid, scaled; 0 where there is no head.
         total: Number of heads of the model; of units, where it has others.
     """
 
-    def __init__(self, subject: Subject, shape: tuple[int, int]) -> None:
+    def __init__(self, subject: Subject, shape: tuple[int, int], name: str | None = None) -> None:
         layers, heads = self._own = subject.shape
         self.subject = subject
+        self.name = subject.name if name is None else name
         self.available = np.zeros(shape, np.bool_)
         self.available[:layers, :heads] = subject.evaluator.available
         self.importance = np.zeros((*shape, len(subject.metrics)), np.float32)
@@ -103,8 +106,12 @@ class Pool:
         """The name of each subject, in order."""
         return tuple(board.subject.name for board in self.boards)
 
-    def lay_out(self, subject: Subject) -> Board:
+    def lay_out(self, subject: Subject, name: str | None = None) -> Board:
         """Return a subject on this pool's grid.
+
+        Args:
+            subject: The model.
+            name: How a reset finds it; by default as it is called.
 
         Raises:
             SettingsError: It has other metrics, does not fit on the grid, or may not be played.
@@ -125,7 +132,7 @@ class Pool:
                 actual=f"{subject.shape[0]} x {subject.shape[1]}",
                 remedy="put the largest model into the pool",
             )
-        return Board(subject.under_guard(self.guard), self.shape)
+        return Board(subject.under_guard(self.guard), self.shape, name)
 
     def draw(self, random: np.random.Generator) -> Board:
         """Return a board at random; a pool of one draws nothing from `random`."""
@@ -145,4 +152,4 @@ class Pool:
                 return board
         if self.resolve is None:
             raise UnknownNameError("model of the pool", name, self.names)
-        return self.lay_out(self.resolve(name))
+        return self.lay_out(self.resolve(name), name)

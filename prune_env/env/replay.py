@@ -84,7 +84,7 @@ def state_of(env: Replayable) -> State:
     return State(
         env_id=env_id,
         kwargs=kwargs,
-        model=subject.name,
+        model=episode.board.name,
         fingerprint=subject.evaluator.fingerprint,
         reward=str(env.reward),
         settings=episode.settings,

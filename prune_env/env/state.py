@@ -27,7 +27,7 @@ class State:
     Attributes:
         env_id: Id under which the environment was made; empty if it was built from objects.
         kwargs: Its arguments, strings and numbers.
-        model: Name of the model that was played.
+        model: Name of the model that was played, as a reset finds it.
         fingerprint: SHA-256 of its weights, data and evaluator.
         reward: The formula of the reward.
         settings: The rules.

@@ -141,6 +141,17 @@ def load_subject(
     return replace(subject, name=name or Path(model).name or model)
 
 
+def called(subject: Subject, name: str) -> Subject:
+    """Return a subject under another name, which its pickle keeps."""
+    origin = None if subject.origin is None else (_called, (name, subject.origin))
+    return replace(subject, name=name, origin=origin)
+
+
+def _called(name: str, origin: tuple[Callable[..., Subject], tuple[Any, ...]]) -> Subject:
+    make, arguments = origin
+    return called(make(*arguments), name)
+
+
 @lru_cache(maxsize=64)
 def _ready_made(model: str, name: str, numbers: str, metrics: tuple[str, ...]) -> Subject:
     make = SUBJECTS[name]

@@ -10,7 +10,7 @@ from gymnasium.error import Error
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from prune_env.env.arguments import unit_settings, whole_number
+from prune_env.env.arguments import reset_options, unit_settings, whole_number
 from prune_env.env.batch_core import BatchCore
 from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.factory import make_core
@@ -160,7 +160,7 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
             SettingsError: An option is unknown, or the seeds or the reset mask do not fit.
             gymnasium.error.Error: A seed is none, as of the single environment.
         """
-        options = dict(options or {})
+        options = reset_options(options)
         chosen = self._check_reset_mask(options.pop("reset_mask", None))
         slots = np.flatnonzero(chosen).tolist()
         seeds = self._spread(seed)

@@ -135,6 +135,18 @@ def test_a_model_of_the_options_is_a_name_or_a_subject():
         env.reset(options={1: 2, "x": 3})
 
 
+def test_options_are_a_mapping():
+    for env in (HeadPruningEnv(SMALL), HeadPruningVectorEnv(2, SMALL)):
+        for options in (5, 0, "model", [("model", SMALL)]):
+            with pytest.raises(SettingsError, match="options is of the wrong type"):
+                env.reset(options=options)
+
+
+def test_a_model_is_in_a_pool_once():
+    with pytest.raises(SettingsError, match="none of them twice"):
+        HeadPruningEnv(pool=[SMALL, SMALL])
+
+
 def test_a_landscape_has_no_metric_of_an_unknown_name():
     with pytest.raises(UnknownNameError, match="did you mean 'magnitude'"):
         HeadPruningEnv(SMALL, metrics="magnitud")

@@ -3,17 +3,21 @@
 import dataclasses
 import inspect
 import json
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_equal
 
+from prune_env.data.dataset import write_jsonl
 from prune_env.env.arguments import ARGUMENTS
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.replay import validate
 from prune_env.env.state import State, read_states, write_states
 from prune_env.errors import SettingsError, StateError
 from tests.env.support import PrescribedEvaluator, env_over, falls_by
+from tests.support import tiny_dataset, write_tiny_folder
 
 
 def test_a_state_is_validated_elsewhere(played):
@@ -170,3 +174,33 @@ def test_a_ready_made_model_is_read_strictly(played, model):
     state = dataclasses.replace(played.state, kwargs=kwargs)
     with pytest.raises(SettingsError, match="Cannot read the model"):
         validate(state)
+
+
+def test_a_model_that_was_named_at_a_reset_is_found_again(tmp_path: Path) -> None:
+    folder = write_tiny_folder(tmp_path / "one" / "model")
+    other = write_tiny_folder(tmp_path / "two" / "other", layers=2, seed=7)
+    write_jsonl(tmp_path / "clean.jsonl", tiny_dataset(40))
+    env = HeadPruningEnv(str(folder), str(tmp_path / "clean.jsonl"), tau=0.0)
+    _, info = env.reset(options={"model": str(other)})
+    assert info["model"] == "other"
+    env.step(0)
+    state = env.state
+    env.reset()
+    assert env.state.model == "model"
+    env.restore(state)
+    assert env.state == state
+    assert validate(state, env).ok
+
+
+def test_models_of_a_pool_whose_folders_are_called_alike_are_told_apart(tmp_path: Path) -> None:
+    folders = [
+        str(write_tiny_folder(tmp_path / str(seed) / "model", seed=seed)) for seed in range(2)
+    ]
+    write_jsonl(tmp_path / "clean.jsonl", tiny_dataset(40))
+    env = HeadPruningEnv(pool=folders, data=str(tmp_path / "clean.jsonl"))
+    assert list(env.core.pool.names) == folders
+    for folder in folders:
+        _, info = env.reset(options={"model": folder})
+        assert info["model"] == folder
+        subject = env.core.pool.find(folder).subject
+        assert pickle.loads(pickle.dumps(subject)).name == folder
