@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from prune_env.agents.sb3.network import SetNetwork
 from prune_env.env.observation import DEFAULT_OBSERVATION, flat_parts, require_parts
+from prune_env.errors import SettingsError
 
 
 class SetFeatures(BaseFeaturesExtractor):
@@ -23,7 +24,7 @@ class SetFeatures(BaseFeaturesExtractor):
         width: Size of a token.
 
     Raises:
-        SettingsError: It lacks a part that the network reads, or the parts are flat.
+        SettingsError: It lacks a part that the network reads, or the parts are flat or stacked.
     """
 
     def __init__(self, observation_space: spaces.Dict, width: int = 64) -> None:
@@ -32,6 +33,13 @@ class SetFeatures(BaseFeaturesExtractor):
         if len(shape) != 3:
             raise flat_parts()
         layers, heads, metrics = shape
+        if observation_space["mask"].shape != (layers, heads):
+            raise SettingsError(
+                "This policy reads one observation, and several are stacked",
+                expected=f"mask ({layers}, {heads})",
+                actual=f"mask {observation_space['mask'].shape}",
+                remedy="leave VecFrameStack out: an observation tells all, or use MultiInputPolicy",
+            )
         super().__init__(observation_space, features_dim=layers * heads + 2)
         self.network = SetNetwork(metrics, width)
 

@@ -39,6 +39,29 @@ def check_free(path: str | Path) -> None:
         )
 
 
+def check_writable(path: str | Path) -> None:
+    """Raise if no file can be written at a path, before the work of which it takes the result.
+
+    Folders that are missing are made when it is written.
+
+    Raises:
+        SettingsError: Its folder cannot be written, or a file is where it should be.
+    """
+    place = real_place(path).parent
+    while not os.path.lexists(place):
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be written",
+            expected="a file in a folder that can be written, or in a new one",
+            actual=f"{place}: {error.strerror}",
+            remedy="choose another place",
+        ) from None
+
+
 def real_place(path: str | Path) -> Path:
     """Return the path of what is to be written, every link followed.
 

@@ -59,6 +59,8 @@ def _changed(arguments: list[object], option: str, value: object) -> list[object
         ("--surrogate", "link/../r.npz", "would replace the record"),
         ("--surrogate", "other.npz", "is no surrogate"),
         ("--surrogate", "s.json", "surrogate must be an .npz file"),
+        ("--surrogate", "other.npz/s.npz", "cannot be written"),
+        ("--out", "other.npz/r.npz", "cannot be written"),
         ("--out", "r", "out must be an .npz file"),
         ("--masks", "0", "masks is out of range"),
         ("--masks", "39", "A surrogate needs more masks"),

@@ -15,7 +15,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
+from prune_env.agents.sb3.policies import SetActorCriticPolicy
 from prune_env.agents.sb3.vec_env import PruneVecEnv
+from prune_env.errors import SettingsError
 
 PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
 SNIPPET = re.compile(r"(?:<!-- (needs: \w+|run by hand) -->\n)?```python\n(.*?)```", re.DOTALL)
@@ -47,6 +49,11 @@ def test_wrappers_of_stable_baselines3_take_every_part(make, flat, wrapper):
         assert np.isfinite(value).all()
     actions, _ = model.predict(observations)
     assert actions.shape == (2,)
+
+
+def test_the_set_network_reads_one_observation():
+    with pytest.raises(SettingsError, match="leave VecFrameStack out"):
+        PPO(SetActorCriticPolicy, VecFrameStack(beside(), n_stack=3))
 
 
 def test_a_function_masks_through_a_time_limit():

@@ -6,7 +6,7 @@ import pytest
 
 from prune_env.errors import OutputExistsError, SettingsError
 from prune_env.utils.files import write_json
-from prune_env.utils.output import check_free, require_outside, try_place
+from prune_env.utils.output import check_free, check_writable, require_outside, try_place
 
 
 def test_outside_is_outside(tmp_path: Path) -> None:
@@ -35,3 +35,13 @@ def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be the name of a file"):
         write_json(tmp_path / "a\0b.json", {})
     require_outside(tmp_path / "out", "a\0b")
+
+
+def test_a_place_that_cannot_be_written_is_known_before(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in ("file/x", "file/below/x"):
+        with pytest.raises(SettingsError, match=r"cannot be written.*Not a directory"):
+            check_writable(tmp_path / place)
+    for place in ("file", "new/below/x"):
+        check_writable(tmp_path / place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

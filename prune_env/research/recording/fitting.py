@@ -8,6 +8,7 @@ import numpy.typing as npt
 from prune_env.env.recorded import FORMAT
 from prune_env.errors import SettingsError, StateError
 from prune_env.research.recording.table import MaskTable
+from prune_env.utils.output import check_writable
 
 CENTRES = 4_000
 """Measured masks that a prediction looks at; more only judge the fit."""
@@ -28,12 +29,13 @@ def check_places(out: str | Path, surrogate: str | Path | None) -> None:
         surrogate: The surrogate's file; None for none.
 
     Raises:
-        SettingsError: A name does not end in `.npz`, both are one file, or the surrogate's file
-            holds something else, such as a record.
+        SettingsError: A name does not end in `.npz`, both are one file, one cannot be written, or
+            the surrogate's file holds something else, such as a record.
     """
     for name, path in (("out", out), ("surrogate", surrogate)):
         if path is not None and Path(path).suffix != ".npz":
             raise SettingsError(f"{name} must be an .npz file", expected="NAME.npz", actual=path)
+    check_writable(out)
     if surrogate is None:
         return
     if Path(out).resolve() == Path(surrogate).resolve():
@@ -47,7 +49,8 @@ def check_places(out: str | Path, surrogate: str | Path | None) -> None:
 
 
 def check_surrogate_place(path: str | Path) -> None:
-    """Raise a `SettingsError` if there is a file of this name that is no surrogate."""
+    """Raise a `SettingsError` if no file can be written there, or one is and is no surrogate."""
+    check_writable(path)
     if not Path(path).exists():
         return
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.errors import SettingsError, StateError
+from prune_env.errors import StateError
 from prune_env.research.score.entrant import Entrant, SubmittedMasks
 from prune_env.research.score.game import PRECISION, TaskGame
 from prune_env.research.score.masks_file import NAME, FinalMask, MasksFile, read_masks
@@ -16,6 +16,7 @@ from prune_env.research.score.statistics import Estimate, estimate
 from prune_env.research.score.suite import ScoredTask, Suite
 from prune_env.settings import Precision
 from prune_env.utils.files import read_json, write_json
+from prune_env.utils.output import check_writable
 from prune_env.utils.progress import progress
 from prune_env.utils.runtime import auto_means
 
@@ -157,15 +158,11 @@ def _open(entrant: Entrant, suite: Suite, out: Path) -> MasksFile | None:
     """Return the file of masks in a folder, with those that are there; None if they stay as is.
 
     Raises:
-        SettingsError: The folder is a file.
+        SettingsError: The folder is a file, or cannot be written.
         StateError: The masks, or the score, are somebody else's.
     """
-    there = next(place for place in (out, *out.parents) if place.exists())
-    if not there.is_dir():
-        raise SettingsError(
-            f"{out} cannot be a folder", expected="a folder, or a free name", actual=f"file {there}"
-        )
     path = out / NAME
+    check_writable(path)
     if not path.exists():
         _require_own(out / SCORE, entrant)
         return MasksFile(suite, path, entrant.identity)

@@ -389,6 +389,6 @@ def test_a_file_is_no_folder_for_scores(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "file").write_text("mine")
     monkeypatch.setattr("prune_env.research.score.scoring.TaskGame", lambda *_: pytest.fail("work"))
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(SettingsError, match="cannot be a folder"):
+        with pytest.raises(SettingsError, match="cannot be written"):
             score_of("gradient", out)
     assert (tmp_path / "file").read_text() == "mine"
