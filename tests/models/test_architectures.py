@@ -26,6 +26,7 @@ from prune_env.models import (
     zero_heads,
 )
 from prune_env.models.architectures import IMAGE_TYPES, TEXT_TYPES, VISION_TOWER
+from prune_env.models.inputs import make_rows
 from prune_env.models.quiet import quiet_transformers
 from tests.models.exports import save_zeroed
 from tests.models.tiny import SIZES, tiny_classifier, tiny_inputs, write_tiny
@@ -238,3 +239,13 @@ def test_a_t5_encoder_alone_is_refused_with_the_way_out(tmp_path: Path) -> None:
 
 
 NAMES = ("negative", "positive")
+
+
+def test_a_text_that_writes_out_the_end_of_a_text_is_a_text_like_others(tmp_path: Path) -> None:
+    """T5 pools at the last end of a text, and takes only as many of them in each row."""
+    loaded = load_classifier(write_tiny("t5", tmp_path / "model", eos_token_id=3))
+    end = loaded.tokenizer.convert_ids_to_tokens(3)
+    rows = make_rows(["good film", f"good {end} film", f"{end} {end}"], loaded.tokenizer, 32)
+    inputs = rows.batch(np.arange(3), torch.device("cpu"))
+    assert (inputs["input_ids"] == 3).sum(dim=1).tolist() == [1, 1, 1]
+    assert loaded.model(**inputs).logits.shape == (3, 2)
