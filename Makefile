@@ -17,7 +17,8 @@ help:
 .venv/.installed .venv/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	@echo "Installing into .venv (a few minutes the first time) ..."
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRA)]'
+	@# Python compiles what is imported; of 20,000 files most never are.
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[$(EXTRA)]'
 	@touch $@
 
 .venv/.installed: EXTRA = dev
