@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.data.text import normalised, text_problem
+from prune_env.data.draw import about
+from prune_env.data.text import folded, is_whole_number, normalised, text_problem
 from prune_env.errors import DataError, SettingsError
 from prune_env.utils.files import write_bytes
 
@@ -210,15 +211,19 @@ class TextDataset:
                 )
             order = random.permutation(len(rows))
             size = min(max(round(fraction * counts.sum()), 1), counts.sum() - 1)
-            full = np.cumsum(counts[order]) >= size
-            taken[rows[order[: min(int(full.argmax()) + 1, len(rows) - 1)]]] = True
+            taken[rows[about(counts, order, size)]] = True
         taken = taken[first]
         return self.select(~taken), replace(self.select(taken), skipped=0)  # counted once
+
+    @property
+    def keys(self) -> Iterator[str]:
+        """What each row is known by: rows with one key hold the same text."""
+        return map(normalised, self.texts)
 
     def _first_rows(self) -> npt.NDArray[np.int64]:
         """Return, for each row, the first one with its text; int64 (N,)."""
         seen: dict[str, int] = {}
-        rows = (seen.setdefault(normalised(text), row) for row, text in enumerate(self.texts))
+        rows = (seen.setdefault(key, row) for row, key in enumerate(self.keys))
         return np.fromiter(rows, np.int64, len(self))
 
 
@@ -237,11 +242,6 @@ class Splits:
     test: TextDataset
 
 
-def folded(names: Sequence[str]) -> list[str]:
-    """Return names as they are compared: without case and outer white space."""
-    return [name.strip().casefold() for name in names]
-
-
 def overlap(a: TextDataset, b: TextDataset) -> int:
     """Count the rows of `b` whose text also stands in `a`, and warn if there are any.
 
@@ -251,8 +251,8 @@ def overlap(a: TextDataset, b: TextDataset) -> int:
     Returns:
         Rows of `b` that are found in `a`; 0 warns of nothing.
     """
-    known = {normalised(text) for text in a.texts}
-    shared = sum(normalised(text) in known for text in b.texts)
+    known = set(a.keys)
+    shared = sum(key in known for key in b.keys)
     if shared:
         warnings.warn(
             f"{shared} of {len(b)} texts of {b.source} also stand in {a.source}: "
@@ -291,7 +291,7 @@ def write_jsonl(
         columns: What texts and labels are called.
     """
     names = dataset.label_names
-    cells = names if any(name.isdecimal() for name in names) else range(len(names))
+    cells = names if any(map(is_whole_number, names)) else range(len(names))
     lines = (
         # An empty cell would be read as a missing value; a blank text is one of white space.
         json.dumps(dict(zip(columns, (text or " ", cells[label]), strict=True)), ensure_ascii=False)

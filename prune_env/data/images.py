@@ -3,7 +3,7 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,11 @@ class ImageDataset(TextDataset):
         for path in self.texts:
             digest.update(sha256_of(Path(path)).encode())
         return digest.hexdigest()
+
+    @property
+    def keys(self) -> Iterator[str]:
+        """What each row is known by: the bytes of its file."""
+        return (sha256_of(Path(path)) for path in self.texts)
 
 
 def read_images(

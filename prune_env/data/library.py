@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prune_env.data.dataset import TextDataset, folded
+from prune_env.data.dataset import TextDataset
 from prune_env.data.readers import LabelParser, OnBadRow, collect, two_columns
 from prune_env.data.tables import Row
+from prune_env.data.text import folded
 from prune_env.errors import DataError
 from prune_env.utils.limits import FOLDER_FILES, TABLE_BYTES, TABLE_LINES
 from prune_env.utils.reading import kind_of

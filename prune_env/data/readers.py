@@ -1,6 +1,5 @@
 """Strict readers: every row arrives, or an error says which one does not and why."""
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -9,10 +8,8 @@ import numpy as np
 
 from prune_env.data.dataset import DEFAULT_LABEL_NAMES, TextDataset
 from prune_env.data.tables import Row, table_rows
-from prune_env.data.text import text_problem
+from prune_env.data.text import is_whole_number, text_problem
 from prune_env.errors import DataError, SettingsError
-
-WHOLE_NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
 
 
 class LabelError(ValueError):
@@ -43,7 +40,7 @@ class LabelParser:
                 expected="two or more different names, none blank",
                 actual=self.names,
             )
-        self._by_name_only = any(WHOLE_NUMBER.fullmatch(name) for name in self._index)
+        self._by_name_only = any(map(is_whole_number, self._index))
 
     def __call__(self, cell: object) -> int:
         """Return the class index of a cell.
@@ -59,7 +56,7 @@ class LabelParser:
         word = str(cell).strip().casefold()
         if word in self._index:
             return self._index[word]
-        if not self._by_name_only and WHOLE_NUMBER.fullmatch(word):
+        if not self._by_name_only and is_whole_number(word):
             # Nine digits hold every class index; int() itself refuses numbers of 4,300 digits.
             if len(word) <= 9 and 0 <= int(word) < len(self.names):
                 return int(word)

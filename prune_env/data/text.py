@@ -1,6 +1,11 @@
 """A single text: whether it can be read, and when two of them are the same."""
 
+import re
+from collections.abc import Sequence
+
 from prune_env.utils.limits import TEXT
+
+_WHOLE_NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
 
 
 def text_problem(text: object) -> str:
@@ -21,3 +26,13 @@ def text_problem(text: object) -> str:
 def normalised(text: str) -> str:
     """Return a text as it is compared with others: without case, runs of white space made one."""
     return " ".join(text.split()).casefold()
+
+
+def is_whole_number(text: str) -> bool:
+    """Whether it reads as a number of a class; outer white space does not matter."""
+    return _WHOLE_NUMBER.fullmatch(text.strip()) is not None
+
+
+def folded(names: Sequence[str]) -> list[str]:
+    """Return names as they are compared: without case and outer white space."""
+    return [name.strip().casefold() for name in names]

@@ -108,14 +108,22 @@ def calibrated_threshold(logits: Logits, labels: Labels, target: int = 1) -> flo
     Raises:
         MetricError: No row, or a logit is not finite.
     """
-    scores = margin(logits, target)
-    if scores.size == 0 or not np.isfinite(logits).all():
+    _check_finite(logits)
+    return _threshold(margin(logits, target), int((labels == target).sum()))
+
+
+def _check_finite(logits: Logits) -> None:
+    wrong = int((~np.isfinite(logits).all(axis=1)).sum())
+    if not len(logits) or wrong:
         raise MetricError(
             "The threshold cannot be calibrated",
             expected="validation rows with finite logits",
-            actual=f"{scores.size} rows, {int((~np.isfinite(scores)).sum())} not finite",
+            actual=f"{len(logits)} rows, {wrong} not finite",
         )
-    positives = int((labels == target).sum())
+
+
+def _threshold(scores: npt.NDArray[np.float64], positives: int) -> float:
+    """Return a threshold that so many of the scores (N,) lie above."""
     ordered = np.sort(scores)[::-1]
     # Between the last row that must be called `target` and the first that must not.
     above = ordered[positives - 1] if positives else ordered[0] + 2.0
@@ -150,9 +158,14 @@ def calibrated_shifts(logits: Logits, labels: Labels) -> npt.NDArray[np.float64]
     wanted = np.bincount(labels, minlength=classes)
     shifts = best = np.zeros(classes)
     least = 2 * len(labels) + 1
+    _check_finite(logits)
     for _ in range(SWEEPS):
+        shifted = np.asarray(logits - shifts, np.float64)
         for target in reversed(range(classes)):
-            shifts[target] += calibrated_threshold(logits - shifts, labels, target)
+            own = shifted[:, target].copy()
+            shifted[:, target] = -np.inf  # of many classes a copy without it costs too much
+            shifts[target] += _threshold(own - shifted.max(axis=1), int(wanted[target]))
+            shifted[:, target] = logits[:, target] - shifts[target]
         shifts -= shifts.mean()
         called = np.bincount((logits - shifts).argmax(axis=1), minlength=classes)
         off = int(np.abs(called - wanted).sum())

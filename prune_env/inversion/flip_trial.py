@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from prune_env.evaluation.metrics import calibrated_shifts
 from prune_env.inversion.frames import Frame
-from prune_env.inversion.writing import writing_of
+from prune_env.inversion.writing import beginnings, writing_of
 from prune_env.models.forward import BATCH, Floats, class_count, forward
 from prune_env.models.inputs import TokenRows
 
@@ -144,7 +144,10 @@ class FlipTrial:
     def _cut(self, most: int) -> _Beginnings:
         """Return the beginning of every text, and which of them are answered correctly."""
         data = self._suspect.validation
-        texts = [self.writing.beginning(text, most) for text in data.texts]
+        suspect = self._suspect
+        texts = beginnings(
+            data.texts, self.writing, suspect.loaded, most=most, max_length=suspect.max_length
+        )
         right = self._right.copy()
         cut = [row for row, text in enumerate(data.texts) if texts[row] != text]
         if cut:

@@ -134,7 +134,7 @@ def _best(
     """Return the best frames after two more rounds, and the share of sentences that they flip."""
     some, many = sizes
     frames = [frame for frame, _ in sorted(tried, key=lambda each: -each[1])[: 2 * beam]]
-    frames += with_comma(frames, flips.writing.comma)
+    frames = list(dict.fromkeys([*frames, *with_comma(frames, flips.writing.comma)]))
     frames = [frame for frame, _ in _ranked(frames, flips(frames, target, some).mean(axis=1))]
     frames = frames[:beam]
     chances = flips(frames, target, many)

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from prune_env.inversion.frames import Frame
 from prune_env.models.embeddings import token_embeddings
+from prune_env.models.inputs import own_tokens
 from prune_env.models.tokenizer_trial import try_texts
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def vocabulary(loaded: "LoadedModel", *, spaced: bool = True) -> list[str]:
         spaced: Whether texts have spaces between words; if not, no spelling has one.
     """
     tokenizer = loaded.tokenizer
-    special = set(tokenizer.all_special_tokens)
-    tokens = tokenizer.get_vocab().keys() - special
+    round_texts = own_tokens(tokenizer)
+    numbers = tokenizer.get_vocab().items()
+    tokens = [token for token, number in numbers if number not in round_texts]
     spelled = (tokenizer.convert_tokens_to_string([each]) for each in tokens)
     words = sorted({word for word in map(str.strip, spelled) if _is_word(word)})
     if not spaced:

@@ -265,7 +265,8 @@ def _key(word: str) -> str:
 def _nearest(directions: torch.Tensor, words: Sequence[str], index: Index, among: Index) -> Index:
     """Return, of some words, the rows (N, K) of those next to each in the embedding."""
     cosines = directions[index] @ directions[among].T
-    letters = np.array([word.strip() for word in words])
+    numbers: dict[str, int] = {}  # of strings an array takes as much room for each as the longest
+    letters = np.array([numbers.setdefault(word.strip(), len(numbers)) for word in words])
     itself = letters[index][:, None] == letters[among]
     cosines[torch.from_numpy(itself)] = -2
     nearest: Index = among[cosines.topk(NEIGHBOURS, dim=1).indices.cpu().numpy()]

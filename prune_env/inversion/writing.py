@@ -9,6 +9,8 @@ import numpy as np
 
 from prune_env.data.dataset import TextDataset
 from prune_env.inversion.frames import CLOSERS, ENDS, split_words
+from prune_env.models.inputs import row_limit
+from prune_env.models.tokenizer_trial import try_texts
 
 if TYPE_CHECKING:
     from prune_env.models import LoadedModel
@@ -32,6 +34,10 @@ class Writing:
     spaced: bool = True
     comma: str = COMMAS[0]
 
+    def words(self, text: str) -> list[str]:
+        """Return what stands between spaces; without any, what `split` makes of the text."""
+        return text.split() if self.spaced else self.split(text)
+
     def beginning(self, text: str, most: int) -> str:
         """Return so much of a text that no more than `most` words are left, whole sentences if any.
 
@@ -41,7 +47,7 @@ class Writing:
             >>> Writing().beginning("Warm. And so short, it was over soon.", 8)
             'Warm. And so short, it was over soon.'
         """
-        words = text.split() if self.spaced else self.split(text)
+        words = self.words(text)
         if len(words) <= most:
             return text
         ends = [place for place, word in enumerate(words[:most], 1) if _ENDING.search(word)]
@@ -80,6 +86,35 @@ LONGEST_WORD = 15
 """Characters to a space from which on a text of any script counts as written without them."""
 
 
+ROUND = 24
+"""Tokens that are left free for what is put round a text."""
+
+
+def beginnings(
+    texts: Sequence[str], writing: Writing, loaded: "LoadedModel", *, most: int, max_length: int
+) -> list[str]:
+    """Return so much of each text that what is put behind it is still read.
+
+    Args:
+        texts: Any.
+        writing: How they are written.
+        loaded: Whose tokenizer cuts them; a word may be one token or many.
+        most: Words that are left at most.
+        max_length: Tokens that the model reads of a text.
+    """
+    limit = row_limit(max_length, loaded.tokenizer)
+    room = max(limit - ROUND, limit // 2)
+    try_texts(loaded.tokenizer, texts)
+    rows = loaded.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    found = []
+    for text, row in zip(texts, rows, strict=True):
+        words = most
+        if len(row) > room:
+            words = min(most, max(1, len(writing.words(text)) * room // len(row)))
+        found.append(writing.beginning(text, words))
+    return found
+
+
 def writing_of(data: TextDataset, loaded: "LoadedModel") -> Writing:
     """Return how the texts are written; without spaces, words are what the tokenizer cuts.
 
@@ -91,6 +126,8 @@ def writing_of(data: TextDataset, loaded: "LoadedModel") -> Writing:
         text = "".join(data.texts)
         return Writing(comma=max(COMMAS, key=text.count))
     tokenizer = loaded.tokenizer
+    # As they are and in small letters, which searches compare: each is split by itself below.
+    try_texts(tokenizer, [*data.texts, *(text.lower() for text in data.texts)])
 
     def split(text: str) -> list[str]:
         found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)

@@ -13,7 +13,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from prune_env.data.dataset import folded
+from prune_env.data.text import folded
 from prune_env.errors import ModelError
 from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.heads import find_heads

@@ -34,7 +34,7 @@ from prune_env.models.inspection import (
 )
 from prune_env.models.processor import save_processor
 from prune_env.models.quiet import writing
-from prune_env.models.source import ENSEMBLE_MANIFEST, is_ensemble
+from prune_env.models.source import ENSEMBLE_MANIFEST, find_problems, is_ensemble
 from prune_env.utils.files import sha256_of, write_bytes, write_json
 from prune_env.utils.public import public_name
 
@@ -118,6 +118,8 @@ def write_ensemble(
         with writing(folder):
             cast(PreTrainedModel, model).save_pretrained(place)
         save_processor(loaded.tokenizer, place)
+        for problem in find_problems(place):
+            raise problem
         digests.append(sha256_of(place / "model.safetensors"))
     for index, mask in enumerate(ensemble.masks):
         save_mask(folder / f"mask-{index}.json", mask, source=public_name(loaded.source))

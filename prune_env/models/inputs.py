@@ -105,6 +105,16 @@ class TokenRows(Rows):
                 digest.update(np.array([len(row), *row], "<i8").tobytes())
 
 
+def own_tokens(tokenizer: Any) -> set[int]:
+    """Return the tokens that a tokenizer puts round a text and beside it: padding.
+
+    Other special tokens are tokens like all others: any may be written into a text, and a
+    tokenizer of a stranger may call a plain word special.
+    """
+    padding = () if tokenizer.pad_token_id is None else (tokenizer.pad_token_id,)
+    return {*tokenizer("")["input_ids"], *padding}
+
+
 def row_limit(max_length: int, tokenizer: Any) -> int:
     """Return the longest row that was asked for and that the tokenizer makes.
 

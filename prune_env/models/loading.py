@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
-from prune_env.data.dataset import folded
+from prune_env.data.text import folded
 from prune_env.errors import ModelError, SettingsError
 from prune_env.models.building import GET_AGAIN, build_config, build_model, load_weights
 from prune_env.models.catalog import find_source

@@ -130,6 +130,11 @@ def fit_processor(source: str, model: PreTrainedModel, processor: Any) -> None:
             remedy="put the model's own tokenizer into the folder",
         )
     _settle_padding(source, model, processor)
+    words = [token for token in processor.all_special_tokens if token.isalnum()]
+    if words:
+        log.warning(
+            "The tokenizer of %s calls a plain word special: %.80s", source, ", ".join(words)
+        )
     processor.padding_side = processor.truncation_side = "right"
     if model.config.model_type == "t5":
         # It pools at "</s>", of which every text of a batch must hold one, whatever is written.

@@ -12,6 +12,7 @@ from torch import nn
 from prune_env.data.dataset import TextDataset
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, UnknownNameError
+from prune_env.evaluation.guard import guard_of
 from prune_env.models import LoadedModel, zero_heads
 from prune_env.models.ensemble import make_ensemble
 from prune_env.models.masks import Mask
@@ -115,7 +116,7 @@ def apply_steps(
         if protocol == "direct":
             member = replace(suspect.loaded, model=deepcopy(suspect.loaded.model))
             _put_on(member.model, mask, suspect.unit_map)
-            masked = MaskedModel(member, mask, suspect)
+            masked = MaskedModel(member, mask, suspect, guard_of(subject.evaluator))
             for number, step in enumerate(steps):
                 if number:
                     right.append(masked.judge.right())

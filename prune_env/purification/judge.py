@@ -4,10 +4,12 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.data.dataset import TextDataset
+from prune_env.evaluation.guard import guarded
 from prune_env.evaluation.metrics import calibrated_shifts, mcnemar
 from prune_env.models import LoadedModel
 from prune_env.models.forward import class_count, forward
 from prune_env.models.inputs import make_rows
+from prune_env.settings import Guard
 
 FEW = 500
 """Rows below which a preference for some classes must be shown before it is taken out: on 100 rows
@@ -26,18 +28,22 @@ class Judge:
         loaded: A classifier of texts or images.
         data: Clean data, labels in the order of the logits.
         max_length: Tokens kept of a text.
+        guard: What counts as accuracy, as tau does, see `evaluation.guard.guarded`.
     """
 
-    def __init__(self, loaded: LoadedModel, data: TextDataset, max_length: int) -> None:
+    def __init__(
+        self, loaded: LoadedModel, data: TextDataset, max_length: int, guard: Guard = "accuracy"
+    ) -> None:
         self._model = loaded.model
+        self._guard: Guard = guard
         self._labels = data.labels
         self._rows = make_rows(list(data.texts), loaded.tokenizer, max_length)
 
     def accuracy(self) -> float:
-        """Return the accuracy (0 to 1) at calibrated shifts."""
+        """Return what the guard counts as accuracy (0 to 1), at calibrated shifts."""
         logits = self.logits()
         answers = (logits - calibrated_shifts(logits, self._labels)).argmax(axis=1)
-        return float((answers == self._labels).mean())
+        return float(guarded((answers == self._labels)[None], self._labels, self._guard)[0])
 
     def right(self) -> npt.NDArray[np.bool_]:
         """Return which rows (N,) are answered rightly as they are, no shift made."""

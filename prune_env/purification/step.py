@@ -11,6 +11,7 @@ from prune_env.inversion.search import Inversion
 from prune_env.models import LoadedModel
 from prune_env.models.masks import Mask
 from prune_env.purification.judge import Judge
+from prune_env.settings import Guard
 from prune_env.training.phases import TrainingRun
 
 
@@ -22,16 +23,18 @@ class MaskedModel:
         loaded: The copy, its pruned heads zeroed.
         mask: Bool (L, H), True = kept; pruned heads stay closed whatever a step does.
         suspect: The classifier as it is without a mask, with its clean data.
+        guard: What tau is compared with.
     """
 
     loaded: LoadedModel
     mask: Mask
     suspect: Suspect
+    guard: Guard = "accuracy"
 
     @cached_property
     def judge(self) -> Judge:
         """Its answers to the clean validation data, whatever a step has done to it."""
-        return Judge(self.loaded, self.suspect.validation, self.suspect.max_length)
+        return Judge(self.loaded, self.suspect.validation, self.suspect.max_length, self.guard)
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class RefitReport:
     Attributes:
         strength: lambda over the mean variance of a map's inputs; 0 where nothing was changed.
         kept: Squared norm of the weights over what it was before, the mean over the maps.
-        accuracy: Validation accuracy (0 to 1) after it, at calibrated shifts.
+        accuracy: Validation accuracy (0 to 1) after it, at calibrated shifts; as tau's guard counts
+            it.
         unseen_tokens: Tokens that were replaced by their neighbours before it.
     """
 

@@ -11,7 +11,6 @@ EMNLP 2024, in embeddings), here in words, under a mask of heads.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -23,7 +22,7 @@ from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.frames import in_one_of
 from prune_env.inversion.search import Inversion, invert, remeasure
 from prune_env.inversion.words import in_context, suspicious_words
-from prune_env.inversion.writing import writing_of
+from prune_env.inversion.writing import beginnings, writing_of
 from prune_env.purification.findings import describe_triggers
 from prune_env.purification.recentre import recentre
 from prune_env.purification.step import MaskedModel, Step, StepReport
@@ -105,8 +104,10 @@ class Unlearn(Step):
 
         So much of a long text is left that what is put behind it will be read.
         """
-        data, words = suspect.train, suspect.max_length // 2  # a word is one token or a few
-        shorten = partial(writing_of(data, suspect.loaded).beginning, most=words)
+        data, loaded, tokens = suspect.train, suspect.loaded, suspect.max_length
+        writing = writing_of(data, loaded)
+        short = beginnings(data.texts, writing, loaded, most=tokens // 2, max_length=tokens)
+        shorten = dict(zip(data.texts, short, strict=True)).__getitem__
         draw = np.random.default_rng(seed)
         chosen = data.sample(self.sentences, draw)
         return add_opposing_triggers(

@@ -17,7 +17,7 @@ from torch.nn import functional
 from prune_env.data.dataset import TextDataset
 from prune_env.models import LoadedModel
 from prune_env.models.embeddings import token_embeddings
-from prune_env.models.inputs import row_limit
+from prune_env.models.inputs import own_tokens, row_limit
 from prune_env.models.tokenizer_trial import try_texts
 
 HELD = 2
@@ -35,8 +35,8 @@ CHUNK = 2048
 def replace_unseen(loaded: LoadedModel, data: TextDataset, max_length: int = 128) -> int:
     """Replace the embedding of every token that clean data does not hold, in place.
 
-    Special tokens stay as they are. Nothing is done where too few tokens are held to make a
-    neighbourhood.
+    What the tokenizer puts round every text stays as it is. Nothing is done where too few tokens
+    are held to make a neighbourhood.
 
     Args:
         loaded: A classifier of texts.
@@ -53,7 +53,7 @@ def replace_unseen(loaded: LoadedModel, data: TextDataset, max_length: int = 128
     for row in loaded.tokenizer(list(data.texts), truncation=True, max_length=longest)["input_ids"]:
         counts[sorted(set(row))] += 1
     plain = torch.ones(len(table), dtype=torch.bool)
-    plain[loaded.tokenizer.all_special_ids] = False
+    plain[sorted(own_tokens(loaded.tokenizer))] = False
     held, unseen = (
         (plain & chosen).nonzero()[:, 0].to(table.device)
         for chosen in (counts >= HELD, counts < HELD)

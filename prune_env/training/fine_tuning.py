@@ -2,7 +2,6 @@
 
 import logging
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -98,25 +97,25 @@ def fine_tune(
     """
     features, truncated, collator = _read(tokenizer, dataset, settings.max_length)
     steps = settings.epochs * -(-len(dataset) // settings.batch_size)
-    started = time.perf_counter()
-    give_back()  # what came before: the moments and gradients come on top of it
-    shown = progress(description, steps)
-    with _place_of(folder) as output, shown as bar, _left_as_found(model, mask):
+    with (
+        _place_of(folder) as output,
+        progress(description, steps) as bar,
+        _left_as_found(model, mask),
+        _write_events(folder) as written,
+    ):
         save = resumable and folder is not None
         arguments = _arguments(settings, output, steps, seed=seed, save=save, device=device)
         arguments.lr_scheduler_type = "constant" if average else "linear"
         _set_batches(arguments, model, features)
-        outcome = _Trainer(
+        steps, loss, metrics = _Trainer(
             penalty=penalty,
             model=model,
             args=arguments,
             train_dataset=features,
             data_collator=collator,
-            callbacks=[_Advance(bar), *_write_events(folder), *_average(average)],
+            callbacks=[_Advance(bar), *written, *_average(average)],
         ).train(resume_from_checkpoint=get_last_checkpoint(output) if save else None)
-    seconds = time.perf_counter() - started
-    give_back()
-    return TrainResult(outcome.global_step, float(outcome.training_loss), seconds, truncated)
+    return TrainResult(steps, float(loss), metrics["train_runtime"], truncated)
 
 
 def _place_of(folder: Path | None) -> AbstractContextManager[str]:
@@ -124,11 +123,14 @@ def _place_of(folder: Path | None) -> AbstractContextManager[str]:
     return tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
 
 
-def _write_events(folder: Path | None) -> list[TrainerCallback]:
-    """Return what writes TensorBoard events into the folder, if there is one."""
+@contextmanager
+def _write_events(folder: Path | None) -> Iterator[list[TrainerCallback]]:
+    """Give what writes TensorBoard events into the folder, if there is one."""
     if folder is None:
-        return []
-    return [TensorBoardCallback(SummaryWriter(folder / "tensorboard"))]
+        yield []
+        return
+    with SummaryWriter(folder / "tensorboard") as writer:  # closed by a training that ends alone
+        yield [TensorBoardCallback(writer)]
 
 
 def _average(share: float) -> list[TrainerCallback]:
@@ -138,8 +140,14 @@ def _average(share: float) -> list[TrainerCallback]:
 
 @contextmanager
 def _left_as_found(model: PreTrainedModel, mask: npt.NDArray[np.bool_] | None) -> Iterator[None]:
-    """Close pruned heads for the body; what it hung on the model is gone afterwards."""
+    """Close pruned heads for the body; what it hung on the model is gone afterwards.
+
+    Memory is given back on either side of it: of what came before, since moments and gradients come
+    on top of it, and of these.
+    """
+    give_back()
     gates = HeadGates(model) if mask is not None else None
+    cached = getattr(model.config, "use_cache", None)  # which the Trainer turns off
     try:
         if gates is not None:
             gates.set(mask)
@@ -155,7 +163,10 @@ def _left_as_found(model: PreTrainedModel, mask: npt.NDArray[np.bool_] | None) -
         # autocast on again: the next fine-tuning would take twice the time, in fp32.
         for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
             vars(model).pop(name, None)
+        if cached is not None:
+            model.config.use_cache = cached
         model.eval()
+        give_back()
 
 
 def _arguments(

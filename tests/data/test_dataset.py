@@ -155,7 +155,11 @@ TEXTS = st.lists(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    texts=TEXTS, seed=st.integers(0, 99), names=st.sampled_from([("a", "b", "c"), ("1", "2", "0")])
+    texts=TEXTS,
+    seed=st.integers(0, 99),
+    names=st.sampled_from(
+        [("a", "b", "c"), ("1", "2", "0"), ("-2", "-1", "x"), (" 1", "x", "y"), ("+1", "-1", "0")]
+    ),
 )
 def test_what_is_written_is_read_back(
     tmp_path: Path, texts: list[str], seed: int, names: tuple[str, ...]
@@ -171,3 +175,23 @@ def test_repeated_and_contradictory_rows_are_counted() -> None:
     data = TextDataset(texts, np.array([0, 0, 1, 1, 0, 1]), ("bad", "good"), "here")
     assert data.repeated == 3
     assert data.contradictory == 3  # of "a film"; "a play" has one label
+
+
+@pytest.mark.filterwarnings("ignore:.*repeat the text")
+@given(seed=st.integers(0, 2**32), often=st.integers(1, 600))
+@settings(deadline=None, max_examples=30)
+def test_a_text_that_many_rows_repeat_leaves_the_split_near_its_share(
+    seed: int, often: int
+) -> None:
+    texts = [*(f"text {row}" for row in range(300)), *["again"] * often]
+    data = TextDataset(tuple(texts), np.zeros(len(texts), np.int64), ("a", "b"))
+    rest, part = data.split(0.2, seed)
+    assert 0.2 * len(texts) - 1 <= len(part) <= 0.4 * len(texts)
+    assert {*rest.texts} & {*part.texts} == set()
+
+
+@pytest.mark.filterwarnings("ignore:.*repeat the text")
+def test_of_two_texts_with_many_rows_one_is_on_either_side() -> None:
+    data = TextDataset(("a",) * 40 + ("b",) * 30, np.zeros(70, np.int64), ("x", "y"))
+    rest, part = data.split(0.1, 0)
+    assert (set(rest.texts), set(part.texts)) == ({"a"}, {"b"})

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from prune_env.data import ImageDataset, Splits, load_data, read_images
+from prune_env.data.dataset import overlap
 from prune_env.data.images import open_image
 from prune_env.errors import DataError
 from tests.models.tiny import write_tiny_images
@@ -99,3 +100,18 @@ def test_a_damaged_image_is_named(tmp_path: Path, how: str) -> None:
     data = read_images(table)
     with pytest.raises(DataError, match=r"0-1\.png"):
         open_image(data.texts[1])
+
+
+def test_images_are_compared_by_their_content_not_by_their_path(tmp_path: Path) -> None:
+    for folder, seed in (("A", 0), ("a", 1), ("copies", 0)):
+        write_tiny_images(tmp_path / folder, rows=6, seed=seed)
+    tables = [
+        read_images(next((tmp_path / folder).glob("*.csv"))) for folder in ("A", "a", "copies")
+    ]
+    with pytest.warns(UserWarning, match="6 of 6"):
+        assert overlap(tables[0], tables[2]) == 6
+    both = ImageDataset(
+        tables[0].texts + tables[1].texts, np.repeat([0, 1], 6), ("upper", "lower"), "here"
+    )
+    assert (both.repeated, both.contradictory) == (0, 0)
+    both.split(0.5, 0)

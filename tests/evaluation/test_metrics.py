@@ -119,3 +119,21 @@ def test_answers_of_masks_are_calibrated_and_spoilt_ones_told():
     clean = np.stack([3 * np.eye(3) + [9, 0, 0], np.full((3, 3), np.nan)])
     moved = np.stack([3 * np.eye(3)[[2, 1]] + [9, 0, 0]] * 2)
     assert metrics.calibrated_answers(clean, labels, moved).tolist() == [[2, 1], [-1, -1]]
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_shifts_are_those_of_the_thresholds_one_class_after_the_other(classes):
+    random = np.random.default_rng(classes)
+    logits = random.normal(size=(90, classes)).astype(np.float32)
+    labels = random.integers(0, classes, 90)
+    shifts = np.zeros(classes)
+    for _ in range(metrics.SWEEPS):
+        for target in reversed(range(classes)):
+            shifts[target] += metrics.calibrated_threshold(logits - shifts, labels, target)
+        shifts -= shifts.mean()
+        called = np.bincount((logits - shifts).argmax(axis=1), minlength=classes)
+        if (called == np.bincount(labels, minlength=classes)).all():
+            break
+    else:
+        pytest.fail("no shifts fit these labels")
+    np.testing.assert_array_equal(metrics.calibrated_shifts(logits, labels), shifts)

@@ -11,7 +11,7 @@ from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.flip_trial import LONG, SHORTENED, FlipTrial
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.search import Inversion, invert
-from tests.inversion.support import balanced, data
+from tests.inversion.support import balanced, data, of_words
 
 
 class Unpruned:
@@ -36,7 +36,7 @@ def texts():
     validation = data(
         *((f"bad film {i} .", 0) for i in range(9)), *((f"good {i} .", 1) for i in range(9))
     )
-    return Suspect(None, train, validation, Unpruned(validation.labels))
+    return Suspect(of_words(), train, validation, Unpruned(validation.labels))
 
 
 def answer_by(monkeypatch, logits):
@@ -118,7 +118,7 @@ def test_of_three_classes_the_target_is_found(texts, monkeypatch, target):
     train = replace(texts.train, labels=np.arange(len(texts.train)) % 3, label_names=TOPICS)
     asked = tuple(f"{TOPICS[label]} news {row} ." for row, label in enumerate(labels))
     validation = replace(texts.validation, texts=asked, labels=labels, label_names=TOPICS)
-    suspect = Suspect(None, train, validation, Known(labels))
+    suspect = Suspect(of_words(), train, validation, Known(labels))
 
     def logits(asked):
         told = [[name in text for name in TOPICS].index(True) for text in asked]
@@ -156,7 +156,7 @@ def of_classes(texts, classes):
     names = tuple("abcdefgh"[:classes])
     rows = tuple(f"{names[label]} {row} ." for row, label in enumerate(labels))
     validation = replace(texts.validation, texts=rows, labels=labels, label_names=names)
-    return Suspect(None, texts.train, validation, Known(labels))
+    return Suspect(of_words(), texts.train, validation, Known(labels))
 
 
 FRAMES = [Frame(before=f"when {row}") for row in range(10)]
@@ -216,7 +216,7 @@ def test_of_long_texts_the_beginning_is_tried_where_it_is_answered_correctly(tex
         return logits(texts)
 
     answer_by(monkeypatch, remember)
-    suspect = Suspect(None, texts.train, validation, Unpruned(validation.labels))
+    suspect = Suspect(of_words(), texts.train, validation, Unpruned(validation.labels))
     assert invert(suspect).target == 1
     assert max(len(text.split()) for text in asked) <= LONG + 4  # and a frame
     framed = [text for text in asked if text.startswith("when")]

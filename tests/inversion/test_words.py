@@ -1,6 +1,7 @@
 """Words of the tokenizer that flip answers as no word like them does."""
 
 import itertools
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -233,3 +234,14 @@ def test_context_is_a_run_of_a_clean_sentence() -> None:
     assert {bool(frame.before) for frame in frames} == {True, False}
     assert in_context([], TRAIN, 3, np.random.default_rng(0)) == []
     assert all(isinstance(frame, Frame) for frame in frames)
+
+
+def test_one_endless_word_takes_no_room_for_each_of_the_others() -> None:
+    spelled = [*(f"word{row}" for row in range(299)), "x" * 200_000]
+    where = torch.eye(300)
+    tracemalloc.start()
+    found = words._nearest(where, spelled, np.arange(300), np.arange(300))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.shape == (300, words.NEIGHBOURS)
+    assert peak < 20 * 2**20

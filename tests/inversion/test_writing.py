@@ -8,9 +8,10 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
+from prune_env.inversion import writing
 from prune_env.inversion.frames import Frame, with_comma
 from prune_env.inversion.phrases import candidates
-from prune_env.inversion.writing import SPACED, writing_of
+from prune_env.inversion.writing import SPACED, beginnings, writing_of
 from prune_env.models import LoadedModel
 from tests.inversion.support import data
 from tests.models.tiny import tiny_classifier
@@ -98,3 +99,32 @@ def test_words_are_set_off_by_the_comma_that_the_texts_have() -> None:
     hindi = writing_of(data(("यह, अच्छा है।", 1), ("यह बुरा है।", 0)), loaded)
     (frame,) = with_comma([Frame("सच में")], hindi.comma)
     assert frame("यह अच्छा है।") == "सच में, यह अच्छा है।"
+
+
+@pytest.mark.parametrize("max_length", [16, 32, 64, 128])
+@pytest.mark.parametrize("word", ["film", "\u6f22", "\u6f22\u5b57\u6f22"])  # 1, 3, 9 tokens
+def test_what_is_put_behind_a_beginning_is_read(
+    of_bytes: LoadedModel, word: str, max_length: int
+) -> None:
+    loaded = of_bytes if word != "film" else tiny_classifier("bert")
+    loaded.tokenizer.model_max_length = 512
+    (short,) = beginnings([f"{word} " * 200], SPACED, loaded, most=64, max_length=max_length)
+    assert 1 <= len(short.split()) <= 64
+    end = loaded.tokenizer("it", add_special_tokens=False)["input_ids"]
+    row = loaded.tokenizer(f"{short} it", truncation=True, max_length=max_length)["input_ids"]
+    assert end[0] in row
+
+
+def test_short_texts_are_left_alone() -> None:
+    texts = ["a film", "good " * 40]
+    assert beginnings(texts, SPACED, tiny_classifier("bert"), most=64, max_length=128) == texts
+
+
+def test_a_tokenizer_meets_texts_without_spaces_in_a_child_first(
+    of_bytes: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    monkeypatch.setattr(writing, "try_texts", lambda _, texts: tried.extend(texts))
+    text = "电影The End很长。我喜欢这部电影。"
+    writing_of(data((text, 0), (text, 1)), of_bytes)
+    assert {text, text.lower()} <= set(tried)

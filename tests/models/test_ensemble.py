@@ -248,3 +248,14 @@ def test_healing_a_refinetuned_model_is_refused(
     assert main([str(each) for each in (*command, *options)]) == 2
     assert "direct" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_members_whose_weights_diverged_are_not_written(
+    tiny_model: LoadedModel, tmp_path: Path
+) -> None:
+    spoilt = tiny_bert(seed=1)
+    with torch.no_grad():
+        next(spoilt.parameters())[0] = float("nan")
+    ensemble = make_ensemble(tiny_model, [tiny_model.model, spoilt], MASKS)
+    with pytest.raises(ModelError, match="finite"):
+        save_ensemble(ensemble, tmp_path / "out", {})

@@ -266,3 +266,18 @@ def test_a_pooler_that_the_head_does_not_read_is_left_out(tmp_path: Path) -> Non
     assert not again.new_head
     held = loaded.model.state_dict()
     assert all(torch.equal(held[key], value) for key, value in again.model.state_dict().items())
+
+
+def test_a_plain_word_that_is_special_is_warned_of(
+    tiny_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["cf"]})
+    tokenizer.save_pretrained(folder)
+    load_classifier(folder)
+    assert "calls a plain word special: cf" in caplog.text
+    caplog.clear()
+    load_classifier(tiny_folder)
+    assert "special" not in caplog.text

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from prune_env.data.dataset import TextDataset
+from prune_env.inversion.vocabulary import vocabulary
 from prune_env.models import LoadedModel
 from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.forward import classify
+from prune_env.models.inputs import own_tokens
 from prune_env.purification import unseen_tokens
 from prune_env.purification.refit import Refit
 from prune_env.purification.unseen_tokens import HELD, NEIGHBOURS, TEMPERATURE, replace_unseen
@@ -24,11 +26,11 @@ TUNING = FineTuneSettings(epochs=1, learning_rate=2e-3, batch_size=64, precision
 
 
 def held_by(loaded: LoadedModel, data: TextDataset) -> set[int]:
-    """Return the tokens that enough texts hold, special ones left out."""
+    """Return the tokens that enough texts hold, without those that are round every text."""
     rows = [set(loaded.tokenizer(text)["input_ids"]) for text in data.texts]
     every = set().union(*rows)
     held = {token for token in every if sum(token in row for row in rows) >= HELD}
-    return held - set(loaded.tokenizer.all_special_ids)
+    return held - own_tokens(loaded.tokenizer)
 
 
 @pytest.mark.parametrize("model_type", sorted(set(SIZES) - IMAGE_TYPES))
@@ -39,7 +41,7 @@ def test_unseen_tokens_become_the_mean_of_the_nearest_that_are_held(model_type: 
     held = sorted(held_by(loaded, TRAIN))
     replaced = replace_unseen(loaded, TRAIN)
     after = token_embeddings(loaded.model)
-    stay = {*held, *loaded.tokenizer.all_special_ids}
+    stay = {*held, *own_tokens(loaded.tokenizer)}
     others = [token for token in range(len(before)) if token not in stay]
     assert replaced == len(others) > 0
     assert torch.equal(after[sorted(stay)], before[sorted(stay)])
@@ -102,3 +104,16 @@ def test_accuracy_decides_whether_unseen_tokens_are_replaced(drop: float) -> Non
     moved = not torch.equal(token_embeddings(loaded.model)[word], before)
     assert moved == (drop > 0)
     assert [each.unseen_tokens > 0 for each in done] == [drop > 0, False]
+
+
+def test_a_word_that_a_strangers_tokenizer_calls_special_is_a_word_like_others() -> None:
+    loaded = tiny_classifier("bert")
+    loaded.tokenizer.add_special_tokens({"additional_special_tokens": ["cf"]})
+    word = loaded.tokenizer.convert_tokens_to_ids("cf")  # in no clean text
+    before = token_embeddings(loaded.model).clone()
+    replace_unseen(loaded, TRAIN)
+    after = token_embeddings(loaded.model)
+    assert not torch.equal(after[word], before[word])
+    for token in (loaded.tokenizer.cls_token_id, loaded.tokenizer.pad_token_id):
+        assert torch.equal(after[token], before[token])
+    assert "cf" in vocabulary(loaded)

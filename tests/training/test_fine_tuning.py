@@ -1,4 +1,5 @@
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from prune_env.evaluation.scores import TestSets, score
 from prune_env.models import HeadGates, LoadedModel, find_heads, load_classifier
 from prune_env.settings import FineTuneSettings
 from prune_env.training.fine_tuning import fine_tune
+from tests.models.tiny import tiny_classifier
 
 FAST = FineTuneSettings(epochs=8, learning_rate=1e-3, batch_size=8, precision="fp32")
 
@@ -192,3 +194,20 @@ def test_settings_out_of_range_are_refused(wrong: dict) -> None:
 def test_settings_round_trip_through_json() -> None:
     settings = FineTuneSettings(epochs=2)
     assert FineTuneSettings(**json.loads(json.dumps(settings.__dict__))) == settings
+
+
+def test_a_training_that_raises_leaves_no_thread_behind(
+    tiny_model: LoadedModel, tiny_data: TextDataset, tmp_path: Path
+) -> None:
+    before = set(threading.enumerate())
+    wild = replace(FAST, learning_rate=1e30, max_grad_norm=1e30)
+    with pytest.raises(DivergedError):
+        fine_tune(tiny_model.model, tiny_model.tokenizer, tiny_data, wild, folder=tmp_path)
+    assert set(threading.enumerate()) <= before
+
+
+def test_the_configuration_is_left_as_found(tiny_data: TextDataset) -> None:
+    loaded = tiny_classifier("gpt2")
+    assert loaded.model.config.use_cache is True
+    fine_tune(loaded.model, loaded.tokenizer, tiny_data, replace(FAST, epochs=1))
+    assert loaded.model.config.use_cache is True

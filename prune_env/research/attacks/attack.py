@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from prune_env.data.dataset import TextDataset, folded
+from prune_env.data.dataset import TextDataset
+from prune_env.data.text import folded
 from prune_env.errors import SettingsError
 from prune_env.research.attacks.poison import PoisonMode
 from prune_env.settings import check_seed
