@@ -66,10 +66,16 @@ class Attack:
     tables: TableOptions = field(default_factory=TableOptions)
     fine_tune: FineTuneSettings = field(default_factory=lambda: FineTuneSettings(epochs=5))
 
+    @property
+    def online(self) -> bool:
+        """Whether libraries may reach for the network."""
+        return self.tables.allow_download
+
     def run(self) -> None:
         """Train, measure, write, print."""
         from prune_env.data.dataset import write_jsonl
         from prune_env.evaluation.scores import TestSets, score
+        from prune_env.models.catalog import find_source
         from prune_env.research.attacks.backdoor import release
         from prune_env.utils import runtime
         from prune_env.utils.files import new_folder, write_json
@@ -79,10 +85,11 @@ class Attack:
         try_place(self.out)
         clean = self.tables.load_splits(self.data)
         attack = self._make(clean)
+        source: str | Path = self.model
+        if self.online:
+            source = find_source(source, allow_download=True)
         with new_folder(self.out) as folder:
-            loaded, attack = release(
-                self.model, clean, attack, folder, self.fine_tune, seed=self.seed
-            )
+            loaded, attack = release(source, clean, attack, folder, self.fine_tune, seed=self.seed)
             target = attack.settings.target_label
             scores = score(loaded, TestSets(clean.test, attack.triggered, clean.validation, target))
             write_jsonl(folder / "triggered.jsonl", attack.triggered, self.tables.columns)

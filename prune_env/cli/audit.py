@@ -78,6 +78,11 @@ class Audit:
     machine: MachineOptions = field(default_factory=MachineOptions)
     tables: TableOptions = field(default_factory=TableOptions)
 
+    @property
+    def online(self) -> bool:
+        """Whether libraries may reach for the network."""
+        return self.tables.allow_download
+
     def run(self) -> None:
         """Audit, write the run folder and print the table."""
         from prune_env.cli.triggered import as_splits, ready_subject
@@ -86,14 +91,16 @@ class Audit:
         from prune_env.research.audit.report import plain
 
         settings = self._settings()
+        self._check(settings)
         splits = as_splits(self.tables.load(self.data))
         hidden, label = self._hidden(splits)
         settings = replace(settings, target_label=label)
-        subject = ready_subject(self.model, splits)
+        subject = ready_subject(self.model, splits, self.tables)
         evaluator, target = evaluate_triggered(subject, hidden, label)
         result = audit(subject, evaluator, settings, self.out / "masks.json", target=target)
         model = subject.require_suspect().loaded.sha256
-        write_report(result, self.out, self._facts(model, splits.validation, hidden))
+        facts = self._facts(model, splits.validation, hidden, target)
+        write_report(result, self.out, facts)
         show(self.json, plain(result), _page(result), f"Report: {self.out / 'report.md'}")
 
     def _settings(self) -> "AuditSettings":
@@ -108,6 +115,23 @@ class Audit:
             max_drop=self.max_drop,
             seed=self.seed,
         )
+
+    def _check(self, settings: "AuditSettings") -> None:
+        """Find out what is wrong before anything is read or measured.
+
+        Raises:
+            SettingsError: OUT cannot be written, a reward cannot be read, or a policy prunes
+                nothing.
+            UnknownNameError: No reward or policy has a name.
+        """
+        from prune_env.env.rewards.reward import make_reward
+        from prune_env.research.audit.masks import check_paths
+        from prune_env.utils.output import check_writable
+
+        check_writable(self.out / "masks.json")
+        for reward in settings.rewards:
+            make_reward(reward)
+        check_paths(settings.paths)
 
     def _hidden(self, clean: "Splits") -> "tuple[TextDataset, int]":
         """Return the triggered texts, of which none has the target label, and that label."""
@@ -129,7 +153,7 @@ class Audit:
         return hidden, target
 
     def _facts(
-        self, sha256: str, validation: "TextDataset", hidden: "TextDataset"
+        self, sha256: str, validation: "TextDataset", hidden: "TextDataset", target: int
     ) -> dict[str, Any]:
         from prune_env.utils.runtime import describe
 
@@ -140,6 +164,7 @@ class Audit:
             "clean_sha256": validation.sha256,
             "triggered": f"{hidden.source} ({len(hidden)} texts)",
             "triggered_sha256": hidden.sha256,
+            "target": validation.label_names[target],
             "seed": self.seed,
             "meta": describe(),
         }
@@ -155,7 +180,12 @@ def _page(result: "AuditResult") -> "RenderableType":
     page = Table(title=f"Rank correlation with the hidden LFR, {len(result.masks)} masks")
     for name in head:
         first = name == "reward"
-        page.add_column(name, justify="left" if first else "right", no_wrap=first)
+        page.add_column(name, justify="left" if first else "right", no_wrap=first, overflow="fold")
     for row in rows:
-        page.add_row(as_it_is(row[0]), *(cell.replace(" [", "\n[", 1) for cell in row[1:]))
+        page.add_row(as_it_is(row[0]), *(_on_lines(cell) for cell in row[1:]))
     return page
+
+
+def _on_lines(cell: str) -> str:
+    """Return a value and the ends of its interval, a line each: together they are too wide."""
+    return cell.replace(" [", "\n[", 1).replace(", ", ",\n", 1)

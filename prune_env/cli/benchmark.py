@@ -65,6 +65,7 @@ class Benchmark:
 
         from prune_env.research.benchmark.config import find_config, read_config
         from prune_env.research.benchmark.runner import RunSettings, run_benchmark
+        from prune_env.utils.output import check_writable
         from prune_env.utils.progress import tell
 
         path = find_config(self.config)
@@ -83,6 +84,7 @@ class Benchmark:
         config = config.for_labels(clean.train.label_names)
         cells = config.cells()  # a wrong name is answered before anything is written
         sources = self.tables.attack_sources(config.attacks)
+        check_writable(out / "benchmark.json")
         tell(escape(f"{len(cells)} cells, results in {out}"))
 
         def on_cell(cell: "Cell", record: "CellRecord") -> None:

@@ -62,6 +62,11 @@ class Record:
     machine: MachineOptions = field(default_factory=MachineOptions)
     tables: TableOptions = field(default_factory=TableOptions)
 
+    @property
+    def online(self) -> bool:
+        """Whether libraries may reach for the network."""
+        return self.tables.allow_download
+
     def run(self) -> None:
         """Record, and say what the file holds."""
         from prune_env.env.subject import split_names
@@ -151,7 +156,7 @@ class Record:
             attack=self.attack,
             target_label=self.target_label,
         )
-        subject = ready_subject(self.model, splits)
+        subject = ready_subject(self.model, splits, self.tables)
         told = {"name": subject.name, "clean": splits.validation.source, "hidden": None}
         if hidden is None:
             return subject, None, label, told

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import signal
 import sys
 import threading
@@ -22,6 +23,8 @@ from prune_env.utils.memory import out_of_memory
 
 UNWINDING = 10.0
 """Seconds for which further signals are ignored: what is unfinished is being removed."""
+AGAIN = 0.05
+"""Seconds after which a signal that was lost is sent again."""
 LEFT = "Nothing half written is left."
 
 
@@ -85,6 +88,15 @@ def _stopping_once() -> Iterator[list[int]]:
     signals: list[int] = []
     since = -math.inf
 
+    def again(told: "sys.UnraisableHookArgs") -> None:
+        """Send a signal once more that came in a finaliser, where Python drops what is raised."""
+        nonlocal since
+        if signals and isinstance(told.exc_value, KeyboardInterrupt | Terminated):
+            since = -math.inf
+            threading.Timer(AGAIN, _send, signals).start()
+        else:
+            hook(told)
+
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal since
         if time.monotonic() - since < UNWINDING:
@@ -101,10 +113,16 @@ def _stopping_once() -> Iterator[list[int]]:
         if handler != signal.SIG_IGN:  # a shell starts background jobs so
             signal.signal(number, stop)
     try:
+        hook, sys.unraisablehook = sys.unraisablehook, again
         yield signals
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _send(number: int) -> None:
+    os.kill(os.getpid(), number)
 
 
 def tell_error(terminal: Console, error: BaseException, *, debug: bool = False) -> None:

@@ -76,12 +76,13 @@ def _attacked(
     return made.triggered
 
 
-def ready_subject(model: str, splits: Splits) -> "Subject":
+def ready_subject(model: str, splits: Splits, tables: TableOptions) -> "Subject":
     """Return a ready classifier as it is, with its clean data and the default metrics.
 
     Args:
         model: Folder of the classifier; the subject has its name.
         splits: Clean data.
+        tables: Whether the model may be fetched.
     """
     from prune_env.importance import DEFAULT_METRICS
     from prune_env.purification import prepare
@@ -94,6 +95,6 @@ def ready_subject(model: str, splits: Splits) -> "Subject":
         splits.validation,
         TrainingRun(FineTuneSettings()),
         metrics=DEFAULT_METRICS,
-        loading=LoadingSettings(head="keep"),
+        loading=LoadingSettings(head="keep", allow_download=tables.allow_download),
     )
     return replace(subject, name=Path(model).name)

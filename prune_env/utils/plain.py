@@ -1,6 +1,7 @@
 """Dataclasses to plain values and back, strictly: a typo in a file is answered with its name."""
 
-from dataclasses import asdict, field, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -60,10 +61,40 @@ def from_plain(kind: type[T], content: Any, where: str) -> T:
             )
     hints = get_type_hints(kind)
     values = {key: _value(hints[key], value, f"{where}: {key}") for key, value in content.items()}
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise SettingsError(f"{where} lacks a key", actual=error) from None
+    needed = [
+        each.name
+        for each in fields(kind)  # type: ignore[arg-type]
+        if each.default is MISSING and each.default_factory is MISSING
+    ]
+    if missing := [name for name in needed if name not in values]:
+        raise SettingsError(
+            f"{where} lacks {', '.join(missing)}",
+            expected=f"the keys {', '.join(needed)}",
+            actual=", ".join(values) or "none",
+        )
+    return kind(**values)
+
+
+def differing(asked: Mapping[str, Any], held: Any) -> tuple[str, str]:
+    """Return what two records of settings say where they differ, as messages show it.
+
+    Args:
+        asked: As given now.
+        held: As a file has it; what is no mapping is shown as it is.
+    """
+    if not isinstance(held, Mapping):
+        return str(asked), f"{held!r:.80}"
+    one, other = [], []
+    for name in {**held, **asked}:
+        mine, theirs = asked.get(name), held.get(name)
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            inside = differing(mine, theirs)
+            one.append(inside[0])
+            other.append(inside[1])
+        elif mine != theirs:
+            one.append(f"{name}: {mine}")
+            other.append(f"{name}: {theirs}")
+    return ", ".join(filter(None, one)), ", ".join(filter(None, other))
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

@@ -116,10 +116,14 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     emit(PhaseBegun(description, int(total)))
     try:
         with _drawn(_console, description, total) as draw:
+            told = 0
 
             def advance(done: int) -> None:
+                nonlocal told
                 draw(done)
-                emit(PhaseAdvanced(int(done)), sometimes=True)
+                if int(done) != told:  # some who wait tell the same again and again
+                    told = int(done)
+                    emit(PhaseAdvanced(told), sometimes=True)
 
             yield advance
     finally:

@@ -125,3 +125,33 @@ def test_what_cannot_be_combined_is_told(audited, folders, capsys):
     assert main(["combine", *(str(audited.parent / name) for name in folders)]) == 2
     said = capsys.readouterr().err
     assert "AUDIT" in said or "masks.json" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--out", "clean.jsonl", "cannot be written"),
+        ("--rewards", "sparsty", "did you mean 'sparsity'"),
+        ("--paths", "magnitud", "did you mean 'magnitude'"),
+        ("--paths", "magnitude,ft", "path of ft"),
+    ],
+)
+def test_what_cannot_be_audited_is_refused_before_the_work(
+    arguments, option, value, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("prune_env.cli.audit.TableOptions.load", lambda *_: pytest.fail("work"))
+    where = arguments.index(option) + 1
+    value = str(tmp_path / value) if option == "--out" else value
+    assert main([*arguments[:where], value, *arguments[where + 1 :]]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_every_figure_of_the_table_is_whole_and_the_target_is_named(
+    arguments, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(arguments) == 0
+    assert "\u2026" not in capsys.readouterr().out
+    report = (tmp_path / "out/report.md").read_text()
+    assert "clean validation sentences positive as are labelled so" in report.replace("\n", " ")
+    assert "- target: positive" in report

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -233,3 +234,24 @@ def test_threads_out_of_range(threads: str, capsys: pytest.CaptureFixture) -> No
     with pytest.raises(SystemExit, match="2"):
         main(["purify", "x", "--data", "y", "--out", "z", "--threads", threads])
     assert "threads is out of range" in capsys.readouterr().err
+
+
+def test_a_signal_that_arrives_in_a_finaliser_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Python drops what is raised there."""
+
+    class Group:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    def run(self: Inspect) -> int:
+        Group()
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            time.sleep(0.01)
+        return 0
+
+    monkeypatch.setattr(Inspect, "run", run)
+    assert main(["inspect", "x"]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "Terminated: nothing half written was left.\n"

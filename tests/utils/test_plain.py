@@ -36,7 +36,7 @@ def test_what_was_written_is_read_back() -> None:
     ("content", "hint"),
     [
         ([], "no table"),
-        ({}, "lacks a key"),
+        ({}, "lacks names"),
         ({"names": "a"}, "must be a list"),
         ({"names": [], "nmaes": []}, "unknown key 'nmaes'"),
         ({"names": [], "sizes": [1]}, "must be a table"),

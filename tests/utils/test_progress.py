@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from prune_env.utils import progress
+from prune_env.utils.event_kinds import PhaseAdvanced
 
 
 def said(console: Console) -> list[str]:
@@ -73,3 +74,14 @@ def test_a_terminal_shows_the_job_above_its_phase() -> None:
 def test_the_library_is_silent(capsys: pytest.CaptureFixture) -> None:
     run()
     assert capsys.readouterr() == ("", "")
+
+
+def test_who_tells_the_same_again_and_again_is_heard_once(
+    log: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[object] = []
+    monkeypatch.setattr(progress, "emit", lambda event, **_: heard.append(event))
+    with progress.progress("Waiting", 3) as advance:
+        for done in (0, 0, 0, 1, 1, 1):
+            advance(done)
+    assert [each.done for each in heard if isinstance(each, PhaseAdvanced)] == [1]

@@ -153,7 +153,7 @@ def judge(
     combination = combine(learned_from, rewards)
     hidden = {name: judged.column(name) for name in HIDDEN}
     whole = hidden["accuracy"][hidden["pruned"] == 0]
-    usable = hidden["accuracy"] >= whole.max(initial=0) - max_drop
+    usable = hidden["accuracy"] >= whole.max(initial=0) - max_drop - 1e-9  # as `audit` counts
 
     def correlated(values: Values) -> dict[str, Correlation | None]:
         return correlations(values, hidden, usable)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prune_env.env.head_pruning_env import HeadPruningEnv
-from prune_env.env.policy import EnsemblePolicy, Learner, find_policy
+from prune_env.env.policy import EnsemblePolicy, Learner, find_policy, requirements_of
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.models.masks import Mask
@@ -55,9 +55,10 @@ def draw_masks(
         The masks, fewer than `count` where the model has not so many different ones.
 
     Raises:
-        SettingsError: A number is out of range.
+        SettingsError: A number is out of range, or a policy prunes nothing.
         UnknownNameError: No policy has a name of `paths`.
     """
+    check_paths(paths)
     if count < 1 or not 0 <= random_share <= 1 or not 0 < largest_share <= 1:
         raise SettingsError(
             "The draw of masks is out of range",
@@ -83,6 +84,22 @@ def draw_masks(
         found.setdefault(mask.tobytes(), (mask, "random"))
     masks, sources = zip(*found.values(), strict=True)
     return Draw(np.stack(masks), sources)
+
+
+def check_paths(paths: Sequence[str]) -> None:
+    """Refuse policies that have no path of masks.
+
+    Raises:
+        SettingsError: A policy prunes nothing.
+        UnknownNameError: No policy has one of the names.
+    """
+    idle = [name for name in paths if not requirements_of(name).prunes]
+    if idle:
+        raise SettingsError(
+            f"Masks cannot be drawn along the path of {', '.join(idle)}",
+            expected="policies that prune",
+            remedy="leave it out of --paths",
+        )
 
 
 def _path(subject: Subject, name: str, largest: int, budget: int, seed: int) -> list[Mask]:

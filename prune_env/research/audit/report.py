@@ -15,7 +15,7 @@ LEGEND = """
 Rank correlation (Spearman) of each reward, which reads clean data only, with the hidden LFR over
 masks, in brackets its 95 % bootstrap interval. **Positive = the reward rises where the LFR
 falls**: +1 would rank masks as the hidden LFR does. *Calibrated*: LFR at the threshold that
-calls as many clean validation sentences positive as are labelled so. *At fixed ...*: partial rank
+calls as many clean validation sentences {target} as are labelled so. *At fixed ...*: partial rank
 correlation, the named quantity held fixed. *Usable*: masks that cost at most {drop:g} points of
 validation accuracy. The row *{lean}* is no reward: it tells how far a mere lean
 away from the target label goes. A dash: too few masks, or nothing to rank.
@@ -53,6 +53,7 @@ def write_report(audit: AuditResult, folder: str | Path, facts: dict[str, Any]) 
         facts: Plain values on model and data, for the report's head and the JSON.
     """
     folder = Path(folder)
+    target = facts.get("target", "the target label")
     value = {
         **facts,
         "masks": len(audit.masks),
@@ -73,7 +74,7 @@ def write_report(audit: AuditResult, folder: str | Path, facts: dict[str, Any]) 
             f"- {name}: {audit.hidden[name].min():.3g} to {audit.hidden[name].max():.3g}"
             for name in HIDDEN
         ),
-        LEGEND.format(drop=100 * audit.settings.max_drop, lean=LEAN),
+        LEGEND.format(drop=100 * audit.settings.max_drop, lean=LEAN, target=target),
         "| " + " | ".join(head) + " |",
         "|---|" + "--:|" * (len(head) - 1),
         *("| " + " | ".join(row) + " |" for row in rows),

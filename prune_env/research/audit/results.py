@@ -13,6 +13,7 @@ from prune_env.models.masks import Mask
 from prune_env.research.audit.masks import Draw
 from prune_env.utils.files import read_json, write_json
 from prune_env.utils.limits import ARRAY_BYTES, MOST_SIDE, require_count
+from prune_env.utils.plain import differing
 
 Values = npt.NDArray[np.float64]
 FORMAT = "prune-env-audit"
@@ -57,10 +58,11 @@ class Results:
             return cls(path, identity, draw(), {})
         held = cls.read(path)
         if held._identity != identity:
+            expected, actual = differing(identity, held._identity)
             raise StateError(
                 f"{path} belongs to another audit",
-                expected=identity,
-                actual=held._identity,
+                expected=expected,
+                actual=actual,
                 remedy="give the arguments it was begun with, or choose another --out",
             )
         return held

@@ -73,7 +73,7 @@ class RunSettings:
         for name in ("workers", "threads", "limit_s"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise SettingsError(f"{name} is out of range", expected="> 0", actual=self)
+                raise SettingsError(f"{name} is out of range", expected="> 0", actual=value)
         if self.ray is not None and self.workers != 1:
             raise SettingsError(
                 "On Ray the cluster tells how many cells run side by side",

@@ -18,6 +18,7 @@ from prune_env.evaluation.base import Evaluator
 from prune_env.models.masks import Mask
 from prune_env.research.recording.draw import draw_block
 from prune_env.research.recording.table import MaskTable, read_record, write_record
+from prune_env.utils.plain import differing
 from prune_env.utils.progress import progress
 
 log = logging.getLogger(__name__)
@@ -122,10 +123,11 @@ class Recording:
         if path.exists():
             held = read_record(path)
             if held.identity != self._identity:
+                expected, actual = differing(self._identity, held.identity)
                 raise StateError(
                     f"{path} belongs to another recording",
-                    expected=self._identity,
-                    actual=held.identity,
+                    expected=expected,
+                    actual=actual,
                     remedy="give the arguments it was begun with, or choose another --out",
                 )
             return held

@@ -109,7 +109,7 @@ class Suite:
             raise SettingsError("No tier is named", expected=f"some of {', '.join(TIERS)}")
         for tier in tiers:
             if tier not in TIERS:
-                raise UnknownNameError("tier", tier, TIERS)
+                raise UnknownNameError("tier", tier, TIERS, "prune-env score --help")
             if not any(task.tier == tier for task in self.tasks):
                 raise SettingsError(f"The suite {self.version} has no game of the tier {tier}")
         return [task for task in self.tasks if task.tier in tiers]

@@ -107,7 +107,7 @@ def test_values_of_another_audit_are_refused(parts, tmp_path):
     subject, triggered = parts
     path = tmp_path / "masks.json"
     audit(subject, triggered, SETTINGS, path)
-    with pytest.raises(StateError, match="another audit"):
+    with pytest.raises(StateError, match=r"another audit\. Expected: seed: 1\. Actual: seed: 0\."):
         audit(subject, triggered, AuditSettings(**{**vars(SETTINGS), "seed": 1}), path)
     path.write_text('{"format": "other"}')
     with pytest.raises(StateError, match="no file of an audit"):

@@ -40,7 +40,7 @@ def read(tmp_path: Path, text: str):
         (GOOD.replace("seeds", "seeds" + ".a" * 3_000), "not valid TOML"),
         ("data = " + "9" * 5000, "not valid TOML"),
         (GOOD.replace("policies", "polices"), "unknown key 'polices'"),
-        (GOOD.replace('data = "sst2"', ""), "lacks a key"),
+        (GOOD.replace('data = "sst2"', ""), "lacks data"),
         (GOOD.replace("[0]", '["0"]'), "wrong type"),
         (GOOD.replace("[0]", "0"), "must be a list"),
         (GOOD.replace("[0]", "[true]"), "wrong type"),
@@ -216,7 +216,7 @@ def test_a_target_by_name_is_that_of_its_number(tmp_path: Path) -> None:
         ('name = "mine"', 'name = "a/b"', "plain name"),
         ("target = 0", "target = 0.5", "wrong type"),
         ("target = 0", 'poison = "some"', "mixed, added"),
-        ('poisoned = "bad.tsv"', "", "lacks a key"),
+        ('poisoned = "bad.tsv"', "", "lacks poisoned"),
     ],
 )
 def test_an_attack_that_is_wrongly_described_is_refused(

@@ -97,7 +97,7 @@ def test_a_recording_goes_on_to_the_same_end(tmp_path: Path) -> None:
     parts = Recording(landscape(), REWARDS).run(tmp_path / "parts.npz", 33)
     assert len(parts.masks) == 33
     np.testing.assert_array_equal(parts.masks, whole.masks[:33])
-    with pytest.raises(StateError, match="belongs to another recording"):
+    with pytest.raises(StateError, match=r"another recording\. Expected: seed: 1\. Actual"):
         Recording(landscape(), REWARDS, seed=1).run(tmp_path / "parts.npz", 40)
 
 
