@@ -79,10 +79,11 @@ class Attack:
         from prune_env.research.attacks.backdoor import release
         from prune_env.utils import runtime
         from prune_env.utils.files import new_folder, write_json
-        from prune_env.utils.output import require_outside, try_place
+        from prune_env.utils.output import check_free, check_writable, require_outside
 
         require_outside(self.out, self.model)
-        try_place(self.out)
+        check_free(self.out)
+        check_writable(self.out)
         clean = self.tables.load_splits(self.data)
         attack = self._make(clean)
         source: str | Path = self.model

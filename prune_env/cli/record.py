@@ -112,15 +112,20 @@ class Record:
         from prune_env.errors import SettingsError
         from prune_env.research.recording.fitting import LEAST, check_places
         from prune_env.research.recording.recording import check_rewards
+        from prune_env.research.recording.table import read_record
 
         check_places(self.out, self.surrogate)
         whole_number("masks", self.masks, 1)
         whole_number("episodes", self.episodes, 1)
-        # A record that is there may hold more masks than are asked for.
-        if self.surrogate is not None and self.masks < LEAST and not self.out.exists():
-            raise SettingsError(
-                "A surrogate needs more masks", expected=f"--masks {LEAST}", actual=self.masks
-            )
+        if self.surrogate is not None and self.masks < LEAST:
+            # A record that is there may hold more masks than are asked for.
+            held = len(read_record(self.out).masks) if self.out.exists() else 0
+            if held < LEAST:
+                raise SettingsError(
+                    "A surrogate needs more masks",
+                    expected=f"--masks {LEAST}",
+                    actual=f"--masks {self.masks}" + f", {held} in {self.out}" * (held > 0),
+                )
         check_rewards(split_names(self.rewards))
         self._check_minari()
 

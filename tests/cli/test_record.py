@@ -99,3 +99,18 @@ def test_what_cannot_be_recorded_is_refused_before_the_work(
     assert run(*_changed(arguments, option, tmp_path / value if path else value)) == 2
     assert said in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.npz")} == held
+
+
+def test_a_record_that_stays_too_short_for_a_surrogate_is_refused_before_the_work(
+    arguments: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    where = arguments.index("--surrogate")
+    assert run(*_changed(arguments[:where] + arguments[where + 2 :], "--masks", 5)) == 0
+    capsys.readouterr()
+    monkeypatch.setattr("prune_env.cli.record.Record._parts", lambda self: pytest.fail("work"))
+    assert run(*_changed(arguments, "--masks", 20)) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Expected: --masks 40. Actual: --masks 20, 5 in " in said
