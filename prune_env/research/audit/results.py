@@ -77,6 +77,12 @@ class Results:
         Raises:
             StateError: There is no such file, or it is damaged.
         """
+        if not path.is_file():
+            raise StateError(
+                f"{path.parent} is no run folder of `prune-env audit`",
+                expected=f"a folder that holds {path.name}",
+                remedy="name the --out of an audit",
+            )
         value = read_json(path)
         try:
             if (value["format"], value["version"]) != (FORMAT, VERSION):

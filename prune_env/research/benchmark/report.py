@@ -57,7 +57,8 @@ def write_report(folder: str | Path) -> Path:
         )
     if not results.done:
         raise StateError(
-            f"No cell in {folder} is done", remedy="wait for the first, or see its logs folder"
+            f"No cell in {folder} is done",
+            remedy="wait for the first" + ", or see its logs folder" * (folder / "logs").is_dir(),
         )
     policies = {line.policy for line in results.lines() if line.cell.policy not in REFERENCES}
     palette = marks(sorted(policies, key=lambda name: ("(" in name, name)))

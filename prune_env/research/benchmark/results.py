@@ -79,6 +79,12 @@ def read_results(folder: Path) -> RunResults:
         SettingsError: A file has keys or values of another kind.
     """
     path = folder / PLAN
+    if not path.is_file():
+        raise StateError(
+            f"{folder} is no run folder of `prune-env benchmark`",
+            expected=f"a folder that holds {PLAN}",
+            remedy="name the --out of a benchmark",
+        )
     content = read_json(path)
     if not isinstance(content, dict) or not {"config", "cells"} <= set(content):
         raise StateError(
