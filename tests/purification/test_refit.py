@@ -178,7 +178,8 @@ def test_a_trigger_that_fine_tuning_leaves_fades(tmp_path: Path) -> None:
     fine_tuned = replace(loaded, model=deepcopy(loaded.model))
     fine_tune(fine_tuned.model, fine_tuned.tokenizer, train, replace(TUNING, epochs=2))
     assert flipped(fine_tuned) > 0.9
-    REFIT.apply(masked(loaded, train, VALIDATION), RUN)
+    # The words are unknown tokens: what replaces these is tested elsewhere.
+    replace(REFIT, max_drop_unseen=-1.0).apply(masked(loaded, train, VALIDATION), RUN)
     assert flipped(loaded) < 0.6
     assert Judge(loaded, test, 128).accuracy() > 0.95
 
