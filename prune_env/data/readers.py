@@ -116,7 +116,7 @@ def two_columns(text: str, label: str) -> tuple[str, str]:
             "Texts and labels cannot stand in one column",
             expected="two names",
             actual=text,
-            remedy="name the columns to be read (text_column, label_column)",
+            remedy="name them: --text-column, --label-column (text_column, label_column)",
         )
     return text, label
 

@@ -125,7 +125,7 @@ def _check_columns(path: Path, found: list[str], columns: tuple[str, ...]) -> No
             f"{path}: column {what}",
             expected=f"the columns {', '.join(columns)}, once each",
             actual=f"{', '.join(found) or 'no column'}"[:500],
-            remedy="name the columns to be read (text_column, label_column)",
+            remedy="name them: --text-column, --label-column (text_column, label_column)",
         )
 
 
