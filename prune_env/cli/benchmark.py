@@ -64,6 +64,7 @@ class Benchmark:
         from rich.markup import escape
 
         from prune_env.research.benchmark.config import find_config, read_config
+        from prune_env.research.benchmark.plan import PLAN
         from prune_env.research.benchmark.runner import RunSettings, run_benchmark
         from prune_env.utils.output import check_writable
         from prune_env.utils.progress import tell
@@ -84,7 +85,7 @@ class Benchmark:
         config = config.for_labels(clean.train.label_names)
         cells = config.cells()  # a wrong name is answered before anything is written
         sources = self.tables.attack_sources(config.attacks)
-        check_writable(out / "benchmark.json")
+        check_writable(out / PLAN)
         tell(escape(f"{len(cells)} cells, results in {out}"))
 
         def on_cell(cell: "Cell", record: "CellRecord") -> None:
@@ -103,21 +104,17 @@ class Benchmark:
                 on_cell=on_cell,
             )
         status = 0 if counts["done"] else 2
+        told = {**counts, "out": str(out)}
         if self.json_lines:
-            print(json.dumps({**counts, "out": str(out)}))
+            print(json.dumps(told))
             return status
         again = " (--retry-failed runs them again)" if counts["failed"] else ""
-        show(
-            self.json,
-            {**counts, "out": str(out)},
-            facts(
-                [
-                    ("cells done", str(counts["done"])),
-                    ("cells failed", f"{counts['failed']}{again}"),
-                    ("next", f"prune-env report {out}"),
-                ]
-            ),
-        )
+        rows = [
+            ("cells done", str(counts["done"])),
+            ("cells failed", f"{counts['failed']}{again}"),
+            ("next", f"prune-env report {out}"),
+        ]
+        show(self.json, told, facts(rows))
         return status
 
 

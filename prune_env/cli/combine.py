@@ -49,9 +49,9 @@ class Combine:
 
         from prune_env.env.subject import split_names
         from prune_env.research.audit import Results, combine, judge, learnable, shared_rewards
+        from prune_env.research.audit.combination import check_max_drop
 
-        if not 0 <= self.max_drop <= 1:
-            raise SettingsError("max_drop is out of range", expected="0 to 1", actual=self.max_drop)
+        check_max_drop(self.max_drop)
         folders = (*self.audits, *self.test)
         if not self.audits or len(set(map(Path.resolve, folders))) < len(folders):
             raise SettingsError(

@@ -143,7 +143,8 @@ def audit(
             _fill(kept, (f"{REWARD}{name}",), _scorer(subject, reward), f"Scoring {name}")
     measured = {name: kept.column(name) for name in HIDDEN}
     scored = {name: kept.column(f"{REWARD}{name}") for name in rewards} | {LEAN: -measured["lean"]}
-    usable = _usable(subject, measured["accuracy"], settings.max_drop)
+    unpruned = float(subject.evaluator.accuracy(subject.evaluator.available[None])[0])
+    usable = find_usable(measured["accuracy"], unpruned, settings.max_drop)
     return AuditResult(
         settings=settings,
         masks=kept.masks,
@@ -155,11 +156,10 @@ def audit(
     )
 
 
-def _usable(subject: Subject, accuracy: Values, max_drop: float) -> npt.NDArray[np.bool_]:
+def find_usable(accuracy: Values, unpruned: float, max_drop: float) -> npt.NDArray[np.bool_]:
     """Return which masks (N,) cost no more accuracy than `max_drop`."""
-    full = float(subject.evaluator.accuracy(subject.evaluator.available[None])[0])
     # Accuracies came from percent: that of the unpruned model itself may differ in a last digit.
-    usable: npt.NDArray[np.bool_] = accuracy >= full - max_drop - 1e-9
+    usable: npt.NDArray[np.bool_] = accuracy >= unpruned - max_drop - 1e-9
     return usable
 
 

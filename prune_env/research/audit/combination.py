@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from prune_env.errors import MetricError, SettingsError
-from prune_env.research.audit.audit import HIDDEN
+from prune_env.research.audit.audit import HIDDEN, find_usable
 from prune_env.research.audit.correlation import Correlation, correlations, rank_correlation
 from prune_env.research.audit.results import Results
 
@@ -127,6 +127,12 @@ def combine(audits: Sequence[Results], rewards: Sequence[str]) -> Combination:
     return _fit(audits, rewards, penalty)
 
 
+def check_max_drop(max_drop: float) -> None:
+    """Raise a `SettingsError` unless it is an accuracy, 0 to 1."""
+    if not 0 <= max_drop <= 1:
+        raise SettingsError("max_drop is out of range", expected="0 to 1", actual=max_drop)
+
+
 def judge(
     learned_from: Sequence[Results],
     judged: Results,
@@ -147,13 +153,12 @@ def judge(
             out of range.
         MetricError: A value is not finite.
     """
-    if not 0 <= max_drop <= 1:
-        raise SettingsError("max_drop is out of range", expected="0 to 1", actual=max_drop)
+    check_max_drop(max_drop)
     _check([judged], rewards)
     combination = combine(learned_from, rewards)
     hidden = {name: judged.column(name) for name in HIDDEN}
     whole = hidden["accuracy"][hidden["pruned"] == 0]
-    usable = hidden["accuracy"] >= whole.max(initial=0) - max_drop - 1e-9  # as `audit` counts
+    usable = find_usable(hidden["accuracy"], float(whole.max(initial=0)), max_drop)
 
     def correlated(values: Values) -> dict[str, Correlation | None]:
         return correlations(values, hidden, usable)
