@@ -239,14 +239,14 @@ class BatchCore:
                     asked[slot] = mask
             answers = {}
             for board, slots in self._by_board(asked).items():
-                masks = board.crop(np.stack([asked[slot] for slot in slots]))
+                masks = board.crop(np.array([asked[slot] for slot in slots]))
                 accuracies = board.subject.evaluator.accuracy(masks)
                 answers.update(zip(slots, accuracies.tolist(), strict=True))
 
     def _score(self, slots: Iterable[int]) -> None:
         """Update the weighted scores of the masks that slots would leave now."""
         for board, group in self._by_board(slots).items():
-            masks = board.crop(np.stack([self.episode(slot).mask for slot in group]))
+            masks = board.crop(np.array([self.episode(slot).mask for slot in group]))
             accuracy = np.array([self.episode(slot).accuracy for slot in group])
             self._scores[group] = self.reward.score(board.subject, masks, accuracy)
 

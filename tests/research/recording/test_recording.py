@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from prune_env.env import recorded
 from prune_env.env.landscape import LandscapeEvaluator
 from prune_env.env.recorded import RecordedReward, recorded_subject
 from prune_env.env.rewards.reward import Accuracy, make_reward
@@ -139,6 +140,27 @@ def test_the_hidden_lfr_is_seen_by_the_name_of_oracle_alone(surrogate: Path) -> 
     for name in ("lfr", "lfr_calibrated"):
         with pytest.raises(UnknownNameError):
             gym.make("prune_env/Recorded-v0", model=str(surrogate), reward=name)
+
+
+def test_what_is_remembered_of_masks_changes_no_answer(
+    surrogate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fresh() -> recorded.RecordedEvaluator:
+        return recorded.read_surrogate(surrogate)
+
+    model = fresh()
+    masks = model.available & (np.random.default_rng(0).random((9, *model.shape)) < 0.7)
+    alone = np.concatenate([fresh().accuracy(mask[None]) for mask in masks])
+    assert len(set(alone)) > 1
+    monkeypatch.setattr(recorded, "REMEMBERED", 4)
+    for _ in range(2):  # the second time some are remembered, and some were forgotten
+        np.testing.assert_array_equal(model.accuracy(masks), alone)
+    assert len(model._remembered) <= 4
+
+    hidden = model.without("lfr_calibrated")
+    np.testing.assert_array_equal(hidden.accuracy(masks), alone)
+    with pytest.raises(UnknownNameError, match="lfr_calibrated"):
+        hidden.column("lfr_calibrated", masks)
 
 
 def test_play_needs_no_torch(surrogate: Path) -> None:
