@@ -105,17 +105,24 @@ class UnknownNameError(PruneEnvError, KeyError):
         name: The name.
         known: Those that are registered.
         described: The command that describes them.
+        besides: What may stand in place of a name, such as "a folder".
     """
 
     def __init__(
-        self, kind: str, name: object, known: Iterable[str], described: str = "prune-env list"
+        self,
+        kind: str,
+        name: object,
+        known: Iterable[str],
+        described: str = "prune-env list",
+        besides: str = "",
     ) -> None:
         known = sorted(known)
         close = get_close_matches(str(name), known, n=1)
         hint = f"did you mean '{close[0]}'? " if close else ""
+        other = f"{besides}, or " if besides else ""
         super().__init__(
             f"Unknown {kind} '{name}'",
-            expected=f"one of {', '.join(known) or '(none registered)'}",
+            expected=f"{other}one of {', '.join(known) or '(none registered)'}",
             remedy=f"{hint}`{described}` describes every name",
         )
 

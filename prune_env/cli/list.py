@@ -35,7 +35,7 @@ class List:
         json: Print JSON.
     """
 
-    kind: Kind | None = None
+    kind: Kind | Literal["all"] = "all"
     json: bool = False
 
     def run(self) -> None:
@@ -43,7 +43,7 @@ class List:
         tables = {
             kind: entries
             for kind, entries in names().items()
-            if self.kind is None or kind == self.kind
+            if self.kind in ("all", kind)
         }
         show(self.json, tables, _page(tables))
 

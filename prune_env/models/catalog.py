@@ -124,7 +124,7 @@ def find_source(
     if allow_download:
         return _download(source, revision)
     if "/" not in source:
-        raise UnknownNameError("model", source, MODELS.names())
+        raise UnknownNameError("model", source, MODELS.names(), besides="an existing folder")
     raise ModelError(
         f"No model folder {source}",
         expected=f"a folder, or one of {', '.join(MODELS.names())}",
