@@ -249,6 +249,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             in its place, which is tried before the body runs.
     """
     place = try_place(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
     with hidden_folder(place) as folder:
         yield folder
         open_to_readers(folder)

@@ -83,16 +83,19 @@ def try_place(path: str | Path) -> Path:
 
     A link to a folder, or to nothing, is followed. An empty folder is renamed onto the place, as
     the filled one will be: a mount point or a folder in use is found out now, not hours later.
+    Nothing that was not there stays behind.
 
     Raises:
         OutputExistsError: Something stands there, or nothing can be put there.
-        OSError: The folder above it cannot be written.
+        SettingsError: The folder above it cannot be written, or be made.
     """
     check_free(path)
     place = real_place(path)
     if Path.cwd().is_relative_to(place):
         raise _not_here(path, "the folder that the program was started in")
-    place.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(place)
+    if not os.path.lexists(place.parent):
+        return place
     remove_leftovers(place)
     existed = os.path.lexists(place)
     probe = tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.")

@@ -42,6 +42,9 @@ def test_a_place_that_cannot_be_written_is_known_before(tmp_path: Path) -> None:
     for place in ("file/x", "file/below/x"):
         with pytest.raises(SettingsError, match=r"cannot be written.*Not a directory"):
             check_writable(tmp_path / place)
+        with pytest.raises(SettingsError, match="cannot be written"):
+            try_place(tmp_path / place)
     for place in ("file", "new/below/x"):
         check_writable(tmp_path / place)
+    assert try_place(tmp_path / "new/below/x") == tmp_path.resolve() / "new/below/x"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
