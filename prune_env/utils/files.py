@@ -49,7 +49,7 @@ def _make(folder: Path, fill: Callable[[Path], None]) -> None:
         if _is_there(folder):  # another process made it meanwhile
             return
         try:
-            with new_folder(folder) as temporary:
+            with new_folder(folder, shared=True) as temporary:
                 fill(temporary)
                 write_json(temporary / HASHES, hashes_of(temporary))
         except Exception:
@@ -238,17 +238,22 @@ def shaped(path: str | Path, kind: str, remedy: str = "delete it and run again")
 
 
 @contextmanager
-def new_folder(path: str | Path) -> Iterator[Path]:
+def new_folder(path: str | Path, *, shared: bool = False) -> Iterator[Path]:
     """Give a hidden folder beside `path` to fill; it takes the name `path` when the body succeeds.
 
     Whatever fails or interrupts the body, nothing of it stays behind; what a process that was
     killed left behind is removed by the next one that fills `path`.
 
+    Args:
+        path: Of the folder.
+        shared: Another process may be filling it at this moment, and the first one wins; otherwise
+            the body does not run then.
+
     Raises:
         OutputExistsError: `path` exists already and is not an empty folder, or nothing can be put
             in its place, which is tried before the body runs.
     """
-    place = try_place(path)
+    place = try_place(path, shared=shared)
     place.parent.mkdir(parents=True, exist_ok=True)
     with hidden_folder(place) as folder:
         yield folder

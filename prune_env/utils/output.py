@@ -1,8 +1,8 @@
 """Output folders: tried before the work, hidden while they are filled, removed if their maker died.
 
-A hidden folder `.NAME.xxxx` stands beside the one that it becomes, and its maker holds the
-system's lock on it (`flock`), which ends with the process however that ends: one that is not
-locked belongs to nobody.
+A hidden folder `.NAME.prune-env-xxxxxxxx` stands beside the one that it becomes, and its maker
+holds the system's lock on it (`flock`), which ends with the process however that ends: one that is
+not locked belongs to nobody.
 """
 
 import os
@@ -78,15 +78,19 @@ def real_place(path: str | Path) -> Path:
     return Path(place)
 
 
-def try_place(path: str | Path) -> Path:
+def try_place(path: str | Path, *, shared: bool = False) -> Path:
     """Return where an output folder will really stand, once one could be put there.
 
     A link to a folder, or to nothing, is followed. An empty folder is renamed onto the place, as
     the filled one will be: a mount point or a folder in use is found out now, not hours later.
     Nothing that was not there stays behind.
 
+    Args:
+        path: Of the folder.
+        shared: Another process may be making it at this moment, and the first one wins.
+
     Raises:
-        OutputExistsError: Something stands there, or nothing can be put there.
+        OutputExistsError: Something stands there, is being made, or nothing can be put there.
         SettingsError: The folder above it cannot be written, or be made.
     """
     check_free(path)
@@ -96,16 +100,17 @@ def try_place(path: str | Path) -> Path:
     check_writable(place)
     if not os.path.lexists(place.parent):
         return place
-    remove_leftovers(place)
-    existed = os.path.lexists(place)
-    probe = tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.")
+    if remove_leftovers(place) and not shared:
+        raise _not_here(path, "another process is making it at this moment")
+    existed, mode = os.path.lexists(place), mode_of(place)
+    probe = tempfile.mkdtemp(dir=place.parent, prefix=_hidden(place))
     try:
         os.replace(probe, place)
     except OSError as error:
         Path(probe).rmdir()
         raise _not_here(path, str(error.strerror)) from None
     if existed:
-        place.chmod(0o777 & ~umask())
+        place.chmod(mode)
     else:
         place.rmdir()
     return place
@@ -142,10 +147,10 @@ def _not_here(path: str | Path, actual: str) -> OutputExistsError:
 @contextmanager
 def hidden_folder(place: Path) -> Iterator[Path]:
     """Give a hidden folder beside `place` to fill and to rename; it goes if the body fails."""
-    folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+    folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=_hidden(place)))
     handle = _locked(folder)
     try:
-        folder.chmod(0o777 & ~umask())
+        folder.chmod(mode_of(place))
         yield folder
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -155,23 +160,42 @@ def hidden_folder(place: Path) -> Iterator[Path]:
             os.close(handle)
 
 
-def remove_leftovers(place: Path) -> None:
-    """Remove hidden folders and files of processes that were killed while they made `place`."""
+def remove_leftovers(place: Path) -> bool:
+    """Remove hidden folders of processes that were killed while they made `place`.
+
+    Returns:
+        Whether a process that lives is making it.
+    """
+    held = False
     for path in place.parent.iterdir():
-        prefix, _, rest = path.name.rpartition(".")
-        if prefix != f".{place.name}" or len(rest) != 8 or path.is_symlink() or not path.is_dir():
+        start, rest = path.name[:-8], path.name[-8:]
+        if start != _hidden(place) or len(rest) != 8 or path.is_symlink() or not path.is_dir():
             continue
         with suppress(OSError):
             if time.time() - path.stat().st_mtime < NEW and not any(path.iterdir()):
                 continue
-            handle = _locked(path)
+            try:
+                handle = _locked(path)
+            except BlockingIOError:
+                held = True
+                continue
             if handle is not None:
                 shutil.rmtree(path, ignore_errors=True)
                 os.close(handle)
+    return held
+
+
+def _hidden(place: Path) -> str:
+    """Return how the names of the hidden folders of a place begin; eight characters follow."""
+    return f".{place.name}.prune-env-"
 
 
 def _locked(folder: Path) -> int | None:
-    """Return a handle that locks a folder while it is open; None if another process holds it."""
+    """Return a handle that locks a folder while it is open; None where folders have no locks.
+
+    Raises:
+        BlockingIOError: Another process holds the lock.
+    """
     if sys.platform == "win32":  # folders cannot be opened there, and leftovers stay
         return None
     import fcntl  # noqa: PLC0415 - not everywhere
@@ -179,7 +203,10 @@ def _locked(folder: Path) -> int | None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # held, or a file system without locks
+    except BlockingIOError:
+        os.close(handle)
+        raise
+    except OSError:  # a file system without locks
         os.close(handle)
         return None
     return handle
@@ -188,10 +215,18 @@ def _locked(folder: Path) -> int | None:
 def open_to_readers(folder: Path) -> None:
     """Give everything in a folder the mode that the umask asks for; libraries write some 0600."""
     mask = umask()
-    for place, _, files in os.walk(folder):
-        Path(place).chmod(0o777 & ~mask)
+    for place, folders, files in os.walk(folder):
+        for name in folders:
+            (Path(place) / name).chmod(0o777 & ~mask)
         for name in set(files) - PRIVATE:
             (Path(place) / name).chmod(0o666 & ~mask)
+
+
+def mode_of(place: Path) -> int:
+    """Return the mode of a folder that is there, or else of new ones."""
+    with suppress(OSError):
+        return place.stat().st_mode & 0o777
+    return 0o777 & ~umask()
 
 
 def umask() -> int:

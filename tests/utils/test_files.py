@@ -154,6 +154,18 @@ def test_a_link_is_followed(tmp_path: Path, there: bool) -> None:
     assert (tmp_path / "out").is_symlink()
 
 
+def test_an_empty_folder_keeps_its_mode(tmp_path: Path) -> None:
+    out = tmp_path / "private"
+    out.mkdir(mode=0o700)
+    try_place(out)
+    assert out.stat().st_mode & 0o777 == 0o700
+    with new_folder(out) as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (folder / "deep").mkdir(mode=0o700)
+    assert out.stat().st_mode & 0o777 == 0o700
+    assert (out / "deep").stat().st_mode & 0o777 == 0o777 & ~umask()
+
+
 KILLED = """
 import os, signal, sys
 from prune_env.utils.files import new_folder
@@ -171,18 +183,20 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_fills_stays(tmp_p
     command = [sys.executable, "-c", KILLED, str(out)]
     assert subprocess.run([*command, "die"], check=False).returncode == -signal.SIGKILL
     (dead,) = tmp_path.iterdir()
-    (tmp_path / ".out.notes").mkdir()  # not ours
+    (tmp_path / ".out.20240131").mkdir()  # not ours
     with subprocess.Popen(
         [*command, "live"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as living:
         assert living.stdout is not None
         assert living.stdout.readline() == "ready\n"
         assert not dead.exists()
-        (held,) = (path for path in tmp_path.iterdir() if path.name != ".out.notes")
-        try_place(out)
+        (held,) = (path for path in tmp_path.iterdir() if path.name != ".out.20240131")
+        with pytest.raises(OutputExistsError, match="is making it"):
+            try_place(out)
+        assert try_place(out, shared=True) == out.resolve()
         assert held.exists()
         living.communicate("")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.notes", "out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.20240131", "out"]
 
 
 def test_of_several_writers_the_first_one_wins_where_it_should(tmp_path: Path) -> None:

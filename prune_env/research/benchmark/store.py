@@ -103,7 +103,7 @@ class Store:
         """Give a folder to fill with a cell's model; it takes the place of an older one."""
         place = self.folder / MODELS / key
         shutil.rmtree(place, ignore_errors=True)  # of a run that was cut off before the result
-        with new_folder(place) as folder:
+        with new_folder(place, shared=True) as folder:
             yield folder
 
     def _write_embeddings(self, key: str, values: Embeddings) -> None:
