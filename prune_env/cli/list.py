@@ -40,11 +40,7 @@ class List:
 
     def run(self) -> None:
         """Print the names."""
-        tables = {
-            kind: entries
-            for kind, entries in names().items()
-            if self.kind in ("all", kind)
-        }
+        tables = {kind: entries for kind, entries in names().items() if self.kind in ("all", kind)}
         show(self.json, tables, _page(tables))
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.errors import ModelError, UnsafeModelError, UnsupportedModelError
+from prune_env.models.added_tokens import find_added_in
 from prune_env.models.architectures import (
     IMAGE_PROCESSORS,
     IMAGE_TYPES,
     TEXT_TYPES,
     TOKENIZERS,
 )
-from prune_env.utils.limits import ADDED_TOKENS, CONFIG_DEPTH, LABELS
+from prune_env.utils.limits import CONFIG_DEPTH, LABELS
 
 FORBIDDEN_KEYS = ("auto_map", "trust_remote_code", "quantization_config", "transformers_weights")
 FORBIDDEN_PREFIXES = ("_attn_implementation", "attn_implementation", "_experts_implementation")
@@ -72,9 +73,7 @@ def find_forbidden(path: Path, config: dict[str, Any]) -> Iterator[ModelError]:
     deepest = _depth(config)
     if deepest > CONFIG_DEPTH.value:
         yield CONFIG_DEPTH.exceeded(deepest, f"{path} is nested too deeply", ModelError)
-    added = config.get("added_tokens_decoder")
-    if isinstance(added, dict) and len(added) > ADDED_TOKENS.value:
-        yield ADDED_TOKENS.exceeded(len(added), f"{path} adds too many tokens", ModelError)
+    yield from find_added_in(path, config)
 
 
 def _foreign_class(path: Path, place: Place, key: str, item: Any) -> Iterator[ModelError]:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,11 +18,12 @@ from prune_env.models.embeddings import token_embeddings
 from prune_env.models.gates import check_gates
 from prune_env.models.heads import find_heads
 from prune_env.models.quiet import guarded, quiet_transformers, writing
+from prune_env.models.tokenizer_files import PIECES
 from prune_env.models.tokenizer_trial import try_file, try_tokenizer
 
 log = logging.getLogger(__name__)
 
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", *PIECES)
 IMAGE_FILES = ("preprocessor_config.json",)
 SAVED_FILES = (
     *TOKENIZER_FILES,
@@ -29,9 +31,7 @@ SAVED_FILES = (
     "added_tokens.json",
     "merges.txt",
     "processor_config.json",
-    "sentencepiece.bpe.model",
     "special_tokens_map.json",
-    "spm.model",
     "tokenizer_config.json",
 )
 """All that a tokenizer or an image processor needs on disk, and all that an export holds of it."""
@@ -56,6 +56,8 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
             expected=f"one of {', '.join(files)}",
             remedy="save it into the folder with save_pretrained",
         )
+    if not image:
+        _require_converter(folder)
     fast = folder / "tokenizer.json"
     if not image and fast.is_file():
         try_file(fast)
@@ -69,6 +71,31 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
     if not image:
         try_tokenizer(processor, str(folder))
     return processor
+
+
+def _require_converter(folder: Path) -> None:
+    """Raise if a tokenizer is one of SentencePiece alone, and what reads it is not installed.
+
+    Nothing is said of tokenizer.model, which may be one of tiktoken.
+    """
+    found = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    packages = ("sentencepiece", "google.protobuf")
+    missing = [name for name in packages if not _is_installed(name)]
+    if missing and set(found) <= set(PIECES) - {"tokenizer.model"}:
+        raise ModelError(
+            f"The tokenizer in {folder} is one of SentencePiece alone, {', '.join(found)}",
+            expected="tokenizer.json beside it, or the packages sentencepiece and protobuf",
+            actual=f"no {' and no '.join(missing)}",
+            remedy="pip install sentencepiece protobuf; or, where they are, save it once with "
+            "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
+        )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # of what it lies in
+        return False
 
 
 def _check_settled(folder: Path, processor: Any) -> None:

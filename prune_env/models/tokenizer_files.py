@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.errors import ModelError
+from prune_env.models.added_tokens import find_added
 from prune_env.models.header import damaged
+from prune_env.models.pieces import find_piece_problems
 from prune_env.utils.limits import (
-    ADDED_TOKENS,
     CHARSMAP,
     MERGES,
     PATTERN,
@@ -22,7 +23,7 @@ from prune_env.utils.limits import (
     WORD,
     Limit,
 )
-from prune_env.utils.reading import opened, parse_json, read_bounded
+from prune_env.utils.reading import parse_json, read_bounded
 
 STEPS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 """What tokenizer.json holds besides its model and added tokens: steps that change a text."""
@@ -47,13 +48,30 @@ def find_tokenizer_problems(folder: Path, rows: object = None) -> Iterator[Model
                 yield problem
 
 
-def _check_size(path: Path, rows: int | None) -> Iterator[ModelError]:
-    """Judge a file that is no JSON by its size."""
+def _check_lines(path: Path, limit: Limit) -> Iterator[ModelError]:
+    """Judge a file that holds one entry a line."""
     try:
-        with opened(path, TOKENIZER_BYTES, ModelError):
-            yield from ()
+        content = read_bounded(path, TOKENIZER_BYTES, ModelError)
     except OSError as error:
-        yield damaged(path, "a file that can be read", error)
+        raise damaged(path, "a file that can be read", error) from None
+    lines = content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")
+    if lines > limit.value:
+        yield limit.exceeded(lines, f"{path} holds too many {limit.unit}", ModelError)
+
+
+def _check_words(path: Path, rows: int | None) -> Iterator[ModelError]:
+    yield from _check_lines(path, VOCABULARY)
+
+
+def _check_merges(path: Path, rows: int | None) -> Iterator[ModelError]:
+    yield from _check_lines(path, MERGES)
+
+
+def _check_pieces(path: Path, rows: int | None) -> Iterator[ModelError]:
+    try:
+        yield from find_piece_problems(path)
+    except OSError as error:
+        raise damaged(path, "a file that can be read", error) from None
 
 
 def _check_vocabulary(path: Path, rows: int | None) -> Iterator[ModelError]:
@@ -61,7 +79,10 @@ def _check_vocabulary(path: Path, rows: int | None) -> Iterator[ModelError]:
 
 
 def _check_added(path: Path, rows: int | None) -> Iterator[ModelError]:
-    yield from _counted(path, _read(path), ADDED_TOKENS)
+    content = _read(path)
+    if not isinstance(content, dict):
+        raise damaged(path, "a JSON object of tokens and their numbers", type(content).__name__)
+    yield from find_added(path, content, content.values())
 
 
 def _check_tokenizer(path: Path, rows: int | None) -> Iterator[ModelError]:
@@ -71,11 +92,9 @@ def _check_tokenizer(path: Path, rows: int | None) -> Iterator[ModelError]:
         raise damaged(path, "a JSON object with a model", type(content).__name__)
     yield from _check_model(path, content["model"], rows)
     added = content.get("added_tokens")
-    yield from _counted(path, added, ADDED_TOKENS)
-    for token in added if isinstance(added, list) else ():
-        text = token.get("content") if isinstance(token, dict) else None
-        if not isinstance(text, str) or len(text) > WORD.value:
-            raise damaged(path, f"added tokens of up to {WORD.value} characters", f"{token!r:.80}")
+    if isinstance(added, list):
+        ids = [token.get("id", 0) if isinstance(token, dict) else 0 for token in added]
+        yield from find_added(path, added, ids)
     for name in STEPS:
         yield from _check_steps(path, name, content.get(name))
 
@@ -163,12 +182,14 @@ def _read(path: Path) -> Any:
         raise damaged(path, "JSON", error) from None
 
 
+PIECES = ("spiece.model", "spm.model", "tokenizer.model", "sentencepiece.bpe.model")
+"""Vocabularies of SentencePiece, which transformers converts where its package is there."""
+
 CHECKS: dict[str, Callable[[Path, int | None], Iterator[ModelError]]] = {
     "tokenizer.json": _check_tokenizer,
     "vocab.json": _check_vocabulary,
     "added_tokens.json": _check_added,
-    **dict.fromkeys(
-        ("vocab.txt", "merges.txt", "spiece.model", "spm.model", "tokenizer.model"), _check_size
-    ),
-    "sentencepiece.bpe.model": _check_size,
+    "vocab.txt": _check_words,
+    "merges.txt": _check_merges,
+    **dict.fromkeys(PIECES, _check_pieces),
 }

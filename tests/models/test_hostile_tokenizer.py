@@ -169,6 +169,87 @@ def test_no_tokenizer(folder: Path) -> None:
         load_classifier(folder)
 
 
+def field(number: int, content: bytes) -> bytes:
+    """A field of a protocol buffer that holds bytes; numbers up to 15."""
+    size, length = len(content), b""
+    while size > 0x7F:
+        size, length = size >> 7, length + bytes([size & 0x7F | 0x80])
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+def sentencepiece(pieces: list[bytes]) -> bytes:
+    """A SentencePiece model: of every piece its text and its score; then a version."""
+    each = (field(1, piece) + b"\x15\0\0\0\0" for piece in pieces)
+    return b"".join(field(1, content) for content in each) + field(2, b"\x20\x05")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "error"),
+    [
+        ("added_tokens.json", {"x" * 1_001: 60}, "added tokens of up to 1000 characters"),
+        ("added_tokens.json", {f"{i:0900}": i for i in range(2_000)}, "long tokens.*1,800,000"),
+        ("added_tokens.json", {"x": 10**9}, "numbers of tokens from 0 to 11,999.*1000000000"),
+        ("added_tokens.json", {"x": "a"}, "numbers of tokens"),
+        ("added_tokens.json", ["x"], "a JSON object of tokens and their numbers"),
+        ("vocab.txt", b"a\n" * 2_001, "too many tokens.*2,001"),
+        ("vocab.txt", b"a\r" * 2_001, "too many tokens.*2,001"),
+        ("merges.txt", b"a b\r\n" * 2_001, "too many merges.*2,001"),
+        ("spm.model", sentencepiece([b"a", b"b" * 1_001]), "pieces of up to 1000 bytes"),
+        ("tokenizer.model", sentencepiece([b"a"] * 2_001), "too many pieces"),
+        ("tokenizer.model", b"IQ== 0\n" * 2_001, "too many pieces.*2,001"),
+        ("spiece.model", b"\0" * 40_001, "too large.*40,001"),
+    ],
+    ids=lambda value: value[:24] if isinstance(value, str) else "",
+)
+def test_a_vocabulary_is_judged_before_it_is_built(
+    folder: Path, file: str, content: Any, error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, most in (("VOCABULARY", 2_000), ("MERGES", 2_000), ("SENTENCEPIECE_BYTES", 40_000)):
+        monkeypatch.setenv(f"PRUNE_ENV_MAX_{name}", str(most))
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    (folder / file).write_bytes(raw)
+    with pytest.raises(ModelError, match=f"{file}.*{error}"):
+        load_classifier(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"extra_special_tokens": [f"<{i}>" for i in range(10_001)]},
+        {"additional_special_tokens": {f"<{i}>": f"<{i}>" for i in range(10_001)}},
+        {"added_tokens_decoder": {str(i): {"content": f"<{i}>"} for i in range(10_001)}},
+    ],
+    ids=lambda content: next(iter(content)),
+)
+def test_special_tokens_are_counted_wherever_they_are_named(
+    folder: Path, content: dict[str, Any]
+) -> None:
+    edit_json(folder / "tokenizer_config.json", lambda config: config.update(content))
+    with pytest.raises(ModelError, match=r"adds too many tokens.*10,001"):
+        load_classifier(folder)
+
+
+def test_numbers_of_added_tokens_are_small(folder: Path) -> None:
+    change = {"added_tokens_decoder": {"1000000000": {"content": "<x>"}}}
+    edit_json(folder / "tokenizer_config.json", lambda content: content.update(change))
+    with pytest.raises(ModelError, match="numbers of tokens from 0 to"):
+        load_classifier(folder)
+
+
+@pytest.mark.parametrize("file", ["spm.model", "sentencepiece.bpe.model"])
+def test_sentencepiece_alone_names_the_packages_that_read_it(
+    folder: Path, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prune_env.models.processor._is_installed", lambda _: False)
+    (folder / "tokenizer.json").unlink()
+    (folder / file).write_bytes(sentencepiece([b"<pad>", b"a"]))
+    with pytest.raises(ModelError, match=rf"{file}.*pip install sentencepiece protobuf"):
+        load_classifier(folder)
+    monkeypatch.setattr("prune_env.models.processor._is_installed", lambda _: True)
+    with pytest.raises(ModelError, match=r"cannot be loaded|cannot be used"):
+        load_classifier(folder)
+
+
 def test_a_tokenizer_with_more_tokens_than_the_model(folder: Path) -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.add_tokens(["zebra"])
