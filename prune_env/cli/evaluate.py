@@ -107,6 +107,8 @@ class Evaluate:
         if own.cut:
             told = f"{own.cut} of all sets, longer than --max-length {length} or than MODEL reads"
             rows.insert(1, ("texts cut", told))
+        if self.max_length is None and length != DEFAULT_LENGTH:
+            rows.insert(1, ("texts read", f"{length} tokens of each, as MODEL's report.json says"))
         if benign is not None:
             rows += _against_benign(own.scores, benign.scores, value)
         if before is not None:

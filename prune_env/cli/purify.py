@@ -252,6 +252,9 @@ def _describe_accuracy(report: dict[str, Any]) -> str:
 def _describe_tau(report: dict[str, Any]) -> str:
     """Return the threshold, whether it is kept, how sure that is, and what healing gave up."""
     result, told, change = report["result"], report["tau"], report["tau"]["change"]
+    if change["unpruned"] == 0:
+        after = f"{100 * told['value']:.1f} % on {told['rows']} rows now"
+        return f"none, for {GUARDED[told['guard']]} was 0: nothing was guarded ({after})"
     kept = "kept" if result["keeps_tau"] else "not kept"
     low, high = (f"{100 * end:.1f}" for end in told["interval"])
     before = 100 * change["unpruned"]
@@ -259,11 +262,10 @@ def _describe_tau(report: dict[str, Any]) -> str:
     sure = "" if told["sure"] else ", which so few rows cannot tell for sure"
     what = "the last step of healing" if told["last_step_alone"] else "healing"
     milder = "" if told["force"] == 1 else f"; {what} at {told['force']:g} of its force"
-    nothing = "" if before else "; nothing was guarded"
     return (
         f"{100 * result['tau']:.1f} % {GUARDED[told['guard']]}, {kept}: "
         f"{100 * told['value']:.1f} % [{low}, {high}] on {told['rows']} rows ({moved})"
-        f"{sure}{milder}{nothing}"
+        f"{sure}{milder}"
     )
 
 

@@ -125,8 +125,23 @@ def _check_columns(path: Path, found: list[str], columns: tuple[str, ...]) -> No
             f"{path}: column {what}",
             expected=f"the columns {', '.join(columns)}, once each",
             actual=f"{', '.join(found) or 'no column'}"[:500],
-            remedy="name them: --text-column, --label-column (text_column, label_column)",
+            remedy=_remedy(found, columns),
         )
+
+
+def _remedy(found: list[str], columns: tuple[str, ...]) -> str:
+    """Return what to do about a header that lacks columns: spreadsheets write several kinds."""
+    first = found[0] if found else ""
+    if first.casefold().startswith("sep="):
+        return f"take the first line out, {first!r:.20}, which is for spreadsheets alone"
+    if len(found) == 1:
+        for name, sign in (("semicolons", ";"), ("tabs", "\t"), ("commas", ",")):
+            if sign in first:
+                return f"its cells lie between {name}: .csv has commas there, .tsv has tabs"
+    folded = {name.casefold() for name in columns}
+    alike = [name for name in found if name.casefold() in folded and name not in columns]
+    asked = f", as the table spells them ({', '.join(alike)})" if alike else ""
+    return f"name them{asked}: --text-column, --label-column (text_column, label_column)"
 
 
 def _cells(header: list[str], cells: list[str], number: int, line: int) -> Row:

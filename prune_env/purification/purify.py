@@ -288,8 +288,9 @@ def _check_subject(plan: Plan, subject: Subject) -> Answers:
 
 
 def _warn(verdict: Verdict) -> None:
-    """Say where the purified model is below tau."""
-    if not verdict.keeps_tau:
+    """Say where the purified model is below tau; not if there was nothing to keep."""
+    had_none = verdict.change is not None and verdict.change.unpruned == 0
+    if not verdict.keeps_tau and not had_none:
         log.warning(
             "The purified model's validation accuracy (%s) is %.3f, below tau %.3f: lower the "
             "learning rate, or choose another healing or another policy",

@@ -7,7 +7,7 @@ from typing import Any
 
 from prune_env.data.dataset import TextDataset
 from prune_env.env.subject import Subject
-from prune_env.errors import StateError
+from prune_env.errors import SettingsError, StateError
 from prune_env.models import LoadedModel, Mask, write_sliced, write_zeroed
 from prune_env.models.ensemble import write_ensemble
 from prune_env.models.onnx import write_onnx
@@ -19,7 +19,7 @@ from prune_env.purification.milder import Attempt, chosen
 from prune_env.purification.plan import Plan
 from prune_env.purification.search import SearchResult
 from prune_env.purification.step import RefitReport, StepReport
-from prune_env.settings import Export
+from prune_env.settings import Export, check_length
 from prune_env.utils import runtime
 from prune_env.utils.files import read_json, sha256_of
 from prune_env.utils.public import public_name
@@ -124,12 +124,21 @@ def _count_pruned(units: Units, found: SearchResult) -> dict[str, Any]:
 
 
 def length_of(folder: Path) -> int | None:
-    """Return how many tokens of a text were kept when `purify` wrote a folder, if it says so."""
+    """Return how many tokens of a text were kept when `purify` wrote a folder, if it says so.
+
+    The file may be a stranger's: whoever measures by it tells the user.
+    """
     try:
         length = read_json(folder / "report.json")["run"]["fine_tune"]["max_length"]
     except (StateError, KeyError, TypeError):  # it may be anything's
         return None
-    return length if isinstance(length, int) and length > 0 else None
+    if type(length) is not int:
+        return None
+    try:
+        check_length(length)
+    except SettingsError:
+        return None
+    return length
 
 
 def card_facts(report: Mapping[str, Any]) -> dict[str, Any]:

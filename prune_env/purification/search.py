@@ -146,7 +146,9 @@ def _choose_tau(
     A warning says if the model as it is falls short.
     """
     subject, tau = _under_guard(subject, settings, required.tau)
-    if subject.accuracy < tau:
+    if subject.accuracy == 0:
+        log.warning("The unpruned model's validation accuracy is 0: nothing is pruned")
+    elif subject.accuracy < tau:
         log.warning(
             "The unpruned model's validation accuracy %.3f is below tau %.3f: nothing is pruned",
             subject.accuracy,

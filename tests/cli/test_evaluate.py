@@ -202,7 +202,20 @@ def test_as_many_tokens_are_read_as_when_the_model_was_made(
     assert [each["texts_cut"] for each in found] == [60, 0, 0]
     assert found[1]["model"] == found[2]["model"]
     assert run("evaluate", made, "--data", test_file) == 0
-    assert "60 of all sets, longer than --max-length 4" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "60 of all sets, longer than --max-length 4" in told
+    assert "4 tokens of each, as MODEL's report.json says" in told
+
+
+@pytest.mark.parametrize("length", [True, 1, 2, 0, -5, "4", 4.0, None])
+def test_what_is_no_length_in_a_report_cuts_nothing(
+    tiny_folder: Path, test_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture, length
+) -> None:
+    made = tmp_path / "made"
+    shutil.copytree(tiny_folder, made)
+    (made / "report.json").write_text(json.dumps({"run": {"fine_tune": {"max_length": length}}}))
+    assert run("evaluate", made, "--data", test_file, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["max_length"] == 128
 
 
 def test_a_sliced_model_in_the_hub_cache_is_measured(

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from prune_env.__main__ import start
 from prune_env.cli import main
 from prune_env.cli.attack import Attack
 from prune_env.cli.audit import Audit
@@ -104,6 +105,7 @@ def test_a_list_that_took_the_model_is_named(capsys: pytest.CaptureFixture) -> N
 
 STOPPED = """
 import os, signal, sys, time
+from prune_env.__main__ import start
 from prune_env.cli import main
 from prune_env.cli.attack import Attack
 from prune_env.cli.audit import Audit
@@ -255,3 +257,17 @@ def test_a_signal_that_arrives_in_a_finaliser_is_not_lost(
     monkeypatch.setattr(Inspect, "run", run)
     assert main(["inspect", "x"]) == 128 + signal.SIGTERM
     assert capsys.readouterr().err == "Terminated: nothing half written was left.\n"
+
+
+def test_ctrl_c_while_the_program_loads_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "prune_env.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "prune_env.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert start() == 130
+    assert capsys.readouterr().err == "Interrupted: nothing half written was left.\n"

@@ -259,8 +259,13 @@ def test_other_encodings_are_refused_with_the_line(
         ("sentence\tstars", "'label' is missing.*Actual: sentence, stars"),
         ("id\tfoo", "'sentence' is missing, 'label' is missing.*Actual: id, foo"),
         ("sentence\tlabel\tlabel", "'label' stands 2 times.*Actual: sentence, label, label"),
-        ("Sentence\tlabel", "'sentence' is missing"),
-        ("sentence,label", "'sentence' is missing.*Actual: sentence,label"),
+        (
+            "Sentence\tlabel",
+            r"'sentence' is missing.*the table spells them \(Sentence\): --t",
+        ),
+        ("sentence,label", "'sentence' is missing.*Actual: sentence,label.*lie between commas"),
+        ("sentence;label", "Actual: sentence;label.*between semicolons: .csv has commas there"),
+        ("sep=;", "take the first line out, 'sep=;'"),
     ],
 )
 def test_wrong_columns_are_refused_and_listed(tmp_path: Path, header: str, message: str) -> None:
