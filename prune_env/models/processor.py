@@ -165,7 +165,8 @@ def fit_processor(source: str, model: PreTrainedModel, processor: Any) -> None:
     processor.padding_side = processor.truncation_side = "right"
     if model.config.model_type == "t5":
         # It pools at "</s>", of which every text of a batch must hold one, whatever is written.
-        processor.split_special_tokens = True
+        # Exports say so too.
+        processor.split_special_tokens = processor.init_kwargs["split_special_tokens"] = True
     accepted = signature(model.forward).parameters
     processor.model_input_names = [name for name in processor.model_input_names if name in accepted]
     positions = getattr(model.config, "max_position_embeddings", None)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
+    AutoTokenizer,
     PreTrainedModel,
 )
 
@@ -249,3 +250,9 @@ def test_a_text_that_writes_out_the_end_of_a_text_is_a_text_like_others(tmp_path
     inputs = rows.batch(np.arange(3), torch.device("cpu"))
     assert (inputs["input_ids"] == 3).sum(dim=1).tolist() == [1, 1, 1]
     assert loaded.model(**inputs).logits.shape == (3, 2)
+
+    texts = ["good film", f"good {end} film"]
+    every = np.ones(find_heads(loaded.model).shape, bool)
+    save_zeroed(loaded, every, tmp_path / "export")
+    plain = AutoTokenizer.from_pretrained(tmp_path / "export")
+    assert plain(texts)["input_ids"] == loaded.tokenizer(texts)["input_ids"]
