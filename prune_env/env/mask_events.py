@@ -39,6 +39,7 @@ def tell_subject(subject: Subject, tau: float, accuracy: float) -> None:
                 name: subject.importance[..., index].tolist()
                 for index, name in enumerate(subject.metrics)
             },
+            heads=None if subject.units.heads_only else subject.units.heads,
         )
     )
 

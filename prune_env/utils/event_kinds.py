@@ -27,6 +27,7 @@ class ModelShown:
         rows: Validation texts that accuracy is judged on.
         labels: Names of the classes.
         importance: Importance of every head, `(L, H)` nested lists by the name of the metric.
+        heads: Columns of masks that are heads, where other units come behind them.
     """
 
     model: str
@@ -36,6 +37,7 @@ class ModelShown:
     rows: int | None = None
     labels: list[str] = field(default_factory=list)
     importance: dict[str, list[list[float]]] = field(default_factory=dict)
+    heads: int | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,15 @@ import pytest
 
 from prune_env.cli.watch.origin import Origin
 from prune_env.data.dataset import write_jsonl
-from prune_env.utils.event_kinds import MaskSet, ModelShown, PhaseAdvanced, PhaseBegun, RunEnded
+from prune_env.utils.event_kinds import (
+    CellChanged,
+    CellsPlanned,
+    MaskSet,
+    ModelShown,
+    PhaseAdvanced,
+    PhaseBegun,
+    RunEnded,
+)
 from prune_env.utils.events import EVENTS, ORIGIN, EventLog, emit, recording
 from tests.cli.watch.support import (
     HOSTILE,
@@ -245,11 +253,21 @@ def test_texts_of_others_stay_text(page, tmp_path):
 def test_a_benchmark_is_a_table_that_fills(page, tmp_path):
     with served(record_benchmark(tmp_path / "grid")) as place:
         go(page, place)
-        page.get_by_text("4 of 6: 3 done, 1 failed, 1 running").wait_for()
+        page.get_by_text("4 of 6: 3 done, 1 failed, 0 running").wait_for()  # the run has ended
         assert page.get_by_text("DivergedError: Training produced NaN").is_visible()
         assert page.get_by_text("No defender sees this").is_visible()
         assert page.locator("tbody tr").count() == 6
         assert page.get_by_label("Heads", exact=True).locator("visible=true").count() == 0
+
+
+def test_a_changed_grid_in_the_same_folder_is_the_one_that_counts(page, tmp_path):
+    folder = record_benchmark(tmp_path / "grid")
+    with served(folder) as place, recording(folder, "benchmark"):
+        emit(CellsPlanned([["0" * 16, "A on rare-word, seed 0"], ["f" * 16, "D on rare-word"]]))
+        emit(CellChanged("f" * 16, "running"))
+        go(page, place)
+        page.get_by_text("1 of 2: 1 done, 0 failed, 1 running").wait_for()
+        assert page.locator("tbody tr").count() == 2
 
 
 def test_any_state_is_saved_as_picture_and_as_values(page, tmp_path):
@@ -292,3 +310,25 @@ def test_it_fits_a_phone(browser, tmp_path, scheme):
 def _made(folder):
     folder.mkdir()
     return folder
+
+
+def test_other_units_are_told_apart_from_heads(page, asked_run, tmp_path):
+    """The model behind the run is there, and is not asked about a mask that it has no units for."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ORIGIN).write_bytes((asked_run / ORIGIN).read_bytes())
+    with recording(run, "purify"):
+        emit(ModelShown("tiny", ["1" * 9, "1" * 9], 0.9, 0.8, heads=4))
+        emit(MaskSet(["110111011", "111111111"], 0.9, "chosen", "tiny", action=[0, 6]))
+    with served(run) as place:
+        go(page, place)
+        facts = page.locator(".facts").inner_text()
+        assert re.search(r"heads pruned\s+1 of 8", facts)
+        assert re.search(r"other units pruned\s+1 of 10", facts)
+        page.get_by_label("Layer 0, unit 6, pruned").click()
+        panel = page.get_by_label("One head")
+        assert panel.get_by_role("heading", name="Layer 0, unit 6: pruned").is_visible()
+        assert panel.get_by_text("The model is asked about heads alone").is_visible()
+        head(page, 0, 2).click()
+        assert panel.get_by_role("heading", name="Layer 0, head 2: pruned").is_visible()
+        assert not panel.get_by_role("button").filter(visible=True).count()

@@ -44,7 +44,8 @@ export class Examine {
     const [layer, head] = this.head;
     const { mask, metrics } = this.view.current();
     const kept = mask[layer]?.[head] === "1";
-    this.title.textContent = `Layer ${layer}, head ${head}: ${kept ? "kept" : "pruned"}`;
+    const kind = head < this.view.heads ? "head" : "unit";
+    this.title.textContent = `Layer ${layer}, ${kind} ${head}: ${kept ? "kept" : "pruned"}`;
     this.metrics.replaceChildren(...Object.entries(metrics).flatMap(([name, values]) => {
       const all = values.flat();
       const rank = all.filter((value) => value < values[layer][head]).length + 1;

@@ -26,8 +26,9 @@ export class HeadGrid {
    * @param mask rows of "1" and "0"; `available` likewise: heads that exist
    * @param values numbers (L, H) to colour by, or null
    * @param marks {next, last}: [layer, head] or null; `base`: the mask without the user's changes
+   * @param heads columns that are heads; behind them come groups of neurons and steps of strength
    */
-  show({ mask, available, values, metric, next, last, base }) {
+  show({ mask, available, values, metric, next, last, base, heads }) {
     this.build(mask.length, mask[0].length);
     const all = (values ?? []).flat().filter((value, index) =>
       isNumber(value) && available[Math.floor(index / mask[0].length)]?.[index % mask[0].length] === "1");
@@ -50,7 +51,8 @@ export class HeadGrid {
       tile.className = ["head", ...names.filter(Boolean)].join(" ");
       const shown = exists && kept && isNumber(value);
       tile.style.backgroundColor = shown ? viridis(high > low ? (value - low) / (high - low) : 0.5) : "";
-      const told = [`Layer ${layer}, head ${head}`, exists ? (kept ? "kept" : "pruned") : "no head"];
+      const kind = head < heads ? "head" : "unit";
+      const told = [`Layer ${layer}, ${kind} ${head}`, exists ? (kept ? "kept" : "pruned") : `no ${kind}`];
       if (is(next)) told.push("pruned next");
       if (is(last)) told.push("pruned last");
       if (isNumber(value)) told.push(`${metric} ${plain(value)}`);

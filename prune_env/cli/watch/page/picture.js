@@ -60,7 +60,8 @@ function drawHeads(pen, mask, available, values) {
 }
 
 /** The lines of text under the title of a picture. */
-export function captions(frame, model, pruned, total) {
+export function captions(frame, model, counted) {
   const tau = model ? `, tau ${percent(model.tau)}` : "";
-  return [`accuracy ${percent(frame.accuracy)}${tau}; ${pruned} of ${total} heads pruned`];
+  const pruned = counted.map(([name, value]) => `${name} ${value}`).join(", ");
+  return [`accuracy ${percent(frame.accuracy)}${tau}; ${pruned}`];
 }

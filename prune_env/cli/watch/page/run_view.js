@@ -16,7 +16,7 @@ export class RunView {
   constructor(index, { name, missing }) {
     this.index = index;
     this.name = name;
-    this.missing = missing;
+    this.told = missing;
     this.story = new Story();
     this.state = "waiting";
     this.at = 0;
@@ -35,7 +35,7 @@ export class RunView {
     this.phaseName = el("span");
     this.phaseLine = el("p", { class: "phase", hidden: true }, this.phaseName, this.phase);
     const pick = (index) => this.go(index);
-    this.heads = new HeadGrid((layer, head) => { this.examine.show(layer, head); this.draw(); });
+    this.grid = new HeadGrid((layer, head) => { this.examine.show(layer, head); this.draw(); });
     this.accuracy = new AccuracyChart(pick);
     this.reward = new RewardChart(pick);
     this.examine = new Examine(this);
@@ -44,7 +44,7 @@ export class RunView {
     this.buildPlayer();
     const colourBy = el("label", { class: "field" }, "Colour by ", this.metric);
     this.gridCard = el("section", { class: "card", "aria-label": "Heads" },
-      el("h3", { text: "Heads" }), el("p", { class: "tools" }, colourBy, this.measure, this.which), this.heads.element);
+      el("h3", { text: "Heads" }), el("p", { class: "tools" }, colourBy, this.measure, this.which), this.grid.element);
     const curves = el("section", { class: "card", "aria-label": "Curves" }, this.accuracy.element, this.reward.element);
     this.film = el("div", { class: "film", hidden: true }, this.player,
       el("div", { class: "columns" }, el("div", {}, this.gridCard, this.examine.element), el("div", {}, curves, this.healing.element)));
@@ -91,6 +91,16 @@ export class RunView {
   get frames() {
     const { frames, models } = this.story;
     return models.size > 1 && this.which.value ? frames.filter((frame) => frame.model === this.which.value) : frames;
+  }
+
+  /** Columns of masks that are heads: all, unless a model's masks choose other units too. */
+  get heads() {
+    return Math.min(...[...this.story.models.values()].map((model) => model.heads ?? Infinity));
+  }
+
+  /** Why the model cannot be asked; empty if it can. */
+  get missing() {
+    return this.told || (isFinite(this.heads) ? UNITS : "");
   }
 
   /** The state on show: mask (with the user's changes), metrics, model, frame. */
@@ -171,8 +181,8 @@ export class RunView {
     this.slider.setAttribute("aria-valuetext", this.where.textContent);
     this.drawMetrics(metrics);
     const following = frames[this.at + 1];
-    this.heads.show({
-      mask, available, values: metrics[this.metric.value] ?? null, metric: this.metric.value,
+    this.grid.show({
+      heads: this.heads, mask, available, values: metrics[this.metric.value] ?? null, metric: this.metric.value,
       next: following?.action ?? null, last: frame.action ?? null, base: this.changed ? frame.mask : null,
     });
     this.accuracy.show(this.story, frames, this.at);
@@ -205,13 +215,24 @@ export class RunView {
       const interval = wilson(frame.accuracy, model?.rows);
       const range = interval ? ` [${percent(interval[0])}, ${percent(interval[1])}]` : "";
       told.push(["accuracy", `${percent(frame.accuracy)}${range}`], ["tau", percent(model?.tau)],
-        ["heads pruned", `${pruned(mask, available)} of ${count(available)}`]);
+        ...this.counted(mask, available));
     }
     if (pace) {
       told.push(["masks asked", `${pace.asked.toLocaleString("en")}${isNumber(pace.rate) ? ` (${pace.rate.toFixed(pace.rate < 10 ? 1 : 0)} a second)` : ""}`],
         ["from memory", percent(pace.remembered, 0)]);
     }
     this.facts.replaceChildren(...told.map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: value }))));
+  }
+
+  /** How many heads are pruned, and how many other units where there are some. */
+  counted(mask, available) {
+    const part = (from, to) => {
+      const [own, all] = [mask, available].map((rows) => rows.map((row) => row.slice(from, to)));
+      return `${pruned(own, all)} of ${count(all)}`;
+    };
+    const told = [["heads pruned", part(0, this.heads)]];
+    if (isFinite(this.heads)) told.push(["other units pruned", part(this.heads)]);
+    return told;
   }
 
   drawModels() {
@@ -234,7 +255,7 @@ export class RunView {
 
   async savePicture() {
     const { frame, model, metrics, mask, available } = this.current();
-    const lines = captions(frame, model, pruned(mask, available), count(available));
+    const lines = captions(frame, model, this.counted(mask, available));
     if (this.changed) lines.push("with changes by hand: the accuracy is that of the run's own mask");
     const chart = this.accuracy.plot?.ctx.canvas;
     const blob = await picture({ title: `${this.name}: ${place(frame)}`, lines, mask, available, values: metrics[this.metric.value], chart });
@@ -257,6 +278,8 @@ export class RunView {
     this.later();
   }
 }
+
+const UNITS = "This run prunes other units beside heads: the columns behind the heads are groups of feed-forward neurons and steps of strength. The model is asked about heads alone, in runs that prune nothing else.";
 
 function place(frame) {
   const names = { start: "unpruned", search: "search", tried: "tried", learn: "learning", test: "test", chosen: "chosen mask" };

@@ -77,9 +77,10 @@ export class Story {
 
   onCellsPlanned(event) {
     this.end = null;
-    for (const [key, name] of event.cells) {
-      this.cells.set(key, this.cells.get(key) ?? { key, name, status: "pending" });
-    }
+    const known = this.cells;  // those of an older grid in the same folder are none of the run
+    this.cells = new Map(
+      event.cells.map(([key, name]) => [key, known.get(key) ?? { key, name, status: "pending" }]),
+    );
   }
 
   onCellChanged(event) {
@@ -96,6 +97,9 @@ export class Story {
   onRunEnded(event) {
     this.end = event;
     this.phase = null;
+    for (const cell of this.cells.values()) {
+      if (cell.status === "running") cell.status = "pending";
+    }
   }
 
   /** Seconds to the end of the phase at its pace so far; null where it is not known. */
