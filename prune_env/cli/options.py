@@ -196,7 +196,7 @@ def facts(rows: Sequence[tuple[str, str]]) -> RenderableType:
 
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
-    grid.add_column()
+    grid.add_column(overflow="fold")  # a long path, which is to be copied, is broken, not cut
     for name, value in rows:
         grid.add_row(name, as_it_is(value))
     return grid

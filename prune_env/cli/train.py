@@ -1,6 +1,6 @@
 """`prune-env train`: an agent learns to prune, in a folder that it can be resumed from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -85,7 +85,7 @@ class Train:
         out: Output folder; must be new or empty, but for `--resume`.
         algo: `epsilon-greedy`, `dqn`, `ppo`, `a2c` or `maskable_ppo`.
         env: Id of the environment; see `prune-env list`.
-        steps: Environment steps.
+        steps: Environment steps at least: what an algorithm collects at once is learned whole.
         max_evaluations: Masks that may be evaluated for learning, whatever steps are left; the step
             in which they run out is finished.
         validation_subset: Judge masks on so many validation sentences while it learns, a fixed and
@@ -192,7 +192,9 @@ class Train:
         best = max(results, key=lambda each: each.rank)
         rows = [(result.name, _told(result).partition(": ")[2]) for result in results]
         if best.recommended is not None:
-            rows.append(("use the best", _use(self.out / best.name, best.recommended)))
+            rows.append(
+                ("use the best", _use(self.out / best.name, best.recommended, hybrid=best.hybrid))
+            )
         show(self.json, [asdict(result) for result in results], facts(rows))
         signal = next((each.signal for each in results if each.signal is not None), None)
         if signal is not None:
@@ -211,33 +213,39 @@ class Train:
             ("learned", f"{report['steps']} steps, {report['episodes']} episodes"),
             ("evaluated", f"{report['evaluations']} masks on {report['learned_on']}"),
         ]
-        for played in (result.best or {}).get("models", []):
-            reached = (
-                f"{played['heads_pruned']} heads pruned, {100 * played['accuracy']:.1f} % "
-                f"accuracy on {report['judged_on']}"
-            )
-            rows.append((f"best on {played['model']}", reached))
+        played = (result.best or {}).get("models", [])
+        judged = f"accuracy on {report['judged_on']}"
+        for each in played:
+            reached = f"{_pruned(each)}, {100 * each['accuracy']:.1f} % {judged}"
+            rows.append((f"best on {each['model']}", reached))
         if (met := report["best_met"]) is not None:
             below = "" if met["keeps_tau"] else ", below tau"
-            reached = (
-                f"{met['heads_pruned']} heads pruned, {100 * met['accuracy']:.1f} % "
-                f"accuracy on {report['judged_on']}{below}"
-            )
+            reached = f"{_pruned(met)}, {100 * met['accuracy']:.1f} % {judged}{below}"
             rows.append((f"best met on {met['model']}", reached))
         if result.signal is None:
-            rows.append(("use it", _use(self.out, report["recommended"])))
+            hybrid = any("units_pruned" in each for each in (*played, met or {}))
+            rows.append(("use it", _use(self.out, report["recommended"], hybrid=hybrid)))
         else:
             rows.append(("interrupted", "the agent is saved; the same command with --resume"))
         return [*rows, ("watch it", f"tensorboard --logdir {self.out}")]
 
 
-def _use(folder: Path, recommended: str | None) -> str:
+def _pruned(played: Mapping[str, Any]) -> str:
+    """Return how many heads a mask prunes, and other units where there are some."""
+    told = f"{played['heads_pruned']} heads"
+    if units := played.get("units_pruned"):
+        told += f", {units['neurons']} groups of neurons and {units['map']} steps of strength"
+    return f"{told} pruned"
+
+
+def _use(folder: Path, recommended: str | None, *, hybrid: bool) -> str:
     """Return the command that uses what a training recommends."""
     from prune_env.agents.recommended import BEST_MET
 
     best_met = recommended == "best_met"
     option = f"--mask {folder}/{BEST_MET}" if best_met else f"--policy {folder}/best"
-    return f"prune-env purify MODEL --data DATA {option}"
+    units = " --units hybrid" if hybrid else ""
+    return f"prune-env purify MODEL --data DATA {option}{units}"
 
 
 def _told(result: "TrialResult") -> str:

@@ -146,3 +146,23 @@ def test_other_peoples_folders_and_archives_are_refused(
         assert run("purify", tiny_folder, *arguments) == 2
         assert message in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_learned_on_units_is_used_as_the_last_line_says(
+    tiny_folder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "run"
+    game = ["--env", "prune_env/HybridPruning-v0", "--model", tiny_folder, "--data", clean]
+    learn = ["--algo", "epsilon-greedy", "--steps", 100, "--max-drop", 0.3, "--out", out]
+    assert run("train", *game, *learn) == 0
+    printed = capsys.readouterr().out
+    told = " ".join(printed.split())
+    assert str(out / "best") in "".join(printed.split())  # broken in two where it is long
+    best = json.loads((out / "best.json").read_text())["models"][0]["units_pruned"]
+    assert f"{best['neurons']} groups of neurons and {best['map']} steps of strength" in told
+    *_, command = told.partition("use it prune-env purify MODEL --data DATA ")
+    words = command.partition(" watch it")[0].split()
+    assert (words[0], words[-2:]) == ("--policy", ["--units", "hybrid"])
+    words[1:-2] = ["".join(words[1:-2])]
+    purify = ["--out", tmp_path / "out", "--max-drop", 0.3, "--guard", "accuracy"]
+    assert run("purify", tiny_folder, "--data", clean, *words, *purify) == 0
