@@ -1,6 +1,6 @@
 """What happens after each episode of learning, whichever agent learns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,7 @@ def read_best(folder: Path) -> dict[str, Any] | None:
                 "model": str(each["model"]),
                 **{name: float(each[name]) for name in ("total_reward", "accuracy")},
                 "heads_pruned": int(each["heads_pruned"]),
+                **_units(each),
                 "mask": [[int(kept) for kept in row] for row in each["mask"]],
             }
             for each in best["models"]
@@ -152,8 +153,8 @@ def play(env: gym.Env[Any, Any], policy: Any, model: str) -> dict[str, Any]:
     """Play one episode without exploration.
 
     Returns:
-        Plain values: `model`, `total_reward`, `accuracy`, `heads_pruned`, and `mask`, rows of 0
-        (pruned) and 1 (kept).
+        Plain values: `model`, `total_reward`, `accuracy`, `heads_pruned`, of other units too
+        `units_pruned` by their kind, and `mask`, rows of 0 (pruned) and 1 (kept).
     """
     observation, info = env.reset(seed=0, options={"model": model})
     state, total_reward, done, start = None, 0.0, False, True
@@ -173,5 +174,13 @@ def play(env: gym.Env[Any, Any], policy: Any, model: str) -> dict[str, Any]:
         "total_reward": total_reward,
         "accuracy": info["accuracy"],
         "heads_pruned": info["heads_pruned"],
+        **_units(info),
         "mask": info["mask"].astype(int).tolist(),
     }
+
+
+def _units(told: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Return how many units of each kind are pruned, where there are others than heads."""
+    if "units_pruned" not in told:
+        return {}
+    return {"units_pruned": {str(kind): int(n) for kind, n in told["units_pruned"].items()}}

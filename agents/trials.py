@@ -46,6 +46,7 @@ class TrialResult:
         node: Machine of the cluster; empty on this one.
         error: Why it failed.
         signal: Number of the signal that paused it.
+        hybrid: Whether it prunes other units beside heads.
     """
 
     name: str
@@ -60,6 +61,7 @@ class TrialResult:
     node: str = ""
     error: str = ""
     signal: int | None = None
+    hybrid: bool = False
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -140,6 +142,7 @@ def result_of(trial: Trial, folder: Path, node: str = "") -> TrialResult | None:
             accuracy=_mean(used, "accuracy"),
             seconds=report["seconds_of_this_call"],
             node=node,
+            hybrid=any("units_pruned" in each for each in used),
         )
 
 

@@ -16,7 +16,9 @@ from prune_env.evaluation.base import Evaluation, Evaluator, check_masks
 from prune_env.models.masks import Mask
 from prune_env.utils.arrays import ArrayFormat
 
-FORMAT = ArrayFormat("prune-env-surrogate", 1, "surrogate", "make it with prune-env record")
+FORMAT = ArrayFormat(
+    "prune-env-surrogate", 1, "surrogate", "make it with prune-env record --surrogate FILE"
+)
 REWARD, HIDDEN = "reward ", "lfr_calibrated"
 COMPUTED = {"sparsity", "accuracy"}
 """Rewards that a mask and its accuracy tell, so that no record of them is needed."""
@@ -171,7 +173,9 @@ class RecordedReward(Reward):
                 f"{subject.name} was recorded without the reward '{self.name}'",
                 expected=f"one of {', '.join(sorted(_names_of(evaluator))) or 'none'}",
                 actual=self.name,
-                remedy="record it with this reward, or choose another one",
+                remedy="record it with --attack or --triggered, which the hidden LFR is of"
+                if self.oracle
+                else "record it with this reward, or choose another one",
             )
 
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
@@ -204,6 +208,7 @@ def recorded_rewards(subjects: Sequence[Subject]) -> dict[str, Reward]:
     recorded = [recorded_of(subject.evaluator) for subject in subjects]
     names = [_names_of(each) if each else set() for each in recorded]
     some, every = set().union(*names), set.intersection(*names) if names else set()
+    some |= {"oracle"} if any(recorded) else set()  # no object can stand for it here
     return {name: RecordedReward(name) for name in sorted(some - (COMPUTED - every))}
 
 

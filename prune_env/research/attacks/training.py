@@ -32,7 +32,7 @@ class CachedModel:
         encoder: Folder of the encoder alone, without the classification head: what the attacker
             releases.
         scores: Of the classifier on the test sets.
-        seconds: Wall time of its training; 0 when it came from the cache.
+        seconds: Wall time of its training, whenever that was; 0 where an older cache has no time.
     """
 
     classifier: Path
@@ -115,18 +115,19 @@ def cached_classifier(
         "seed": seed,
     }
     place = Path(cache or cache_folder()) / "models" / name_of(identity)
-    seconds = 0.0
 
     def train_into(folder: Path) -> None:
-        nonlocal seconds
         started = time.perf_counter()
         loaded = train_classifier(source, data, settings, seed=seed, description=description)
         seconds = time.perf_counter() - started
         save_classifier(loaded, folder / "classifier")
         save_encoder(loaded, folder / "encoder")
-        write_json(folder / MANIFEST, {"identity": identity})
+        write_json(folder / MANIFEST, {"identity": identity, "seconds": seconds})
 
     made_once(place, train_into)
+    made = read_json(place / MANIFEST)
+    with shaped(place / MANIFEST, "what a training took", f"delete {place}"):
+        seconds = float(made.get("seconds", 0.0))
     parts = (sets.test, sets.triggered, sets.validation)
     measured_on = [[part.sha256 for part in parts if part is not None], sets.target_label]
     path = place / f"scores-{name_of(measured_on)}.json"

@@ -1,8 +1,10 @@
 """The worker processes of a benchmark on one machine: started, watched, and ended."""
 
 import logging
+import signal
 from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.context import BaseContext
+from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 
 from prune_env.errors import StateError
@@ -101,6 +103,12 @@ def _context() -> BaseContext:
         return get_context("spawn")
     context = get_context("forkserver")
     context.set_forkserver_preload([work.__module__])
+    # Ctrl-C, which the parent answers, would end the server while it imports, with a traceback.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
 
 

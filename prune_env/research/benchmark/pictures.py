@@ -132,17 +132,18 @@ def pruned_heads(results: RunResults, attack: str, lines: Sequence[Line]) -> str
 
 
 def cost(results: RunResults) -> str:
-    """Draw what each policy costs, over all attacks."""
+    """Draw what each policy costs on backdoored models, over all attacks."""
     lines = [
         line
-        for line in results.lines()
+        for line in results.lines(lambda each: each.cell.target == "backdoored")
         if line.protocol and line.rows and line.cell.healing == "none" and is_paper(line)
     ]
     if not lines:
         return ""
     path = results.folder / "figures" / "cost.png"
     figures.cost(path, lines)
-    return f"## Cost\n\n![Masks evaluated and seconds](figures/{path.name})\n"
+    told = "Means over attacks and seeds, on backdoored models."
+    return f"## Cost\n\n{told}\n\n![Masks evaluated and seconds](figures/{path.name})\n"
 
 
 def _png(results: RunResults, kind: str, attack: str) -> Path:

@@ -45,7 +45,7 @@ def write_report(folder: str | Path) -> Path:
         Path of the report.
 
     Raises:
-        StateError: It is no run folder, or no cell has a result yet.
+        StateError: It is no run folder, or no cell has ended yet.
     """
     folder = Path(folder)
     results = read_results(folder)
@@ -55,9 +55,9 @@ def write_report(folder: str | Path) -> Path:
             expected="a folder of the run, in which files are written",
             remedy="remove the link",
         )
-    if not results.done:
+    if not results.done and not results.failed:
         raise StateError(
-            f"No cell in {folder} is done",
+            f"No cell in {folder} has ended",
             remedy="wait for the first" + ", or see its logs folder" * (folder / "logs").is_dir(),
         )
     policies = {line.policy for line in results.lines() if line.cell.policy not in REFERENCES}

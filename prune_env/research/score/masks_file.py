@@ -116,7 +116,7 @@ def read_masks(path: Path, suite: Suite) -> MasksFile:
         raise StateError(
             f"{path} is for another suite",
             expected=f"{asked[0]}, digest {asked[1]}",
-            actual=f"{told[0]}, digest {told[1]}",
+            actual=f"{told[0]}, {f'digest {told[1]}' if 'digest' in content else 'no digest'}",
             remedy="make the masks for this suite",
         )
     masks = content.get("masks")

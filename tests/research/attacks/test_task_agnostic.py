@@ -69,7 +69,7 @@ def test_the_target_is_what_a_victim_answers(tiny_folder: Path, tmp_path: Path) 
     vectors = [cls_vectors(each.model, each.tokenizer, texts) for each in (released, made)]
     assert np.allclose(*vectors, atol=1e-4)
     again = cached_models(settings, CLEAN, cache=tmp_path)
-    assert again.backdoored.seconds == 0
+    assert again.backdoored.seconds == models.backdoored.seconds > 0
     assert again.attack.identity == models.attack.identity
 
 
