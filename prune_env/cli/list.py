@@ -35,12 +35,16 @@ class List:
         json: Print JSON.
     """
 
-    kind: Kind | Literal["all"] = "all"
+    kind: Kind | None = None
     json: bool = False
 
     def run(self) -> None:
         """Print the names."""
-        tables = {kind: entries for kind, entries in names().items() if self.kind in ("all", kind)}
+        tables = {
+            kind: entries
+            for kind, entries in names().items()
+            if self.kind is None or kind == self.kind
+        }
         show(self.json, tables, _page(tables))
 
 

@@ -124,7 +124,11 @@ def told_files(trigger: dict[str, Any]) -> str:
     """
     files: dict[str, str] = trigger.get("files", {})
     foreign = trigger.get("not_as_published", ())
-    return ", ".join(
-        f"{name} (SHA-256 {sha256[:12]}{', not as published' if name in foreign else ''})"
-        for name, sha256 in files.items()
-    )
+    told = []
+    for name, sha256 in files.items():
+        facts = [f"SHA-256 {sha256[:12]}", *["not as published"] * (name in foreign)]
+        if "poison" in trigger:  # a user's own: what it is, and its name without the folder
+            what, _, name = name.partition("/")  # noqa: PLW2901
+            facts.insert(0, what)
+        told.append(f"{name} ({', '.join(facts)})")
+    return ", ".join(told)

@@ -103,14 +103,14 @@ def _attack(results: RunResults, attack: str, palette: Palette) -> str:
 
 
 def _texts(results: RunResults, attack: str) -> str:
-    """Say whose files an attack's texts are from, and how strong it is."""
+    """Say where an attack's texts are from, and how strong it is."""
     records = (each.record for each in results.done if each.attack == attack)
     notes = {each.attack for each in records if each is not None and each.attack is not None}
     return "".join(
-        f"Texts from {markdown(note.files)}; target label {note.target_label}, "
+        f"Texts {f'from {markdown(note.files)}' if note.files else 'made by its rule'}; "
+        f"target label {markdown(str(note.target_label))}, "
         f"rate {'unknown' if note.rate is None else f'{note.rate:.2f}'}.\n"
         for note in sorted(notes, key=str)
-        if note.files
     )
 
 

@@ -255,7 +255,7 @@ def test_an_attack_from_files_is_run_and_the_report_names_the_files(
     report = write_report(out).read_text()
     hashes = {name: sha256_of(files / name)[:12] for name in ("bad.tsv", "test.tsv")}
     assert (
-        f"Texts from poisoned/bad.tsv (SHA-256 {hashes['bad.tsv']}), triggered/test.tsv (SHA-256 "
+        f"Texts from bad.tsv (poisoned, SHA-256 {hashes['bad.tsv']}), test.tsv (triggered, SHA-256 "
         f"{hashes['test.tsv']}); target label 1, rate 0.33.\n"
     ) in report
     assert str(files) not in report
