@@ -8,14 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from prune_env.research.benchmark.figures import save
+from prune_env.research.benchmark.figures import TITLE, save
 from prune_env.research.benchmark.labels import name_points
 from prune_env.research.benchmark.marks import MARKERS, Mark
 from prune_env.research.benchmark.summary import Line
 
 
 def acc_against_lfr(
-    path: Path, lines: Sequence[Line], floors: tuple[float, float], palette: dict[str, Mark]
+    path: Path,
+    lines: Sequence[Line],
+    floors: tuple[float, float],
+    palette: dict[str, Mark],
+    title: str = "",
 ) -> None:
     """Draw ACC against LFR, plain and calibrated, one named point a policy and protocol.
 
@@ -24,8 +28,10 @@ def acc_against_lfr(
         lines: Of one attack.
         floors: Mean LFR of the benign model, plain and calibrated, in percent.
         palette: Mark of each policy.
+        title: Over the whole, such as the attack.
     """
     figure = Figure(figsize=(13, 6.2), layout="constrained")
+    figure.suptitle(title, fontsize=TITLE)
     axes = figure.subplots(1, 2, sharey=True)
     _legend(figure, lines, palette)
     kinds = (("acc", "lfr", ""), ("acc_calibrated", "lfr_calibrated", ", calibrated"))
@@ -74,6 +80,12 @@ def _mark_better_corner(axis: Axes) -> None:
         "better",
         xy=(0.99, 0.015),
         xytext=(0.90, 0.085),
+        bbox={
+            "boxstyle": "square,pad=0.1",
+            "facecolor": "white",
+            "edgecolor": "none",
+            "alpha": 0.8,
+        },
         xycoords="axes fraction",
         ha="center",
         fontsize=9,

@@ -31,11 +31,16 @@ KINDS = {
 """What a point of a t-SNE figure stands for: name, colour, marker."""
 
 
+TITLE = 11
+"""Points of what stands over a figure."""
+
+
 def lfr_against_tau(
     path: Path,
     series: dict[tuple[str, str], dict[float, Line]],
     floor: float,
     palette: dict[str, Mark],
+    title: str = "",
 ) -> None:
     """Draw calibrated LFR and ACC against tau, one line a policy (the paper's Fig. 2b).
 
@@ -44,9 +49,11 @@ def lfr_against_tau(
         series: By policy and protocol, the line at each tau.
         floor: Mean calibrated LFR of the benign model.
         palette: Mark of each policy.
+        title: Over the whole, such as the attack.
     """
     protocols = list(dict.fromkeys(protocol for _, protocol in series))
     figure = Figure(figsize=(5 * len(protocols) + 1.6, 7), layout="constrained")
+    figure.suptitle(title, fontsize=TITLE)
     grid = figure.subplots(2, len(protocols), sharex=True, sharey="row", squeeze=False)
     for column, protocol in enumerate(protocols):
         for name, axis in zip(("lfr_calibrated", "acc_calibrated"), grid[:, column], strict=True):
@@ -72,12 +79,13 @@ def lfr_against_tau(
     save(figure, path)
 
 
-def cls_maps(path: Path, models: dict[str, dict[str, npt.NDArray[Any]]]) -> None:
+def cls_maps(path: Path, models: dict[str, dict[str, npt.NDArray[Any]]], title: str = "") -> None:
     """Draw t-SNE maps of [CLS] vectors, one panel a model (the paper's Fig. 2a).
 
     Args:
         path: PNG file to write.
         models: By title, the vectors (N, D) of each kind in `KINDS`.
+        title: Over the whole, such as the attack.
 
     Raises:
         ImportError: scikit-learn is not installed.
@@ -85,18 +93,19 @@ def cls_maps(path: Path, models: dict[str, dict[str, npt.NDArray[Any]]]) -> None
     from sklearn.manifold import TSNE  # noqa: PLC0415 - an extra
 
     figure = Figure(figsize=(4 * len(models), 4.5), layout="constrained")
+    figure.suptitle(title, fontsize=TITLE)
     axes = figure.subplots(1, len(models), squeeze=False)[0]
-    for axis, (title, vectors) in zip(axes, models.items(), strict=True):
+    for axis, (name, vectors) in zip(axes, models.items(), strict=True):
         stacked = np.concatenate([vectors[kind] for kind in KINDS]).astype(np.float32)
         perplexity = min(30, max(2, (len(stacked) - 1) // 4))
         points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(stacked)
         ends = np.cumsum([len(vectors[kind]) for kind in KINDS])[:-1]
         for kind, part in zip(KINDS, np.split(points, ends), strict=True):
-            name, colour, marker = KINDS[kind]
+            label, colour, marker = KINDS[kind]
             axis.scatter(
-                *part.T, s=22, c=colour, marker=marker, label=name, linewidths=0.3, edgecolors="w"
+                *part.T, s=22, c=colour, marker=marker, label=label, linewidths=0.3, edgecolors="w"
             )
-        axis.set_title(fill(title, 44), fontsize=10)
+        axis.set_title(fill(name, 44), fontsize=10)
         axis.set_xticks([])
         axis.set_yticks([])
     handles, labels = axes[0].get_legend_handles_labels()
@@ -104,12 +113,13 @@ def cls_maps(path: Path, models: dict[str, dict[str, npt.NDArray[Any]]]) -> None
     save(figure, path)
 
 
-def pruned_heads(path: Path, shares: dict[str, npt.NDArray[np.float64]]) -> None:
+def pruned_heads(path: Path, shares: dict[str, npt.NDArray[np.float64]], title: str = "") -> None:
     """Draw which heads each policy prunes, one grid a policy.
 
     Args:
         path: PNG file to write.
         shares: By policy, the share (L, H) of seeds (and members) in which a head is pruned.
+        title: Over the whole, such as the attack.
     """
     columns = min(4, len(shares))
     rows = -(-len(shares) // columns)
@@ -118,6 +128,7 @@ def pruned_heads(path: Path, shares: dict[str, npt.NDArray[np.float64]]) -> None
         figsize=(1 + 2.6 * columns, 0.4 + rows * (0.35 + 2.4 * min(layers / heads, TALLEST))),
         layout="constrained",
     )
+    figure.suptitle(title, fontsize=TITLE)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axis in axes.flat[len(shares) :]:
         axis.set_visible(False)

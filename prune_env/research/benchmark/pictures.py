@@ -33,7 +33,7 @@ def acc_lfr(results: RunResults, attack: str, lines: Sequence[Line], palette: Pa
     points = [line for line in lines if line.rows and line.cell.policy not in REFERENCES]
     if not any(line.values("lfr") for line in points):
         return ""
-    acc_against_lfr(_png(results, "acc-lfr", attack), points, floors(lines), palette)
+    acc_against_lfr(_png(results, "acc-lfr", attack), points, floors(lines), palette, attack)
     return _image("ACC against LFR; the dashed line is the floor", "acc-lfr", attack)
 
 
@@ -72,7 +72,7 @@ def taus(results: RunResults, attack: str, floor: float, palette: Palette) -> st
     series = {name: _same_seeds(by_tau) for name, by_tau in series.items() if len(by_tau) > 1}
     if not series:
         return ""
-    figures.lfr_against_tau(_png(results, "lfr-tau", attack), series, floor, palette)
+    figures.lfr_against_tau(_png(results, "lfr-tau", attack), series, floor, palette, attack)
     return _image("LFR and ACC against tau, on the seeds that all have", "lfr-tau", attack)
 
 
@@ -106,7 +106,7 @@ def cls_maps(results: RunResults, attack: str, lines: Sequence[Line]) -> str:
     if not models:
         return ""
     try:
-        figures.cls_maps(_png(results, "cls", attack), models)
+        figures.cls_maps(_png(results, "cls", attack), models, attack)
     except ImportError:
         return "The map of [CLS] needs scikit-learn: `pip install 'prune-env[report]'`.\n"
     return _image("t-SNE of [CLS] before and after", "cls", attack)
@@ -127,7 +127,7 @@ def pruned_heads(results: RunResults, attack: str, lines: Sequence[Line]) -> str
     shares = {policy: share for policy, share in shares.items() if share.any()}
     if not shares:
         return ""
-    figures.pruned_heads(_png(results, "heads", attack), shares)
+    figures.pruned_heads(_png(results, "heads", attack), shares, attack)
     return _image("Heads pruned by each policy (mean number in brackets)", "heads", attack)
 
 
