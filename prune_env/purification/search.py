@@ -141,10 +141,7 @@ def search(
 def _choose_tau(
     subject: Subject, required: Requirements, settings: SearchSettings
 ) -> tuple[Subject, float]:
-    """Return the subject as the guard judges it, and tau, and tell of both.
-
-    A warning says if the model as it is falls short.
-    """
+    """Return the subject as the guard judges it, and tau; tell of both, and if it falls short."""
     subject, tau = _under_guard(subject, settings, required.tau)
     if subject.accuracy == 0:
         log.warning("The unpruned model's validation accuracy is 0: nothing is pruned")

@@ -131,7 +131,7 @@ def test_what_unlearns_without_pruning_stands_in_the_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mapped: list[str] = []
-    monkeypatch.setattr(figures, "cls_maps", lambda _, models: mapped.extend(models))
+    monkeypatch.setattr(figures, "cls_maps", lambda _, models, title: mapped.extend(models))
     unlearned = Block(ATTACKS[:1], SEEDS, ("ft",), ("direct",), healing=("unlearn",))
     made_up(
         tmp_path,
