@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, require_older, write_checkpoint
 from prune_env.agents.features import BoolArray, as_batch
 from prune_env.agents.record import Budget, EpisodeCallback, LearningRecord, asked_masks
 from prune_env.env.observation import DEFAULT_OBSERVATION, require_parts
@@ -169,10 +169,14 @@ class Agent(ABC):
         Args:
             folder: The agent's own folder; the newest two checkpoints in it are kept.
             weights_only: Leave out all that only learning needs: memory, optimiser, random states.
+
+        Raises:
+            StateError: The folder holds an agent that has taken more steps.
         """
         spec, tensors = self._pack(weights_only=weights_only)
-        if self._budget is not None and not weights_only:
-            tensors |= self._budget.state()
+        if not weights_only:
+            tensors |= self._asked if self._budget is None else self._budget.state()
+            require_older(Path(folder), self.record.steps)
         checkpoint = Checkpoint(self.algorithm, self.record.steps, spec, tensors)
         write_checkpoint(Path(folder), checkpoint)
 

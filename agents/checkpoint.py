@@ -132,8 +132,31 @@ def write_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:
     }
     write_json(path.with_suffix(".json"), {**head, "spec_sha256": _sha256_of_json(head)})
     for old in _newest_first(folder)[KEPT:]:
+        if old.stem == path.stem:  # beside one of later steps: of a stretch that was lost
+            continue
         old.unlink()
         old.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def require_older(folder: Path, step: int) -> None:
+    """Raise if the newest whole checkpoint of a folder is of a later step: it would be read.
+
+    Raises:
+        StateError: It is; the folder holds another training.
+    """
+    for path in _newest_first(folder):
+        if int(path.stem) <= step:
+            return
+        try:
+            _read(path)
+        except StateError:  # a damaged one is walked past
+            continue
+        raise StateError(
+            f"{folder} holds another training",
+            expected=f"checkpoints of up to {step} steps",
+            actual=f"one of {int(path.stem)} steps",
+            remedy="save into another folder",
+        )
 
 
 def read_checkpoint(folder: str | Path) -> Checkpoint:

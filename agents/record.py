@@ -139,7 +139,7 @@ class LearningRecord:
 
     def add_test(self, total_reward: float, episodes: int) -> None:
         """Count a test without exploration, so many episodes after the one before it."""
-        if total_reward > self.best_test:
+        if total_reward > self.best_test + TIE:
             self.best_test, self.since_best_test = total_reward, 0
         else:
             self.since_best_test += episodes

@@ -66,10 +66,19 @@ class SearchPolicy(Baseline):
         """Build the policy for an environment, whose metric names and evaluator it takes over.
 
         Raises:
-            SettingsError: The variant does not exist, or the environment shows no mask.
+            SettingsError: The variant does not exist, or the environment shows no mask, or plays
+                several models: a plan is for one.
         """
         require_parts(cls.__name__, cls.reads, env.observation_space)
         inner = env.unwrapped
+        models = inner.core.pool.names
+        if len(models) > 1:
+            raise SettingsError(
+                f"{cls.__name__} searches a plan for one model",
+                expected="an environment of one model",
+                actual=f"a pool of {', '.join(models)}",
+                remedy="make an environment for each",
+            )
         return cls(inner.metrics, evaluator=inner.evaluator, seed=seed, variant=variant)
 
     def learn(

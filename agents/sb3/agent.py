@@ -148,9 +148,9 @@ class SB3Agent(Agent):
         """Play and learn until the agent has taken `total_steps` in its life; see `Agent.learn`.
 
         `env` is a single head-pruning environment, of which `num_envs` copies are played on the
-        same model, or a `VecEnv`. The last rollout may go beyond the steps; the step in which the
-        evaluations run out is finished in all episodes; `stop_requested` is asked at the beginning
-        of each rollout.
+        same model, or a `PruneVecEnv`. The last rollout may go beyond the steps; the step in which
+        the evaluations run out is finished in all episodes; `stop_requested` is asked at the
+        beginning of each rollout.
 
         Raises:
             SettingsError: The environment shows other metrics than the agent's, or not all parts
@@ -189,6 +189,9 @@ class SB3Agent(Agent):
         if self._model is not None and not weights_only:
             spec["training"], more = write_state(self._model)
             tensors |= more
+        elif self._loaded is not None and not weights_only:  # it has not learned since
+            spec["training"] = self._loaded.spec.get("training")
+            tensors = {**self._loaded.tensors, **tensors}
         return spec, tensors
 
     @classmethod

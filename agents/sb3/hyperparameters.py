@@ -162,6 +162,8 @@ def load_hyperparameters(
     merged = {**sections["default"], **sections.get(env_id, {}), **changes}
     remedy = f"see {FOLDER / algorithm}.yaml"
     known = (set(inspect.signature(model_class).parameters) - RESERVED) | OURS
+    if algorithm == "dqn":
+        known -= {"n_steps"}  # its memory of several steps takes no `Dict` observations
     unknown = sorted(set(merged) - known)
     if unknown:
         raise SettingsError(

@@ -12,6 +12,9 @@ from prune_env.errors import StateError
 from prune_env.evaluation.guard import guarded_tau
 from prune_env.models.masks import Mask
 
+ROUNDING = 1e-9
+"""What a share of a number of units may be off by."""
+
 Scoring = Generator[Mask, float, None]
 """Yields a mask (L, H) to be scored, is sent its accuracy, and goes on."""
 
@@ -95,7 +98,7 @@ class Episode:
     @property
     def success(self) -> bool:
         """Whether the mask satisfies tau and prunes as many units as a success asks for."""
-        least = max(1.0, self.settings.success_share * self.board.total)
+        least = max(1.0, self.settings.success_share * self.board.total - ROUNDING)
         return self.accuracy >= self.tau and self.pruned >= least
 
     def start(self) -> Scoring:

@@ -7,6 +7,8 @@ from prune_env.env.recorded import recorded_of
 from prune_env.env.subject import Subject
 from prune_env.env.subjects import IMPORTANCE_SENTENCES, find_subject
 from prune_env.errors import SettingsError
+from prune_env.evaluation.counting import CountingEvaluator
+from prune_env.evaluation.guard import guard_evaluator, guard_of
 from prune_env.importance.registry import UNIT_FEATURES
 from prune_env.models.units import Units
 from prune_env.settings import UnitSettings
@@ -76,6 +78,8 @@ def with_units(
 ) -> Subject:
     """Return a model with its units measured, whatever its masks chose from before.
 
+    Its guard stays, and it counts masks if it did.
+
     Args:
         subject: The model, with its texts.
         metrics: Names of the importance metrics.
@@ -103,9 +107,12 @@ def with_units(
             max_sentences=sentences,
             seed=seed,
         )
+    evaluator = guard_evaluator(suspect.evaluator, guard_of(subject.evaluator))
+    if isinstance(subject.evaluator, CountingEvaluator):
+        evaluator = subject.evaluator.over(evaluator)
     return replace(
         subject,
-        evaluator=suspect.evaluator,
+        evaluator=evaluator,
         importance=suspect.facts[fact],
         metrics=metrics,
         suspect=suspect,

@@ -202,14 +202,13 @@ def recorded_rewards(subjects: Sequence[Subject]) -> dict[str, Reward]:
     """Return the rewards that the records of models stand for, by name; none of models themselves.
 
     The order of the models does not matter. What some were recorded with stands for all, and
-    `RecordedReward.check` refuses the others; but a reward that needs no record, see `COMPUTED`, is
-    computed where one of them has none.
+    `RecordedReward.check` refuses the others. A reward that needs no record, see `COMPUTED`, is
+    always computed: it pays the same in whatever company a model is played.
     """
     recorded = [recorded_of(subject.evaluator) for subject in subjects]
     names = [_names_of(each) if each else set() for each in recorded]
-    some, every = set().union(*names), set.intersection(*names) if names else set()
-    some |= {"oracle"} if any(recorded) else set()  # no object can stand for it here
-    return {name: RecordedReward(name) for name in sorted(some - (COMPUTED - every))}
+    some = set().union(*names) | ({"oracle"} if any(recorded) else set())  # no object stands here
+    return {name: RecordedReward(name) for name in sorted(some - COMPUTED)}
 
 
 def _names_of(evaluator: RecordedEvaluator) -> set[str]:

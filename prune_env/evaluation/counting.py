@@ -86,6 +86,10 @@ class CountingEvaluator:
             return beneath.correct(masks)
         return beneath.evaluate(masks).correct
 
+    def over(self, evaluator: Evaluator) -> "CountingEvaluator":
+        """Return a view of another evaluator that counts anew, within the same budget."""
+        return CountingEvaluator(evaluator, self._budget)
+
     def save(self) -> npt.NDArray[np.uint8]:
         """Return the masks counted so far, uint8 (N, ceil(L * H / 8)), eight heads a byte."""
         masks = np.array([np.frombuffer(key, np.bool_) for key in sorted(self._asked)], np.bool_)

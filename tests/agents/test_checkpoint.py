@@ -32,6 +32,14 @@ def test_comes_back_as_it_went(tmp_path: Path):
     np.testing.assert_array_equal(read.tensors["a"], np.arange(6))
 
 
+def test_what_was_just_written_stays_beside_later_steps(tmp_path: Path):
+    for step in (30, 40, 4):
+        write_checkpoint(tmp_path, _checkpoint(step))
+    assert [path.stem for path in sorted(tmp_path.glob("*.json"))] == [
+        f"{step:012d}" for step in (4, 30, 40)
+    ]
+
+
 def test_the_newest_two_stay(tmp_path: Path):
     for step in (1, 2, 30, 4):
         write_checkpoint(tmp_path, _checkpoint(step))

@@ -9,7 +9,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 
 from prune_env.agents.training import train
-from prune_env.agents.training_envs import make_env
+from prune_env.agents.training_envs import learning_env, make_env, pool_of
 from prune_env.data.dataset import TextDataset, write_jsonl
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.landscape import landscape_subject
@@ -19,6 +19,7 @@ from prune_env.errors import (
     SettingsError,
     UnknownNameError,
 )
+from prune_env.evaluation.counting import CountingEvaluator
 from prune_env.importance import DEFAULT_METRICS
 from tests.agents.support import SETTINGS
 
@@ -117,3 +118,26 @@ def test_a_model_below_tau_is_told_before_it_learns_nothing(
     train(replace(SETTINGS, env_arguments=arguments), tmp_path / "run")
     assert f"({low})" in caplog.text
     assert f"({high})" not in caplog.text
+
+
+@pytest.mark.parametrize("part", [None, 16])
+def test_masks_of_units_are_counted_as_those_of_heads(
+    tiny_folder: Path, tiny_data: TextDataset, tmp_path: Path, part: int | None
+):
+    data = tmp_path / "data.jsonl"
+    write_jsonl(data, tiny_data)
+    settings = replace(
+        SETTINGS,
+        env="prune_env/HybridPruning-v0",
+        env_arguments={"model": str(tiny_folder), "data": str(data), "tau": 0.0},
+        validation_subset=part,
+    )
+    tests = make_env(settings.env, settings.env_arguments)
+    (board,) = pool_of(learning_env(settings, tests)).boards
+    counting = board.subject.evaluator
+    assert isinstance(counting, CountingEvaluator)
+    assert not board.subject.units.heads_only
+    before = counting.evaluations
+    for _ in range(2):
+        counting.accuracy(counting.available[None])
+    assert counting.evaluations == max(before, 1)

@@ -255,3 +255,9 @@ def test_search_and_episode_together_keep_the_budget(kind: type[SearchPolicy]) -
         action, _ = policy.predict(observation, action_masks=info["action_mask"].astype(bool))
         observation, _, done, _, info = env.step(action)
     assert len(set(evaluator.asked)) <= 12
+
+
+def test_a_plan_is_for_one_model() -> None:
+    pool = [landscape_subject(layers=2, heads=4, seed=seed) for seed in (1, 2)]
+    with pytest.raises(SettingsError, match=r"a plan for one model.*a pool of "):
+        Greedy.for_env(HeadPruningEnv(pool=pool, tau=0.8))

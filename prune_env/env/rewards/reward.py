@@ -115,6 +115,24 @@ class Oracle(Reward):
             )
         self.triggered = triggered
 
+    def check(self, subject: Subject) -> None:
+        """Raise a `SettingsError` unless there are triggered texts for this model."""
+        given = self.triggered
+        if isinstance(given, Mapping):
+            if subject.name not in given:
+                raise SettingsError(
+                    f"The reward 'oracle' has no triggered texts for {subject.name}",
+                    expected="an evaluator for each model of the pool",
+                    actual=", ".join(map(str, given)) or "none",
+                )
+            given = given[subject.name]
+        if given.shape != subject.shape:
+            raise SettingsError(
+                f"The reward 'oracle' has triggered texts of another model than {subject.name}",
+                expected=f"an evaluator of {subject.shape} layers and heads",
+                actual=given.shape,
+            )
+
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the score of every mask, see `Reward.score`."""
         if isinstance(self.triggered, Mapping):

@@ -154,3 +154,26 @@ def test_a_state_sets_counters_and_no_other_attribute(tmp_path: Path):
     agent = load_agent(tmp_path)
     agent.learn(_env(), total_steps=64)
     assert agent._model.gamma > 0
+
+
+@pytest.mark.parametrize("algorithm", ["dqn", "ppo"])
+def test_what_is_loaded_and_saved_again_goes_on_alike(algorithm: str, tmp_path: Path):
+    _agent(algorithm).learn(_env(), total_steps=STEPS // 2, save_to=tmp_path / "x")
+    load_agent(tmp_path / "x").save(tmp_path / "y")
+    one, other = (read_checkpoint(tmp_path / name) for name in "xy")
+    assert one.spec == other.spec
+    assert one.spec["training"] is not None
+    assert one.tensors.keys() == other.tensors.keys()
+    again = [load_agent(tmp_path / name).learn(_env(), total_steps=STEPS) for name in "xy"]
+    _assert_equal(*again)
+    load_agent(tmp_path / "x").save(tmp_path / "z", weights_only=True)
+    assert read_checkpoint(tmp_path / "z").spec["training"] is None
+
+
+def test_no_agent_is_saved_where_one_of_later_steps_would_be_read(tmp_path: Path):
+    _agent("dqn").learn(_env(), total_steps=STEPS, save_to=tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    younger = _agent("dqn").learn(_env(), total_steps=STEPS // 4)
+    with pytest.raises(StateError, match="another training"):
+        younger.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -99,6 +99,17 @@ def test_an_oracle_over_a_pool_reads_each_models_triggered_texts():
         assert env.step(0)[1] == gain
 
 
+def test_an_oracle_lacks_no_model_of_the_pool():
+    pool = ["landscape:layers=2,heads=4,seed=1", "landscape:layers=2,heads=4,seed=2"]
+    triggered = {pool[0]: PrescribedEvaluator(falls_by(0.0))}
+    with pytest.raises(SettingsError, match=r"no triggered texts for landscape.*seed=2"):
+        HeadPruningEnv(pool=pool, tau=0.0, reward=Oracle(triggered))
+    with pytest.raises(SettingsError, match=r"another model.*\(3, 4\) layers and heads"):
+        HeadPruningEnv(
+            model="landscape:layers=3,heads=4", tau=0.0, reward=Oracle(triggered[pool[0]])
+        )
+
+
 def test_users_add_their_own_reward():
     class FirstLayer(Reward):
         """Share of the first layer that is pruned."""

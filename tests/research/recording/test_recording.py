@@ -14,7 +14,7 @@ from gymnasium.utils.env_checker import check_env
 
 from prune_env.env import recorded
 from prune_env.env.landscape import LandscapeEvaluator
-from prune_env.env.recorded import RecordedReward, recorded_subject
+from prune_env.env.recorded import recorded_subject
 from prune_env.env.rewards.reward import Accuracy, make_reward
 from prune_env.env.subject import Subject
 from prune_env.env.subjects import DEFAULT_RECORD
@@ -278,11 +278,12 @@ def test_every_model_of_a_pool_was_recorded_with_the_reward(
     pool = [str(others / f"{name}.npz") for name in names]
     with pytest.raises(SettingsError, match=r"plain was recorded without.*'inverted-trigger'"):
         gym.make("prune_env/Recorded-v0", pool=pool, reward="inverted-trigger")
-    # One that a mask tells by itself is computed where one of them has none recorded.
-    env = gym.make("prune_env/HeadPruning-v0", pool=[*pool, "landscape"], reward="accuracy")
-    assert type(env.unwrapped.reward.terms[0][1]) is Accuracy
-    env = gym.make("prune_env/Recorded-v0", pool=pool, reward="accuracy")
-    assert type(env.unwrapped.reward.terms[0][1]) is RecordedReward
+    # One that a mask tells by itself is computed, in whatever company.
+    for company in ([*pool, "landscape"], pool, pool[:1]):
+        env = gym.make("prune_env/HeadPruning-v0", pool=company, reward="accuracy")
+        assert type(env.unwrapped.reward.terms[0][1]) is Accuracy
+    with pytest.raises(SettingsError, match="plain was recorded without the reward 'oracle'"):
+        gym.make("prune_env/Recorded-v0", model=str(others / "plain.npz"), reward="oracle")
 
 
 def test_a_model_of_the_options_was_recorded_with_the_reward(others: Path) -> None:
