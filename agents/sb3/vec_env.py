@@ -21,6 +21,12 @@ from prune_env.errors import SettingsError
 from prune_env.evaluation import Evaluator
 from prune_env.models.masks import Mask
 
+UNHEARD = {
+    *("OrderEnforcing", "PassiveEnvChecker", "TimeLimit"),
+    *("ActionMasker", "Monitor", "RecordEpisodeStatistics"),
+}
+"""Wrappers that change nothing, or what copies of an environment have too."""
+
 
 class PruneVecEnv(VecEnv):
     """A Stable-Baselines3 `VecEnv` over the core that all environments share.
@@ -62,8 +68,9 @@ class PruneVecEnv(VecEnv):
             num_envs: N.
 
         Raises:
-            SettingsError: `env` is another environment.
+            SettingsError: `env` is another environment, or has a wrapper that would not be heard.
         """
+        _require_bare(env)
         single = env.unwrapped
         if not isinstance(single, HeadPruningEnv):
             raise SettingsError(
@@ -270,3 +277,17 @@ class LegalVecEnv(VecEnvWrapper):
     def _show(self, observations: Observation) -> Observation:
         legal: npt.NDArray[np.bool_] = self._envs.action_masks()
         return {**observations, LegalPart.name: legal.astype(np.float32)}
+
+
+def _require_bare(env: gym.Env[Any, Any]) -> None:
+    """Raise if an environment is wrapped in what may change what is seen or paid."""
+    inner: Any = env
+    while isinstance(inner, gym.Wrapper):
+        if type(inner).__name__ not in UNHEARD:
+            raise SettingsError(
+                f"The agent plays copies of the environment, without {type(inner).__name__}",
+                expected=f"no wrapper but {', '.join(sorted(UNHEARD))}",
+                remedy="pay and show by `reward=` and `observation=` of the environment, or learn "
+                "with Stable-Baselines3 itself",
+            )
+        inner = inner.env

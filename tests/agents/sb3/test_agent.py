@@ -208,3 +208,11 @@ def test_it_refuses_to_learn_from_other_metrics(algorithm: str):
         for env in (other, PruneVecEnv.beside(other, 2)):
             with pytest.raises(SettingsError, match=r"other importance metrics.*attention_entropy"):
                 POLICIES[algorithm](metrics).learn(env, total_steps=10)
+
+
+def test_a_wrapper_that_would_not_be_heard_is_refused():
+    paid = gym.wrappers.TransformReward(_env(), lambda reward: 0.0)
+    with pytest.raises(SettingsError, match=r"plays copies.*without TransformReward"):
+        _agent("ppo").learn(paid, total_steps=16)
+    watched = gym.wrappers.RecordEpisodeStatistics(_env())
+    assert _agent("ppo").learn(watched, total_steps=16).record.steps >= 16
