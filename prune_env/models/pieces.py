@@ -8,16 +8,14 @@ from pathlib import Path
 
 from prune_env.errors import ModelError
 from prune_env.models.header import damaged
-from prune_env.utils.limits import SENTENCEPIECE_BYTES, VOCABULARY, WORD
-from prune_env.utils.reading import read_bounded
+from prune_env.utils.limits import VOCABULARY, WORD
 
 VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
 """Wire types of protocol buffers that a SentencePiece model has."""
 
 
-def find_piece_problems(path: Path) -> Iterator[ModelError]:
+def find_piece_problems(path: Path, content: bytes) -> Iterator[ModelError]:
     """Yield what is wrong with the pieces of such a file."""
-    content = read_bounded(path, SENTENCEPIECE_BYTES, ModelError)
     try:
         longest = [len(piece) for piece in _pieces(content, VOCABULARY.value + 1)]
     except ValueError:  # no protocol buffer: a line each, as tiktoken has it

@@ -14,6 +14,7 @@ from prune_env.utils.limits import (
     PATTERN,
     PROCESSOR_ENTRIES,
     REPLACEMENT,
+    SENTENCEPIECE_BYTES,
     TOKENIZER,
     TOKENIZER_BYTES,
     TOKENIZER_ENTRIES,
@@ -50,10 +51,7 @@ def find_tokenizer_problems(folder: Path, rows: object = None) -> Iterator[Model
 
 def _check_lines(path: Path, limit: Limit) -> Iterator[ModelError]:
     """Judge a file that holds one entry a line."""
-    try:
-        content = read_bounded(path, TOKENIZER_BYTES, ModelError)
-    except OSError as error:
-        raise damaged(path, "a file that can be read", error) from None
+    content = _bytes(path, TOKENIZER_BYTES)
     lines = content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")
     if lines > limit.value:
         yield limit.exceeded(lines, f"{path} holds too many {limit.unit}", ModelError)
@@ -68,10 +66,7 @@ def _check_merges(path: Path, rows: int | None) -> Iterator[ModelError]:
 
 
 def _check_pieces(path: Path, rows: int | None) -> Iterator[ModelError]:
-    try:
-        yield from find_piece_problems(path)
-    except OSError as error:
-        raise damaged(path, "a file that can be read", error) from None
+    yield from find_piece_problems(path, _bytes(path, SENTENCEPIECE_BYTES))
 
 
 def _check_vocabulary(path: Path, rows: int | None) -> Iterator[ModelError]:
@@ -170,6 +165,13 @@ def _growth(step: dict[str, Any]) -> int:
 def _counted(path: Path, value: Any, limit: Limit) -> Iterator[ModelError]:
     if isinstance(value, dict | list) and len(value) > limit.value:
         yield limit.exceeded(len(value), f"{path} holds too many {limit.unit}", ModelError)
+
+
+def _bytes(path: Path, limit: Limit) -> bytes:
+    try:
+        return read_bounded(path, limit, ModelError)
+    except OSError as error:
+        raise damaged(path, "a file that can be read", error) from None
 
 
 def _read(path: Path) -> Any:
