@@ -1,5 +1,6 @@
 """What the algorithms of Stable-Baselines3 have in common as policies of this package."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -22,6 +23,8 @@ from prune_env.agents.sb3.watcher import Watcher
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.utils.files import shaped
 
+log = logging.getLogger(__name__)
+
 
 class Paced:
     """Mixed into an algorithm: progress is the share of steps or of evaluations, whichever leads.
@@ -35,6 +38,15 @@ class Paced:
     def _update_current_progress_remaining(self: Any, taken: int, total: int) -> None:
         spent = self.budget.share_spent if self.budget is not None else 0.0
         self._current_progress_remaining = max(0.0, 1 - max(taken / total, spent))
+
+
+def _alike(model: BaseAlgorithm, envs: Any) -> bool:
+    """Whether what an algorithm remembers fits these environments."""
+    return bool(
+        envs.num_envs == model.n_envs
+        and envs.observation_space == model.observation_space
+        and envs.action_space == model.action_space
+    )
 
 
 class SB3Agent(Agent):
@@ -148,9 +160,10 @@ class SB3Agent(Agent):
         """Play and learn until the agent has taken `total_steps` in its life; see `Agent.learn`.
 
         `env` is a single head-pruning environment, of which `num_envs` copies are played on the
-        same model, or a `PruneVecEnv`. The last rollout may go beyond the steps; the step in which
-        the evaluations run out is finished in all episodes; `stop_requested` is asked at the
-        beginning of each rollout.
+        same model, or a `PruneVecEnv`. In another environment than before, of the same spaces,
+        memory and optimiser stay; of other spaces, the weights alone. The last rollout may go
+        beyond the steps; the step in which the evaluations run out is finished in all episodes;
+        `stop_requested` is asked at the beginning of each rollout.
 
         Raises:
             SettingsError: The environment shows other metrics than the agent's, or not all parts
@@ -168,6 +181,14 @@ class SB3Agent(Agent):
             stop_requested=stop_requested,
         )
         steps = total_steps - self.record.steps
+        first = self.hyperparameters.get("learning_starts", 0)  # DQN's
+        if steps > 0 and total_steps <= first:
+            log.warning(
+                "Of %d steps nothing is learned: the first %d only fill the memory. Take more "
+                "steps, or lower learning_starts",
+                total_steps,
+                first,
+            )
         if steps > 0 and budget.share_spent < 1:
             model.learn(steps, callback=watcher, log_interval=1, reset_num_timesteps=False)
         if save_to is not None and not watcher.stopped:
@@ -230,6 +251,11 @@ class SB3Agent(Agent):
         self.check_shown(envs.observation_space)
         if "legal" not in envs.observation_space.spaces:
             envs = LegalVecEnv(envs)
+        if self._model is not None and _alike(self._model, envs):
+            # As `set_env` has it: memory and optimiser stay, and the episodes begin anew.
+            self._model.set_env(envs, force_reset=True)
+            self._env = env
+            return self._model
         model: Any = self.model_class(
             self.policy_class,
             envs,

@@ -78,7 +78,17 @@ def _with_set_features(arguments: dict[str, Any], width: int) -> dict[str, Any]:
     }
 
 
-class SetActorCriticPolicy(MultiInputActorCriticPolicy):
+class _RemembersWidth:
+    """Mixed into a policy: what is saved of it by itself is loaded at the width that it has."""
+
+    features_extractor_kwargs: dict[str, Any]
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
+        return parameters | {"width": self.features_extractor_kwargs["width"]}
+
+
+class SetActorCriticPolicy(_RemembersWidth, MultiInputActorCriticPolicy):
     """`MultiInputPolicy` of PPO and A2C over `SetNetwork`.
 
     Args:
@@ -94,7 +104,7 @@ class SetActorCriticPolicy(MultiInputActorCriticPolicy):
         _build_over_set(self, lr_schedule)
 
 
-class MaskableSetPolicy(MaskableMultiInputActorCriticPolicy):
+class MaskableSetPolicy(_RemembersWidth, MaskableMultiInputActorCriticPolicy):
     """`MultiInputPolicy` of MaskablePPO over `SetNetwork`; arguments as `SetActorCriticPolicy`."""
 
     def __init__(self, *spaces_and_schedule: Any, width: int = 64, **arguments: Any) -> None:
@@ -116,7 +126,7 @@ class SetQNetwork(QNetwork):
         return features[:, :-1] + features[:, -1:]
 
 
-class SetQPolicy(DQNPolicy):
+class SetQPolicy(_RemembersWidth, DQNPolicy):
     """`MultiInputPolicy` of DQN over `SetNetwork`; arguments as `SetActorCriticPolicy`."""
 
     def __init__(self, *spaces_and_schedule: Any, width: int = 64, **arguments: Any) -> None:

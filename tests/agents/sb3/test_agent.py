@@ -1,5 +1,6 @@
 """Agents of Stable-Baselines3 as policies of this package."""
 
+import copy
 from pathlib import Path
 
 import gymnasium as gym
@@ -67,6 +68,46 @@ def test_trained_on_one_shape_it_plays_and_learns_on_another(algorithm: str, tmp
     loaded.learn(wider, total_steps=80)
     assert loaded.record.steps >= 80
     assert any((loaded.network.state_dict()[n] != value).any() for n, value in before.items())
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_in_an_equal_environment_memory_and_optimiser_stay(algorithm: str):
+    agent = _agent(algorithm).learn(_env(), total_steps=40)
+    moments = copy.deepcopy(agent._model.policy.optimizer.state_dict()["state"])
+    assert moments
+    held = agent._model.replay_buffer.size() if algorithm == "dqn" else None
+    agent.learn(_env(), total_steps=42)  # of DQN a step in each environment, and no update
+    assert agent.record.steps > 40
+    if held is not None:
+        assert agent._model.replay_buffer.size() == held + 1
+    steps = [
+        (before["step"], after["step"])
+        for before, after in zip(
+            moments.values(), agent._model.policy.optimizer.state_dict()["state"].values(),
+            strict=True,
+        )
+        if "step" in before
+    ]
+    assert all(after >= before for before, after in steps)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_policy_saved_by_itself_keeps_its_width(algorithm: str, tmp_path: Path):
+    policy = _agent(algorithm).learn(_env(), total_steps=16)._model.policy
+    policy.save(tmp_path / "policy")
+    loaded = type(policy).load(tmp_path / "policy")
+    assert loaded.features_extractor_kwargs == {"width": 8}
+    for name, value in policy.state_dict().items():
+        assert (loaded.state_dict()[name] == value).all()
+
+
+def test_a_dqn_that_will_only_fill_its_memory_says_so(caplog):
+    agent = _agent("dqn")
+    agent.learn(_env(), total_steps=8)
+    assert "Of 8 steps nothing is learned: the first 8 only fill the memory" in caplog.text
+    caplog.clear()
+    agent.learn(_env(), total_steps=40)
+    assert not caplog.text
 
 
 def test_evaluation_with_masks_takes_it(recwarn):
