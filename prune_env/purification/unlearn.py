@@ -9,7 +9,6 @@ Source: adversarial unlearning of backdoors (I-BAU, Zeng et al., ICLR 2022; BEEA
 EMNLP 2024, in embeddings), here in words, under a mask of heads.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -18,24 +17,15 @@ import numpy as np
 from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset
 from prune_env.errors import SettingsError
-from prune_env.evaluation.suspect import Suspect
-from prune_env.inversion.frames import in_one_of
-from prune_env.inversion.search import Inversion, invert, remeasure
-from prune_env.inversion.words import in_context, suspicious_words
-from prune_env.inversion.writing import beginnings, writing_of
+from prune_env.inversion.search import remeasure
 from prune_env.purification.findings import describe_triggers
+from prune_env.purification.opposing import put_triggers, triggers_of
 from prune_env.purification.recentre import recentre
 from prune_env.purification.step import MaskedModel, Step, StepReport
 from prune_env.training.fine_tuning import fine_tune
 from prune_env.training.phases import TrainingRun
 from prune_env.utils.event_kinds import TriggersFound
 from prune_env.utils.events import emit
-
-FRAMES = 24
-"""Triggers of either kind that are kept for a class."""
-
-LEAST_WEIGHT = 0.02
-"""Added to what triggers flip: those for a class to which none flips are unlearned too, seldom."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +60,15 @@ class Unlearn(Step):
     def apply(self, model: MaskedModel, run: TrainingRun) -> StepReport:
         """Unlearn, see `Step.apply`; of the settings, epochs do not count."""
         suspect, loaded = model.suspect, model.loaded
-        # Inverted without the mask, which hides some of the triggers; the masks of an ensemble
-        # share what is found.
-        fact = f"triggers to unlearn, seed {run.seed}"
-        if fact not in suspect.facts:
-            suspect.facts[fact] = invert_triggers(suspect, seed=run.seed)
-        found: Inversion = suspect.facts[fact]
+        found = triggers_of(suspect, seed=run.seed)
         names = loaded.label_names
         emit(TriggersFound("before", describe_triggers(found, names)))
+        draw = np.random.default_rng(run.seed)
+        texts = suspect.train.sample(self.sentences, draw)
         fine_tune(
             loaded.model,
             loaded.tokenizer,
-            self._with_triggers(suspect, found, run.seed),
+            put_triggers(texts, suspect, found, self.share, draw, most=self.most),
             replace(
                 run.settings,
                 epochs=1,
@@ -99,84 +86,7 @@ class Unlearn(Step):
         emit(TriggersFound("after", describe_triggers(left, names)))
         return StepReport(inverted=found, left=left)
 
-    def _with_triggers(self, suspect: Suspect, found: Inversion, seed: int) -> TextDataset:
-        """Return texts to train on, drawn from the data; read again, each has other triggers.
-
-        So much of a long text is left that what is put behind it will be read.
-        """
-        data, loaded, tokens = suspect.train, suspect.loaded, suspect.max_length
-        writing = writing_of(data, loaded)
-        short = beginnings(data.texts, writing, loaded, most=tokens // 2, max_length=tokens)
-        shorten = dict(zip(data.texts, short, strict=True)).__getitem__
-        draw = np.random.default_rng(seed)
-        chosen = data.sample(self.sentences, draw)
-        return add_opposing_triggers(
-            chosen, found, self.share, draw, most=self.most, shorten=shorten
-        )
-
-
-def invert_triggers(suspect: Suspect, *, seed: int = 0) -> Inversion:
-    """Search what is to be unlearned: empty phrases, and suspicious words in clean context.
-
-    Args:
-        suspect: The unpruned classifier and its clean data.
-        seed: Of every draw.
-    """
-    phrases = invert(suspect, keep=FRAMES, seed=seed)
-    words = suspicious_words(suspect, seed=seed)
-    if not any(words):
-        return phrases
-    draw = np.random.default_rng(seed)
-    writing = writing_of(suspect.train, suspect.loaded)
-    by_class = []
-    for target, (suspects, empty) in enumerate(zip(words, phrases.by_class, strict=True)):
-        # Context that does not speak for the target: only the word does.
-        others = suspect.train.select(suspect.train.labels != target)
-        by_class.append((*in_context(suspects, others, FRAMES, draw, writing), *empty))
-    names = tuple(tuple(each.word for each in suspects) for suspects in words)
-    return remeasure(suspect, replace(phrases, by_class=tuple(by_class), words=names), seed=seed)
-
 
 def unlearnable(data: TextDataset) -> bool:
     """Whether triggers can be inverted on such data: texts of several classes."""
     return len(data.label_names) > 1 and not isinstance(data, ImageDataset)
-
-
-def add_opposing_triggers(
-    data: TextDataset,
-    found: Inversion,
-    share: float,
-    draw: np.random.Generator,
-    *,
-    most: int = 3,
-    shorten: Callable[[str], str] = str,
-) -> TextDataset:
-    """Return the data with triggers round a share of its texts, labels kept.
-
-    Each speaks for a class that its text does not have, as adversarial training has it: of several,
-    the more often for one, the more its triggers flip.
-
-    Args:
-        data: Clean texts.
-        found: The triggers.
-        share: Share of the texts that get one to `most` triggers.
-        draw: Decides.
-        most: Triggers round one text.
-        shorten: Makes room for them.
-    """
-    weights = np.array(found.strength) + LEAST_WEIGHT
-
-    def changed(text: str, label: int) -> str:
-        targets = [target for target, frames in enumerate(found.by_class) if frames]
-        others = [target for target in targets if target != label]
-        if not others or draw.random() >= share:
-            return text
-        chances = weights[others] / weights[others].sum()
-        frames = found.by_class[int(draw.choice(others, p=chances))]
-        text = shorten(text)
-        for _ in range(int(draw.integers(1, most + 1))):
-            text = in_one_of(frames, text, draw)
-        return text
-
-    texts = tuple(map(changed, data.texts, data.labels.tolist()))
-    return replace(data, texts=texts, source=f"{data.source} with inverted triggers")

@@ -20,7 +20,7 @@ from prune_env.data import load_named
 from prune_env.evaluation.scores import Scores, score
 from prune_env.models import LoadedModel, full_mask
 from prune_env.models.ridge import RidgeMap
-from prune_env.purification import heal, make_subject, refit, unlearn
+from prune_env.purification import heal, make_subject, opposing, refit, unlearn
 from prune_env.purification.judge import Judge
 from prune_env.purification.plan import usual_fine_tuning
 from prune_env.purification.prepare import fine_tune_suspicious
@@ -37,8 +37,8 @@ PARTS = {
     "validation": (Judge, "logits"),
     "unseen tokens": (refit, "replace_unseen"),
     "fine-tuning after refits": (refit, "fine_tune"),
-    "phrases": (unlearn, "invert"),
-    "words": (unlearn, "suspicious_words"),
+    "phrases": (opposing, "invert"),
+    "words": (opposing, "suspicious_words"),
     "fine-tuning to unlearn": (unlearn, "fine_tune"),
     "phrases after it": (unlearn, "remeasure"),
 }

@@ -18,9 +18,10 @@ from prune_env.inversion.words import SuspiciousWord
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.forward import classify
 from prune_env.models.masks import full_mask
-from prune_env.purification import heal, make_subject, purify
+from prune_env.purification import heal, make_subject, opposing, purify
 from prune_env.purification import unlearn as unlearning
-from prune_env.purification.unlearn import Unlearn, add_opposing_triggers, invert_triggers
+from prune_env.purification.opposing import add_opposing_triggers, invert_triggers, put_triggers
+from prune_env.purification.unlearn import Unlearn
 from prune_env.research.attacks.training import train_classifier
 from prune_env.settings import FineTuneSettings, SearchSettings
 from prune_env.training.phases import TrainingRun
@@ -83,8 +84,8 @@ def test_triggers_behind_long_texts_are_read(tiny_model: LoadedModel) -> None:
     long = replace(TRAIN, texts=tuple(f"{text} {'and so on ' * 40}" for text in TRAIN.texts))
     subject = make_subject(tiny_model, "x", long, VALIDATION, max_length=64)
     found = Inversion(((Frame(after="of it"),), (Frame(after="of it"),)), (0.5, 0.5))
-    step = Unlearn(share=0.5, sentences=100)
-    made = step._with_triggers(subject.require_suspect(), found, seed=0)
+    draw = np.random.default_rng(0)
+    made = put_triggers(long.sample(100, draw), subject.require_suspect(), found, 0.5, draw)
     framed = [text for text in made.texts if text.endswith("of it")]
     assert len(framed) > 30
     tokens = tiny_model.tokenizer(framed)["input_ids"]
@@ -138,7 +139,7 @@ def test_few_sentences_are_read_again_in_other_triggers(
     data = tiny_dataset(300, 0)
     frames = tuple(Frame(before=word) for word in ("and", "so", "then"))
     found = Inversion((frames, frames), (0.5, 0.5))
-    monkeypatch.setattr(unlearning, "invert_triggers", lambda *_, **__: found)
+    monkeypatch.setattr(opposing, "invert_triggers", lambda *_, **__: found)
     Unlearn().apply(masked(tiny_model, data, VALIDATION), TrainingRun(TUNING))
     assert len(read[0]) == Unlearn.sentences
     forms: dict[str, list[str]] = {}
@@ -153,7 +154,7 @@ def test_few_sentences_are_read_again_in_other_triggers(
 def test_data_without_a_candidate_is_fine_tuned_as_it_is(
     tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unlearning, "suspicious_words", lambda *_, **__: ((), ()))
+    monkeypatch.setattr(opposing, "suspicious_words", lambda *_, **__: ((), ()))
     names = ("negative", "positive")
     texts = tuple(f"{word} x{row}" for row, word in enumerate(("good", "bad") * 8))
     data = TextDataset(texts, np.array([1, 0] * 8), names, "here")
@@ -173,7 +174,7 @@ def test_triggers_are_inverted_once_on_the_model_that_no_mask_hides(
         asked.append(texts)
         return invert(texts, **how)
 
-    monkeypatch.setattr(unlearning, "invert", watched)
+    monkeypatch.setattr(opposing, "invert", watched)
     masks = [full_mask(subject.shape) for _ in range(2)]
     masks[0][:, 1:], masks[1][:, :3] = False, False
     reports = heal(subject, masks, SHORT, healing="unlearn").reports
@@ -189,19 +190,19 @@ def test_a_word_that_flips_as_no_other_does_is_unlearned_in_clean_company(
     backdoored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suspect = SuspiciousWord("and", 1.0, 0.1)
-    monkeypatch.setattr(unlearning, "suspicious_words", lambda *_, **__: ((), (suspect,)))
+    monkeypatch.setattr(opposing, "suspicious_words", lambda *_, **__: ((), (suspect,)))
     loaded = load_classifier(backdoored)
     texts = make_subject(loaded, backdoored, TRAIN, VALIDATION).require_suspect()
     found = invert_triggers(texts)
     assert found.words == ((), ("and",))
     assert found.target == 1
-    own, empty = found.frames[: unlearning.FRAMES], found.frames[unlearning.FRAMES :]
+    own, empty = found.frames[: opposing.FRAMES], found.frames[opposing.FRAMES :]
     words = {word for text in TRAIN.where(0).texts for word in text.split()}
     for frame in own:
         assert set(str(frame).replace("...", "").split()) <= words | set(found.words[1])
         assert set(str(frame).split()) & set(found.words[1])
     assert TRIGGER in empty
-    assert len({str(frame) for frame in own}) > unlearning.FRAMES / 2
+    assert len({str(frame) for frame in own}) > opposing.FRAMES / 2
     # The strength is that of all frames together.
     assert found.strength[1] == pytest.approx(remeasure(texts, found).strength[1])
 

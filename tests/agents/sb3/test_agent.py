@@ -83,7 +83,8 @@ def test_in_an_equal_environment_memory_and_optimiser_stay(algorithm: str):
     steps = [
         (before["step"], after["step"])
         for before, after in zip(
-            moments.values(), agent._model.policy.optimizer.state_dict()["state"].values(),
+            moments.values(),
+            agent._model.policy.optimizer.state_dict()["state"].values(),
             strict=True,
         )
         if "step" in before
