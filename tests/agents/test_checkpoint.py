@@ -11,7 +11,9 @@ import pytest
 
 from prune_env.agents import load_agent
 from prune_env.agents.checkpoint import (
+    SAVE_SECONDS,
     Checkpoint,
+    SaveTimes,
     _sha256_of_json,
     read_checkpoint,
     write_checkpoint,
@@ -231,3 +233,11 @@ def test_a_full_disk_leaves_the_older_checkpoint(tmp_path: Path, monkeypatch):
         write_checkpoint(tmp_path, _checkpoint(2))
     assert read_checkpoint(tmp_path).step == 1
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_it_is_time_to_save_after_so_many_steps_or_after_a_minute():
+    now = [0.0]
+    due = SaveTimes(10, 0, lambda: now[0])
+    assert [due(steps) for steps in (1, 9, 10, 19, 20)] == [False, False, True, False, True]
+    now[0] = SAVE_SECONDS
+    assert [due(21), due(22)] == [True, False]

@@ -51,6 +51,7 @@ def test_the_guards_by_hand() -> None:
     assert guarded(correct, labels, "recall") == pytest.approx([0, 2 / 3, 1])
     three = np.array([[1, 0, 0], [1, 1, 0]], bool)
     assert guarded(three, np.arange(3), "balanced") == pytest.approx([0, 2 / 3])
+    assert guarded(correct, np.zeros(4, int), "balanced").tolist() == [0.75, 0.75, 1]  # one class
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,7 @@ def test_the_guards_by_hand() -> None:
         ((50, 50), None, "accuracy"),
         ((41, 59), 0.85, "accuracy"),
         ((41, 59), 0.5, "balanced"),  # the constant answer passes this tau
+        ((50, 50), 0.5, "balanced"),  # at equality too
         ((250, 5), None, "balanced"),
         ((30, 30, 10), None, "balanced"),
         ((9,), None, "accuracy"),
@@ -118,4 +120,5 @@ def test_a_guarded_evaluator_answers_alike_from_bits_and_from_logits() -> None:
     assert balanced.accuracy(masks) == pytest.approx(even.accuracy(masks))  # classes are even
     assert (counted.accuracy(masks) == balanced.accuracy(masks)).all()
     assert (balanced.evaluate(masks).accuracy == balanced.accuracy(masks)).all()
-    assert balanced.fingerprint != even.fingerprint
+    others = even.fingerprint, GuardedEvaluator(even, "recall").fingerprint
+    assert balanced.fingerprint not in others

@@ -9,7 +9,12 @@ import torch
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DataError
 from prune_env.evaluation import scores
-from prune_env.evaluation.metrics import margin
+from prune_env.evaluation.metrics import (
+    accuracy,
+    calibrated_threshold,
+    label_flip_rate,
+    margin,
+)
 from prune_env.models import LoadedModel
 from prune_env.models.forward import classify
 from tests.support import tiny_dataset
@@ -84,3 +89,25 @@ def test_kept_scores_that_contradict_themselves_are_not_read() -> None:
     assert scores.Scores.from_json({"acc": share, "lfr": None}).acc.count == 30
     with pytest.raises(ValueError, match=r"12\.5 percent of 30 of 60"):
         scores.Scores.from_json({"acc": {**share, "percent": 12.5}})
+
+
+def test_calibrated_figures_are_those_at_the_threshold_of_clean_validation_data(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scores, "use_bf16", lambda *_: False)
+    clean, validation = tiny_dataset(60, 1), tiny_dataset(40, 2)
+    triggered = clean.where(0)
+    with torch.no_grad():
+        tiny_model.model.classifier.bias[1] += 50.0
+    found = scores.score(tiny_model, scores.TestSets(clean, triggered, validation))
+    of_clean, of_triggered, of_validation = (
+        classify(tiny_model.model, tiny_model.tokenizer, list(data.texts))
+        for data in (clean, triggered, validation)
+    )
+    threshold = calibrated_threshold(of_validation, validation.labels)
+    assert found.acc.percent == 50
+    assert found.acc_calibrated == accuracy(of_clean, clean.labels, threshold=threshold)
+    assert found.lfr is not None
+    assert found.lfr.percent == 100
+    assert found.lfr_calibrated == label_flip_rate(of_triggered, threshold=threshold)
+    assert found.lfr_calibrated.percent < 100

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import softmax
 
 from prune_env.evaluation import Evaluation
@@ -11,7 +12,9 @@ from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.flip_trial import LONG, SHORTENED, FlipTrial
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.search import Inversion, invert
+from prune_env.purification import make_subject
 from tests.inversion.support import balanced, data, of_words
+from tests.support import tiny_dataset
 
 
 class Unpruned:
@@ -227,3 +230,26 @@ def test_of_long_texts_the_beginning_is_tried_where_it_is_answered_correctly(tex
     flips = FlipTrial(suspect, 0)
     assert flips([Frame("when it")], 1, 4, short=True).min() > 0.9
     assert max(len(text.split()) for text in asked) <= SHORTENED + 2
+
+
+def test_right_is_what_is_answered_rightly_at_calibrated_shifts(texts, asked):
+    margins = np.where(texts.validation.labels == 1, 3.0, 1.0)  # all are called positive
+    clean = np.stack([np.zeros_like(margins), margins], axis=1).astype(np.float32)
+    FlipTrial(texts, 0, clean)(FRAMES[:1], 1, 6)
+    assert len(asked) == 6
+
+
+def test_answers_are_those_at_calibrated_shifts(tiny_model):
+    with torch.no_grad():
+        tiny_model.model.classifier.bias[1] += 50.0
+    subject = make_subject(tiny_model, "here", tiny_dataset(40), tiny_dataset(40, 1))
+    suspect = subject.require_suspect()
+    found = FlipTrial(suspect, 0).answers(suspect.validation.texts)
+    assert np.bincount(found.argmax(axis=1)).min() > 15  # in bf16 some may turn
+
+
+def test_the_seed_draws_the_sentences(texts, asked):
+    for seed in (0, 1):
+        FlipTrial(of_classes(texts, 4), seed)(FRAMES[:1], 0, 6)
+    assert len(asked) == 12
+    assert set(asked[:6]) != set(asked[6:])

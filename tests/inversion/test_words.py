@@ -233,7 +233,7 @@ def test_context_is_a_run_of_a_clean_sentence() -> None:
     assert {len(run) for run in runs} == set(range(1, words.CONTEXT + 2))
     assert {bool(frame.before) for frame in frames} == {True, False}
     assert in_context([], TRAIN, 3, np.random.default_rng(0)) == []
-    assert all(isinstance(frame, Frame) for frame in frames)
+    assert all(isinstance(frame, Frame) and frame.as_spelled for frame in frames)
 
 
 def test_one_endless_word_takes_no_room_for_each_of_the_others() -> None:

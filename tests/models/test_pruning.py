@@ -129,3 +129,16 @@ def test_plain_transformers_refuses_a_sliced_folder(tmp_path: Path) -> None:
     save_sliced(loaded, np.array([[True, False, True, True], [True] * 4]), tmp_path / "sliced")
     with pytest.raises(RuntimeError):
         AutoModelForSequenceClassification.from_pretrained(tmp_path / "sliced")
+
+
+@pytest.mark.parametrize(("model_type", "kept"), [("bert", [0, 0, 1, 1]), ("llama", [0, 1])])
+def test_values_that_no_kept_head_reads_are_zero(model_type: str, kept: list[int]) -> None:
+    loaded = tiny_classifier(model_type)
+    value = find_heads(loaded.model).layers[0].value
+    parts = [part for part in (value.weight(), value.bias()) if part is not None]
+    with torch.no_grad():
+        for part in parts:
+            part.fill_(1.0)
+    zero_heads(loaded.model, np.array([[0, 0, 1, 1], [1, 1, 1, 1]], dtype=bool))
+    for part in parts:
+        assert [bool(rows.any()) for rows in part.chunk(len(kept))] == list(map(bool, kept))

@@ -117,3 +117,18 @@ def test_fitted_weights_are_those_that_fit_writes() -> None:
         assert torch.equal(linear_weight(each.module), weight)
         assert bias is not None
         assert torch.equal(each.module.get_parameter("bias"), bias)
+
+
+def test_the_seed_draws_the_texts_that_are_measured() -> None:
+    loaded, data = tiny_classifier("bert"), tiny_dataset(30, 0)
+    one, same, other = (
+        measure_maps(loaded, data, sentences=5, max_length=128, seed=seed)[0].fitted(1.0)[0]
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_the_scale_is_over_all_directions_whatever_is_massive() -> None:
+    variances = torch.tensor([1.0, 1.0, 1.0, 1000.0])
+    assert Spectrum(torch.zeros(4), variances, torch.eye(4), 9).scale == 3 / 4

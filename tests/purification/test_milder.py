@@ -1,7 +1,9 @@
 """Healing is stepped back until tau is kept."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +13,18 @@ from prune_env.models import full_mask
 from prune_env.purification import make_subject
 from prune_env.purification.heal import HEALINGS, Healed, heal
 from prune_env.purification.judge import Judge
-from prune_env.purification.milder import Attempt, chosen, heal_above_tau, milder
+from prune_env.purification.milder import (
+    Attempt,
+    _last_lost_it,
+    chosen,
+    heal_above_tau,
+    milder,
+)
 from prune_env.purification.refit import Refit
 from prune_env.purification.step import MaskedModel, Step, StepReport
 from prune_env.purification.unlearn import Unlearn
 from prune_env.purification.verdict import Verdict
-from prune_env.settings import FineTuneSettings
+from prune_env.settings import FineTuneSettings, Guard
 from prune_env.training.phases import TrainingRun
 from tests.models.tiny import tiny_classifier
 from tests.support import tiny_dataset
@@ -137,3 +145,49 @@ def test_unlearning_does_what_a_weaker_refit_leaves(
     refit, unlearn = milder((Refit(), Unlearn(share=share)), force)
     assert refit == milder((Refit(),), force)[0]
     assert unlearn == Unlearn(share=expected)
+
+
+def test_of_equals_the_mildest_is_handed_out_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    share, attempts = heal_with(monkeypatch, lambda share: -0.1)
+    assert share == pytest.approx(0.2, abs=1e-6)
+    assert chosen(attempts).force == 0.25
+
+
+def test_the_last_step_is_not_blamed_for_what_one_before_it_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = cycle((True, False))  # after the first step, after the second
+    monkeypatch.setattr(Judge, "right", lambda judge: np.full(20, next(kept)))
+    steps = (Spoil(share=0.8), Spoil(share=0.8), Spoil(share=0.8))
+    share, attempts = heal_with(monkeypatch, lambda share: 0.0 if share > 1.3 else 1.0, steps=steps)
+    assert share == pytest.approx(3 * 0.4, abs=1e-6)
+    assert not attempts[1].last_alone
+
+
+@pytest.mark.parametrize(("guard", "kept"), [("accuracy", True), ("balanced", False)])
+def test_what_the_steps_before_the_last_left_is_judged_by_the_guard(
+    guard: Guard, kept: bool
+) -> None:
+    validation = tiny_dataset(20, 1)
+    healed = Healed(tiny_classifier("bert"), right=(validation.labels == 0,))
+    one = replace(a_verdict(0.0, tau=0.4), guard=guard)
+    assert _last_lost_it(healed, one, validation) == kept
+
+
+def test_every_attempt_has_a_folder_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folders: list[Path | None] = []
+
+    @dataclass(frozen=True)
+    class Place(Step):
+        def apply(self, model: MaskedModel, run: TrainingRun) -> StepReport:
+            folders.append(run.folder)
+            return StepReport()
+
+    monkeypatch.setitem(HEALINGS, "full", (Place(),))
+    subject = make_subject(tiny_classifier("bert"), "here", tiny_dataset(20), tiny_dataset(20, 1))
+    masks, run = [full_mask(subject.shape)], TrainingRun(FineTuneSettings(), folder=tmp_path)
+    judged = a_verdict(-0.1, tau=subject.accuracy)
+    heal_above_tau(subject, masks, run, lambda _: judged, healing="full")
+    assert len(set(folders)) == len(folders) == 3

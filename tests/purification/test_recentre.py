@@ -66,3 +66,14 @@ def test_few_rows_must_show_a_preference_before_it_is_taken_out() -> None:
     many = TextDataset(few.texts * 5, np.tile(labels, 5), few.label_names, "here")
     logits[:20:2] = np.array([2.0, 0.0], np.float32)
     assert Judge(tiny_classifier("bert"), many, 128).shifts(np.tile(logits, (5, 1))).any()
+
+
+def test_of_several_classes_each_is_a_trial_of_its_own() -> None:
+    labels = np.arange(90) % 3
+    few = TextDataset(tuple(f"text {row}" for row in range(90)), labels, ("a", "b", "c"), "here")
+    judge = Judge(tiny_classifier("bert"), few, 128)
+    logits = 4 * np.eye(3, dtype=np.float32)[labels]
+    logits[:18:3] = logits[1]  # six of "a" are called "b": p = 0.03, but of three classes
+    assert not judge.shifts(logits).any()
+    logits[:24:3] = logits[1]  # eight: p = 0.008
+    assert judge.shifts(logits).any()

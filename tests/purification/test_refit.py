@@ -347,3 +347,23 @@ def test_wide_models_are_mended_at_a_lower_rate(
     loaded = tiny_classifier("bert", hidden_size=width, num_attention_heads=4)
     replace(REFIT, rounds=1).apply(masked(loaded, TRAIN, VALIDATION), RUN)
     assert rates == [pytest.approx(scale * TUNING.learning_rate)]
+
+
+def test_a_refit_reads_and_trains_as_its_run_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[dict[str, object]] = []
+    trained: list[tuple[TextDataset, dict[str, object]]] = []
+
+    def remember(*args: object, **how: object) -> list[RidgeMap]:
+        measured.append(how)
+        return measure_maps(*args, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(refitting, "measure_maps", remember)
+    monkeypatch.setattr(refitting, "fine_tune", lambda *args, **how: trained.append((args[2], how)))
+    for seed in (5, 6):
+        model = masked(tiny_classifier("bert"), TRAIN, VALIDATION)
+        model = replace(model, suspect=replace(model.suspect, max_length=7))
+        replace(REFIT, strengths=(0.1,), rounds=1).apply(model, replace(RUN, seed=seed))
+    assert [(how["seed"], how["max_length"]) for how in measured] == [(5, 7), (6, 7)]
+    assert {how["average"] for _, how in trained} == {REFIT.average}
+    assert all(how["mask"] is not None for _, how in trained)
+    assert trained[0][0].texts != trained[1][0].texts

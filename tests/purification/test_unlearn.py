@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from prune_env.data import read_images
 from prune_env.data.dataset import TextDataset
@@ -15,7 +16,7 @@ from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.search import Inversion, invert, remeasure
 from prune_env.inversion.words import SuspiciousWord
-from prune_env.models import LoadedModel, load_classifier
+from prune_env.models import LoadedModel, forward, load_classifier
 from prune_env.models.forward import classify
 from prune_env.models.masks import full_mask
 from prune_env.purification import heal, make_subject, opposing, purify
@@ -234,3 +235,64 @@ def test_unlearning_needs_texts_of_several_classes(tmp_path: Path) -> None:
     images = read_images(write_tiny_images(tmp_path / "images"))
     with pytest.raises(SettingsError, match="images"):
         Unlearn().check(images)
+
+
+BOTH = Inversion(((Frame(after="of it"),), (TRIGGER,)), (0.5, 0.5))
+
+
+def test_unlearning_trains_under_the_mask_at_its_own_rate(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[tuple[TextDataset, FineTuneSettings, dict[str, Any]]] = []
+    monkeypatch.setattr(
+        unlearning, "fine_tune", lambda *args, **how: trained.append((args[2], args[3], how))
+    )
+    monkeypatch.setattr(opposing, "invert_triggers", lambda *_, **__: BOTH)
+    model = masked(tiny_model, TRAIN, VALIDATION)
+    for seed in (3, 4):
+        Unlearn(sentences=50).apply(model, replace(RUN, seed=seed))
+    expected = replace(HEALING, epochs=1, learning_rate=Unlearn.learning_rate_scale * 4e-3)
+    assert [tuning for _, tuning, _ in trained] == [expected] * 2
+    assert [how["seed"] for *_, how in trained] == [3, 4]
+    assert all(how["mask"] is model.mask for *_, how in trained)
+    assert trained[0][0].texts != trained[1][0].texts
+
+
+def test_the_lean_that_unlearning_leaves_is_taken_out(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lean(model: Any, *_: object, **__: object) -> None:
+        with torch.no_grad():
+            model.classifier.bias[1] += 50.0
+
+    asked: list[Any] = []
+
+    def watched(suspect: Suspect, found: Inversion, **how: Any) -> Inversion:
+        asked.append(how["clean"])
+        return remeasure(suspect, found, **how)
+
+    monkeypatch.setattr(forward, "use_bf16", lambda *_: False)
+    monkeypatch.setattr(unlearning, "fine_tune", lean)
+    monkeypatch.setattr(unlearning, "remeasure", watched)
+    monkeypatch.setattr(opposing, "invert_triggers", lambda *_, **__: BOTH)
+    Unlearn(sentences=50).apply(masked(tiny_model, TRAIN, VALIDATION), RUN)
+    logits = classify(tiny_model.model, tiny_model.tokenizer, list(VALIDATION.texts))
+    assert np.bincount(logits.argmax(axis=1)).tolist() == [40, 40]
+    # What is left is measured on the model as it is then.
+    np.testing.assert_allclose(asked[0], logits, atol=1e-3)
+
+
+def test_every_search_of_triggers_has_the_seed_of_the_run(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+
+    def search(found: Any) -> Any:
+        return lambda *_, seed, **__: seeds.append(seed) or found
+
+    word = SuspiciousWord("cf", 1.0, 0.0)
+    for name, found in (("invert", BOTH), ("suspicious_words", ((), (word,)))):
+        monkeypatch.setattr(opposing, name, search(found))
+    monkeypatch.setattr(opposing, "remeasure", lambda _, found, *, seed: seeds.append(seed))
+    invert_triggers(masked(tiny_model, TRAIN, VALIDATION).suspect, seed=7)
+    assert seeds == [7, 7, 7]

@@ -117,3 +117,19 @@ def test_a_word_that_a_strangers_tokenizer_calls_special_is_a_word_like_others()
     for token in (loaded.tokenizer.cls_token_id, loaded.tokenizer.pad_token_id):
         assert torch.equal(after[token], before[token])
     assert "cf" in vocabulary(loaded)
+
+
+def test_texts_are_tried_before_a_strangers_tokenizer_reads_them_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[str] = []
+    monkeypatch.setattr(unseen_tokens, "try_texts", lambda _, texts: tried.extend(texts))
+    replace_unseen(tiny_classifier("bert"), TRAIN)
+    assert tuple(tried) == TRAIN.texts
+
+
+def test_tokens_beyond_what_the_model_takes_are_not_held() -> None:
+    loaded = tiny_classifier("bert")
+    loaded.tokenizer.model_max_length = 16
+    late = replace(TRAIN, texts=tuple(f"{'the ' * 30}{text}" for text in TRAIN.texts))
+    assert replace_unseen(loaded, late) == 0  # `the` alone is no neighbourhood

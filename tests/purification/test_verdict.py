@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from prune_env.data.dataset import TextDataset
+from prune_env.evaluation.metrics import share
 from prune_env.purification.verdict import compare, verdict
 
 
@@ -73,3 +74,50 @@ def test_the_paired_interval_covers_what_it_says() -> None:
         covered.append(found.low <= -0.08 <= found.high)
         assert found.high - found.low < 0.3
     assert 0.92 <= np.mean(covered) <= 0.995
+
+
+def test_the_interval_of_a_constant_answer_holds_its_value() -> None:
+    skewed = data(250, 5)
+    told = verdict(skewed.labels == 0, skewed, 0.85, "balanced")
+    assert told.low == told.value == 0 < told.high
+
+
+def test_the_interval_of_a_mean_is_that_of_independent_parts() -> None:
+    right = np.tile(np.arange(100) >= 10, 2)
+    told, one = verdict(right, data(100, 100), 0.85, "balanced"), share(right[:100])
+    assert told.high - told.value == pytest.approx((one.high - one.percent) / 100 / 2**0.5)
+    assert told.value - told.low == pytest.approx((one.percent - one.low) / 100 / 2**0.5)
+
+
+def test_the_interval_of_the_least_recall_is_that_of_its_class() -> None:
+    right = np.concatenate([np.arange(100) >= 10, np.arange(11) >= 1])  # 90.0 and 90.9 %
+    told, least = verdict(right, data(100, 11), 0.85, "recall"), share(right[:100])
+    assert (told.value, told.low) == pytest.approx((least.percent / 100, least.low / 100))
+
+
+def test_a_change_judges_neither_the_least_recall_nor_a_constant_answer() -> None:
+    rows = data(150, 150)
+    before = np.arange(300) % 5 != 0
+    told = verdict(before, rows, 0.77, "recall", before=before, relative=True)
+    assert (told.keeps_tau, told.judgement) == (True, "cannot be told")
+    constant = rows.labels == 0
+    told = verdict(constant, rows, 0.4, "balanced", before=np.ones(300, bool), relative=True)
+    assert (told.keeps_tau, told.judgement) == (False, "cannot be told")
+
+
+def test_the_change_of_accuracy_is_one_of_rows_and_not_of_classes() -> None:
+    rows = data(290, 10)
+    change = compare(np.ones(300, bool), rows.labels == 0, rows.labels, "accuracy")
+    assert -0.1 < change.low < -10 / 300 < change.high < 0
+
+
+def test_the_ends_of_a_change_are_those_of_what_was_won_and_lost_crosswise() -> None:
+    before = np.arange(300) < 240
+    right = (np.arange(300) >= 12) & (np.arange(300) < 243)  # 12 rows lost, 3 won
+    change = compare(before, right, np.zeros(300, int), "accuracy")
+    lost, won = share(before & ~right), share(right & ~before)
+    below = np.hypot(won.percent - won.low, lost.high - lost.percent)
+    above = np.hypot(won.high - won.percent, lost.percent - lost.low)
+    assert (change.lost, change.won) == (12, 3)
+    assert 100 * change.low == pytest.approx(won.percent - lost.percent - below)
+    assert 100 * change.high == pytest.approx(won.percent - lost.percent + above)

@@ -130,3 +130,18 @@ def test_one_that_was_killed_before_it_wrote_its_name_is_not_waited_for_for_ever
     (tmp_path / "x.lock").touch()
     with locked(tmp_path / "x") as held:
         assert held
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to tell a zombie by")
+def test_a_zombie_that_has_the_number_of_another_holder_frees_no_lease(tmp_path: Path) -> None:
+    file = tmp_path / "x.lock"
+    with subprocess.Popen(["true"]) as ended:
+        stat = Path(f"/proc/{ended.pid}/stat")
+        while b") Z " not in stat.read_bytes():
+            time.sleep(0.01)
+        ticks = int(stat.read_bytes().rpartition(b")")[2].split()[19])
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().replace("-", "")
+        for later in (1, 0):
+            file.write_text(f"pid={ended.pid}\nstart={int(boot, 16) << 64 | ticks + later}\n")
+            leases._remove_of_zombie(file)
+            assert file.exists() == bool(later)

@@ -3,7 +3,9 @@
 import numpy as np
 import torch
 
-from prune_env.agents.epsilon_greedy.action_values import QNetwork
+from prune_env.agents.epsilon_greedy.action_values import ActionValues, QNetwork
+from prune_env.agents.epsilon_greedy.experience import WIDTH
+from tests.agents.observations import random_observation
 
 
 def test_learns_a_function_that_no_line_fits():
@@ -49,3 +51,21 @@ def test_state_restores_the_optimiser_too():
     for each in (network, twin):
         each.fit(features, targets, 1e-2)
     np.testing.assert_array_equal(network(features), twin(features))
+
+
+def test_returns_below_zero_are_learned_too():
+    rng = np.random.default_rng(0)
+    values = ActionValues(2, 4, 10, rng)
+    row = values.features(random_observation(1), 0)
+    values.remember([row], False, np.array([-2.0], np.float32))
+    assert values.fit(1, 4, 1e-3, rng) == 1  # of nothing learned, in units of the largest return
+
+
+def test_a_head_is_remembered_with_its_experience_and_without():
+    values = ActionValues(2, 4, 10, np.random.default_rng(0))
+    row = np.ones_like(values.features(random_observation(1), 0))
+    values.remember([row], False, np.array([0.5], np.float32))
+    known, unknown = values.state()["head_memory.features"]
+    assert known.tolist() == row.tolist()
+    assert unknown[:-WIDTH].tolist() == row[:-WIDTH].tolist()
+    assert not unknown[-WIDTH:].any()

@@ -9,6 +9,7 @@ import pytest
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents import load_agent
 from prune_env.agents.checkpoint import Checkpoint, write_checkpoint
+from prune_env.agents.epsilon_greedy.action_values import ActionValues
 from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
 from prune_env.agents.epsilon_greedy.settings import EpsilonGreedySettings
 from prune_env.agents.record import EpisodeReport
@@ -217,3 +218,30 @@ def test_the_released_loop_neither_learns_nor_does_without_variance():
     agent = EpsilonGreedy(("cls_variance",), variant="released")
     with pytest.raises(SettingsError, match="learns nothing"):
         agent.learn(_env(metrics="cls_variance"), total_steps=10)
+
+
+@pytest.mark.parametrize(("tau", "tail"), [(0.0, 7.0), (1.0, 0.0)])
+def test_an_episode_that_was_cut_goes_on_in_what_its_last_state_is_worth(
+    tau: float, tail: float, monkeypatch: pytest.MonkeyPatch
+):
+    tails: list[float] = []
+
+    def returns(agent: EpsilonGreedy, rewards: list[float], values: list[float], tail: float):
+        tails.append(tail)
+        return np.zeros(len(rewards), np.float32)
+
+    monkeypatch.setattr(
+        ActionValues, "__call__", lambda _, observation, legal: np.where(legal, 7.0, -np.inf)
+    )
+    monkeypatch.setattr(EpsilonGreedy, "_lambda_returns", returns)
+    env = _env(tau=tau, max_episode_steps=3)
+    still = {"epsilon_start": 0.0, "epsilon_end": 0.0}
+    EpsilonGreedy.for_env(env, hyperparameters=still).learn(env, total_steps=1)
+    assert tails == [tail]
+
+
+def test_a_loaded_agent_explores_as_much_as_it_did(tmp_path: Path):
+    agent = EpsilonGreedy(("a", "b"))
+    agent.epsilon = 0.125
+    agent.save(tmp_path)
+    assert EpsilonGreedy.load(tmp_path).epsilon == 0.125

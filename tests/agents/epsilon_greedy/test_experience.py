@@ -6,6 +6,7 @@ import pytest
 
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents.callbacks import play
+from prune_env.agents.epsilon_greedy.action_values import ActionValues
 from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
 from prune_env.agents.epsilon_greedy.experience import BROKE_TAU, WIDTH, Experience
 from tests.agents.observations import random_observation
@@ -83,3 +84,12 @@ def _pruned(models: list[str]) -> list[int]:
 def _nothing(experience: Experience, importance: np.ndarray) -> np.ndarray:
     count, layers, heads, _ = importance.shape
     return np.zeros((count, layers * heads, WIDTH), np.float32)
+
+
+def test_heads_that_a_cut_episode_left_unchecked_are_forgotten():
+    values, before = ActionValues(2, 4, 10, np.random.default_rng(0)), _before()
+    values.add_step(before, 0, 0.0, _info(0.9, unchecked=1))  # and here it was cut
+    values.remember([values.features(before, 0)], False, np.zeros(1, np.float32))
+    values.add_step(before, 4, 0.2, _info(0.86))
+    known = values.features(before, 0)[-WIDTH:], values.features(before, 4)[-WIDTH:]
+    assert [each.any() for each in known] == [False, True]

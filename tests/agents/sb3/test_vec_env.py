@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
-from prune_env.agents.sb3.vec_env import PruneVecEnv
+from prune_env.agents.sb3.vec_env import LegalVecEnv, PruneVecEnv
 from prune_env.errors import SettingsError
 
 POOL = ["landscape:layers=2,heads=3,seed=1", "landscape:layers=3,heads=2,seed=2"]
@@ -117,3 +117,13 @@ def test_foreign_environments_are_refused():
         PruneVecEnv.beside(gym.make("CartPole-v1"), 2)
     with pytest.raises(SettingsError, match="rgb_array"):
         PruneVecEnv(_adapter(1).core, render_mode="ansi")
+
+
+def test_what_the_last_state_of_an_episode_allows_is_shown():
+    envs = LegalVecEnv(_adapter(1))
+    envs.reset()
+    stop = int(envs.action_space.n) - 1
+    observation, _, dones, infos = envs.step(np.array([stop]))
+    assert dones.tolist() == [True]
+    assert infos[0]["terminal_observation"]["legal"].tolist() == [0] * stop + [1]
+    assert observation["legal"].sum() > 1

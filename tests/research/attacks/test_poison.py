@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from prune_env.data import TextDataset
 from prune_env.errors import DataError, SettingsError
 from prune_env.research.attacks import poison, triggered_set
+from prune_env.research.attacks.poison import count_poisoned
 from prune_env.research.attacks.triggers import RareWord
 
 TRIGGER = RareWord("xqz")
@@ -87,3 +88,10 @@ def test_settings_out_of_range_are_refused(change: dict, message: str) -> None:
     arguments = {"rate": 0.5, "target_label": 1, "seed": 0, "mode": "append"} | change
     with pytest.raises(SettingsError, match=message):
         poison(make([0, 1]), TRIGGER, **arguments)
+
+
+@pytest.mark.parametrize("mode", ["append", "replace"])
+def test_what_the_target_class_gained_was_poisoned(mode: str) -> None:
+    data = make([0, 1, 2, 0, 1, 2])
+    poisoned = poison(data, TRIGGER, rate=0.75, target_label=1, seed=0, mode=mode)
+    assert count_poisoned(data, poisoned, 1) == 3

@@ -2,6 +2,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from prune_env.research.benchmark.config import BenchmarkConfig, Block
 from prune_env.research.benchmark.plan import PLAN
 from prune_env.research.benchmark.report import write_report
 from prune_env.research.benchmark.results import read_results
-from prune_env.research.benchmark.summary import best
+from prune_env.research.benchmark.summary import CellOutcome, Line, best
 from prune_env.settings import SearchSettings
 from prune_env.utils.files import read_json, write_json
 from tests.research.benchmark.support import made_up
@@ -371,3 +372,43 @@ def test_names_of_strangers_do_nothing_in_a_report(tmp_path: Path) -> None:
     text = write_report(tmp_path).read_text()
     assert "evil" in text
     assert not any(mark in text for mark in ("<img", "![e]", "\x1b"))
+
+
+def line_of(policy: str, lfrs: tuple[float, ...], half: float = 0.1, acc: float = 0.1) -> Line:
+    """Return a defence with these LFRs by seed, and half the intervals of LFR and ACC."""
+    cells = []
+    for seed, lfr in enumerate(lfrs):
+        row = SimpleNamespace(
+            acc=90 - lfr,
+            acc_interval=(90 - lfr - acc, 90 - lfr + acc),
+            lfr_calibrated=lfr,
+            lfr_interval=(lfr - half, lfr + half),
+        )
+        cell = SimpleNamespace(policy=policy, models=SimpleNamespace(seed=seed))
+        benign = SimpleNamespace(lfr_calibrated=5.0, lfr_interval=(5.0, 5.0))
+        cells.append(CellOutcome(policy, policy, cell, SimpleNamespace(row=row), benign))
+    return Line(tuple(cells))
+
+
+@pytest.mark.parametrize("name", ["lfr_calibrated", "excess_over_treated_benign", "acc"])
+def test_the_best_has_the_lower_lfr_and_the_higher_accuracy(name: str) -> None:
+    lines = [line_of("greedy", (20.0, 21.0, 22.0)), line_of("random", (10.0, 11.0, 12.5))]
+    assert best(lines, name) is lines[1]
+    assert best([lines[1], line_of("pure", (10.0, 11.0, 12.5))], name) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "expected"), [(1.0, 1.0, "a"), (3.0, 0.1, None), (0.1, 3.0, None)]
+)
+def test_what_either_test_set_cannot_tell_apart_is_noise(
+    first: float, other: float, expected: str | None
+) -> None:
+    lines = [line_of("a", (10.0, 10.5), first, 0.0), line_of("b", (12.0, 12.5), other, 0.0)]
+    found = best(lines, "lfr_calibrated")
+    assert (found and found.cell.policy) == expected
+    assert best(lines, "acc") is lines[0]  # whose intervals are its own
+
+
+def test_a_gap_that_two_seeds_contradict_is_chance() -> None:
+    lines = [line_of("a", (1.0, 20.0, 10.0)), line_of("b", (20.0, 12.0, 12.0))]
+    assert best(lines, "lfr_calibrated") is None

@@ -24,8 +24,8 @@ from prune_env.research.recording.fitting import fit_surrogate
 from prune_env.research.recording.recording import Recording
 from prune_env.research.score import game as games
 from prune_env.research.score.entrant import find_entrant
-from prune_env.research.score.game import TaskGame
-from prune_env.research.score.masks_file import FORMAT, NAME
+from prune_env.research.score.game import PRECISION, TaskGame
+from prune_env.research.score.masks_file import FORMAT, NAME, MasksFile
 from prune_env.research.score.reference import EndPoints, find_reference
 from prune_env.research.score.scoring import ScoreReport, score
 from prune_env.research.score.statistics import estimate, interquartile_means
@@ -392,3 +392,11 @@ def test_a_file_is_no_folder_for_scores(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(SettingsError, match="cannot be written"):
             score_of("gradient", out)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_mask_of_another_precision_is_played_anew(tmp_path: Path) -> None:
+    game = TaskGame(TASK)
+    made = {"model": game.subject.evaluator.fingerprint, "precision": PRECISION}
+    for change, own in (({}, True), ({"precision": "bf16"}, False), ({"model": "x"}, False)):
+        held = MasksFile(SUITE, tmp_path / NAME, runs={"small": {"0": {**made, **change}}})
+        assert held.is_of_game(game, 0) == own
