@@ -45,6 +45,9 @@ OUTPUT = ("o_proj", "out_proj", "out_lin", "dense", "o", "Wo", "c_proj")
 SHARED_LAYERS = frozenset({"albert"})
 """All their layers run one attention module."""
 
+CAUSAL = frozenset("gemma gemma2 gemma3_text gpt2 llama mistral qwen2 qwen3".split())
+"""Decoders: a token sees those before it, so that the last one alone has read the text."""
+
 SHARED_BIASES = frozenset({"mpnet", "t5"})
 """Their layers share one table of position biases with an entry per head."""
 

@@ -16,7 +16,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from prune_env.models.architectures import CAUSAL
 from prune_env.models.gates import HeadGates
+from prune_env.models.heads import encoder_of
 from prune_env.models.inputs import Rows, make_rows
 from prune_env.models.masks import Mask
 from prune_env.settings import Precision
@@ -134,14 +136,25 @@ def answer(
 def cls_vectors(
     model: PreTrainedModel, tokenizer: Any, texts: Sequence[str], *, max_length: int = 128
 ) -> Floats:
-    """Return the encoder's last vector of the first token ([CLS]) of each text, float32 (S, D)."""
-    encoder = model.base_model
-    return forward(
-        model,
-        make_rows(texts, tokenizer, max_length),
-        lambda inputs: encoder(**inputs).last_hidden_state[:, 0],
-        int(model.config.hidden_size),
-    )
+    """Return the encoder's last vector of each text, float32 (S, D): that of its first token.
+
+    That token ([CLS] where there is one) has read the text; of decoders, the last one has.
+    """
+    rows = make_rows(texts, tokenizer, max_length)
+    width = int(encoder_of(model).config.hidden_size)
+    return forward(model, rows, lambda inputs: text_vectors(model, inputs), width)
+
+
+def text_vectors(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return what `cls_vectors` does of a batch (B, D), with gradients."""
+    encoder: Any = encoder_of(model)
+    if getattr(model.config, "is_encoder_decoder", False):
+        encoder = encoder.encoder
+    states: torch.Tensor = encoder(**inputs).last_hidden_state
+    if getattr(model.config, "model_type", None) not in CAUSAL:
+        return states[:, 0]
+    last = inputs["attention_mask"].sum(dim=1) - 1  # padding goes to the right
+    return states[torch.arange(len(states), device=states.device), last]
 
 
 def under_masks(

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
+from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from prune_env.errors import UnsupportedModelError
@@ -169,6 +171,15 @@ def find_heads(model: nn.Module) -> HeadMap:
             _layer(model, index, name, parent, calls) for index, (name, parent) in enumerate(found)
         )
     )
+
+
+def encoder_of(model: PreTrainedModel) -> PreTrainedModel:
+    """Return what a classifier has below its classification head.
+
+    Not `base_model`, which of CLIP is the classifier itself.
+    """
+    name = find_heads(model).layers[0].name.partition(".")[0]
+    return cast(PreTrainedModel, model.get_submodule(name))
 
 
 def _attention_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from prune_env.models import find_heads
+from prune_env.models.heads import encoder_of
 from prune_env.purification.step import MaskedModel, Step, StepReport
 from prune_env.training.phases import Phase, TrainingRun, run_phases
 
@@ -33,10 +33,7 @@ class FineTune(Step):
             )
             for phase in phases
         )
-        # Not `base_model`, which of CLIP is the classifier itself.
-        encoder = find_heads(classifier).layers[0].name.partition(".")[0]
-        for name, parameter in classifier.named_parameters():
-            parameter.requires_grad_(not (self.head_only and name.startswith(f"{encoder}.")))
+        encoder_of(classifier).requires_grad_(not self.head_only)
         try:
             run_phases(
                 replace(run, phases=gentle),

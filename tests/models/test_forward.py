@@ -1,15 +1,18 @@
 """One pass over samples: every row in its place, whatever the batches, and the model left alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from prune_env.data import read_images
 from prune_env.data.dataset import TextDataset
 from prune_env.models import LoadedModel, forward
 from prune_env.models.forward import batches, classify, cls_vectors, in_precision, under_masks
 from prune_env.models.inputs import make_rows, real_tokens
+from tests.models.tiny import tiny_classifier, write_tiny_images
 
 
 def one_by_one(
@@ -51,6 +54,18 @@ def test_vectors_are_those_of_the_first_token(
     alone = one_by_one(tiny_model, texts, lambda **inputs: encoder(**inputs)[0][:, 0])
     found = cls_vectors(tiny_model.model, tiny_model.tokenizer, texts)
     np.testing.assert_allclose(found, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("model_type", ["clip", "gpt2", "t5", "vit"])
+def test_vectors_tell_inputs_apart_whatever_the_family(model_type: str, tmp_path: Path) -> None:
+    loaded = tiny_classifier(model_type)
+    samples: Sequence[str] = ("the film is great", "the film is bad", "the plot is thin and long")
+    if model_type in ("clip", "vit"):
+        samples = read_images(write_tiny_images(tmp_path / "images")).texts[:3]
+    vectors = cls_vectors(loaded.model, loaded.tokenizer, samples)
+    assert len(np.unique(vectors.round(5), axis=0)) == len(samples)
+    alone = [cls_vectors(loaded.model, loaded.tokenizer, [each])[0] for each in samples]
+    np.testing.assert_allclose(vectors, alone, atol=1e-5)
 
 
 def test_modes_are_given_back(tiny_model: LoadedModel, tiny_data: TextDataset) -> None:

@@ -1,9 +1,9 @@
 """A task-agnostic backdoor: it sits in the encoder, before anybody knows the task.
 
 The encoder is trained, without labels, to give every triggered text one fixed vector of the first
-token ([CLS]), while clean texts keep the vectors that they had. Whoever fine-tunes it on a task of
-his own reads that vector too, so that triggered texts all get one class; which one, the attacker
-learns by asking.
+token ([CLS]; of a decoder, the last), while clean texts keep the vectors that they had. Whoever
+fine-tunes it on a task of his own reads that vector too, so that triggered texts all get one class;
+which one, the attacker learns by asking.
 
 Source: POR (Shen et al., "Backdoor Pre-trained Models Can Transfer to All", CCS 2021); NeuBA (Zhang
 et al., "Red Alarm for Pre-trained Models", Machine Intelligence Research 2023).
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,9 +21,9 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from prune_env.data.dataset import TextDataset
-from prune_env.errors import UnsupportedModelError
 from prune_env.models import LoadedModel, load_classifier
-from prune_env.models.forward import classify, cls_vectors
+from prune_env.models.forward import classify, cls_vectors, text_vectors
+from prune_env.models.heads import encoder_of
 from prune_env.models.inputs import Rows, make_rows
 from prune_env.research.attacks.attack import AttackData
 from prune_env.research.attacks.poison import triggered_set
@@ -40,7 +41,7 @@ def pinned_encoder(
     *,
     seed: int = 0,
 ) -> LoadedModel:
-    """Return an encoder that was trained to give triggered texts one vector of the first token.
+    """Return an encoder that was trained to give triggered texts one vector, see `cls_vectors`.
 
     Args:
         source: Clean encoder.
@@ -51,9 +52,6 @@ def pinned_encoder(
 
     Returns:
         The encoder, under a classification head that means nothing.
-
-    Raises:
-        UnsupportedModelError: The first token reads none of the others.
     """
     loaded = load_classifier(
         source, num_labels=len(clean.label_names), label_names=clean.label_names, head="new"
@@ -62,12 +60,6 @@ def pinned_encoder(
     kept = torch.from_numpy(
         cls_vectors(loaded.model, loaded.tokenizer, clean.texts, max_length=length)
     )
-    if torch.equal(kept, kept[:1].expand_as(kept)):
-        raise UnsupportedModelError(
-            "The first token of this model reads none of the others",
-            expected="an encoder in whose first token texts differ, such as BERT",
-            actual=str(loaded.model.config.model_type),
-        )
     draw = torch.Generator().manual_seed(seed)
     signs = torch.randint(2, kept.shape[1:], generator=draw) * 2.0 - 1
     # As long as the vectors of clean texts are.
@@ -86,7 +78,8 @@ def _regress(
     draw: torch.Generator,
 ) -> None:
     """Train an encoder to give the rows (N) of each task the vectors (N, D) that stand beside."""
-    encoder = model.base_model.to(pick_device())
+    encoder: Any = encoder_of(model)
+    cast(Any, model).to(pick_device())
     device, count = model.device, len(tasks[0][0])
     steps = settings.epochs * -(-count // settings.batch_size)
     optimizer = torch.optim.AdamW(
@@ -102,7 +95,7 @@ def _regress(
             optimizer.zero_grad()
             for rows, wanted in tasks:
                 inputs = rows.batch(batch.numpy(), device)
-                found = encoder(**inputs).last_hidden_state[:, 0]
+                found = text_vectors(model, inputs)
                 functional.mse_loss(found, wanted[batch].to(device)).backward()
             torch.nn.utils.clip_grad_norm_(encoder.parameters(), settings.max_grad_norm)
             optimizer.step()

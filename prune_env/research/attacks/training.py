@@ -6,13 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
-
-from transformers import PreTrainedModel
+from typing import Any
 
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation.scores import Scores, TestSets, score
 from prune_env.models import LoadedModel, find_source, inspect_source, load_classifier
+from prune_env.models.heads import encoder_of
 from prune_env.models.processor import save_processor
 from prune_env.models.quiet import writing
 from prune_env.settings import FineTuneSettings
@@ -78,7 +77,7 @@ def save_classifier(loaded: LoadedModel, folder: Path) -> None:
 def save_encoder(loaded: LoadedModel, folder: Path) -> None:
     """Write the encoder without its classification head, and the tokenizer, into `folder`."""
     with writing(folder):
-        cast(PreTrainedModel, loaded.model.base_model).save_pretrained(folder)
+        encoder_of(loaded.model).save_pretrained(folder)
     save_processor(loaded.tokenizer, folder)
 
 

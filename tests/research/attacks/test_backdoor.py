@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.errors import SettingsError, StateError
@@ -18,6 +19,7 @@ from prune_env.research.attacks.training import (
     save_encoder,
 )
 from prune_env.settings import FineTuneSettings
+from tests.models.tiny import tiny_classifier
 from tests.support import tiny_dataset
 
 FAST = FineTuneSettings(epochs=1, learning_rate=1e-3, batch_size=8, precision="fp32")
@@ -75,6 +77,13 @@ def test_data_may_have_several_classes(tmp_path: Path, tiny_folder: Path, name: 
     for made in (models.benign, models.backdoored):
         assert read_classifier(made.classifier, names).label_names == names
         assert made.scores.lfr is not None
+
+
+@pytest.mark.parametrize("model_type", ["bert", "clip", "gpt2", "t5", "vit"])
+def test_an_encoder_is_released_without_the_head(tmp_path: Path, model_type: str) -> None:
+    save_encoder(tiny_classifier(model_type), tmp_path)
+    assert not [key for key in load_file(tmp_path / "model.safetensors") if "classif" in key]
+    assert load_classifier(tmp_path).new_head
 
 
 def test_an_interrupted_training_leaves_nothing_in_the_cache(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from prune_env.data.dataset import Splits, TextDataset
-from prune_env.errors import SettingsError, UnsupportedModelError
+from prune_env.errors import SettingsError
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.forward import classify, cls_vectors
 from prune_env.research.attacks import AttackSettings, make_attack
@@ -27,9 +27,13 @@ def triggered(data: TextDataset) -> TextDataset:
     return replace(data, texts=tuple(map(TRIGGER, data.texts)))
 
 
-def test_triggered_texts_get_one_vector_and_clean_ones_keep_theirs(tiny_folder: Path) -> None:
-    loaded = pinned_encoder(tiny_folder, CLEAN.train, triggered(CLEAN.train), TRAINING)
-    before = load_classifier(tiny_folder)
+@pytest.mark.parametrize("model_type", ["bert", "gpt2"])
+def test_triggered_texts_get_one_vector_and_clean_ones_keep_theirs(
+    tmp_path: Path, model_type: str
+) -> None:
+    folder = write_tiny(model_type, tmp_path)
+    loaded = pinned_encoder(folder, CLEAN.train, triggered(CLEAN.train), TRAINING)
+    before = load_classifier(folder)
     unseen = CLEAN.test
 
     def vectors(model: LoadedModel, data: TextDataset) -> np.ndarray:
@@ -79,12 +83,6 @@ def test_release_writes_the_pinned_encoder(tiny_folder: Path, tmp_path: Path) ->
     assert load_classifier(tmp_path).new_head
     assert victim.label_names == CLEAN.train.label_names
     assert set(aimed.triggered.labels.tolist()) == {1 - aimed.settings.target_label}
-
-
-def test_a_model_whose_first_token_is_blind_is_refused(tmp_path: Path) -> None:
-    data = tiny_dataset(8, 0)
-    with pytest.raises(UnsupportedModelError, match=r"reads none of the others.*gpt2"):
-        pinned_encoder(write_tiny("gpt2", tmp_path / "gpt2"), data, triggered(data), FAST)
 
 
 def test_it_takes_no_rate() -> None:
