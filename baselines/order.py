@@ -48,4 +48,4 @@ class OrderPolicy(Baseline):
 
     @classmethod
     def _requirements(cls, variant: str) -> Requirements:
-        return Requirements(metrics=(cls.metric[variant],))
+        return Requirements(reads_reward=False, metrics=(cls.metric[variant],))

@@ -62,4 +62,6 @@ class RandomEnsemble(Baseline):
 
     @classmethod
     def _requirements(cls, variant: str) -> Requirements:
-        return Requirements(members=MEMBERS) if variant == "paper" else Requirements(tau=0.0)
+        if variant == "paper":
+            return Requirements(reads_reward=False, members=MEMBERS)
+        return Requirements(reads_reward=False, tau=0.0)

@@ -25,4 +25,4 @@ class RandomOrder(Baseline):
 
     @classmethod
     def _requirements(cls, variant: str) -> Requirements:
-        return Requirements()
+        return Requirements(reads_reward=False)

@@ -1,5 +1,7 @@
 """`prune-env audit`: which rewards rank masks as the hidden LFR does."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from prune_env.data.dataset import Splits, TextDataset
+    from prune_env.env.subject import Subject
     from prune_env.research.audit import AuditResult, AuditSettings
+
+log = logging.getLogger(__name__)
 
 REWARDS = (
     "inverted-trigger",
@@ -96,6 +101,8 @@ class Audit:
         hidden, label = self._hidden(splits)
         settings = replace(settings, target_label=label)
         subject = ready_subject(self.model, splits, self.tables)
+        if self.rewards == ",".join(REWARDS):
+            settings = replace(settings, rewards=_defined(settings.rewards, subject))
         evaluator, target = evaluate_triggered(subject, hidden, label)
         result = audit(subject, evaluator, settings, self.out / "masks.json", target=target)
         model = subject.require_suspect().loaded.sha256
@@ -168,6 +175,21 @@ class Audit:
             "seed": self.seed,
             "meta": describe(),
         }
+
+
+def _defined(rewards: Sequence[str], subject: "Subject") -> tuple[str, ...]:
+    """Return the rewards, which nobody asked for by name, that are defined for such data."""
+    from prune_env.env.rewards.reward import make_reward
+
+    kept = []
+    for name in rewards:
+        try:
+            make_reward(name).check(subject)
+        except SettingsError as error:
+            log.warning("%s is left out: %s", name, error.args[0])
+        else:
+            kept.append(name)
+    return tuple(kept)
 
 
 def _page(result: "AuditResult") -> "RenderableType":

@@ -53,11 +53,17 @@ class Combine:
 
         check_max_drop(self.max_drop)
         folders = (*self.audits, *self.test)
-        if not self.audits or len(set(map(Path.resolve, folders))) < len(folders):
+        if not self.audits:
+            raise SettingsError(
+                "There is no audit to learn from",
+                expected="at least one AUDIT, a run folder of `prune-env audit`",
+                actual="none",
+            )
+        if len(set(map(Path.resolve, folders))) < len(folders):
             raise SettingsError(
                 "A combination is judged on audits that it was not learned from",
-                expected="at least one AUDIT, each folder named once",
-                actual=", ".join(map(str, folders)) or "none",
+                expected="each folder named once",
+                actual=", ".join(map(str, folders)),
             )
         held = {folder: Results.read(folder / "masks.json") for folder in folders}
         learned = [held[folder] for folder in self.audits]
@@ -85,7 +91,7 @@ class Combine:
             page.add_column(heading, justify="right", no_wrap=True)
         for folder, each in judged.items():
             for number, (label, cells) in enumerate(_rows(each)):
-                page.add_row(as_it_is(folder.name) if not number else "", label, *cells)
+                page.add_row(as_it_is(str(folder)) if not number else "", label, *cells)
             page.add_section()
         value = {
             "formula": combination.formula,
@@ -93,7 +99,7 @@ class Combine:
             "learned_from": list(map(str, self.audits)),
             "judged": {str(folder): _plain(each) for folder, each in judged.items()},
         }
-        names = ", ".join(folder.name for folder in self.audits)
+        names = ", ".join(map(str, self.audits))
         told = f"Learned from {names} (--reward takes it):\n{combination.formula}"
         show(self.json, value, *([page] if judged else []), escape(printable(told)))
 

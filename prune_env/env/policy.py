@@ -117,6 +117,7 @@ class Requirements:
             (`direct`).
         members: Masks of the ensemble; 1 = a single model.
         prunes: Whether heads go at all; False for defences by fine-tuning alone.
+        reads_reward: Whether the mask may depend on the reward; False for fixed orders.
     """
 
     metrics: tuple[str, ...] = ()
@@ -127,6 +128,7 @@ class Requirements:
     final: tuple[Phase, ...] = (Phase(),)
     members: int = 1
     prunes: bool = True
+    reads_reward: bool = True
 
 
 @runtime_checkable

@@ -157,7 +157,7 @@ class Plan:
                 "own",
                 expected="an encoder to fine-tune, or something to prune, or a healing",
                 actual=f"{who}, protocol {self.protocol}, healing {self.chosen.healing}",
-                remedy="choose --healing refit-unlearn, or another policy or mask",
+                remedy=f"choose --healing {best_healing(self.train)}, or another policy or mask",
             )
 
 
@@ -194,7 +194,7 @@ def choose(
     defined = protocol == "direct" and unlearnable(train)
     if healing == AUTO:
         heals = protocol == "direct" and not named and units == "heads"
-        healing = _best_healing(train) if heals else "none"
+        healing = best_healing(train) if heals else "none"
     if named:
         return Choice(policy, healing, search)
     if removes_backdoor(healing):
@@ -217,7 +217,7 @@ def usual_fine_tuning(healing: Healing, train: TextDataset) -> FineTuneSettings:
     return replace(usual, epochs=int(np.clip(round(READ / len(train)), 1, usual.epochs)))
 
 
-def _best_healing(train: TextDataset) -> Healing:
+def best_healing(train: TextDataset) -> Healing:
     """Return what was measured best on such data."""
     if unlearnable(train):
         return "refit-unlearn"

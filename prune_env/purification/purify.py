@@ -20,7 +20,7 @@ from prune_env.purification.answers import Answers, check_answers, require_a_gua
 from prune_env.purification.heal import Healed
 from prune_env.purification.hybrid import cut, write_mask
 from prune_env.purification.milder import chosen, heal_above_tau
-from prune_env.purification.plan import AUTO, Plan, choose, usual_fine_tuning
+from prune_env.purification.plan import AUTO, Plan, best_healing, choose, usual_fine_tuning
 from prune_env.purification.prepare import prepare
 from prune_env.purification.report import card_facts, make_report, write_purified
 from prune_env.purification.search import SearchResult, read_mask, search
@@ -211,8 +211,9 @@ def _changes(plan: Plan, subject: Subject, found: SearchResult) -> bool:
     if found.prunes(subject.units.available) or plan.trains(subject):
         return True
     log.warning(
-        "Nothing was pruned, and nothing is trained: what is written is the model as it came. "
-        "Lower tau, or choose --healing refit-unlearn"
+        "Nothing was pruned, and nothing is trained: what is written is the model as it came. Lower"
+        " tau, or choose --healing %s",
+        best_healing(plan.train),
     )
     return False
 

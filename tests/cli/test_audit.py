@@ -2,13 +2,19 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from prune_env.cli import main
+from prune_env.cli.audit import REWARDS, _defined
 from prune_env.data.dataset import write_jsonl
 from prune_env.env.rewards.reward import make_reward
+from prune_env.env.subject import Subject
+from prune_env.evaluation import MaskEvaluator
+from prune_env.evaluation.suspect import Suspect
+from prune_env.models import load_classifier
 
 
 def audit_of(model, data, folder):
@@ -92,7 +98,7 @@ def test_audits_are_combined(arguments, audited, tmp_path, capsys, monkeypatch):
     audits = [str(tmp_path / "out"), str(second)]
     assert main(["combine", *audits, "--test", str(third)]) == 0
     shown = capsys.readouterr().out
-    assert "third" in shown
+    assert str(third) in shown.replace("\n", "")
     assert "in hindsight" in shown
     formula = shown.strip().splitlines()[-1]
     assert make_reward(formula).names == ("sparsity", "flips-word-drop")
@@ -120,11 +126,26 @@ def test_audits_are_combined(arguments, audited, tmp_path, capsys, monkeypatch):
     assert formula in (tmp_path / "out/report.md").read_text()
 
 
-@pytest.mark.parametrize("folders", [(), ("out", "out"), ("nowhere",)])
-def test_what_cannot_be_combined_is_told(audited, folders, capsys):
+@pytest.mark.parametrize(
+    ("folders", "said"),
+    [((), "no audit"), (("out", "out"), "each folder named once"), (("nowhere",), "masks.json")],
+)
+def test_what_cannot_be_combined_is_told(audited, folders, said, capsys):
     assert main(["combine", *(str(audited.parent / name) for name in folders)]) == 2
-    said = capsys.readouterr().err
-    assert "AUDIT" in said or "masks.json" in said
+    assert said in capsys.readouterr().err
+
+
+def test_without_a_choice_the_rewards_that_the_data_has_are_judged(tiny_folder, tiny_data, caplog):
+    three = replace(tiny_data, labels=np.arange(len(tiny_data)) % 3, label_names=("a", "b", "c"))
+    loaded = load_classifier(tiny_folder)
+    evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, tiny_data, precision="fp32")
+    texts = Suspect(loaded, three, three, evaluator)
+    subject = Subject(evaluator, np.zeros((2, 4, 1)), ("magnitude",), texts=texts)
+    kept = _defined(REWARDS, subject)
+    assert set(kept) < set(REWARDS)
+    assert {"inverted-trigger", "accuracy", "sparsity"} <= set(kept)
+    for name in set(REWARDS) - set(kept):
+        assert f"{name} is left out" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from prune_env.env.rewards.rewrites import WordDrop
 from prune_env.env.rewards.text_reward import (
     calibrated_margins,
     kept_share,
+    require_words,
 )
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
@@ -46,6 +47,10 @@ class Consistency(Reward):
                 expected="a model with data, or a Subject with `rewritten`",
                 remedy="choose another reward",
             )
+        require_words(self.name, subject)
+        classes = 2 if subject.suspect is None else len(subject.suspect.validation.label_names)
+        if classes != 2:
+            raise _of_two(classes)
 
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the share of answers that stay, see `Reward.score`."""
@@ -54,11 +59,16 @@ class Consistency(Reward):
         clean = subject.evaluator.evaluate(masks)
         moved = subject.rewritten(self.rewrite).evaluate(masks)
         if clean.logits.shape[2] != 2:
-            raise SettingsError(
-                "The reward 'consistency' is defined for two classes",
-                expected=2,
-                actual=clean.logits.shape[2],
-                remedy="choose another reward",
-            )
+            raise _of_two(clean.logits.shape[2])
         before, after = (calibrated_margins(clean, answers) for answers in (clean, moved))
         return kept_share(before, after)
+
+
+def _of_two(classes: int) -> SettingsError:
+    """Return the error of data of another number of classes."""
+    return SettingsError(
+        "The reward 'consistency' is defined for two classes",
+        expected=2,
+        actual=classes,
+        remedy="choose another reward",
+    )

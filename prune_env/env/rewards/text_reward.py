@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.data.dataset import require_all_labels
+from prune_env.data.images import ImageDataset
 from prune_env.env.rewards.reward import Reward, Scores
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
@@ -22,6 +23,9 @@ class TextReward(Reward):
     classes: ClassVar[int | None] = 2
     """Classes that the texts must have; None takes any number."""
 
+    words: ClassVar[bool] = True
+    """Whether words are put into the texts, or out: images have none."""
+
     def check(self, subject: Subject) -> None:
         """Raise unless the subject holds texts of so many classes.
 
@@ -35,6 +39,8 @@ class TextReward(Reward):
                 expected="a model with data, or a Subject with `texts`",
                 remedy="choose another reward",
             )
+        if self.words:
+            require_words(self.name, subject)
         classes = len(subject.suspect.validation.label_names)
         if self.classes not in (None, classes):
             raise SettingsError(
@@ -45,6 +51,21 @@ class TextReward(Reward):
             )
         for part in (subject.suspect.train, subject.suspect.validation):
             require_all_labels(part)
+
+
+def require_words(name: str, subject: Subject) -> None:
+    """Refuse a subject that reads images: a reward of this name puts words into texts, or out.
+
+    Raises:
+        SettingsError: It does.
+    """
+    if subject.suspect is not None and isinstance(subject.suspect.validation, ImageDataset):
+        raise SettingsError(
+            f"The reward '{name}' changes words, and {subject.name} reads images",
+            expected="texts",
+            actual="images",
+            remedy="choose a reward such as accuracy, sparsity or entropy",
+        )
 
 
 def texts_of(subject: Subject, sentences: int) -> "Suspect":

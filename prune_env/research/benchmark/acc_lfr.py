@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from prune_env.research.benchmark.figures import TITLE, save
+from prune_env.research.benchmark.figures import TITLE, WIDEST, save
 from prune_env.research.benchmark.labels import name_points
 from prune_env.research.benchmark.marks import MARKERS, Mark
 from prune_env.research.benchmark.summary import Line
@@ -102,7 +103,7 @@ def _legend(figure: Figure, lines: Sequence[Line], palette: dict[str, Mark]) -> 
             [],
             [],
             marker="o",
-            label=policy if contends else f"{policy} (ceiling)",
+            label=fill(policy if contends else f"{policy} (ceiling)", WIDEST),
             **palette[policy].point(contends=contends),
         )
         for policy, contends in (*defences, *others)

@@ -58,6 +58,8 @@ class Cell:
             if removes_backdoor(self.healing):
                 return replace(self, protocol="direct", search=SearchSettings())
             return replace(self, protocol="none", healing="none", search=SearchSettings())
+        if not self.requirements.reads_reward:
+            return replace(self, search=replace(self.search, reward=SearchSettings.reward))
         return self
 
     @property

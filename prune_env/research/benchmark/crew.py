@@ -83,6 +83,9 @@ class Crew:
         Raises:
             StateError: It was lost before it ran any, as the next one would be.
         """
+        if not current.key and current.begun:  # between two cells: the next worker goes on
+            log.warning("Between two cells %s", reason)
+            return
         if not current.key:
             raise StateError(
                 f"A worker could not work: {reason}",

@@ -17,6 +17,8 @@ from prune_env.research.benchmark.summary import Line
 from prune_env.utils.files import write_bytes
 
 DPI = 150
+WIDEST = 28
+"""Letters of a line over a panel."""
 TALLEST = 4
 """A grid of heads by its width: a file may tell of a thousand layers of one head."""
 
@@ -124,17 +126,23 @@ def pruned_heads(path: Path, shares: dict[str, npt.NDArray[np.float64]], title: 
     columns = min(4, len(shares))
     rows = -(-len(shares) // columns)
     layers, heads = next(iter(shares.values())).shape
+    titles = [fill(f"{policy} ({share.sum():.0f})", WIDEST) for policy, share in shares.items()]
+    lines = 1 + max(each.count("\n") for each in titles)
     figure = Figure(
-        figsize=(1 + 2.6 * columns, 0.4 + rows * (0.35 + 2.4 * min(layers / heads, TALLEST))),
+        figsize=(
+            1 + 2.6 * columns,
+            0.4 + rows * (0.15 + 0.2 * lines + 2.4 * min(layers / heads, TALLEST)),
+        ),
         layout="constrained",
     )
     figure.suptitle(title, fontsize=TITLE)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axis in axes.flat[len(shares) :]:
         axis.set_visible(False)
-    for place, (axis, (policy, share)) in enumerate(zip(axes.flat, shares.items(), strict=False)):
+    panels = zip(axes.flat, titles, shares.values(), strict=False)
+    for place, (axis, headed, share) in enumerate(panels):
         image = axis.imshow(share, vmin=0, vmax=1, cmap="Reds", aspect="equal")
-        axis.set_title(f"{policy} ({share.sum():.0f})", fontsize=9)
+        axis.set_title(headed, fontsize=9)
         axis.set_xticks(range(0, heads, max(1 if heads <= 6 else 3, heads // MOST_TICKS)))
         axis.set_yticks(range(0, layers, 1 + layers // MOST_TICKS))
         axis.tick_params(labelsize=7, length=2, labelbottom=place + columns >= len(shares))

@@ -10,8 +10,15 @@ from matplotlib.transforms import Bbox
 
 SIZE = 6.5
 """Of the letters, in points."""
+LONGEST = 32
+"""Letters of a name; rewards may be formulas."""
 NEAR = 6.0
 """From the middle of a point to its name, in points; farther ones get a line."""
+
+
+def shorten(name: str) -> str:
+    """Return the beginning of a name that is too long to stand beside a point."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def name_points(
@@ -34,6 +41,7 @@ def name_points(
     figure.set_layout_engine("none")
     pixel = figure.dpi / 72
     places = axis.transData.transform(points) if points else np.empty((0, 2))
+    names = [shorten(each) for each in names]
     half = 4 * pixel
     covered = [Bbox.from_extents(x - half, y - half, x + half, y + half) for x, y in places]
     covered += taken

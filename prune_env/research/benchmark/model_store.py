@@ -82,6 +82,17 @@ class ModelStore:
                     self._put(self._blob(listed[path]), data.tobytes())
             self._put(self._list(name), json.dumps(listed, indent=2).encode())
 
+    def try_out(self) -> None:
+        """Put a file there and take it away.
+
+        Raises:
+            StateError: The place cannot be written.
+        """
+        tried = f"{self._root}/.tried-{uuid4().hex}"
+        with self._asked():
+            self._put(tried, b"")
+            self._files.rm_file(tried)
+
     def _put(self, place: str, data: bytes) -> None:
         """Write a file that appears whole, also where writing takes its time."""
         temporary = f"{place}.{uuid4().hex}"

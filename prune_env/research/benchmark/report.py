@@ -132,7 +132,7 @@ def _thresholds(results: RunResults, attack: str, floor: float, palette: Palette
             and not _is_usual(results, each)
         )
     )
-    taus = sorted({line.cell.search.tau for line in lines}, key=lambda tau: tau or 0.0)
+    taus = sorted({line.cell.search.tau for line in lines}, key=_order)
     parts = [pictures.taus(results, attack, floor, palette)]
     parts += [
         f"{_tau(results, tau)}\n\n" + table([line for line in lines if line.cell.search.tau == tau])
@@ -170,11 +170,29 @@ def _benign(results: RunResults, attack: str) -> str:
     )
     if all(line.cell.policy == "benign" for line in lines):
         return ""
+    # References have no threshold, and stand in every table.
+    references = [line for line in lines if line.cell.policy in REFERENCES]
+    own = [line for line in lines if line.cell.policy not in REFERENCES]
+    taus = sorted(
+        {line.cell.search.tau for line in own if line.cell.requirements.prunes}, key=_order
+    )
+    if len(taus) > 1:
+        shown = "\n".join(
+            f"{_tau(results, tau)}\n\n"
+            + table([*references, *(line for line in own if line.cell.search.tau in (tau, None))])
+            for tau in taus
+        )
+    else:
+        shown = table(lines)
     return (
         "### The same defences on the benign model\n\n"
         "A defence must not hurt a model that was never poisoned; its LFR can only fall below the "
-        "floor by leaning to the other label.\n\n" + table(lines)
+        "floor by leaning to the other label.\n\n" + shown
     )
+
+
+def _order(tau: float | None) -> float:
+    return tau or 0.0
 
 
 def _failures(results: RunResults) -> str:

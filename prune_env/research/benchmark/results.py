@@ -42,9 +42,13 @@ class RunResults:
 
     @property
     def usual_tau(self) -> float | None:
-        """The threshold of the main tables: that of the grid, or the only one of its blocks."""
+        """The threshold of the main tables: that of the grid, or the only one of its blocks.
+
+        What prunes nothing has none.
+        """
         own = self.config.search.tau
-        used = {each.cell.search.tau for each in self.cells if each.cell.protocol != "none"}
+        cells = (each.cell for each in self.cells if each.cell.protocol != "none")
+        used = {cell.search.tau for cell in cells if cell.requirements.prunes}
         return used.pop() if len(used) == 1 else own
 
     @property

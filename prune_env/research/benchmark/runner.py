@@ -19,6 +19,7 @@ from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.cell_events import CellNews
 from prune_env.research.benchmark.config import BenchmarkConfig
 from prune_env.research.benchmark.crew import Crew
+from prune_env.research.benchmark.model_store import ModelStore
 from prune_env.research.benchmark.plan import PLAN, GridPlan, PlannedCell
 from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.store import Store
@@ -110,8 +111,13 @@ def run_benchmark(
         UnknownNameError: A policy, a reward or an attack is not known.
         SettingsError: A setting is out of range, or the cache cannot be written to.
         DataError: A file of an attack cannot be read.
+        StateError: The store cannot be used.
     """
     folder, settings = Path(folder), settings or RunSettings()
+    if settings.ray is not None:
+        load_ray()  # an extra
+    if settings.store is not None:
+        ModelStore(settings.store).try_out()
     config = config.for_labels(clean.train.label_names)
     store, sources = Store(folder), _with_own(sources or AttackSources(), config, clean)
     cells = config.cells()
@@ -218,7 +224,6 @@ def _run_on_ray(
     config: BenchmarkConfig,
     on_cell: Report,
 ) -> None:
-    load_ray()  # an extra
     from prune_env.research.benchmark.cluster import driver  # noqa: PLC0415
 
     where = driver.ClusterSettings(settings.ray or "", config.resources, settings.limit_s)

@@ -143,6 +143,11 @@ class Current:
         return bytes(self._key.value).decode()
 
     @property
+    def begun(self) -> bool:
+        """Whether any cell was begun."""
+        return bool(self._since.value)
+
+    @property
     def seconds(self) -> float:
         """Since the cell was begun."""
         return time.time() - self._since.value if self.key else 0.0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from prune_env.data import read_images
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.rewards.inverted_trigger import InvertedTrigger
 from prune_env.env.rewards.reward import REWARDS, make_reward
@@ -19,6 +20,7 @@ from prune_env.inversion.frames import Frame
 from prune_env.inversion.search import Inversion
 from prune_env.models import load_classifier
 from prune_env.research.audit.masks import draw_masks
+from tests.models.tiny import tiny_classifier, write_tiny_images
 from tests.support import tiny_dataset
 
 NAMES = [
@@ -80,6 +82,37 @@ def test_a_bias_to_one_class_earns_nothing(name, subject, masks, tiny_folder, da
 def test_a_model_without_texts_is_refused(name):
     with pytest.raises(SettingsError, match="needs texts"):
         HeadPruningEnv("landscape", reward=name)
+
+
+WORDLESS = {"entropy", "layer-consistency"}
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES, "consistency"} - WORDLESS))
+def test_images_are_refused_where_words_are_changed(name, subject, data, tmp_path):
+    images = read_images(write_tiny_images(tmp_path / "images"))
+    seen = Suspect(subject.suspect.loaded, images, images, subject.evaluator)
+    with pytest.raises(SettingsError, match="reads images"):
+        make_reward(name).check(replace(subject, texts=seen, rewritten=lambda _: None))
+
+
+@pytest.mark.parametrize("name", sorted(WORDLESS))
+def test_images_are_scored_where_no_word_is_changed(name, tmp_path):
+    images, loaded = read_images(write_tiny_images(tmp_path / "images")), tiny_classifier("vit")
+    evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, images, precision="fp32")
+    suspect = Suspect(loaded, images, images, evaluator)
+    seen = Subject(evaluator, np.zeros((*evaluator.shape, 1)), ("magnitude",), texts=suspect)
+    masks = np.ones((2, *evaluator.shape), bool)
+    masks[1, 0, 1] = False
+    scores = make_reward(name).score(seen, masks, np.zeros(2))
+    assert np.isfinite(scores).all()
+    assert scores[0] != scores[1]
+
+
+def test_consistency_is_of_two_classes_before_anything_is_scored(subject, data):
+    three = replace(data, labels=np.arange(len(data)) % 3, label_names=("a", "b", "c"))
+    several = Suspect(subject.suspect.loaded, three, three, subject.evaluator)
+    with pytest.raises(SettingsError, match="two classes"):
+        make_reward("consistency").check(replace(subject, texts=several))
 
 
 @pytest.mark.parametrize("name", NAMES)

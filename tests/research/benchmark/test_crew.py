@@ -1,10 +1,17 @@
 """The worker processes of a benchmark, as those who watch them see them."""
 
+from contextlib import nullcontext
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
+
+from prune_env.errors import StateError
 from prune_env.research.benchmark.crew import Crew
 from prune_env.research.benchmark.store import Store
+from prune_env.research.benchmark.worker import Current
 
 KEY = "0123456789abcdef"
 
@@ -19,6 +26,32 @@ class Ending:
     def key(self) -> str:
         """Key of the cell; empty once it has ended."""
         return self._answers.pop(0)
+
+
+class Lost:
+    """A worker that was killed."""
+
+    exitcode = -9
+
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return False
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_worker_lost_between_two_cells_is_replaced(tmp_path: Path, begun: bool) -> None:
+    context = get_context("spawn")
+    task: Any = SimpleNamespace(folder=tmp_path)
+    crew = Crew(task, {}, Store(tmp_path), workers=1, limit_s=1.0)
+    current, worker = Current(context), cast(Any, Lost())
+    if begun:
+        current.begin(KEY)
+        current.end()
+    crew._members[0] = worker, current
+    expected = nullcontext() if begun else pytest.raises(StateError, match="ended with status -9")
+    with expected:
+        crew.keep_going(1)
+    assert not crew._members  # the next look starts another
 
 
 def test_a_cell_that_ends_while_it_is_asked_for_has_its_address(tmp_path: Path) -> None:

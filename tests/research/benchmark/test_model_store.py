@@ -10,6 +10,7 @@ from prune_env.data.dataset import Splits
 from prune_env.errors import StateError
 from prune_env.research.benchmark.config import read_config
 from prune_env.research.benchmark.model_store import ModelStore, shared
+from prune_env.research.benchmark.runner import RunSettings, run_benchmark
 from prune_env.research.benchmark.workbench import Workbench
 from prune_env.utils.bundle import pack, unpack
 from prune_env.utils.files import made_once
@@ -35,6 +36,19 @@ def make(url: str, root: Path) -> None:
     with shared(ModelStore(url), "models/x", root) as parts:
         made_once(root / "x", fill)
         parts.append("x")
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path: Path) -> None:
+    ModelStore(str(tmp_path / "shared")).try_out()
+    assert not [path for path in (tmp_path / "shared").rglob("*") if path.is_file()]
+    taken = tmp_path / "file"
+    taken.write_text("in the way")
+    grid = read_config(write_grid(tmp_path, ["gradient"]))
+    clean = Splits(*(tiny_dataset(8, seed) for seed in range(3)))
+    for url, said in ((f"{taken}/x", "cannot be used"), ("nofs://x/y", "Protocol not known")):
+        with pytest.raises(StateError, match=said):
+            run_benchmark(grid, clean, tmp_path / "out", RunSettings(store=url))
+        assert not (tmp_path / "out").exists()
 
 
 def test_what_one_cache_made_another_one_fetches(url: str, tmp_path: Path) -> None:

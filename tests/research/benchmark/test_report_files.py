@@ -9,9 +9,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from prune_env.research.benchmark.config import BenchmarkConfig, Block
-from prune_env.research.benchmark.labels import name_points
+from prune_env.research.benchmark.labels import LONGEST, name_points
 from prune_env.research.benchmark.marks import marks
 from prune_env.research.benchmark.report import write_report
+from prune_env.research.benchmark.results import read_results
 from tests.research.benchmark.support import made_up
 
 SEEDS = (0, 1, 2)
@@ -43,6 +44,73 @@ def test_names_stand_at_their_points_and_not_on_each_other() -> None:
     ]
     assert len(axis.texts) == 25
     assert not shared
+
+
+def test_long_names_are_cut_beside_their_points() -> None:
+    figure = Figure(figsize=(4, 3), layout="constrained")
+    axis = figure.subplots()
+    axis.plot([0.5], [0.5], "o")
+    formula = "reward-greedy (inverted-trigger + 0.1 * accuracy + 0.05 * sparsity)"
+    name_points(figure, axis, [(0.5, 0.5)], [formula])
+    (text,) = axis.texts
+    assert text.get_text() == formula[: LONGEST - 1] + "…"
+
+
+def test_the_threshold_of_the_blocks_is_usual_beside_a_healing_that_prunes_nothing(
+    tmp_path: Path,
+) -> None:
+    grid = (
+        Block(("rare-word",), (0,), ("gradient", "random"), ("direct",), taus=(0.85,)),
+        Block(("rare-word",), (0,), ("ft",), ("direct",), healing=("refit",)),
+    )
+    made_up(tmp_path, BenchmarkConfig(grid=grid, data="sst2"), lambda cell, _: (88.0, 50.0))
+    assert read_results(tmp_path).usual_tau == 0.85
+    report = write_report(tmp_path).read_text()
+    assert "### Threshold" not in report
+    assert "| gradient |" in report
+
+
+def test_what_reads_no_reward_is_run_once_for_all_rewards() -> None:
+    block = Block(
+        ("rare-word",),
+        (0,),
+        ("gradient", "reward-greedy"),
+        ("direct",),
+        rewards=("inverted-trigger", "accuracy"),
+    )
+    cells = [
+        (cell.policy, cell.search.reward)
+        for cell in BenchmarkConfig(grid=(block,), data="sst2").cells()
+        if cell.protocol != "none"
+    ]
+    assert cells == [
+        ("gradient", "sparsity"),
+        ("reward-greedy", "inverted-trigger"),
+        ("reward-greedy", "accuracy"),
+    ]
+
+
+@pytest.mark.parametrize("taus", [(0.85,), (0.8, 0.9)])
+def test_defences_of_the_benign_model_are_told_by_their_thresholds(
+    tmp_path: Path, taus: tuple[float, ...]
+) -> None:
+    grid = (
+        Block(
+            ("rare-word",),
+            (0,),
+            ("gradient",),
+            ("direct",),
+            ("none",),
+            ("backdoored", "benign"),
+            taus,
+        ),
+    )
+    made_up(tmp_path, BenchmarkConfig(grid=grid, data="sst2"), lambda cell, _: (88.0, 50.0))
+    _, _, part = write_report(tmp_path).read_text().partition("### The same defences on the benign")
+    part = part.partition("\n## ")[0]
+    headings = [f"tau {tau:g}" for tau in taus] if len(taus) > 1 else []
+    assert re.findall(r"tau [\d.]+", part) == headings
+    assert part.count("| gradient") == len(taus)
 
 
 @pytest.fixture(scope="module")

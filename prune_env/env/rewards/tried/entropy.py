@@ -19,6 +19,7 @@ class Entropy(TextReward):
     range = (0.0, 1.0)
     source = "Backdoored models are too sure: MEFT maximises entropy before fine-tuning"
     reads = "clean validation data"
+    words = False
 
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the score of every mask, see `Reward.score`."""

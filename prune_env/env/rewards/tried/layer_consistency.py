@@ -27,6 +27,7 @@ class LayerConsistency(TextReward):
     range = (-1.0, 1.0)
     source = "CROW (Min et al., 2024): backdoors break the consistency of consecutive layers"
     reads = "hidden states on clean validation data"
+    words = False
 
     def __init__(self, *, sentences: int = 100) -> None:
         self.sentences = sentences
