@@ -199,13 +199,25 @@ def _page(result: "AuditResult") -> "RenderableType":
     from prune_env.research.audit.report import table
 
     head, *rows = table(result)
-    page = Table(title=f"Rank correlation with the hidden LFR, {len(result.masks)} masks")
+    # On 100 columns every heading and every end of an interval is whole.
+    page = Table(
+        title=f"Rank correlation with the hidden LFR, {len(result.masks)} masks", padding=(0, 0)
+    )
     for name in head:
         first = name == "reward"
-        page.add_column(name, justify="left" if first else "right", no_wrap=first, overflow="fold")
+        page.add_column(
+            _short(name), justify="left" if first else "right", no_wrap=first, overflow="fold"
+        )
     for row in rows:
         page.add_row(as_it_is(row[0]), *(_on_lines(cell) for cell in row[1:]))
     return page
+
+
+def _short(heading: str) -> str:
+    """Return the heading of a column in shorter words."""
+    for word, short in (("calibrated", "cal."), ("accuracy", "acc."), ("number of ", "")):
+        heading = heading.replace(word, short)
+    return heading
 
 
 def _on_lines(cell: str) -> str:

@@ -1,6 +1,7 @@
 """`prune-env audit` from end to end, on a tiny model."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -172,7 +173,11 @@ def test_every_figure_of_the_table_is_whole_and_the_target_is_named(
 ):
     monkeypatch.setenv("COLUMNS", "100")
     assert main(arguments) == 0
-    assert "\u2026" not in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "\u2026" not in shown
+    words = set(re.findall(r"[^\s\u2500-\u257f]+", shown.partition("sparsity")[0]))
+    assert {"raw", "LFR,", "fixed", "lean", "cal.", "acc.", "heads", "usable", "masks"} <= words
+    assert not re.search(r"\[[+-]\d\.\d?\s", shown)  # an end of an interval on two lines
     report = (tmp_path / "out/report.md").read_text()
     assert "clean validation sentences positive as are labelled so" in report.replace("\n", " ")
     assert "- target: positive" in report
