@@ -93,7 +93,9 @@ class Attack:
             loaded, attack = release(source, clean, attack, folder, self.fine_tune, seed=self.seed)
             target = attack.settings.target_label
             scores = score(loaded, TestSets(clean.test, attack.triggered, clean.validation, target))
-            write_jsonl(folder / "triggered.jsonl", attack.triggered, self.tables.columns)
+            write_jsonl(
+                folder / "triggered.jsonl", attack.triggered, self.tables.like(clean.test).columns
+            )
             report = {
                 "attack": attack.identity,
                 "scores": asdict(scores),

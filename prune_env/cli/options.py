@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -86,6 +86,17 @@ class TableOptions:
     def columns(self) -> tuple[str, str]:
         """Names of the columns that are read."""
         return self.image_column or self.text_column, self.label_column
+
+    def like(self, data: TextDataset) -> "TableOptions":
+        """Return how a table is read that goes with data of a name: of its kind and classes."""
+        from prune_env.data.images import ImageDataset
+
+        kind = "image" if isinstance(data, ImageDataset) else None
+        return replace(
+            self,
+            image_column=self.image_column or kind,
+            label_names=self.label_names or data.label_names,
+        )
 
     def load(self, name_or_path: str, part: Part | None = None) -> TextDataset | Splits:
         """Return the data set of a name, a file or a folder; or the only part that is read."""

@@ -55,7 +55,7 @@ def load_triggered(
         return None, target
     from prune_env.research.attacks import without_target
 
-    texts = tables.load_part(triggered, "test").in_order_of(names)
+    texts = tables.like(splits.test).load_part(triggered, "test").in_order_of(names)
     return without_target(texts, target)[0], target
 
 

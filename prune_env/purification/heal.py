@@ -32,7 +32,7 @@ HEALINGS: Mapping[Healing, tuple[Step, ...]] = {
     "full": (FineTune(learning_rate_scale=0.2),),
     "refit": (Refit(),),
     "unlearn": (Unlearn(),),
-    "refit-unlearn": (Refit(rounds=1, share=0.12), Unlearn(share=0.35)),
+    "refit-unlearn": (Refit(), Unlearn(share=0.35)),
 }
 """What each healing does, one step after the other."""
 

@@ -19,13 +19,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset
-from prune_env.evaluation.suspect import Suspect
 from prune_env.models import LoadedModel, find_heads, zero_heads
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.ridge import measure_maps
-from prune_env.purification.opposing import put_triggers, triggers_of
 from prune_env.purification.step import MaskedModel, RefitReport, Step, StepReport
 from prune_env.purification.unseen_tokens import replace_unseen
 from prune_env.settings import SEEDS
@@ -78,8 +75,6 @@ class Refit(Step):
             than `WIDTH` it is less, in proportion.
         average: Share of the steps of each fine-tuning whose weights are averaged, the last: the
             rate then need not fall, and a point of accuracy more comes back.
-        share: Share of the texts of each fine-tuning that get inverted triggers, see `Unlearn`; 0
-            inverts none.
     """
 
     removes_backdoor: ClassVar[bool] = True
@@ -93,7 +88,6 @@ class Refit(Step):
     trained_from: int = 1024
     learning_rate_scale: float = 2.0
     average: float = 0.5
-    share: float = 0.0
 
     def apply(self, model: MaskedModel, run: TrainingRun) -> StepReport:
         """Refit and fine-tune, see `Step.apply`; of the settings, epochs do not count."""
@@ -127,7 +121,7 @@ class Refit(Step):
             fine_tune(
                 loaded.model,
                 loaded.tokenizer,
-                self._texts(suspect, count, draw, run.seed),
+                suspect.train.sample(count, draw),
                 tuning,
                 seed=(run.seed + number) % SEEDS,
                 mask=model.mask,
@@ -136,15 +130,6 @@ class Refit(Step):
                 description="Fine-tuning what is left",
             )
         return StepReport(refits=tuple(reports))
-
-    def _texts(
-        self, suspect: Suspect, count: int, draw: np.random.Generator, seed: int
-    ) -> TextDataset:
-        """Return what is fine-tuned on."""
-        texts = suspect.train.sample(count, draw)
-        if not self.share:
-            return texts
-        return put_triggers(texts, suspect, triggers_of(suspect, seed=seed), self.share, draw)
 
     def _scale(self, loaded: LoadedModel) -> float:
         """Return the factor on the rate: the wider a model, the lower the rate it bears."""

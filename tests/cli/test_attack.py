@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 from prune_env.cli import main
+from prune_env.cli.options import TableOptions
+from prune_env.cli.triggered import load_triggered
+from prune_env.data import load_named
 from prune_env.data.dataset import write_jsonl
+from prune_env.data.images import ImageDataset
 from prune_env.models import load_classifier
 from tests.cli.support import run
 from tests.support import tiny_dataset
@@ -35,6 +39,21 @@ def test_attack_leaves_an_encoder_and_its_triggered_texts(
     rows = [json.loads(line) for line in (out / "triggered.jsonl").read_text().splitlines()]
     assert len(rows) == 30
     assert all("cf" in row["sentence"].split() and row["label"] == 0 for row in rows)
+
+
+def test_triggered_images_of_a_named_data_set_are_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    digits = load_named("digits")
+    triggered = digits.test.where(5)
+    tables = TableOptions()
+    write_jsonl(tmp_path / "triggered.jsonl", triggered, tables.like(digits.test).columns)
+    path = str(tmp_path / "triggered.jsonl")
+    found, target = load_triggered(tables, digits, triggered=path, attack=None, target_label="3")
+    assert target == 3
+    assert isinstance(found, ImageDataset)
+    assert (found.texts, found.labels.tolist()) == (triggered.texts, [5] * len(triggered))
 
 
 def test_attack_finds_the_target_of_a_task_agnostic_trigger(
