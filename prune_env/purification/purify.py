@@ -210,11 +210,9 @@ def _changes(plan: Plan, subject: Subject, found: SearchResult) -> bool:
     """Return whether the written model will differ from the one that came; warn where not."""
     if found.prunes(subject.units.available) or plan.trains(subject):
         return True
-    log.warning(
-        "Nothing was pruned, and nothing is trained: what is written is the model as it came. Lower"
-        " tau, or choose --healing %s",
-        best_healing(plan.train),
-    )
+    remedy = f"Lower tau, or choose --healing {best_healing(plan.train)}"
+    told = "Nothing was pruned, and nothing is trained: what is written is the model as it came."
+    log.warning("%s %s", told, remedy)
     return False
 
 

@@ -114,10 +114,7 @@ def run_benchmark(
         StateError: The store cannot be used.
     """
     folder, settings = Path(folder), settings or RunSettings()
-    if settings.ray is not None:
-        load_ray()  # an extra
-    if settings.store is not None:
-        ModelStore(settings.store).try_out()
+    _try_out(settings)
     config = config.for_labels(clean.train.label_names)
     store, sources = Store(folder), _with_own(sources or AttackSources(), config, clean)
     cells = config.cells()
@@ -127,8 +124,7 @@ def run_benchmark(
     planned = tuple(PlannedCell(key, str(cell), cell) for key, cell in keyed.items())
     _warn_of_results_left_out(folder, store, keyed)
     write_json(folder / PLAN, to_plain(GridPlan(config, identity, planned)))
-    if settings.retry_failed:
-        _discard_failed(store, keyed)
+    _discard_failed(store, keyed if settings.retry_failed else ())
     task = Task(
         folder=folder,
         cells=tuple(cells),
@@ -148,6 +144,14 @@ def run_benchmark(
             _run_on_ray(task, keyed, settings, config, on_cell)
     results = [store.read(key).status for key in keyed]
     return {status: results.count(status) for status in ("done", "failed")}
+
+
+def _try_out(settings: RunSettings) -> None:
+    """Raise where a cluster or a store will be of no use, before anything is written."""
+    if settings.ray is not None:
+        load_ray()  # an extra
+    if settings.store is not None:
+        ModelStore(settings.store).try_out()
 
 
 def _discard_failed(store: Store, keys: Iterable[str]) -> None:
