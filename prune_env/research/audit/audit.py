@@ -129,6 +129,7 @@ def audit(
     identity = {
         "model": subject.evaluator.fingerprint,
         "triggered": triggered.fingerprint,
+        "train": None if subject.suspect is None else subject.suspect.train.sha256,
         "target": target,
         "settings": {**asdict(settings), "rewards": None, "max_drop": None},
     }

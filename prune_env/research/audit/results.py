@@ -57,8 +57,9 @@ class Results:
         if not path.exists():
             return cls(path, identity, draw(), {})
         held = cls.read(path)
-        if held._identity != identity:
-            expected, actual = differing(identity, held._identity)
+        belongs = identity | held._identity  # an older file does not say all
+        if belongs != identity:
+            expected, actual = differing(identity, belongs)
             raise StateError(
                 f"{path} belongs to another audit",
                 expected=expected,

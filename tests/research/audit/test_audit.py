@@ -114,6 +114,20 @@ def test_values_of_another_audit_are_refused(parts, tmp_path):
         audit(subject, triggered, SETTINGS, path)
 
 
+def test_other_training_data_is_another_audit(parts, tmp_path):
+    subject, triggered = parts
+    path = tmp_path / "masks.json"
+    audit(subject, triggered, SETTINGS, path)
+    shorter = replace(subject.suspect, train=subject.suspect.train.select(np.arange(20)))
+    other = replace(subject, texts=shorter)
+    with pytest.raises(StateError, match=r"another audit\. Expected: train"):
+        audit(other, triggered, SETTINGS, path)
+    content = json.loads(path.read_text())
+    del content["identity"]["train"]  # as files of earlier versions
+    path.write_text(json.dumps(content))
+    audit(other, triggered, SETTINGS, path)
+
+
 def test_the_report_names_every_reward_and_draws_it(parts, tmp_path):
     subject, triggered = parts
     result = audit(subject, triggered, SETTINGS, tmp_path / "masks.json")
