@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -126,13 +127,7 @@ def audit(
     rewards = {name: make_reward(name) for name in settings.rewards}
     for reward in rewards.values():
         reward.check(subject)
-    identity = {
-        "model": subject.evaluator.fingerprint,
-        "triggered": triggered.fingerprint,
-        "train": None if subject.suspect is None else subject.suspect.train.sha256,
-        "target": target,
-        "settings": {**asdict(settings), "rewards": None, "max_drop": None},
-    }
+    identity = _identity(subject, triggered, settings, target)
     with job("audit", 2 + len(rewards)) as begin:
         begin("draw masks")
         kept = Results.open(Path(results), identity, lambda: _drawn(subject, settings))
@@ -155,6 +150,19 @@ def audit(
         rewards=scored,
         correlations={name: correlations(each, measured, usable) for name, each in scored.items()},
     )
+
+
+def _identity(
+    subject: Subject, triggered: Evaluator, settings: AuditSettings, target: int
+) -> dict[str, Any]:
+    """Return what the values of an audit belong to: rewards may come later."""
+    return {
+        "model": subject.evaluator.fingerprint,
+        "triggered": triggered.fingerprint,
+        "train": None if subject.suspect is None else subject.suspect.train.sha256,
+        "target": target,
+        "settings": {**asdict(settings), "rewards": None, "max_drop": None},
+    }
 
 
 def find_usable(accuracy: Values, unpruned: float, max_drop: float) -> npt.NDArray[np.bool_]:
