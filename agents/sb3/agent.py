@@ -254,6 +254,7 @@ class SB3Agent(Agent):
         if self._model is not None and _alike(self._model, envs):
             # As `set_env` has it: memory and optimiser stay, and the episodes begin anew.
             self._model.set_env(envs, force_reset=True)
+            envs.seed(self.seed)
             self._env = env
             return self._model
         model: Any = self.model_class(

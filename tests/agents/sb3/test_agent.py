@@ -6,6 +6,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate_masked
 from stable_baselines3.common.evaluation import evaluate_policy
 
@@ -17,6 +18,7 @@ from prune_env.env.policy import POLICIES, Policy
 from prune_env.errors import SettingsError, StateError
 from tests.agents.observations import random_observation
 
+POOL = [f"landscape:layers=2,heads=4,seed={seed}" for seed in range(4)]
 ALGORITHMS = ["a2c", "dqn", "maskable_ppo", "ppo"]
 
 
@@ -90,6 +92,19 @@ def test_in_an_equal_environment_memory_and_optimiser_stay(algorithm: str):
         if "step" in before
     ]
     assert all(after >= before for before, after in steps)
+
+
+def test_what_is_learned_in_another_environment_depends_on_the_seed_alone():
+    def learned(seed: int) -> dict[str, torch.Tensor]:
+        agent = _agent("ppo", seed=seed)
+        for steps in (32, 64):
+            pool = gym.make("prune_env/HeadPruning-v0", pool=POOL, tau=0.8)  # a model is drawn
+            agent.learn(pool, total_steps=steps)
+        return agent.network.state_dict()
+
+    first, again, other = learned(0), learned(0), learned(1)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
