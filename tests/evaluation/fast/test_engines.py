@@ -80,9 +80,13 @@ def test_bfloat16_runs_where_onednn_refuses_it(
     truth: ReferenceEvaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     masks = random_masks(truth, 4)
-    own = packed(truth, dtype=torch.bfloat16).run(masks)
-    monkeypatch.setattr(blocks, "_FUSED_DTYPES", (torch.float32,))
-    np.testing.assert_allclose(packed(truth, dtype=torch.bfloat16).run(masks), own, atol=0.05)
+    exact = truth.evaluate(masks).logits
+    size = np.abs(exact).mean()
+    for fused in (blocks._FUSED_DTYPES, (torch.float32,)):
+        monkeypatch.setattr(blocks, "_FUSED_DTYPES", fused)
+        off = np.abs(packed(truth, dtype=torch.bfloat16).run(masks) - exact)
+        # Either way rounds as the processor does: by 1.1 % in the mean where this was written.
+        assert off.mean() < 0.015 * size
 
 
 def counted(truth: ReferenceEvaluator) -> Counter[int]:
