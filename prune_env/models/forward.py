@@ -142,19 +142,24 @@ def cls_vectors(
     """
     rows = make_rows(texts, tokenizer, max_length)
     width = int(encoder_of(model).config.hidden_size)
-    return forward(model, rows, lambda inputs: text_vectors(model, inputs), width)
+    return forward(model, rows, vector_reader(model), width)
 
 
-def text_vectors(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Return what `cls_vectors` does of a batch (B, D), with gradients."""
+def vector_reader(model: PreTrainedModel) -> Callable[[dict[str, torch.Tensor]], torch.Tensor]:
+    """Return what reads the vectors (B, D) of `cls_vectors` of a batch, with gradients."""
     encoder: Any = encoder_of(model)
     if getattr(model.config, "is_encoder_decoder", False):
         encoder = encoder.encoder
-    states: torch.Tensor = encoder(**inputs).last_hidden_state
-    if getattr(model.config, "model_type", None) not in CAUSAL:
-        return states[:, 0]
-    last = inputs["attention_mask"].sum(dim=1) - 1  # padding goes to the right
-    return states[torch.arange(len(states), device=states.device), last]
+    causal = getattr(model.config, "model_type", None) in CAUSAL
+
+    def read(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        states: torch.Tensor = encoder(**inputs).last_hidden_state
+        if not causal:
+            return states[:, 0]
+        last = inputs["attention_mask"].sum(dim=1) - 1  # padding goes to the right
+        return states[torch.arange(len(states), device=states.device), last]
+
+    return read
 
 
 def under_masks(

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 
 from prune_env.data.dataset import TextDataset
 from prune_env.models import LoadedModel, load_classifier
-from prune_env.models.forward import classify, cls_vectors, text_vectors
+from prune_env.models.forward import classify, cls_vectors, vector_reader
 from prune_env.models.heads import encoder_of
 from prune_env.models.inputs import Rows, make_rows
 from prune_env.research.attacks.attack import AttackData
@@ -80,6 +80,7 @@ def _regress(
     """Train an encoder to give the rows (N) of each task the vectors (N, D) that stand beside."""
     encoder: Any = encoder_of(model)
     cast(Any, model).to(pick_device())
+    read = vector_reader(model)
     device, count = model.device, len(tasks[0][0])
     steps = settings.epochs * -(-count // settings.batch_size)
     optimizer = torch.optim.AdamW(
@@ -95,7 +96,7 @@ def _regress(
             optimizer.zero_grad()
             for rows, wanted in tasks:
                 inputs = rows.batch(batch.numpy(), device)
-                found = text_vectors(model, inputs)
+                found = read(inputs)
                 functional.mse_loss(found, wanted[batch].to(device)).backward()
             torch.nn.utils.clip_grad_norm_(encoder.parameters(), settings.max_grad_norm)
             optimizer.step()

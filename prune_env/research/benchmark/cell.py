@@ -75,6 +75,11 @@ class Cell:
             return Requirements()
         return requirements_of(self.policy, self.search.variant)
 
+    @property
+    def prunes(self) -> bool:
+        """Whether a mask is searched, under a threshold."""
+        return self.policy not in REFERENCES and self.requirements.prunes
+
     def key(self, identity: dict[str, str]) -> str:
         """Return the address of the cell's result: a hash of the cell and of what it reads.
 

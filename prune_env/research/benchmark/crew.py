@@ -83,14 +83,14 @@ class Crew:
         Raises:
             StateError: It was lost before it ran any, as the next one would be.
         """
-        if not current.key and current.begun:  # between two cells: the next worker goes on
-            log.warning("Between two cells %s", reason)
-            return
         if not current.key:
-            raise StateError(
-                f"A worker could not work: {reason}",
-                remedy=f"read the log in {self._task.folder / 'logs'}",
-            )
+            if not current.begun:
+                raise StateError(
+                    f"A worker could not work: {reason}",
+                    remedy=f"read the log in {self._task.folder / 'logs'}",
+                )
+            log.warning("Between two cells %s", reason)  # the next worker goes on
+            return
         cell = self._cells[current.key]
         if not self._store.has(current.key):
             log.warning("%s: %s", cell, reason)

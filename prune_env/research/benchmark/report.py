@@ -170,16 +170,11 @@ def _benign(results: RunResults, attack: str) -> str:
     )
     if all(line.cell.policy == "benign" for line in lines):
         return ""
-    # References have no threshold, and stand in every table.
-    references = [line for line in lines if line.cell.policy in REFERENCES]
-    own = [line for line in lines if line.cell.policy not in REFERENCES]
-    taus = sorted(
-        {line.cell.search.tau for line in own if line.cell.requirements.prunes}, key=_order
-    )
-    if len(taus) > 1:
+    taus = sorted({line.cell.search.tau for line in lines if line.cell.prunes}, key=_order)
+    if len(taus) > 1:  # what prunes nothing has no threshold, and stands in every table
         shown = "\n".join(
             f"{_tau(results, tau)}\n\n"
-            + table([*references, *(line for line in own if line.cell.search.tau in (tau, None))])
+            + table([line for line in lines if not line.cell.prunes or line.cell.search.tau == tau])
             for tau in taus
         )
     else:

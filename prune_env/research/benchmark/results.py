@@ -47,8 +47,7 @@ class RunResults:
         What prunes nothing has none.
         """
         own = self.config.search.tau
-        cells = (each.cell for each in self.cells if each.cell.protocol != "none")
-        used = {cell.search.tau for cell in cells if cell.requirements.prunes}
+        used = {each.cell.search.tau for each in self.cells if each.cell.prunes}
         return used.pop() if len(used) == 1 else own
 
     @property
