@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -28,10 +29,12 @@ class Baseline(ABC):
 
     Attributes:
         reads: Parts of the observation that it needs.
+        reads_reward: Whether its mask may depend on the reward; False for fixed orders.
     """
 
     variants: ClassVar[tuple[str, ...]] = ("paper",)
     reads: ClassVar[tuple[str, ...]] = ("mask",)
+    reads_reward: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class Baseline(ABC):
         """
         if variant not in cls.variants:
             raise no_variant(cls.__name__, variant, cls.variants)
-        return cls._requirements(variant)
+        return replace(cls._requirements(variant), reads_reward=cls.reads_reward)
 
     @classmethod
     def for_env(cls, env: Any, *, seed: int = 0, variant: str = "paper") -> Self:

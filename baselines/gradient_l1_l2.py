@@ -15,6 +15,4 @@ class GradientL1L2(Gradient):
     @classmethod
     def _requirements(cls, variant: str) -> Requirements:
         penalty = {"paper": "group-sparsity", "released": "sparsity-released"}[variant]
-        return Requirements(
-            reads_reward=False, metrics=(cls.metric[variant],), search=(Phase(penalty=penalty),)
-        )
+        return Requirements(metrics=(cls.metric[variant],), search=(Phase(penalty=penalty),))

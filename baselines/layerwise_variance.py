@@ -46,4 +46,4 @@ class LayerwiseVariance(OrderPolicy):
     @classmethod
     def _requirements(cls, variant: str) -> Requirements:
         tau = 0.0 if variant == "released" else None
-        return Requirements(reads_reward=False, metrics=(cls.metric[variant],), tau=tau)
+        return Requirements(metrics=(cls.metric[variant],), tau=tau)

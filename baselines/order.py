@@ -18,6 +18,7 @@ class OrderPolicy(Baseline):
 
     reads = ("mask", "importance")
     metric: ClassVar[dict[str, str]]
+    reads_reward = False
 
     def choose(self, observation: Observation, legal: BoolArray) -> int:
         """Return the legal candidate of smallest metric, or STOP where no candidate is left."""
@@ -48,4 +49,4 @@ class OrderPolicy(Baseline):
 
     @classmethod
     def _requirements(cls, variant: str) -> Requirements:
-        return Requirements(reads_reward=False, metrics=(cls.metric[variant],))
+        return Requirements(metrics=(cls.metric[variant],))

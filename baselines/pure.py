@@ -24,6 +24,4 @@ class Pure(OrderPolicy):
     @classmethod
     def _requirements(cls, variant: str) -> Requirements:
         penalty = {"paper": "attention-norm", "released": "attention-norm-released"}[variant]
-        return Requirements(
-            reads_reward=False, metrics=(cls.metric[variant],), final=(Phase(penalty=penalty),)
-        )
+        return Requirements(metrics=(cls.metric[variant],), final=(Phase(penalty=penalty),))

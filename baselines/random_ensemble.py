@@ -26,6 +26,7 @@ class RandomEnsemble(Baseline):
     """
 
     variants: ClassVar[tuple[str, ...]] = ("paper", "released")
+    reads_reward = False
 
     def __init__(
         self,
@@ -62,6 +63,4 @@ class RandomEnsemble(Baseline):
 
     @classmethod
     def _requirements(cls, variant: str) -> Requirements:
-        if variant == "paper":
-            return Requirements(reads_reward=False, members=MEMBERS)
-        return Requirements(reads_reward=False, tau=0.0)
+        return Requirements(members=MEMBERS) if variant == "paper" else Requirements(tau=0.0)

@@ -14,6 +14,8 @@ class RandomOrder(Baseline):
     a batch follows the same order; draw another seed for another order.
     """
 
+    reads_reward = False
+
     def choose(self, observation: Observation, legal: BoolArray) -> int:
         """Return the legal head that comes first in the order."""
         return int(np.where(legal, self.rank(legal.shape), legal.size).argmin())
@@ -25,4 +27,4 @@ class RandomOrder(Baseline):
 
     @classmethod
     def _requirements(cls, variant: str) -> Requirements:
-        return Requirements(reads_reward=False)
+        return Requirements()
