@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from tyro.constructors import (
     ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
     StructConstructorSpec,
     StructFieldSpec,
     StructTypeInfo,
@@ -195,6 +197,24 @@ def _fields(info: StructTypeInfo) -> StructConstructorSpec | None:
             )
             for each in fields(kind)
         ),
+    )
+
+
+@_registry.primitive_rule
+def _choice(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Tell tyro of a choice that may be left out: it would offer None too, in any order."""
+    kinds = [each for each in get_args(info.type) if each is not NoneType]
+    union = info.type_origin in (Union, UnionType)
+    if not (union and all(get_origin(kind) is Literal for kind in kinds)):
+        return None
+    choices = tuple(name for kind in kinds for name in get_args(kind))
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{{{','.join(choices)}}}",
+        instance_from_str=lambda given: given[0],
+        is_instance=lambda value: value is None or value in choices,
+        str_from_instance=lambda value: [str(value)],
+        choices=choices,
     )
 
 

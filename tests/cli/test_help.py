@@ -43,6 +43,23 @@ def test_no_verb_is_wrong_usage(capsys: pytest.CaptureFixture) -> None:
     assert "did you mean 'purify'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "choices"),
+    [
+        (["list", "--kind", "bogus"], "'policies', 'rewards', 'metrics', 'triggers'"),
+        (["train", "--out", "x", "--guard", "None"], "'auto', 'accuracy', 'balanced', 'recall')"),
+    ],
+)
+def test_a_choice_that_may_be_left_out_does_not_offer_none(
+    arguments: list[str], choices: str, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    said = re.sub(r"[\s│]+", " ", capsys.readouterr().err).partition("Expected one of")[2]
+    assert choices in said
+    assert "None" not in said
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_page_fits_and_says_each_default_once(
     verb: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
