@@ -399,7 +399,7 @@ WRONG = {
     "reward": (["--reward", "sparsty"], "did you mean 'sparsity'"),
     "column": (["--text-column", "txt"], "--text-column"),
     "labels": (["--label-names", "good", "bad"], "--label-names"),
-    "share": (["--validation-share", "2"], "inside (0, 1)"),
+    "share": (["--validation-share", "2"], "--validation-share (fraction) is not in (0, 1)"),
 }
 
 
