@@ -111,9 +111,9 @@ def recording(folder: Path, verb: str) -> Iterator[None]:
         yield
         return
     try:
-        _current = EventLog(folder / EVENTS, verb)
-        if _origin is not None:
+        if _origin is not None:  # first: a page that waits for the events reads it at once
             write_json(folder / ORIGIN, dict(_origin), private=True)
+        _current = EventLog(folder / EVENTS, verb)
     except OSError as error:
         log.warning("This run cannot be watched: %s", error)
     try:

@@ -68,13 +68,13 @@ class Watched:
         self._examiner: Examiner | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="examiner")
 
-    def describe(self) -> dict[str, Any]:
-        """Return the name of the run, and what is missing before its model can be asked."""
+    @property
+    def missing(self) -> str:
+        """What is missing before its model can be asked; a run that has not begun says later."""
         try:
-            missing = "" if self._find() else GIVE
+            return "" if self._find() or self.run.state == "waiting" else GIVE
         except PruneEnvError as error:
-            missing = str(error)
-        return {"name": self.run.name, "missing": missing}
+            return str(error)
 
     async def ask(self, question: str, body: dict[str, Any]) -> Any:
         """Answer a question about the model, one after the other."""
@@ -111,13 +111,13 @@ def make_app(runs: list[Watched], token: str, ending: Callable[[], bool]) -> ASG
     """
 
     async def listing(request: Request) -> Response:
-        return JSONResponse([run.describe() for run in runs])
+        return JSONResponse([{"name": each.run.name} for each in runs])
 
     async def events(request: Request) -> Response:
-        run = runs[_index(request, runs)].run
+        watched = runs[_index(request, runs)]
         after = request.headers.get("last-event-id", "")
         sent = int(after) if after.isdecimal() and len(after) < 12 else 0
-        return StreamingResponse(stream(run, sent, ending), media_type="text/event-stream")
+        return StreamingResponse(stream(watched, sent, ending), media_type="text/event-stream")
 
     async def ask(request: Request) -> Response:
         watched = runs[_index(request, runs)]
@@ -148,14 +148,15 @@ def make_app(runs: list[Watched], token: str, ending: Callable[[], bool]) -> ASG
     return _with_headers(Starlette(routes=[Mount(f"/{token}", routes=routes)], lifespan=lifespan))
 
 
-async def stream(run: RunLog, sent: int, ending: Callable[[], bool]) -> AsyncIterator[str]:
+async def stream(watched: Watched, sent: int, ending: Callable[[], bool]) -> AsyncIterator[str]:
     """Yield the events of a run from the given one on, and how the run is whenever that changes.
 
     Args:
-        run: Read by another task.
+        watched: The run, read by another task.
         sent: Events that the page has.
         ending: Whether the stream is to end.
     """
+    run = watched.run
     told: tuple[str, str] | None = None
     quiet = 0.0
     while not ending():
@@ -167,7 +168,8 @@ async def stream(run: RunLog, sent: int, ending: Callable[[], bool]) -> AsyncIte
             quiet = 0.0
         if state != told:
             told = state
-            yield f"event: state\ndata: {json.dumps({'state': state[0], 'problem': state[1]})}\n\n"
+            about = {"state": state[0], "problem": state[1], "missing": watched.missing}
+            yield f"event: state\ndata: {json.dumps(about)}\n\n"
         await asyncio.sleep(POLL_S)
         quiet += POLL_S
         if quiet >= BEAT_S:

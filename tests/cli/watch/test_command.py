@@ -12,7 +12,7 @@ import pytest
 
 from prune_env.cli.watch import run_log, serve
 from prune_env.utils.event_kinds import PhaseBegun
-from prune_env.utils.events import EVENTS, EventLog
+from prune_env.utils.events import EVENTS, ORIGIN, EventLog
 from tests.cli.support import run
 from tests.cli.watch.support import command, record_purify, served
 
@@ -131,10 +131,22 @@ def test_it_may_be_opened_before_the_run_begins(tmp_path):
     with command(tmp_path / "out", "--wait", "--port", "0") as (_, place):
         stream = urllib.request.urlopen(f"{place}runs/0/events", timeout=20)
         with stream:
-            assert [stream.readline() for _ in range(2)][1].count(b"waiting") == 1
+            waiting = [stream.readline() for _ in range(2)][1]
             (tmp_path / "out").mkdir()
+            (tmp_path / "out" / ORIGIN).write_text('{"model": "m", "data": "d"}', "utf-8")
             log = EventLog(tmp_path / "out" / EVENTS, "train")
             log.write(PhaseBegun("Training", 10))
-            told = b"".join(stream.readline() for _ in range(6))
+            told = b"".join(stream.readline() for _ in range(7))
             log.close()
+    assert b'"state": "waiting", "problem": "", "missing": ""' in waiting
     assert b"Training" in told
+    assert b'"state": "running", "problem": "", "missing": ""' in told
+
+
+def test_a_run_that_names_no_model_says_what_to_give(tmp_path):
+    with (
+        served(record_purify(tmp_path / "run")) as place,
+        urllib.request.urlopen(f"{place}runs/0/events", timeout=20) as stream,
+    ):
+        told = next(line for line in stream if b'"missing"' in line)
+    assert b"--model MODEL --data DATA" in told

@@ -13,10 +13,10 @@ const PLAY_MS = 160;
 const STATES = { waiting: "waiting for the run", running: "running", ended: "ended", died: "died", damaged: "damaged" };
 
 export class RunView {
-  constructor(index, { name, missing }) {
+  constructor(index, { name }) {
     this.index = index;
     this.name = name;
-    this.told = missing;
+    this.told = ""; // why the model cannot be asked, which comes with the state
     this.story = new Story();
     this.state = "waiting";
     this.at = 0;
@@ -75,8 +75,9 @@ export class RunView {
     this.later();
   }
 
-  setState({ state, problem }) {
+  setState({ state, problem, missing }) {
     this.state = state;
+    this.told = missing;
     this.problem.hidden = !problem;
     this.problem.textContent = problem;
     this.later();
