@@ -149,10 +149,12 @@ class BenchmarkConfig:
         for block in self.grid:
             for name in block.attacks:
                 if name not in ATTACKS and name not in own:
-                    raise UnknownNameError(ATTACKS.kind, name, (*ATTACKS.names(), *own))
+                    besides = f"an [[attacks]] of the grid ({', '.join(own)})" if own else ""
+                    raise UnknownNameError(ATTACKS.kind, name, ATTACKS.names(), besides=besides)
             for name in block.policies:
                 if name not in ORACLES and name not in POLICIES:
-                    raise UnknownNameError("policy", name, (*POLICIES.names(), *ORACLES))
+                    besides = f"a ceiling that reads the trigger ({', '.join(ORACLES)})"
+                    raise UnknownNameError("policy", name, POLICIES.names(), besides=besides)
             for cell in self._cells_of(block):
                 cells.setdefault(cell.normal())
         return list(cells)

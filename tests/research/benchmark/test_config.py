@@ -70,6 +70,7 @@ def test_a_bad_grid_is_refused_with_its_reason(tmp_path: Path, text: str, hint: 
     [
         ("rare-word", "rare", "rare-word"),
         ("gradient", "gradent", "did you mean 'gradient'"),
+        ("gradient", "orcale", "a ceiling that reads the trigger (oracle, oracle-cal"),
         ("[0]", '[0]\nvariants = ["leaked"]', "no variant 'leaked'"),
         ("[0]", "[0]\nrate = 2.0", "rate"),
         ("[0]", '[0]\nrewards = ["inverted-triger"]', "did you mean 'inverted-trigger'"),
@@ -211,7 +212,7 @@ def test_a_target_by_name_is_that_of_its_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "hint"),
     [
-        ('name = "mine"', 'name = "yours"', "Unknown attack 'mine'"),
+        ('name = "mine"', 'name = "yours"', "Unknown attack 'mine'. Expected: an [[attacks]]"),
         ('name = "mine"', 'name = "rare-word"', "has the name of another"),
         ('name = "mine"', 'name = "a/b"', "plain name"),
         ("target = 0", "target = 0.5", "wrong type"),
