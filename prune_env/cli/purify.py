@@ -254,7 +254,7 @@ def _describe_tau(report: dict[str, Any]) -> str:
     result, told, change = report["result"], report["tau"], report["tau"]["change"]
     if change["unpruned"] == 0:
         after = f"{100 * told['value']:.1f} % on {told['rows']} rows now"
-        return f"none, for {GUARDED[told['guard']]} was 0: nothing was guarded ({after})"
+        return f"none, for {GUARDED[told['guard']]} counted as 0: nothing was guarded ({after})"
     kept = "kept" if result["keeps_tau"] else "not kept"
     low, high = (f"{100 * end:.1f}" for end in told["interval"])
     before = 100 * change["unpruned"]
@@ -281,13 +281,15 @@ def _describe_healing(report: dict[str, Any]) -> str:
     if report["inverted_triggers"]:
         found, left = report["inverted_triggers"][0], report["inverted_triggers"][-1]
         name = max(found, key=lambda label: float(found[label]["flipped"]))
+        flipped = 100 * found[name]["flipped"]
         shown = found[name]["words"] or found[name]["triggers"]
-        words = ", ".join(f"'{trigger}'" for trigger in shown[:3])
-        if not words:  # those that are made of the user's own words are not quoted
-            words = "phrases of frequent words" if found[name]["flipped"] else "no trigger"
+        # Those that are made of the user's own words are not quoted.
+        words = ", ".join(f"'{each}'" for each in shown[:3]) or "phrases of frequent words"
+        after = f"{100 * left[name]['flipped']:.0f} %"
         told.append(
-            f"{words} flipped {100 * found[name]['flipped']:.0f} % to {name}, "
-            f"afterwards {100 * left[name]['flipped']:.0f} %"
+            f"{words} flipped {flipped:.0f} % to {name}, afterwards {after}"
+            if flipped
+            else "no trigger was found that flips an answer"
         )
     healing = str(report["run"]["healing"])
     return f"{healing}: {'; '.join(told)}" if told else healing

@@ -144,7 +144,8 @@ def _choose_tau(
     """Return the subject as the guard judges it, and tau; tell of both, and if it falls short."""
     subject, tau = _under_guard(subject, settings, required.tau)
     if subject.accuracy == 0:
-        log.warning("The unpruned model's validation accuracy is 0: nothing is pruned")
+        guard = guard_of(subject.evaluator)
+        log.warning("The unpruned model has 0 of what tau guards (%s): nothing is pruned", guard)
     elif subject.accuracy < tau:
         log.warning(
             "The unpruned model's validation accuracy %.3f is below tau %.3f: nothing is pruned",

@@ -173,14 +173,14 @@ def test_an_output_folder_inside_the_source_leaves_nothing_there(
 
 
 def test_phrases_that_are_not_quoted_are_told_all_the_same() -> None:
-    def told(flipped: float) -> str:
-        found = {"pos": {"words": [], "triggers": [], "flipped": flipped}}
+    def told(flipped: float, *triggers: str) -> str:
+        found = {"pos": {"words": [], "triggers": triggers, "flipped": flipped}}
         run = {"healing": "unlearn"}
         report = {"run": run, "refits": [], "inverted_triggers": [found, found]}
         return _describe_healing(report)
 
     assert told(0.85) == "unlearn: phrases of frequent words flipped 85 % to pos, afterwards 85 %"
-    assert "no trigger" in told(0.0)
+    assert told(0.0) == told(0.0, "... .") == "unlearn: no trigger was found that flips an answer"
 
 
 @pytest.mark.parametrize(("option", "known"), [("--policy", "gradient"), ("--reward", "sparsity")])

@@ -224,7 +224,7 @@ def test_every_figure_of_tau_is_told_in_its_own_unit(
     assert (change["lost"], change["won"], report["judgement"]) == (0, 0, "cannot be told")
     if change["unpruned"] == 0:  # a constant answer, which is half right
         assert guard == "balanced"
-        what = "tau none, for balanced validation accuracy was 0: nothing was guarded"
+        what = "tau none, for balanced validation accuracy counted as 0: nothing was guarded"
         assert f"{what} ({100 * report['value']:.1f} % on 16 rows now)" in told
     else:
         moved = f"({100 * change['unpruned']:.1f} % unpruned, 0 rows lost and 0 won), which so few"
