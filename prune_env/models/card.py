@@ -103,7 +103,9 @@ def _provenance(
         "source SHA-256": loaded.sha256,
         "architecture": type(loaded.model).__name__,
         "labels": ", ".join(loaded.label_names),
-        "form": form,
+        "form": f"{form}, though no head is cut out"
+        if form == "sliced" and not members.any()
+        else form,
         "heads pruned": ", ".join(str(int(each.sum())) for each in members)
         + f" of {members[0].size}",
         "LFR": "not measured: a defender does not know the trigger",

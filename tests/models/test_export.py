@@ -67,6 +67,14 @@ def test_the_model_card_tells_the_story(tiny_model: LoadedModel, tmp_path: Path)
         assert line in card.splitlines() or line in card
 
 
+def test_the_card_of_a_sliced_model_says_whether_a_head_is_cut(
+    tiny_model: LoadedModel, tmp_path: Path
+) -> None:
+    for mask, form in ((MASK, "sliced"), (np.ones_like(MASK), "sliced, though no head is cut out")):
+        save_sliced(tiny_model, mask, tmp_path / form)
+        assert f"| form | {form} |" in (tmp_path / form / "README.md").read_text()
+
+
 def test_saving_leaves_the_model_as_it_was(tiny_model: LoadedModel, tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in tiny_model.model.state_dict().items()}
     save_zeroed(tiny_model, MASK, tmp_path / "zeroed")
