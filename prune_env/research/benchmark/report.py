@@ -211,6 +211,7 @@ def _setting(results: RunResults) -> str:
     known = [each for each in made_by if each is not None]
     facts = {
         "data": results.config.data,
+        **_rows(results),
         "model": models.model,
         "attacker": _training(models.attacker),
         "defender": _training(models.defender),
@@ -224,6 +225,16 @@ def _setting(results: RunResults) -> str:
     return "## Setting\n\n" + "".join(
         f"- {name}: {markdown(str(value))}\n" for name, value in facts.items()
     )
+
+
+def _rows(results: RunResults) -> dict[str, str]:
+    """Return how many rows the data has, where the plan tells, and how many are trained on."""
+    rows, drawn = results.plan.rows, results.config.models.train_sentences
+    if rows is None:
+        return {}
+    train = f"{drawn:,} of {rows.train:,}" if 0 < drawn < rows.train else f"{rows.train:,}"
+    told = f"{train} to train on, {rows.validation:,} for validation, {rows.test:,} for the test"
+    return {"rows": told}
 
 
 def _training(settings: FineTuneSettings) -> str:

@@ -20,7 +20,7 @@ from prune_env.research.benchmark.cell_events import CellNews
 from prune_env.research.benchmark.config import BenchmarkConfig
 from prune_env.research.benchmark.crew import Crew
 from prune_env.research.benchmark.model_store import ModelStore
-from prune_env.research.benchmark.plan import PLAN, GridPlan, PlannedCell
+from prune_env.research.benchmark.plan import PLAN, GridPlan, PlannedCell, RowCounts
 from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.store import Store
 from prune_env.research.benchmark.worker import Task
@@ -123,7 +123,7 @@ def run_benchmark(
     keyed = {cell.key(identity): cell for cell in cells}
     planned = tuple(PlannedCell(key, str(cell), cell) for key, cell in keyed.items())
     _warn_of_results_left_out(folder, store, keyed)
-    write_json(folder / PLAN, to_plain(GridPlan(config, identity, planned)))
+    write_json(folder / PLAN, to_plain(GridPlan(config, identity, planned, RowCounts.of(clean))))
     _discard_failed(store, keyed if settings.retry_failed else ())
     task = Task(
         folder=folder,

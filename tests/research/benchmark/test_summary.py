@@ -173,6 +173,19 @@ def test_the_report_tells_every_code_and_all_versions_that_made_the_cells(tmp_pa
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_the_report_counts_the_rows_of_the_data(tmp_path: Path) -> None:
+    made_up(tmp_path, SMALL, figures_of(LEVELS, 0.5))
+    plan = read_json(tmp_path / PLAN)
+    assert "\n- rows: " not in write_report(tmp_path).read_text()  # of an earlier release
+    for drawn, told in ((0, "6,920"), (1600, "1,600 of 6,920"), (9000, "6,920")):
+        plan["rows"] = {"train": 6920, "validation": 872, "test": 1821}
+        plan["config"]["models"]["train_sentences"] = drawn
+        write_json(tmp_path / PLAN, plan)
+        counted = f"- rows: {told} to train on, 872 for validation, 1,821 for the test\n"
+        assert counted in write_report(tmp_path).read_text()
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_excess_is_told_against_the_benign_model_under_the_same_defence(tmp_path: Path) -> None:
     lfrs = {"backdoored": 50.0, "benign": 33.0}
 
