@@ -104,7 +104,7 @@ class UnknownNameError(PruneEnvError, KeyError):
         kind: What is named.
         name: The name.
         known: Those that are registered.
-        described: The command that describes them.
+        described: The command that describes them; empty where none does.
         besides: What may stand in place of a name, such as "a folder".
     """
 
@@ -118,12 +118,13 @@ class UnknownNameError(PruneEnvError, KeyError):
     ) -> None:
         known = sorted(known)
         close = get_close_matches(str(name), known, n=1)
-        hint = f"did you mean '{close[0]}'? " if close else ""
+        meant = f"did you mean '{close[0]}'" if close else ""
+        described = described and f"`{described}` describes every name"
         other = f"{besides}, or " if besides else ""
         super().__init__(
             f"Unknown {kind} '{name}'",
             expected=f"{other}one of {', '.join(known) or '(none registered)'}",
-            remedy=f"{hint}`{described}` describes every name",
+            remedy="? ".join(filter(None, (meant, described))),
         )
 
     __str__ = Exception.__str__  # KeyError would show the message in quotes

@@ -151,5 +151,5 @@ class Pool:
             if board.subject.name == name:
                 return board
         if self.resolve is None:
-            raise UnknownNameError("model of the pool", name, self.names)
+            raise UnknownNameError("model of the pool", name, self.names, described="")
         return self.lay_out(self.resolve(name), name)

@@ -79,7 +79,7 @@ class RecordedEvaluator:
             UnknownNameError: It was not recorded.
         """
         if name not in self._columns:
-            raise UnknownNameError("recorded value", name, self._columns)
+            raise UnknownNameError("recorded value", name, self._columns, described="")
         values: npt.NDArray[np.float64] = self._predict(masks)[:, self._columns[name]]
         return values
 

@@ -103,6 +103,7 @@ def find_subject(model: str | Subject, data: str | None, metrics: Sequence[str])
             "model is of the wrong type",
             expected="a name or folder, as a string, or a Subject",
             actual=f"{model!r:.200} ({type(model).__name__})",
+            remedy="give one model, or several as `pool`",
         )
     name, _, numbers = model.partition(":")
     if name in SUBJECTS:

@@ -126,7 +126,7 @@ def choose_guard(guard: Guard, labels: Labels | None, tau: float | None = None) 
         UnknownNameError: No guard has this name.
     """
     if guard not in GUARDS:
-        raise UnknownNameError("guard", guard, GUARDS)
+        raise UnknownNameError("guard", guard, GUARDS, "prune-env purify --help")
     if guard != "auto":
         return guard
     counts = np.array([0]) if labels is None else np.unique(labels, return_counts=True)[1]

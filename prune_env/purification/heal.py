@@ -149,7 +149,7 @@ def steps_of(healing: Healing) -> tuple[Step, ...]:
         UnknownNameError: No healing has this name.
     """
     if healing not in HEALINGS:
-        raise UnknownNameError("healing", healing, tuple(HEALINGS))
+        raise UnknownNameError("healing", healing, HEALINGS, "prune-env purify --help")
     return HEALINGS[healing]
 
 
@@ -167,7 +167,7 @@ def check_healing(protocol: Protocol, healing: Healing, train: TextDataset) -> N
             several classes.
     """
     if protocol not in get_args(Protocol):
-        raise UnknownNameError("protocol", protocol, get_args(Protocol))
+        raise UnknownNameError("protocol", protocol, get_args(Protocol), "prune-env purify --help")
     for step in steps_of(healing):
         step.check(train)
     if protocol == "refinetune" and healing != "none":

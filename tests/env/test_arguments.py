@@ -129,7 +129,7 @@ def test_importance_beside_a_model_is_refused():
 
 def test_a_model_of_the_options_is_a_name_or_a_subject():
     env = HeadPruningEnv(SMALL)
-    with pytest.raises(SettingsError, match=r"model is of the wrong type.*5"):
+    with pytest.raises(SettingsError, match=r"model is of the wrong type.*5.*`pool`"):
         env.reset(options={"model": 5})
     with pytest.raises(SettingsError, match="Unknown reset option 1, x"):
         env.reset(options={1: 2, "x": 3})

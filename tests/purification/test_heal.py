@@ -28,7 +28,7 @@ TRAIN, VALIDATION = tiny_dataset(60, 0), tiny_dataset(30, 1)
 
 @pytest.mark.parametrize(("protocol", "healing"), [("Direct", "none"), ("direct", "Head")])
 def test_names_are_checked(protocol: str, healing: str, tmp_path: Path, tiny_folder: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"Direct|Head"):
+    with pytest.raises(UnknownNameError, match=r"(Direct|Head).*`prune-env purify --help`"):
         purify(
             tiny_folder,
             TRAIN,

@@ -52,7 +52,7 @@ class ScoredTask:
             SettingsError: A value is out of range.
         """
         if self.tier not in TIERS:
-            raise UnknownNameError("tier", self.tier, TIERS)
+            raise UnknownNameError("tier", self.tier, TIERS, "prune-env score --help")
         self.search  # noqa: B018 - it checks
 
     @property
@@ -123,6 +123,6 @@ def read_suite(version: str) -> Suite:
     """
     known = {path.stem: path for path in SUITES.glob("*.toml")}
     if version not in known:
-        raise UnknownNameError("suite", version, known)
+        raise UnknownNameError("suite", version, known, "prune-env score --help")
     content = tomllib.loads(known[version].read_text("utf-8"))
     return from_plain(Suite, content, f"the suite {version}")
