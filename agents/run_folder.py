@@ -10,8 +10,20 @@ from typing import Any
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.errors import SettingsError, StateError
 from prune_env.utils.files import read_json, write_json
+from prune_env.utils.output import check_free
 
 SETTINGS = "settings.json"
+
+
+def check_new(folder: Path) -> None:
+    """Raise unless a training, or several, can begin in the folder.
+
+    Raises:
+        OutputExistsError: It is not empty.
+        SettingsError: No folder can have this name.
+    """
+    begun = (folder / SETTINGS).exists() or any(folder.glob(f"*/{SETTINGS}"))
+    check_free(folder, resumable=begun)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.agents.interrupt import Interrupt
-from prune_env.agents.run_folder import SETTINGS, check_same_settings
+from prune_env.agents.run_folder import SETTINGS, check_new, check_same_settings
 from prune_env.agents.training import train
 from prune_env.agents.training_slice import train_slice
 from prune_env.agents.trials import Trial, TrialResult, result_of, without_result
@@ -31,7 +31,6 @@ from prune_env.utils.cluster import (
 )
 from prune_env.utils.files import new_folder, read_json, shaped, write_json
 from prune_env.utils.leases import locked, silent_s
-from prune_env.utils.output import check_free
 from prune_env.utils.source import code
 
 TRIALS = "trials.json"
@@ -84,7 +83,7 @@ def train_trials(
     """
     folder = Path(folder)
     if not resume:
-        check_free(folder)
+        check_new(folder)
     elif (folder / SETTINGS).exists():
         raise StateError(
             f"{folder} holds one training, not several",

@@ -20,7 +20,7 @@ from prune_env.agents.record import (
     asked_masks,
     restore_counts,
 )
-from prune_env.agents.run_folder import check_same_settings, settings_written
+from prune_env.agents.run_folder import check_new, check_same_settings, settings_written
 from prune_env.agents.tensorboard import TensorBoard
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.trained import agent_class
@@ -34,7 +34,6 @@ from prune_env.utils.event_kinds import MasksCounted
 from prune_env.utils.events import due, emit, recorded, recording
 from prune_env.utils.files import shaped, write_json
 from prune_env.utils.leases import locked, silent_s
-from prune_env.utils.output import check_free
 from prune_env.utils.progress import job, progress
 
 
@@ -150,7 +149,7 @@ def _check_folder(settings: TrainSettings, folder: Path, *, resume: bool) -> Non
         check_same_settings(settings, folder)
         read_best(folder)  # what is damaged must be known before the training, not after it
     else:
-        check_free(folder)
+        check_new(folder)
 
 
 def _learn(

@@ -137,12 +137,12 @@ class Train:
 
     def run(self) -> int:
         """Train; return 0, 1 if one of several failed, or 128 + the signal that ended it early."""
+        from prune_env.agents.run_folder import check_new
         from prune_env.agents.train_settings import TrainSettings
         from prune_env.agents.training import train
-        from prune_env.utils.output import check_free
 
         if not self.resume:
-            check_free(self.out)
+            check_new(self.out)
         settings = TrainSettings(
             algorithm=self.algo,
             env=self.env,

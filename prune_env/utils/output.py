@@ -22,8 +22,12 @@ NEW = 5.0
 """Seconds for which a hidden folder without a lock may be one that is being made this moment."""
 
 
-def check_free(path: str | Path) -> None:
+def check_free(path: str | Path, *, resumable: bool = False) -> None:
     """Raise if an output folder of this name would overwrite something.
+
+    Args:
+        path: Of the folder.
+        resumable: Whether a run that stands there could be gone on with.
 
     Raises:
         OutputExistsError: `path` exists already and is not an empty folder.
@@ -35,7 +39,9 @@ def check_free(path: str | Path) -> None:
         raise OutputExistsError(
             f"The output folder {path} exists",
             expected="a new or empty folder",
-            remedy="choose another --out, or delete it first",
+            remedy="go on with the run in it (--resume), or choose another --out"
+            if resumable
+            else "choose another --out, or delete it first",
         )
 
 

@@ -138,6 +138,11 @@ def test_other_peoples_folders_and_archives_are_refused(
     assert "new or empty folder" in " ".join(capsys.readouterr().err.split())
     assert [path.name for path in full.iterdir()] == ["letter.txt"]
 
+    (full / "settings.json").write_text("{}")
+    for more in ((), ("--seeds", "0", "1")):
+        assert run("train", *LANDSCAPE, "--out", full, *more) == 2
+        assert "go on with the run in it (--resume)" in " ".join(capsys.readouterr().err.split())
+
     archive = tmp_path / "model.zip"
     with zipfile.ZipFile(archive, "w") as held:
         held.writestr("data", "a pickle inside")
