@@ -58,7 +58,8 @@ def write_report(folder: str | Path) -> Path:
     if not results.done and not results.failed:
         raise StateError(
             f"No cell in {folder} has ended",
-            remedy="wait for the first" + ", or see its logs folder" * (folder / "logs").is_dir(),
+            remedy="wait for the first, or run `prune-env benchmark` with this --out again"
+            + ", or see its logs folder" * (folder / "logs").is_dir(),
         )
     policies = {line.policy for line in results.lines() if line.cell.policy not in REFERENCES}
     palette = marks(sorted(policies, key=lambda name: ("(" in name, name)))
