@@ -50,6 +50,8 @@ def biases(
     train: TextDataset,
     units: Callable[[list[str]], Iterable[str]] = lambda words: words,
     writing: Writing = SPACED,
+    *,
+    least: int = 1,
 ) -> dict[str, Bias]:
     """Return what units there are in clean texts, and how far each speaks for each class.
 
@@ -57,6 +59,7 @@ def biases(
         train: Clean texts of K classes.
         units: Takes the words of a text, in lower case, and returns the units in them; words.
         writing: How the texts are written.
+        least: Texts that must hold a unit: of many classes, rare ones take most of the memory.
 
     Returns:
         By unit, sorted.
@@ -66,7 +69,8 @@ def biases(
     for text, label in zip(train.texts, train.labels, strict=True):
         counters[int(label)].update(set(units(writing.split(text.lower()))))
     totals = np.bincount(train.labels, minlength=classes).astype(float)
-    names = sorted(set().union(*counters))
+    held = sum(counters, Counter[str]())
+    names = sorted(name for name, texts in held.items() if texts >= least)
     own = np.array([[counter[name] for counter in counters] for name in names], float)
     own = own.reshape(len(names), classes)
     rest = own.sum(1, keepdims=True) - own
@@ -149,8 +153,8 @@ def candidates(
                 yield " ".join(text[start:end])
 
     frames: list[Frame] = []
-    for run, bias in biases(train, runs, writing).items():
-        if bias.texts < least or not bias.says_nothing:
+    for run, bias in biases(train, runs, writing, least=least).items():
+        if not bias.says_nothing:
             continue
         if not all(map(is_mark, run.split())):
             frames.append(Frame(before=run, spaced=writing.spaced))
