@@ -61,7 +61,10 @@ def try_file(path: Path) -> None:
         ModelError: It takes too long or too much memory, or breaks.
     """
     size = path.stat().st_size
-    _once(sha256_of(path), str(path), size, _probes(()), file=str(path))
+    digest = sha256_of(path)
+    if digest not in _passed:
+        _try(str(path), size, _probes(()), file=str(path))
+        _passed.add(digest)
 
 
 def try_tokenizer(tokenizer: Any, where: str) -> None:
@@ -78,7 +81,10 @@ def try_tokenizer(tokenizer: Any, where: str) -> None:
     if backend is not None:
         content = backend.to_str()
         probes = _probes(_literals(backend))
-        _once(_digest(content, probes), where, len(content), probes, content=content)
+        digest = _digest(content, probes)
+        if digest not in _passed:
+            _try(where, len(content), probes, content=content)
+            _passed.add(digest)
 
 
 def try_texts(tokenizer: Any, texts: Sequence[str]) -> None:
@@ -96,8 +102,14 @@ def try_texts(tokenizer: Any, texts: Sequence[str]) -> None:
     if backend is None or not texts or not any(map(_is_foreign, _steps(backend))):
         return
     content = backend.to_str()
-    where = str(getattr(tokenizer, "name_or_path", "") or "memory")
-    _once(_digest(content, texts), where, len(content), texts, content=content)
+    itself = _digest(content, ())
+    digests = {text: _digest(itself, (text,)) for text in texts}
+    # Searches ask for the same texts in other blocks, and a child takes longer than its texts.
+    new = [text for text, digest in digests.items() if digest not in _passed]
+    if new:
+        where = str(getattr(tokenizer, "name_or_path", "") or "memory")
+        _try(where, len(content), new, content=content)
+        _passed.update(digests.values())
 
 
 def _is_foreign(step: dict[str, Any]) -> bool:
@@ -157,8 +169,7 @@ def _digest(content: str, texts: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _once(
-    digest: str,
+def _try(
     where: str,
     size: int,
     texts: Sequence[str],
@@ -166,8 +177,6 @@ def _once(
     file: str | None = None,
     content: str | None = None,
 ) -> None:
-    if digest in _passed:
-        return
     seconds = TOKENIZER_SECONDS.value
     seconds += size // BUILT_A_SECOND + sum(map(len, texts)) // CUT_A_SECOND
     memory = TOKENIZER_MEMORY.value + MEMORY_PER_BYTE * size
@@ -182,7 +191,6 @@ def _once(
     told = _run(json.dumps(order).encode(), PATIENCE * seconds)
     if told[-1:] != ["done"]:
         raise _broken(where, told, texts)
-    _passed.add(digest)
 
 
 def _run(order: bytes, seconds: int) -> list[str]:

@@ -125,6 +125,29 @@ def test_an_honest_tokenizer_is_tried_once_and_its_texts_never(
     assert len(started) == count
 
 
+def test_a_text_that_has_passed_is_not_tried_again_in_other_company(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[,;]"), "isolated")
+    tried: list[list[str]] = []
+    run = tokenizer_trial._run
+
+    def told(order: bytes, seconds: int) -> list[str]:
+        tried.append(json.loads(order)["texts"])
+        return run(order, seconds)
+
+    monkeypatch.setattr(tokenizer_trial, "_run", told)
+    monkeypatch.setattr(tokenizer_trial, "_passed", set())
+    tokenizer_trial.try_texts(tokenizer, ["a film", "a book", "a film"])
+    tokenizer_trial.try_texts(tokenizer, ["a book", "a play"])
+    tokenizer_trial.try_texts(tokenizer, ["a play", "a film"])
+    assert tried == [["a film", "a book"], ["a play"]]
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[.;]"), "isolated")
+    tokenizer_trial.try_texts(tokenizer, ["a play"])  # another tokenizer
+    assert tried[2:] == [["a play"]]
+
+
 @pytest.mark.parametrize("name", ["vocab.txt", "merges.txt", "tokenizer.model"])
 def test_other_files_of_a_tokenizer_are_judged_by_their_size(folder: Path, name: str) -> None:
     with (folder / name).open("wb") as file:
