@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -30,7 +31,8 @@ class SearchPolicy(Baseline):
     """Searches once, within a budget of masks, and then prunes the heads of its plan in order.
 
     `learn` runs the search for an environment's rules; a policy that is asked before runs it at
-    its first `predict`, for the threshold that the observation shows. The plan belongs to the
+    its first `predict`, for the threshold that the observation shows and the other rules of the
+    environment that it was built for. The plan belongs to the
     evaluator's model, so the policy cannot play a pool of several models.
 
     Args:
@@ -59,6 +61,7 @@ class SearchPolicy(Baseline):
         self.evaluator = evaluator
         self.budget = budget
         self.paid: Paid | None = None
+        self._rules = EpisodeSettings()
         self._plan: list[int] | None = None
 
     @classmethod
@@ -79,7 +82,9 @@ class SearchPolicy(Baseline):
                 actual=f"a pool of {', '.join(models)}",
                 remedy="make an environment for each",
             )
-        return cls(inner.metrics, evaluator=inner.evaluator, seed=seed, variant=variant)
+        policy = cls(inner.metrics, evaluator=inner.evaluator, seed=seed, variant=variant)
+        policy._rules = inner.settings
+        return policy
 
     def learn(
         self,
@@ -138,7 +143,7 @@ class SearchPolicy(Baseline):
             scorer = Scorer(self.evaluator, self.budget, None, self.paid)
             scorer([scorer.available])  # as in `learn`
             random = np.random.default_rng(self.seed)
-            self._plan = self._search(scorer, EpisodeSettings(tau=tau), tau, random)
+            self._plan = self._search(scorer, replace(self._rules, tau=tau), tau, random)
         assert self._plan is not None
         return next((head for head in self._plan if legal.flat[head]), legal.size)
 

@@ -239,6 +239,18 @@ def test_reward_greedy_keeps_tau() -> None:
     assert len(policy._plan or []) >= 10
 
 
+@pytest.mark.parametrize("kind", [*SEARCHES, RewardGreedy])
+def test_a_policy_that_is_asked_before_it_learned_keeps_the_rules(kind: type[SearchPolicy]) -> None:
+    subject = landscape_subject(layers=2, heads=4, seed=1)
+    env = HeadPruningEnv(subject, tau=0.0, min_heads_per_layer=3)
+    observation, _ = env.reset(seed=0)
+    policy = kind.for_env(env)
+    policy.predict(observation)
+    layers = [action // 4 for action in policy._plan or []]
+    assert layers
+    assert max(map(layers.count, layers)) == 1
+
+
 @pytest.mark.parametrize("kind", SEARCHES)
 def test_search_and_episode_together_keep_the_budget(kind: type[SearchPolicy]) -> None:
     evaluator = Costs(np.full((3, 5), 0.001))
