@@ -50,7 +50,8 @@ class PruneEnvError(Exception):
             parts.append(f"Actual: {actual}")
         if remedy:
             parts.append(f"Remedy: {remedy.rstrip('.')}")
-        super().__init__(". ".join(printable(part, LONGEST) for part in parts) + ".")
+        sentences = (printable(part, LONGEST) for part in parts)
+        super().__init__(" ".join(each if each.endswith("?") else f"{each}." for each in sentences))
 
 
 class SettingsError(PruneEnvError, ValueError):

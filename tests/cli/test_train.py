@@ -102,7 +102,7 @@ def test_terminated_it_saves_and_resumed_it_ends_as_if_nothing_had_been(tmp_path
 
 BAD = {
     "an unknown algorithm": (["--algo", "maskable_pppo"], "did you mean 'maskable_ppo'"),
-    "an algorithm in capitals": (["--algo", "PPO"], "did you mean 'ppo'"),
+    "an algorithm in capitals": (["--algo", "PPO"], "did you mean 'ppo'? "),  # and no full stop
     "another algorithm": (["--algo", "sac"], "one of a2c, dqn, epsilon-greedy, maskable_ppo, ppo."),
     "a tau that nothing reaches": (["--tau", "0.99"], "below tau"),
     "an algorithm that learns nothing": (["--algo", "gradient"], "does not learn"),
