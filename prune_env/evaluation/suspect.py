@@ -85,6 +85,8 @@ class Suspect:
 
     def with_units(self, settings: UnitSettings) -> "Suspect":
         """Return the same classifier, whose masks choose from its units, cut once."""
+        if self.unit_map is not None and self.unit_map.settings == settings:
+            return self
         from prune_env.models.unit_map import measure_units  # noqa: PLC0415 - imports torch
 
         name = f"{settings}"

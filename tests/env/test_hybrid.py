@@ -23,7 +23,7 @@ from prune_env.errors import SettingsError
 from prune_env.evaluation import MaskEvaluator, ReferenceEvaluator
 from prune_env.evaluation.suspect import Suspect
 from prune_env.importance.registry import DEFAULT_METRICS, UNIT_METRICS
-from prune_env.models import LoadedModel, load_classifier
+from prune_env.models import LoadedModel, load_classifier, unit_map
 from prune_env.settings import UnitSettings
 from tests.env.support import random_legal
 from tests.support import tiny_dataset, write_tiny_folder
@@ -145,6 +145,25 @@ def test_units_tell_their_kind(subject: Subject) -> None:
     for name in ("gate_gradient", "magnitude"):
         assert (shown[name] > 0).all()
     assert (shown["cls_variance"][:, 4:] == shown["cls_variance"][:, :4].max()).all()
+
+
+def test_a_model_that_is_cut_is_not_cut_again(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent learns on the model that it is tested on, and both environments cut it."""
+    cut = with_units(subject, UNIT_METRICS, UnitSettings(3, 2))
+    measured: list[UnitSettings] = []
+    measure = unit_map.measure_units
+    monkeypatch.setattr(
+        unit_map,
+        "measure_units",
+        lambda *each, **more: (measured.append(each[2]), measure(*each, **more))[1],
+    )
+    env = HeadPruningEnv(cut, neuron_groups=3, map_steps=2, metrics=UNIT_METRICS)
+    assert env.unwrapped.subject.suspect is cut.suspect
+    assert not measured
+    HeadPruningEnv(cut, neuron_groups=2, map_steps=2, metrics=UNIT_METRICS)
+    assert measured == [UnitSettings(2, 2)]
 
 
 @pytest.mark.parametrize("suffix", ["json", "csv"])
