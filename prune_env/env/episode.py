@@ -141,7 +141,7 @@ class Episode:
     def save(self) -> dict[str, Any]:
         """Return the episode as plain values, as JSON holds them."""
         return {
-            "model": self.board.subject.name,
+            "model": self.board.name,
             "trial": self.trial.tolist(),
             "mask": self.mask.tolist(),
             "group": list(self.group),

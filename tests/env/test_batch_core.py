@@ -115,6 +115,54 @@ def test_a_saved_core_goes_on_as_if_nothing_had_happened():
     assert [info["model"] for _, info in first] == [info["model"] for _, info in second]
 
 
+def test_all_of_a_core_is_saved_and_nothing_of_it_shared():
+    """A group was looked at and another is open; one ended; one was refused its last action."""
+    core = make_core(3, tau=0.5, end_on_illegal=False)
+    core.reset([3, 4, 5])
+    for actions in ([0, 1, 2], [5, 6, 7], [4, -1, 99]):
+        core.step(actions)
+    core.step([core.action_space.n - 1], [1])
+    saved = core.save()
+    assert [one["episode"]["evaluations"] for one in saved] == [1, 1, 1]
+    assert [one["episode"]["ended"] for one in saved] == ["", "stop", ""]
+    assert [bool(one["episode"]["illegal"]) for one in saved] == [False, False, True]
+    text = json.dumps(saved)
+    other = make_core(3, tau=0.5)
+    other.restore(json.loads(text))
+    assert other.save() == saved
+    core.step([8, 9], [0, 2])
+    assert json.dumps(saved) == text
+    # What was restored was the episodes: the models have all their heads.
+    for _, info in other.reset(options={"model": SUBJECTS[0].name}):
+        assert info["mask"].sum() == SUBJECTS[0].evaluator.available.sum()
+
+
+def test_an_episode_of_a_model_that_was_named_at_a_reset_is_restored():
+    """As with a folder, which is found by its path and called by the last part of it."""
+
+    def core_of_names():
+        found = landscape_subject(layers=2, heads=3, seed=5)
+        pool = Pool(SUBJECTS[:1], lambda path: {"some/model": found}[path])
+        parts = make_observation("mask")
+        return BatchCore(pool, EpisodeSettings(tau=0.0), make_reward("sparsity"), parts)
+
+    core, other = core_of_names(), core_of_names()
+    core.reset(options={"model": "some/model"})
+    core.step([1])
+    other.restore(json.loads(json.dumps(core.save())))
+    same(core.step([2])[0], other.step([2])[0])
+
+
+def test_a_reset_of_some_slots_leaves_what_the_others_were_paid():
+    core = make_core(2, prune_step=1)
+    core.reset([3, 4])
+    core.step([0, 0])
+    paid = core.total_reward(0)
+    assert paid != 0
+    core.reset(slots=[1])
+    assert (core.total_reward(0), core.total_reward(1)) == (paid, 0)
+
+
 def test_a_core_of_another_size_is_refused():
     core = make_core(2)
     with pytest.raises(StateError, match="Expected: 3"):
@@ -132,6 +180,8 @@ def test_steps_are_counted_to_truncation():
     core.reset()
     told = [core.step([-1])[0], core.step([0])[0]]
     assert [(one.terminated, one.truncated) for one in told] == [(False, False), (False, True)]
+    core.reset()
+    assert [core.step([-1])[0].truncated for _ in range(2)] == [False, True]
 
 
 @pytest.mark.parametrize("options", [{"modell": "x"}, {"model": "x"}, {"model": SUBJECTS[0]}])
