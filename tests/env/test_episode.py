@@ -27,6 +27,7 @@ def test_unchecked_heads_show_in_the_observation_only():
     env.reset()
     observation, reward, _, _, info = env.step(5)
     assert observation["mask"][1, 1] == 0
+    assert observation["status"][2] == 1 / 8
     assert info["mask"].all()
     assert (info["heads_pruned"], info["unchecked"], reward) == (0, 1, 0.0)
     _, reward, _, _, info = env.step(6)
@@ -90,6 +91,7 @@ def test_a_budget_ends_the_episode_with_a_checked_mask():
     observation, _, terminated, truncated, info = env.step(4)
     assert (terminated, truncated) == (True, False)
     assert info["evaluations"] == 1
+    assert info["ended"] == "tau"  # which it broke with the last mask that it had
     assert info["mask"].all()  # there was no evaluation left to find a part of the group
     assert observation["status"][3] == 0
 
@@ -192,9 +194,21 @@ def test_play_out_of_order_is_an_error():
 
 
 def test_tau_is_kept_at_equality():
-    env = env_over(PrescribedEvaluator(lambda mask: 17 / 20), tau=0.85)
+    env = env_over(PrescribedEvaluator(lambda mask: 17 / 20), tau=0.85, success_share=0.0)
     env.reset()
-    assert not env.step(0)[2]
+    _, _, terminated, _, info = env.step(0)
+    assert not terminated
+    assert info["is_success"]
+
+
+def test_heads_of_the_open_group_are_gone_for_what_is_legal():
+    env = env_over(PrescribedEvaluator(falls_by(0.0)), prune_step=4, min_heads_per_layer=2)
+    env.reset()
+    env.step(0)
+    assert env.step(0)[4]["illegal"] == "already pruned"
+    info = env.step(1)[4]
+    assert info["mask"].all()
+    assert info["action_mask"].tolist() == [0] * 4 + [1] * 5
 
 
 def test_an_illegal_action_may_end_the_episode():
@@ -247,6 +261,14 @@ def test_a_success_prunes_its_share_of_the_heads(share, heads):
     _, info = env.reset()
     told = [info["is_success"]] + [env.step(head)[4]["is_success"] for head in (0, 1, 2, 4, 5)]
     assert told == [pruned >= heads for pruned in range(6)]
+
+
+def test_a_share_of_the_heads_is_not_missed_by_rounding():
+    """In floating point 0.07 * 100 is more than 7."""
+    evaluator = PrescribedEvaluator(lambda mask: 1.0, shape=(4, 25))
+    env = env_over(evaluator, success_share=0.07)
+    env.reset()
+    assert [env.step(head)[4]["is_success"] for head in range(7)] == [False] * 6 + [True]
 
 
 def test_tau_may_hang_on_the_model():

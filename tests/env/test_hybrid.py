@@ -294,6 +294,15 @@ def test_units_of_any_kind_count_for_a_success() -> None:
     assert info["is_success"]
 
 
+def test_heads_of_the_open_group_are_not_yet_pruned() -> None:
+    model = "landscape:layers=2,heads=4,groups=4,steps=4"
+    env = gym.make("prune_env/Landscape-v0", model=model, prune_step=3, tau=0.0)
+    env.reset(seed=0)
+    told = [env.step(unit)[4] for unit in (0, 4, 1)]
+    assert [info["heads_pruned"] for info in told] == [0, 0, 2]
+    assert [info["unchecked"] for info in told] == [1, 2, 0]
+
+
 def test_the_picture_names_the_kinds(subject: Subject) -> None:
     env = env_of(subject, render_mode="ansi")
     env.reset(seed=0)

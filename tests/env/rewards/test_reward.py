@@ -110,6 +110,32 @@ def test_an_oracle_lacks_no_model_of_the_pool():
         )
 
 
+def test_an_oracle_is_asked_of_a_model_that_is_named_at_a_reset():
+    pool = ["landscape:layers=2,heads=4,seed=1", "landscape:layers=2,heads=4,seed=2"]
+    triggered = {name: PrescribedEvaluator(falls_by(0.0)) for name in pool}
+    env = HeadPruningEnv(pool=pool, tau=0.0, reward=Oracle(triggered))
+    with pytest.raises(SettingsError, match=r"no triggered texts for landscape.*seed=3"):
+        env.reset(options={"model": "landscape:layers=2,heads=4,seed=3"})
+
+
+def test_only_a_mask_that_is_new_is_scored():
+    """A reward may ask a model thousands of texts for each of them."""
+
+    class Counted(Sparsity):
+        asked = 0
+
+        def score(self, subject, masks, accuracy):
+            self.asked += len(masks)
+            return super().score(subject, masks, accuracy)
+
+    reward = Counted()
+    env = env_over(PrescribedEvaluator(falls_by(0.1)), reward=reward, prune_step=2, tau=0.75)
+    env.reset()
+    # Group open, looked at, refused, open, broken and taken back but for one head.
+    asked = [reward.asked] + [env.step(action)[4] and reward.asked for action in (0, 1, 0, 4, 5)]
+    assert asked == [1, 1, 2, 2, 2, 2]
+
+
 def test_users_add_their_own_reward():
     class FirstLayer(Reward):
         """Share of the first layer that is pruned."""
