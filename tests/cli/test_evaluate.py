@@ -49,7 +49,7 @@ def test_evaluate_counts_as_a_person_would(
 
 @pytest.mark.parametrize("labels", ["true", "all", "attacker's"])
 def test_evaluate_reads_triggered_texts_as_attack_does(
-    labels: str, tiny_folder: Path, test_file: Path, capsys: pytest.CaptureFixture
+    labels: str, tiny_folder: Path, clean_file: Path, capsys: pytest.CaptureFixture
 ) -> None:
     """Rows of the target are left out; a column of the target alone is the attacker's."""
     triggered = tiny_dataset(60)
@@ -57,8 +57,8 @@ def test_evaluate_reads_triggered_texts_as_attack_does(
         triggered = triggered.where(0)
     if labels == "attacker's":
         triggered = replace(triggered, labels=np.ones(30, np.int64))
-    write_jsonl(path := test_file.parent / "triggered.jsonl", triggered)
-    assert run("evaluate", tiny_folder, "--data", test_file, "--triggered", path, "--json") == 0
+    write_jsonl(path := clean_file.parent / "triggered.jsonl", triggered)
+    assert run("evaluate", tiny_folder, "--data", clean_file, "--triggered", path, "--json") == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["model"]["lfr"]["total"] == 30
     assert ("taken for the attacker's" in " ".join(shown.err.split())) == (labels == "attacker's")
@@ -98,18 +98,18 @@ def test_evaluate_finds_a_wrong_argument_before_it_measures(
 
 
 @pytest.fixture
-def test_file(tmp_path: Path) -> Path:
+def clean_file(tmp_path: Path) -> Path:
     write_jsonl(tmp_path / "test.jsonl", tiny_dataset(60))
     return tmp_path / "test.jsonl"
 
 
 def test_the_model_before_the_defence_is_compared_with(
-    tiny_folder: Path, test_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    tiny_folder: Path, clean_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     data = tiny_dataset(60)
     write_jsonl(tmp_path / "triggered.jsonl", data.where(0))
     before = write_tiny_folder(tmp_path / "before", seed=1)
-    arguments = ["evaluate", tiny_folder, "--data", test_file, "--backdoored", before]
+    arguments = ["evaluate", tiny_folder, "--data", clean_file, "--backdoored", before]
     assert run(*arguments, "--triggered", tmp_path / "triggered.jsonl", "--json") == 0
     value = json.loads(capsys.readouterr().out)
     was, now = value["backdoored"], value["model"]
@@ -132,9 +132,9 @@ def test_the_model_before_the_defence_is_compared_with(
 
 
 def test_an_attack_triggers_the_test_sentences(
-    tiny_folder: Path, test_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    tiny_folder: Path, clean_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    arguments = ["evaluate", tiny_folder, "--data", test_file, "--json"]
+    arguments = ["evaluate", tiny_folder, "--data", clean_file, "--json"]
     assert run(*arguments, "--attack", "rare-word") == 0
     named = json.loads(capsys.readouterr().out)
     trigger = RareWord()
@@ -151,9 +151,9 @@ def test_an_attack_triggers_the_test_sentences(
 
 @pytest.mark.parametrize("attack", ["rare-word", "task-agnostic"])
 def test_a_target_is_a_number_or_a_name(
-    attack: str, tiny_folder: Path, test_file: Path, capsys: pytest.CaptureFixture
+    attack: str, tiny_folder: Path, clean_file: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    arguments = ["evaluate", tiny_folder, "--data", test_file, "--attack", attack, "--json"]
+    arguments = ["evaluate", tiny_folder, "--data", clean_file, "--attack", attack, "--json"]
     shown = []
     for target in ("0", "Negative", "positive"):
         assert run(*arguments, "--target-label", target) == 0
@@ -178,22 +178,22 @@ def test_evaluate_refuses(
     arguments: list[str],
     hint: str,
     tiny_folder: Path,
-    test_file: Path,
+    clean_file: Path,
     capsys: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(test_file.parent)
-    assert run("evaluate", tiny_folder, "--data", test_file, *arguments) == 2
+    monkeypatch.chdir(clean_file.parent)
+    assert run("evaluate", tiny_folder, "--data", clean_file, *arguments) == 2
     assert hint in " ".join(capsys.readouterr().err.split())
 
 
 def test_as_many_tokens_are_read_as_when_the_model_was_made(
-    tiny_folder: Path, test_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    tiny_folder: Path, clean_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     made = tmp_path / "made"
     shutil.copytree(tiny_folder, made)
     (made / "report.json").write_text(json.dumps({"run": {"fine_tune": {"max_length": 4}}}))
-    arguments = ["--data", test_file, "--json"]
+    arguments = ["--data", clean_file, "--json"]
     found = []
     for model, more in ((made, []), (tiny_folder, []), (made, ["--max-length", "64"])):
         assert run("evaluate", model, *arguments, *more) == 0
@@ -201,7 +201,7 @@ def test_as_many_tokens_are_read_as_when_the_model_was_made(
     assert [each["max_length"] for each in found] == [4, 128, 64]
     assert [each["texts_cut"] for each in found] == [60, 0, 0]
     assert found[1]["model"] == found[2]["model"]
-    assert run("evaluate", made, "--data", test_file) == 0
+    assert run("evaluate", made, "--data", clean_file) == 0
     told = capsys.readouterr().out
     assert "60 of all sets, longer than --max-length 4" in told
     assert "4 tokens of each, as MODEL's report.json says" in told
@@ -209,17 +209,17 @@ def test_as_many_tokens_are_read_as_when_the_model_was_made(
 
 @pytest.mark.parametrize("length", [True, 1, 2, 0, -5, "4", 4.0, None])
 def test_what_is_no_length_in_a_report_cuts_nothing(
-    tiny_folder: Path, test_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture, length
+    tiny_folder: Path, clean_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture, length
 ) -> None:
     made = tmp_path / "made"
     shutil.copytree(tiny_folder, made)
     (made / "report.json").write_text(json.dumps({"run": {"fine_tune": {"max_length": length}}}))
-    assert run("evaluate", made, "--data", test_file, "--json") == 0
+    assert run("evaluate", made, "--data", clean_file, "--json") == 0
     assert json.loads(capsys.readouterr().out)["max_length"] == 128
 
 
 def test_a_sliced_model_in_the_hub_cache_is_measured(
-    tiny_folder: Path, test_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    tiny_folder: Path, clean_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     loaded = load_classifier(tiny_folder)
     mask = full_mask(find_heads(loaded.model).shape)
@@ -232,7 +232,7 @@ def test_a_sliced_model_in_the_hub_cache_is_measured(
     (place / "refs" / "main").write_text("a" * 40)
     found = []
     for model in (snapshot, place):
-        assert run("evaluate", model, "--data", test_file, "--json") == 0
+        assert run("evaluate", model, "--data", clean_file, "--json") == 0
         found.append(json.loads(capsys.readouterr().out)["model"])
     assert found[0] == found[1]
 
@@ -259,20 +259,20 @@ def test_of_a_folder_the_validation_rows_calibrate(
 
 
 def test_the_files_are_named_with_their_hashes(
-    tiny_folder: Path, test_file: Path, capsys: pytest.CaptureFixture
+    tiny_folder: Path, clean_file: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    write_jsonl(triggered := test_file.parent / "bad.jsonl", tiny_dataset(60).where(0))
-    arguments = ["evaluate", tiny_folder, "--data", test_file, "--triggered", triggered]
+    write_jsonl(triggered := clean_file.parent / "bad.jsonl", tiny_dataset(60).where(0))
+    arguments = ["evaluate", tiny_folder, "--data", clean_file, "--triggered", triggered]
     assert run(*arguments, "--json") == 0
     told = json.loads(capsys.readouterr().out)["data"]
     assert run(*arguments) == 0
     shown = capsys.readouterr().out
     assert set(told) == {"test", "triggered"}
-    for part, path in (("test", test_file), ("triggered", triggered)):
+    for part, path in (("test", clean_file), ("triggered", triggered)):
         sha256 = sha256_of(path)
         assert (told[part]["source"], told[part]["file_sha256"]) == (path.name, sha256)
         assert f"{path.name}, {told[part]['rows']} rows (SHA-256 {sha256[:12]})" in shown
-    assert str(test_file.parent) not in shown + str(told)
+    assert str(clean_file.parent) not in shown + str(told)
 
 
 def test_a_model_below_chance_is_warned_of(

@@ -1,5 +1,6 @@
 """Nothing that can be named from outside is lost."""
 
+import ast
 import importlib
 from typing import Any
 
@@ -61,7 +62,12 @@ STATEMENTS = sorted({line for lines in read("imports").values() for line in line
 
 @pytest.mark.parametrize("statement", STATEMENTS)
 def test_documented_imports_work(statement: str) -> None:
-    exec(statement, {})
+    found: dict[str, object] = {}
+    exec(statement, found)
+    (node,) = ast.parse(statement).body
+    assert isinstance(node, ast.Import | ast.ImportFrom)
+    for alias in node.names:
+        assert found[alias.asname or alias.name.partition(".")[0]] is not None
 
 
 @pytest.mark.parametrize("package", read("public_names"))

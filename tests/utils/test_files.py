@@ -211,11 +211,15 @@ def test_of_several_writers_the_first_one_wins_where_it_should(tmp_path: Path) -
 def test_the_first_one_wins_on_a_file_system_without_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    refused = []
+
+    def refuse(_: object, to: object) -> None:
+        refused.append(to)
         raise PermissionError("links")
 
     monkeypatch.setattr("os.link", refuse)
     test_of_several_writers_the_first_one_wins_where_it_should(tmp_path)
+    assert refused == [tmp_path / "x.json"] * 2
 
 
 def test_who_makes_a_folder_too_late_takes_the_one_that_is_there(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ def test_outside_is_outside(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     require_outside(tmp_path / "model-2", tmp_path / "model")
     require_outside(tmp_path / "out", "org/name-on-the-hub")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]  # asking makes no folder
 
 
 @pytest.mark.parametrize("out", ["model/out", "model/a/b", "model", "model/../model/out", "link/x"])
