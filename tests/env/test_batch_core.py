@@ -20,6 +20,9 @@ SUBJECTS = [
 ]
 
 
+METRICS = tuple(reversed(SUBJECTS[0].metrics))
+
+
 def make_core(num_envs, subjects=SUBJECTS, **settings):
     return BatchCore(
         Pool(subjects),
@@ -97,6 +100,25 @@ def test_seeds_draw_the_model():
     assert {info["model"] for info in infos} == set(core.pool.names)
     again = [info for _, info in core.reset(list(range(8)))]
     assert [info["model"] for info in infos] == [info["model"] for info in again]
+
+
+@pytest.mark.parametrize(
+    ("subject", "said"),
+    [
+        (landscape_subject(layers=3, heads=4, seed=1), "the same name"),
+        (landscape_subject(METRICS, layers=3, heads=4, seed=7), "other metrics"),
+    ],
+)
+def test_models_of_a_pool_fit_together(subject, said):
+    with pytest.raises(SettingsError, match=said):
+        Pool([SUBJECTS[0], subject])
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (4, 1)])
+def test_a_model_that_is_larger_in_one_way_does_not_fit(shape):
+    core = make_core(1, SUBJECTS[:1])
+    with pytest.raises(SettingsError, match=f"3 layers x 4 heads.*{shape[0]} x {shape[1]}"):
+        core.reset(options={"model": landscape_subject(layers=shape[0], heads=shape[1])})
 
 
 def test_a_saved_core_goes_on_as_if_nothing_had_happened():

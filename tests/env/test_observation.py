@@ -10,7 +10,7 @@ from stable_baselines3 import PPO
 
 from prune_env.agents.sb3.policies import SetActorCriticPolicy
 from prune_env.env.head_pruning_env import HeadPruningEnv
-from prune_env.env.observation import OBSERVATIONS, ObservationPart
+from prune_env.env.observation import OBSERVATIONS, ObservationPart, is_single
 from prune_env.env.policy import POLICIES
 from prune_env.env.subject import Subject, split_names
 from prune_env.errors import SettingsError
@@ -150,6 +150,21 @@ def test_agents_that_see_heads_refuse_flat_parts():
             POLICIES[policy].for_env(env).predict(observation)
     with pytest.raises(SettingsError, match="flat"):
         PPO(SetActorCriticPolicy, env)
+
+
+@pytest.mark.parametrize("parts", [{}, {"importance": 2}])
+def test_one_episode_is_told_from_a_batch_and_from_flat_parts(parts):
+    """Flat parts of a batch have as many axes as those of one episode that are not flat."""
+    sizes = {"mask": (2, 4), **{name: (2, 4, columns) for name, columns in parts.items()}}
+    one = {name: np.zeros(size) for name, size in sizes.items()}
+    assert is_single(one)
+    assert not is_single({name: value[None] for name, value in one.items()})
+    for flat in (
+        {name: value.ravel() for name, value in one.items()},
+        {"importance": np.zeros((3, 16)), "mask": np.zeros((3, 8))},
+    ):
+        with pytest.raises(SettingsError, match="flat"):
+            is_single(flat)
 
 
 def test_asynchronous_environments_carry_it():

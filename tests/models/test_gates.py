@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -102,33 +104,59 @@ def test_autocast_keeps_gates_exact(tiny_model: LoadedModel) -> None:
     torch.testing.assert_close(low.float(), high, rtol=0.1, atol=0.1)
 
 
-class Deaf(torch.nn.Module):
-    """Wraps a model so that no layer reaches the logits."""
+class Changed(torch.nn.Module):
+    """Wraps a model so that its logits are changed before anybody sees them."""
 
     main_input_name = "input_ids"
 
-    def __init__(self, model: torch.nn.Module, value: float) -> None:
+    def __init__(
+        self, model: torch.nn.Module, change: Callable[[torch.Tensor], torch.Tensor]
+    ) -> None:
         super().__init__()
-        self.model, self.value = model, value
+        self.model, self.change = model, change
 
     def forward(self, **inputs: torch.Tensor) -> object:
         output = self.model(**inputs)
-        output.logits = torch.full_like(output.logits, self.value)
+        output.logits = self.change(output.logits)
         return output
 
 
-def test_self_test_finds_a_model_that_ignores_its_heads(tiny_model: LoadedModel) -> None:
+def rounded(logits: torch.Tensor) -> torch.Tensor:
+    """Return ones, every second row the next number of float32."""
+    rows = torch.ones_like(logits)
+    rows[1::2] = torch.nextafter(torch.tensor(1.0), torch.tensor(2.0))
+    return rows
+
+
+def without_last(logits: torch.Tensor) -> torch.Tensor:
+    """Return the rows, the last one, whose last layer is closed, as if nothing were closed."""
+    return torch.cat([logits[:-1], logits[:1]])
+
+
+@pytest.mark.parametrize(
+    ("change", "layer"), [(torch.ones_like, 0), (rounded, 0), (without_last, 1)]
+)
+def test_self_test_finds_a_model_that_ignores_its_heads(
+    tiny_model: LoadedModel, change: Callable[[torch.Tensor], torch.Tensor], layer: int
+) -> None:
     heads, batch = find_heads(tiny_model.model), tiny_inputs(tiny_model)
     inputs = batch["input_ids"], batch["attention_mask"]
     check_gates(tiny_model.model, heads, *inputs)
-    with pytest.raises(UnsupportedModelError, match="layer 0"):
-        check_gates(Deaf(tiny_model.model, 1.0), heads, *inputs)
+    with pytest.raises(UnsupportedModelError, match=f"layer {layer}"):
+        check_gates(Changed(tiny_model.model, change), heads, *inputs)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_self_test_finds_spoilt_logits(tiny_model: LoadedModel, value: float) -> None:
+    heads, batch = find_heads(tiny_model.model), tiny_inputs(tiny_model)
+    spoilt = Changed(tiny_model.model, lambda logits: torch.full_like(logits, value))
     with pytest.raises(ModelError, match="NaN"):
-        check_gates(Deaf(tiny_model.model, float("nan")), heads, *inputs)
+        check_gates(spoilt, heads, batch["input_ids"], batch["attention_mask"])
 
 
-def test_self_test_allows_heads_that_are_dead_already(tiny_model: LoadedModel) -> None:
+@pytest.mark.parametrize("dead", [slice(None), slice(0, 1)], ids=["all", "first"])
+def test_self_test_allows_heads_that_are_dead_already(tiny_model: LoadedModel, dead: slice) -> None:
     heads, batch = find_heads(tiny_model.model), tiny_inputs(tiny_model)
     with torch.no_grad():
-        heads.layers[1].output_weight().zero_()
+        heads.layers[1].output_weight()[:, dead] = 0
     check_gates(tiny_model.model, heads, batch["input_ids"], batch["attention_mask"])

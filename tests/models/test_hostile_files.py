@@ -1,5 +1,6 @@
 """Model folders whose files are not the model's own."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from prune_env.models import (
     load_pruned,
 )
 from prune_env.models.ensemble import make_ensemble
+from prune_env.models.folder import find_misplaced
 from prune_env.models.processor import SAVED_FILES
 from prune_env.purification import load_ensemble
 from tests.models.exports import save_ensemble, save_sliced, save_zeroed
@@ -120,6 +122,34 @@ def test_a_cache_of_the_hub_holds_links(folder: Path, secret: Path, tmp_path: Pa
         link(snapshot / "chat_template.jinja", target)
         with pytest.raises(UnsafeModelError, match="chat_template"):
             load_classifier(snapshot)
+
+
+@pytest.mark.parametrize("place", ["x/snapshots/0123", "models--x--y/other/0123"])
+def test_what_looks_like_a_cache_of_the_hub_holds_no_links(tmp_path: Path, place: str) -> None:
+    snapshot = tmp_path / place
+    blob = snapshot.parent.parent / "blobs" / "1"
+    blob.parent.mkdir(parents=True)
+    blob.write_text(SECRET)
+    link(snapshot / "config.json", "../../blobs/1")
+    (problem,) = find_misplaced(snapshot)
+    assert isinstance(problem, UnsafeModelError)
+
+
+def test_all_that_is_misplaced_is_counted_and_some_of_it_named(
+    secret: Path, tmp_path: Path
+) -> None:
+    """In folders beside and below each other, and links do not hide what is no file."""
+    folder = tmp_path / "model"
+    for name in ("f", "e/1", "d/1/2", "c", "b/1", "b/2", "a"):
+        link(folder / name, secret)
+    os.mkfifo(folder / "d" / "1" / "pipe")
+    links, odd = find_misplaced(folder)
+    assert "out of it: 'a', 'b/1', 'b/2', 'c', 'd/1/2' and 2 more." in str(links)
+    assert "what is no file: 'd/1/pipe (a FIFO)'." in str(odd)
+    for name in ("f", "c"):
+        (folder / name).unlink()
+    links, _ = find_misplaced(folder)
+    assert "out of it: 'a', 'b/1', 'b/2', 'd/1/2', 'e/1'." in str(links)
 
 
 @pytest.mark.parametrize("name", ["model-0", "mask-0.json", "model-0/chat_template.jinja"])

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from prune_env.errors import ModelError, PruneEnvError, SettingsError
 from prune_env.models import inspect_source, load_classifier
-from prune_env.models.header import read_header
+from prune_env.models.folder import find_misplaced
+from prune_env.models.header import find_damage, read_header
 from prune_env.utils import limits
 from tests.models.hostile import edit_json, edit_weights
 
@@ -89,6 +90,53 @@ def test_the_header_is_read_as_the_library_wrote_it(folder: Path) -> None:
     assert read_header(folder / "model.safetensors") == {"e": (3, 0), "s": ()}
 
 
+def test_tensors_may_be_named_in_any_order(tmp_path: Path) -> None:
+    """The format asks for an order of the numbers alone."""
+    entries = {
+        "a": {"dtype": "F32", "shape": [2], "data_offsets": [6, 14]},
+        "b": {"dtype": "I16", "shape": [3], "data_offsets": [0, 6]},
+    }
+    write_header(tmp_path / "x", entries, 14)
+    assert read_header(tmp_path / "x") == {"a": (2,), "b": (3,)}
+
+
+@pytest.mark.parametrize(
+    "kind", "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool".split()
+)
+def test_the_numbers_of_every_type_have_its_size(tmp_path: Path, kind: str) -> None:
+    save_file({"a": torch.ones(3, dtype=getattr(torch, kind))}, tmp_path / "x")
+    assert read_header(tmp_path / "x") == {"a": (3,)}
+
+
+def test_a_quantized_weight_is_no_damage(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(3).to(torch.float8_e4m3fn)}, tmp_path / "x")
+    with pytest.raises(ModelError, match=r"the weight a as 'F8_E4M3'.*not quantized"):
+        read_header(tmp_path / "x")
+
+
+def test_a_tensor_has_eight_dimensions_at_most(tmp_path: Path) -> None:
+    save_file({"a": torch.ones((1,) * 8)}, tmp_path / "x")
+    assert read_header(tmp_path / "x") == {"a": (1,) * 8}
+    save_file({"a": torch.ones((1,) * 9)}, tmp_path / "x")
+    with pytest.raises(ModelError, match="is damaged"):
+        read_header(tmp_path / "x")
+
+
+@pytest.mark.parametrize("shape", [[True], [1.0], ["1"], 1, None])
+def test_sides_of_a_tensor_are_whole_numbers(tmp_path: Path, shape: object) -> None:
+    entry = {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}
+    write_header(tmp_path / "x", {"a": entry}, 4)
+    with pytest.raises(ModelError, match="is damaged"):
+        read_header(tmp_path / "x")
+
+
+def test_some_of_many_spoilt_tensors_are_named(tmp_path: Path) -> None:
+    spoilt = {f"t{index}": torch.tensor([float("nan")]) for index in range(7)}
+    save_file(spoilt | {"whole": torch.ones(1)}, tmp_path / "x")
+    (problem,) = find_damage(tmp_path / "x")
+    assert "NaN or Inf in 7 tensors: t0, t1, t2, t3, t4." in str(problem)
+
+
 CONFIGS: dict[str, dict[str, Any]] = {
     "keys": {f"k{index}": index for index in range(200_000)},
     "lists": {"a": [[[]] * 10] * 20_000},
@@ -113,6 +161,19 @@ def test_a_folder_of_many_files(folder: Path, watched: None) -> None:
     with pytest.raises(ModelError, match="too many files"):
         load_classifier(folder)
     assert inspect_source(folder).files == ()
+
+
+def test_so_many_files_as_the_limit_says_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(limits.FOLDER_FILES.variable, "5")
+    for name in ("a/b", "a/c", "d"):  # with folders, five entries
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").touch()
+    assert list(find_misplaced(tmp_path)) == []
+    (tmp_path / "a" / "c" / "file").touch()
+    (problem,) = find_misplaced(tmp_path)
+    assert "too many files" in str(problem)
 
 
 def test_an_index_of_many_weights(folder: Path, watched: None) -> None:

@@ -45,7 +45,11 @@ def test_a_saved_mask_reads_back(mask: np.ndarray, tmp_path_factory: Any) -> Non
     save_mask(path, mask, policy="gradient")
     assert np.array_equal(load_mask(path), mask)
     assert np.array_equal(load_mask(path, mask.shape), mask)
-    assert json.loads(path.read_text())["meta"] == {"policy": "gradient"}
+    content = json.loads(path.read_text())
+    assert content["meta"] == {"policy": "gradient"}
+    assert (content["layers"], content["heads"]) == mask.shape
+    lacking = {int(layer) for layer in content["pruned"]}
+    assert lacking == set(np.flatnonzero(~mask.all(axis=1)))  # as PURE's files, no empty entry
     with pytest.raises(SettingsError, match="does not fit"):
         load_mask(path, (mask.shape[0] + 1, mask.shape[1]))
 
@@ -68,6 +72,7 @@ def test_the_published_form_of_pure_is_read(tmp_path: Path) -> None:
         '{"format": "other"}',
         '{"format": "prune-env-mask", "version": 2}',
         '{"format": "prune-env-mask", "version": 1, "layers": 2, "pruned": {}}',
+        '{"format": "prune-env-mask", "version": 1, "layers": 0, "heads": 2, "pruned": {}}',
         '{"format": "prune-env-mask", "version": 1, "layers": 1e9, "heads": 1, "pruned": {}}',
         '{"format": "prune-env-mask", "version": 1, "layers": 99999, "heads": 1, "pruned": {}}',
         '{"format": "prune-env-mask", "version": 1, "layers": 2, "heads": 2, "pruned": [1]}',
@@ -96,6 +101,13 @@ def test_heads_that_do_not_exist_are_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(SettingsError, match="prunes head"):
         load_mask(path, (2, 2))
+
+
+def test_a_mask_of_other_units_says_what_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "mask.json"
+    path.write_text('{"format": "prune-env-mask", "version": 2, "units": {}}')
+    with pytest.raises(StateError, match=r"heads, neurons and maps.*--units hybrid"):
+        load_mask(path)
 
 
 def test_a_missing_file_is_a_state_error(tmp_path: Path) -> None:
