@@ -21,6 +21,7 @@ from prune_env.env.subject import Subject
 from prune_env.env.vector_env import HeadPruningVectorEnv
 from prune_env.errors import SettingsError
 from prune_env.evaluation import MaskEvaluator, ReferenceEvaluator
+from prune_env.evaluation.guard import guard_of
 from prune_env.evaluation.suspect import Suspect
 from prune_env.importance.registry import DEFAULT_METRICS, UNIT_METRICS
 from prune_env.models import LoadedModel, load_classifier, unit_map
@@ -164,6 +165,27 @@ def test_a_model_that_is_cut_is_not_cut_again(
     assert not measured
     HeadPruningEnv(cut, neuron_groups=2, map_steps=2, metrics=UNIT_METRICS)
     assert measured == [UnitSettings(2, 2)]
+
+
+def test_units_are_measured_on_the_draw_that_is_asked_for(subject: Subject) -> None:
+    metrics, cut = ("gate_gradient",), UnitSettings(3, 2)
+    first, other, fewer, again = (
+        with_units(subject, metrics, cut, **draw).importance
+        for draw in (
+            {"sentences": 20},
+            {"sentences": 20, "seed": 1},
+            {"sentences": 10},
+            {"sentences": 20},
+        )
+    )
+    assert not np.array_equal(first, other)
+    assert not np.array_equal(first, fewer)
+    np.testing.assert_array_equal(first, again)
+
+
+def test_a_guard_stays_when_units_are_measured(subject: Subject) -> None:
+    guarded = with_units(subject.under_guard("balanced"), (), UnitSettings(3, 2))
+    assert guard_of(guarded.evaluator) == "balanced"
 
 
 @pytest.mark.parametrize("suffix", ["json", "csv"])

@@ -30,6 +30,12 @@ def test_it_is_an_evaluator():
     assert landscape.evaluations == 40
 
 
+def test_what_it_hands_out_may_be_changed():
+    landscape = LandscapeEvaluator(2, 3)
+    landscape.available[:] = False
+    assert landscape.available.all()
+
+
 def test_a_mask_has_the_same_accuracy_in_any_company():
     landscape = LandscapeEvaluator(seed=1)
     masks = random_masks(64)
@@ -193,8 +199,9 @@ def test_metrics_are_named_and_fixed():
     assert not np.array_equal(one.importance[..., 0], other.importance[..., 1])
 
 
-def test_a_subject_is_never_copied_and_pickled_by_name():
-    subject = landscape_subject(seed=3)
+@pytest.mark.parametrize("numbers", [{"seed": 3}, {"sentences": 60}, {"groups": 2, "steps": 1}])
+def test_a_subject_is_never_copied_and_pickled_by_name(numbers):
+    subject = landscape_subject(**numbers)
     assert copy.deepcopy(subject) is subject
     again = pickle.loads(pickle.dumps(subject))
     assert len(pickle.dumps(subject)) < 500

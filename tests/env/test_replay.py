@@ -33,6 +33,9 @@ def test_a_state_is_validated_elsewhere(played):
     [
         ({"accuracy": 0.123}, "accuracy: the state says 0.123"),
         ({"fingerprint": "f"}, "fingerprint"),
+        ({"evaluations": 9}, "evaluations: the state says 9, the replay 2"),
+        ({"ended": "stop"}, "ended"),
+        ({"pruned": ()}, "pruned"),
         ({"actions": (0, 5, 4)}, "pruned"),
         ({"actions": (0, 0, 5, 4)}, "already pruned"),
         ({"actions": (0, 5, 4, 1, 99)}, "out of range"),
@@ -45,6 +48,14 @@ def test_a_state_is_validated_elsewhere(played):
 def test_what_differs_is_said(played, change, said):
     differences = validate(dataclasses.replace(played.state, **change)).differences
     assert any(said in difference for difference in differences)
+
+
+def test_rounding_is_no_difference_and_more_is(played):
+    state = played.state
+    for name in ("accuracy", "total_reward"):
+        told = getattr(state, name)
+        assert validate(dataclasses.replace(state, **{name: told + 1e-12})).ok
+        assert not validate(dataclasses.replace(state, **{name: told + 1e-6})).ok
 
 
 def test_other_rules_are_a_difference(played):

@@ -6,7 +6,7 @@ import pytest
 from prune_env.data.dataset import write_jsonl
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.rewards.consistency import Consistency
-from prune_env.env.rewards.rewrites import WordDrop
+from prune_env.env.rewards.rewrites import LocalShuffle, WordDrop
 from prune_env.env.subject import Subject
 from prune_env.env.subjects import load_subject
 from prune_env.errors import SettingsError
@@ -52,6 +52,19 @@ def test_answers_that_flip_are_not():
     flipped = SURE.copy()
     flipped[:2] = 5  # half of the negatives
     assert score(SURE, flipped) == pytest.approx(0.75)
+
+
+def test_the_rewrite_that_is_given_is_asked_for():
+    asked = []
+
+    def rewritten(rewrite):
+        asked.append(rewrite)
+        return Answers(SURE)
+
+    subject = Subject(Answers(SURE), np.zeros((1, 2, 1)), ("m",), rewritten=rewritten)
+    for reward in (Consistency(LocalShuffle(2)), Consistency()):
+        reward.score(subject, MASKS, np.ones(1))
+    assert asked == [LocalShuffle(2), WordDrop()]
 
 
 def test_a_lean_to_one_class_earns_nothing():

@@ -16,6 +16,13 @@ def test_sparsity_pays_each_checked_head():
     assert paid == [1 / 8, 1 / 8, 0.0]
 
 
+def test_a_share_is_of_the_heads_that_the_model_has():
+    available = np.array([[1, 1, 1, 1], [1, 0, 0, 0]], bool)
+    env = env_over(PrescribedEvaluator(lambda mask: 1.0, available=available))
+    env.reset()
+    assert env.step(0)[1] == pytest.approx(1 / 5)
+
+
 def test_accuracy_pays_its_rise():
     gains = PrescribedEvaluator(lambda mask: 0.9 if mask.all() else 0.8 + 0.1 * mask[1, 0])
     env = env_over(gains, tau=0.5, reward="accuracy")

@@ -10,6 +10,7 @@ from prune_env.data import read_images
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.rewards.inverted_trigger import InvertedTrigger
 from prune_env.env.rewards.reward import REWARDS, make_reward
+from prune_env.env.rewards.text_reward import kept_share
 from prune_env.env.rewards.tried.latent_trigger import LatentTrigger
 from prune_env.env.rewards.tried.layer_consistency import LayerConsistency
 from prune_env.env.subject import Subject
@@ -66,6 +67,8 @@ def test_scores_are_in_range_and_reproducible(name, subject, masks, tiny_folder,
     assert ((scores >= low) & (scores <= high)).all()
     again = REWARDS[name]().score(subject_of(tiny_folder, data), masks[::-1], np.zeros(len(masks)))
     assert np.allclose(scores, again[::-1], atol=1e-6)
+    alone = reward.score(subject, masks[:1], np.zeros(1))  # not by the company that it is in
+    assert np.allclose(alone, scores[:1], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", CALIBRATED)
@@ -180,6 +183,34 @@ def test_flips_of_one_class_cost_and_flips_of_both_do_not(monkeypatch):
     assert flips(monkeypatch, both) == 1
 
 
+def test_answers_of_a_rare_class_count_as_much_as_those_of_another():
+    """Else a mask that calls everything by the frequent class would keep most answers."""
+    before, after = np.array([[-1.0, -1, -1, 1]]), np.array([[-1.0, -1, -1, -1]])
+    assert kept_share(before, after).tolist() == [0.5]
+
+
+def test_as_many_sentences_are_rewritten_as_asked_and_with_what_is_given(subject, monkeypatch):
+    seen = []
+
+    def rewrite(text):
+        seen.append(text)
+        return text
+
+    masks = np.ones((1, 2, 4), bool)
+    REWARDS["flips-clause"](rewrite, sentences=10).score(subject, masks, np.zeros(1))
+    assert len(seen) == 10
+    assert set(seen) < set(subject.suspect.validation.texts)
+
+
+def test_answers_are_as_unsure_whatever_the_scale_of_the_logits(monkeypatch):
+    small, large, near = (
+        REWARDS["entropy"]().score(made_up(monkeypatch, clean, clean, LABELS), MASK, np.ones(1))[0]
+        for clean in (SURE, 100 * SURE, np.array([-9.0, -9, -9, -1, 1, 9, 9, 9]))
+    )
+    assert large == pytest.approx(small)
+    assert 0 < near < small < 1
+
+
 def test_spoilt_answers_score_least(monkeypatch):
     spoilt = SURE.copy()
     spoilt[3] = np.nan
@@ -222,6 +253,16 @@ def test_the_search_is_made_once(subject, masks, monkeypatch):
     first = InvertedTrigger().score(subject, masks, np.zeros(len(masks)))
     monkeypatch.setattr("prune_env.env.rewards.inverted_trigger.invert", None)
     assert np.array_equal(InvertedTrigger().score(subject, masks, np.zeros(len(masks))), first)
+
+
+def test_so_many_frames_are_searched_as_asked_and_others_anew(tiny_folder, data):
+    subject = subject_of(tiny_folder, data)
+    full = np.ones((1, 2, 4), bool)
+    for frames in (1, 3):
+        InvertedTrigger(frames=frames).score(subject, full, np.zeros(1))
+    found = {name: fact for name, fact in subject.suspect.facts.items() if "inversion" in name}
+    assert len(found) == 2
+    assert [max(map(len, fact.by_class)) for fact in found.values()] == [1, 3]
 
 
 def test_a_latent_trigger_flips_more_where_its_bound_is_wider(subject):
