@@ -28,6 +28,10 @@ from prune_env.utils.runtime import use_bf16
 
 BATCH = 64
 
+TOKENS = 8192
+"""Of a batch at most, on a processor: what is larger is taken from the system and given back for
+every layer, which at 512 tokens took a fifth of the time."""
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -57,7 +61,7 @@ def batches(
         description: Of the pass, for the progress bar.
     """
     with progress(description, len(samples)) as advance:
-        for done, rows in _parts(samples, size):
+        for done, rows in _parts(samples, size, device):
             yield Batch(rows, samples.batch(rows, device))
             advance(done)
 
@@ -92,7 +96,7 @@ def forward(
         return read(samples.batch(rows, model.device)).float().cpu().numpy()
 
     with inference(model, precision), progress(description, len(samples)) as advance:
-        for done, rows in _parts(samples, size):
+        for done, rows in _parts(samples, size, model.device):
             found[rows] = in_parts(answer, rows)
             advance(done)
     return found
@@ -208,12 +212,19 @@ def class_count(model: PreTrainedModel) -> int:
     return int(model.config.num_labels or 0)
 
 
-def _parts(samples: Rows, size: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+def _parts(
+    samples: Rows, size: int, device: torch.device
+) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
     """Yield the places of samples of similar length, so many at a time; little is padded.
 
     With each part comes how many samples are done after it.
     """
     order = np.argsort(samples.lengths, kind="stable")
-    for start in range(0, len(order), size):
+    start = 0
+    while start < len(order):
         rows = order[start : start + size]
-        yield start + len(rows), rows
+        if device.type == "cpu":
+            padded = samples.lengths[rows] * np.arange(1, len(rows) + 1)
+            rows = rows[: max(1, int(np.searchsorted(padded, TOKENS, side="right")))]
+        start += len(rows)
+        yield start, rows

@@ -36,6 +36,22 @@ def test_every_sample_comes_once_with_others_of_its_length(
         assert real.sum(1).tolist() == samples.lengths[batch.rows].tolist()
 
 
+def test_batches_of_long_texts_are_small_on_a_processor(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [" ".join(["film"] * words) for words in (3, 9, 4, 10, 30, 5, 8)]
+    samples = make_rows(texts, tiny_model.tokenizer, 32)
+    monkeypatch.setattr(forward, "TOKENS", 24)
+    found = [batch.rows.tolist() for batch in batches(samples, torch.device("cpu"), size=2)]
+    assert samples.lengths.tolist() == [5, 11, 6, 12, 32, 7, 10]
+    assert found == [[0, 2], [5, 6], [1, 3], [4]]
+    monkeypatch.setattr(forward, "TOKENS", 20)
+    found = [batch.rows.tolist() for batch in batches(samples, torch.device("cpu"), size=2)]
+    assert found == [[0, 2], [5, 6], [1], [3], [4]]  # the longest does not fit, and comes alone
+    on_gpu = forward._parts(samples, 2, torch.device("cuda"))
+    assert [rows.tolist() for _, rows in on_gpu] == [[0, 2], [5, 6], [1, 3], [4]]
+
+
 @pytest.mark.parametrize("size", [1, 5, 64])
 def test_logits_stand_in_the_order_of_the_texts(
     tiny_model: LoadedModel, tiny_data: TextDataset, size: int

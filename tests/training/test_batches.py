@@ -34,9 +34,24 @@ def test_parts_are_as_few_as_memory_allows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = tiny_model.model.config
+    monkeypatch.setattr(config, "attention_probs_dropout_prob", 0.0)
     needed = batch_size * 10 * config.num_hidden_layers * config.hidden_size * batches.BYTES
     monkeypatch.setattr(batches, "MOST", share * needed)
     assert parts_of_batch(tiny_model.model, batch_size, 10) == expected
+
+
+def test_scores_of_long_texts_count_where_attention_is_dropped_out(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 512 tokens the scores of a MiniLM are three quarters of what a batch leaves."""
+    config = tiny_model.model.config
+    pairs = 8 * 512 * 512 * config.num_hidden_layers * config.num_attention_heads
+    states = 8 * 512 * config.num_hidden_layers * config.hidden_size * batches.BYTES
+    monkeypatch.setattr(batches, "MOST", states + pairs * batches.SCORE_BYTES / 2)
+    assert parts_of_batch(tiny_model.model, 8, 512) == 2
+    assert parts_of_batch(tiny_model.model, 8, 256) == 1
+    monkeypatch.setattr(config, "attention_probs_dropout_prob", 0.0)
+    assert parts_of_batch(tiny_model.model, 8, 512) == 1
 
 
 def test_batches_in_parts_train_the_same_weights(
