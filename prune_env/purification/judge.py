@@ -6,6 +6,7 @@ import numpy.typing as npt
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation.guard import guarded
 from prune_env.evaluation.metrics import calibrated_shifts, mcnemar
+from prune_env.evaluation.separation import separation
 from prune_env.models import LoadedModel
 from prune_env.models.forward import class_count, forward
 from prune_env.models.inputs import make_rows
@@ -44,6 +45,10 @@ class Judge:
         logits = self.logits()
         answers = (logits - calibrated_shifts(logits, self._labels)).argmax(axis=1)
         return float(guarded((answers == self._labels)[None], self._labels, self._guard)[0])
+
+    def separation(self) -> float:
+        """Return how well the answers tell the classes apart, see `evaluation.separation`."""
+        return separation(self.logits(), self._labels)
 
     def right(self) -> npt.NDArray[np.bool_]:
         """Return which rows (N,) are answered rightly as they are, no shift made."""

@@ -240,6 +240,24 @@ def test_few_texts_are_not_read_until_they_are_known_by_heart(
     assert not find_heads(loaded.model).layers[0].output_weight()[:, 1].any()
 
 
+def test_of_few_texts_the_strongest_that_tells_the_classes_apart_as_well() -> None:
+    """Whatever the rows for validation say: they are few, and all clean rows are asked."""
+    loaded = tiny_classifier("bert")
+    few, validation = answered(loaded).select(np.arange(40)), VALIDATION.select([0, 1])
+    texts, labels = (*few.texts, *validation.texts), np.append(few.labels, validation.labels)
+    rows = replace(few, texts=texts, labels=labels)
+    least = Judge(loaded, rows, 128).separation() - 0.03
+    step = Refit(max_drop_separation=0.03, max_drop_unseen=-1.0, max_drop_few=-1.0, max_drop=-1.0)
+    (done,) = step.apply(masked(loaded, few, validation), RUN).refits
+    assert done.accuracy == Judge(loaded, validation, 128).accuracy()
+    assert Judge(loaded, rows, 128).separation() >= least
+    strengths = (0.0, *step.strengths)
+    stronger = tiny_classifier("bert")
+    for each in measure_maps(stronger, few, sentences=1000, max_length=128, seed=0):
+        each.fit(strengths[strengths.index(done.strength) + 1])
+    assert Judge(stronger, rows, 128).separation() < least
+
+
 def test_every_seed_is_one_that_libraries_take(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
     monkeypatch.setattr(refitting, "fine_tune", lambda *_, seed, **__: seeds.append(seed))
@@ -272,7 +290,7 @@ def test_a_refit_to_fewer_texts_may_cost_less(
 
     monkeypatch.setattr(Refit, "refit", remember)
     fewest, most = (round(each * len(TRAIN)) for each in texts)
-    step = Refit(rounds=1, max_drop=0.3, max_drop_few=0.1, texts=(fewest, most))
+    step = replace(REFIT, rounds=1, max_drop=0.3, max_drop_few=0.1, texts=(fewest, most))
     step.apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), RUN)
     assert allowed == [pytest.approx(expected)]
 
