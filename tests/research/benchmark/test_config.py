@@ -70,7 +70,7 @@ def test_a_bad_grid_is_refused_with_its_reason(tmp_path: Path, text: str, hint: 
     [
         ("rare-word", "rare", "rare-word"),
         ("gradient", "gradent", "did you mean 'gradient'"),
-        ("gradient", "orcale", "a ceiling that reads the trigger (oracle, oracle-cal"),
+        ("gradient", "oraclee", "a ceiling that reads the trigger (oracle, oracle-cal"),
         ("[0]", '[0]\nvariants = ["leaked"]', "no variant 'leaked'"),
         ("[0]", "[0]\nrate = 2.0", "rate"),
         ("[0]", '[0]\nrewards = ["inverted-triger"]', "did you mean 'inverted-trigger'"),
