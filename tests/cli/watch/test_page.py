@@ -325,6 +325,12 @@ def test_other_units_are_told_apart_from_heads(page, asked_run, tmp_path):
         facts = page.locator(".facts").inner_text()
         assert re.search(r"heads pruned\s+1 of 8", facts)
         assert re.search(r"other units pruned\s+1 of 10", facts)
+        assert page.get_by_text("Behind the gap: groups of neurons").is_visible()
+        first, second, unit = (
+            page.locator(".heads .row").nth(1).locator(".head").nth(column).bounding_box()
+            for column in (0, 1, 4)
+        )
+        assert unit["x"] - (first["x"] + 4 * (second["x"] - first["x"])) == pytest.approx(9, abs=1)
         page.get_by_label("Layer 0, unit 6, pruned").click()
         panel = page.get_by_label("One head")
         assert panel.get_by_role("heading", name="Layer 0, unit 6: pruned").is_visible()

@@ -18,7 +18,9 @@ export class HeadGrid {
     this.low = el("span");
     this.high = el("span");
     this.scale = el("p", { class: "scale" }, this.low, el("i", { class: "viridis" }), this.high);
-    this.element = el("div", {}, el("div", { class: "scroll" }, this.grid), this.scale, legend());
+    this.units = el("p", { class: "quiet", hidden: true,
+      text: "Behind the gap: groups of neurons, then steps of the strength of each map." });
+    this.element = el("div", {}, el("div", { class: "scroll" }, this.grid), this.units, this.scale, legend());
   }
 
   /**
@@ -29,7 +31,8 @@ export class HeadGrid {
    * @param heads columns that are heads; behind them come groups of neurons and steps of strength
    */
   show({ mask, available, values, metric, next, last, base, heads }) {
-    this.build(mask.length, mask[0].length);
+    this.build(mask.length, mask[0].length, heads);
+    this.units.hidden = heads >= mask[0].length;
     const all = (values ?? []).flat().filter((value, index) =>
       isNumber(value) && available[Math.floor(index / mask[0].length)]?.[index % mask[0].length] === "1");
     const low = Math.min(...all);
@@ -62,12 +65,17 @@ export class HeadGrid {
     }));
   }
 
-  build(layers, heads) {
-    if (this.tiles.length === layers && this.tiles[0]?.length === heads) return;
-    this.grid.style.setProperty("--columns", heads);
+  build(layers, columns, heads) {
+    const built = [layers, columns, heads].join();
+    if (this.built === built) return;
+    this.built = built;
+    const tiles = (count) => `repeat(${count}, minmax(22px, 1fr))`;
+    const apart = heads < columns;
+    this.grid.style.setProperty("--tiles", apart ? `${tiles(heads)} 6px ${tiles(columns - heads)}` : tiles(columns));
+    const gap = (head) => (apart && head === heads ? [el("span", { "aria-hidden": "true" })] : []);
     const top = el("div", { role: "row", class: "row" }, el("span", { class: "corner", text: "layer" }));
-    for (let head = 0; head < heads; head += 1) {
-      top.append(el("span", { class: "name", role: "columnheader", text: head }));
+    for (let head = 0; head < columns; head += 1) {
+      top.append(...gap(head), el("span", { class: "name", role: "columnheader", text: head }));
     }
     this.tiles = [];
     const rows = [top];
@@ -75,13 +83,13 @@ export class HeadGrid {
       const row = el("div", { role: "row", class: "row" },
         el("span", { class: "name", role: "rowheader", text: layer }));
       this.tiles.push([]);
-      for (let head = 0; head < heads; head += 1) {
+      for (let head = 0; head < columns; head += 1) {
         const tile = el("button", {
           type: "button", role: "gridcell", tabindex: layer + head ? -1 : 0,
           onclick: () => this.choose(layer, head),
         });
         this.tiles[layer].push(tile);
-        row.append(tile);
+        row.append(...gap(head), tile);
       }
       rows.push(row);
     }
