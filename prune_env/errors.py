@@ -119,13 +119,13 @@ class UnknownNameError(PruneEnvError, KeyError):
     ) -> None:
         known = sorted(known)
         close = get_close_matches(str(name), known, n=1)
-        meant = f"did you mean '{close[0]}'" if close else ""
+        meant = f"did you mean '{close[0]}'?" if close else ""
         described = described and f"`{described}` describes every name"
         other = f"{besides}, or " if besides else ""
         super().__init__(
             f"Unknown {kind} '{name}'",
             expected=f"{other}one of {', '.join(known) or '(none registered)'}",
-            remedy="? ".join(filter(None, (meant, described))),
+            remedy=" ".join(filter(None, (meant, described))),
         )
 
     __str__ = Exception.__str__  # KeyError would show the message in quotes
