@@ -61,10 +61,7 @@ def try_file(path: Path) -> None:
         ModelError: It takes too long or too much memory, or breaks.
     """
     size = path.stat().st_size
-    digest = sha256_of(path)
-    if digest not in _passed:
-        _try(str(path), size, _probes(()), file=str(path))
-        _passed.add(digest)
+    _once(sha256_of(path), str(path), size, _probes(()), file=str(path))
 
 
 def try_tokenizer(tokenizer: Any, where: str) -> None:
@@ -81,10 +78,7 @@ def try_tokenizer(tokenizer: Any, where: str) -> None:
     if backend is not None:
         content = backend.to_str()
         probes = _probes(_literals(backend))
-        digest = _digest(content, probes)
-        if digest not in _passed:
-            _try(where, len(content), probes, content=content)
-            _passed.add(digest)
+        _once(_digest(content, probes), where, len(content), probes, content=content)
 
 
 def try_texts(tokenizer: Any, texts: Sequence[str]) -> None:
@@ -167,6 +161,13 @@ def _digest(content: str, texts: Sequence[str]) -> str:
         raw = text.encode("utf-8", "surrogatepass")
         digest.update(len(raw).to_bytes(8, "little") + raw)
     return digest.hexdigest()
+
+
+def _once(digest: str, where: str, size: int, texts: Sequence[str], **tokenizer: str) -> None:
+    """Try what has this digest, unless it has passed."""
+    if digest not in _passed:
+        _try(where, size, texts, **tokenizer)
+        _passed.add(digest)
 
 
 def _try(
