@@ -128,9 +128,14 @@ class TableOptions:
             validation: Data of their own for the second, if given.
             share: Of the first that is taken otherwise, unless the data has such a part.
             seed: Of the split.
+
+        Raises:
+            SettingsError: The share is asked for, and is outside (0, 1).
         """
         train = self.load_part(name_or_path, "train")
         if validation is None and not has_parts(name_or_path):
+            if not 0 < share < 1:
+                raise SettingsError("--validation-share (fraction) is not in (0, 1)", actual=share)
             return train.split(share, seed)
         return train, self.load_part(validation or name_or_path, "validation")
 

@@ -188,7 +188,7 @@ class TextDataset:
             DataError: A class that has rows has only one text.
         """
         if not 0 < fraction < 1:
-            raise SettingsError("--validation-share (fraction) is not in (0, 1)", actual=fraction)
+            raise SettingsError("fraction must lie inside (0, 1)", actual=fraction)
         random = np.random.default_rng(seed)
         taken = np.zeros(len(self), dtype=bool)
         first, repeated = self._first_rows(), self.repeated
