@@ -36,7 +36,7 @@ def test_a_package_is_imported_at_a_miss_once_it_can_be(
         TABLE["bleu"]
 
 
-@pytest.mark.parametrize(("name", "remedy"), [("a", " Remedy: did you mean 'ab'."), ("x", "")])
+@pytest.mark.parametrize(("name", "remedy"), [("a", " Remedy: did you mean 'ab'?"), ("x", "")])
 def test_names_that_no_command_describes_are_not_said_to_be(name: str, remedy: str) -> None:
     error = UnknownNameError("model of the pool", name, ["ab"], described="")
     assert str(error) == f"Unknown model of the pool '{name}'. Expected: one of ab.{remedy}"
