@@ -51,5 +51,5 @@ POLICIES.register(
 TRAINED.register(
     "agent",
     "prune_env.agents.trained:TrainedPolicy",
-    help="the folder `best` or `agent` of what `prune-env train` wrote",
+    help="what `prune-env train` wrote: the folder of a run, or `best` or `agent` in it",
 )

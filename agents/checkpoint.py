@@ -187,7 +187,7 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
         f"No usable agent in {folder}",
         expected="a checkpoint: <steps>.json with <steps>.safetensors",
         actual="; ".join(faults) or "no such file",
-        remedy="give the folder `best` or `agent` of what `prune-env train` wrote",
+        remedy="give what `prune-env train` wrote: the folder of a run, or `best` or `agent` in it",
     )
 
 

@@ -55,10 +55,11 @@ class TrainedPolicy:
     """The agent of a folder, to be used where `POLICIES` has a class.
 
     Args:
-        folder: What `prune-env train` wrote: `best` or `agent` of a run.
+        folder: What `prune-env train` wrote: a run, of which `best` plays, or `best` or `agent` in
+            it.
 
     Attributes:
-        folder: As given.
+        folder: Of the agent that plays.
         agent: The agent.
 
     Raises:
@@ -66,8 +67,9 @@ class TrainedPolicy:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.agent = load_agent(folder)
+        best = folder / "best"
+        self.folder = best if best.is_dir() else folder
+        self.agent = load_agent(self.folder)
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -105,13 +105,14 @@ class Record:
             SettingsError: A number is too small, a file or a reward cannot be made, or the Minari
                 data set cannot.
             UnknownNameError: No reward has this name.
+            StateError: The file is that of another recording.
             OutputExistsError: There is a Minari data set of this name.
         """
         from prune_env.env.arguments import whole_number
         from prune_env.env.subject import split_names
         from prune_env.errors import SettingsError
         from prune_env.research.recording.fitting import LEAST, check_places
-        from prune_env.research.recording.recording import check_rewards
+        from prune_env.research.recording.recording import check_goes_on, check_rewards
         from prune_env.research.recording.table import read_record
 
         check_places(self.out, self.surrogate)
@@ -127,6 +128,7 @@ class Record:
                     actual=f"--masks {self.masks}" + f", {held} in {self.out}" * (held > 0),
                 )
         check_rewards(split_names(self.rewards))
+        check_goes_on(self.out, split_names(self.rewards), self.seed)
         self._check_minari()
 
     def _check_minari(self) -> None:

@@ -183,8 +183,8 @@ def find_policy(policy: str) -> Strategy:
     """Return what makes a policy: the strategy of a name, or the trained agent of a folder.
 
     Args:
-        policy: A name in `POLICIES`, or a folder that `prune-env train` wrote (`best` or `agent`
-            of a run).
+        policy: A name in `POLICIES`, or a folder that `prune-env train` wrote: a run, of which
+            `best` plays, or `best` or `agent` in it.
 
     Raises:
         UnknownNameError: No policy has this name, and there is no such folder.

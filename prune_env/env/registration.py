@@ -59,7 +59,7 @@ _UNITS = {"neuron_groups": 8, "map_steps": 4, "metrics": ",".join(UNIT_METRICS)}
 ENVIRONMENTS.register(
     "prune_env/HybridPruning-v0",
     Environment(1000, dict(_UNITS)),
-    help="the same with heads, groups of neurons and strengths of linear maps",
+    help="HeadPruning-v0 with groups of neurons and strengths of linear maps beside its heads",
 )
 ENVIRONMENTS.register(
     "prune_env/HybridMiniLM-v0",

@@ -1,5 +1,6 @@
 """A trained agent where a policy's name stands."""
 
+import shutil
 from pathlib import Path
 
 import gymnasium as gym
@@ -71,6 +72,13 @@ def test_it_finds_its_metrics_among_others_in_any_order(folder: Path):
     assert requirements_of(str(folder)).metrics == DEFAULT_METRICS
     with pytest.raises(SettingsError, match="trained on"):
         TrainedPolicy(folder).for_env(_env(("magnitude",)))
+
+
+def test_the_folder_of_a_run_plays_its_best(folder: Path, tmp_path: Path):
+    shutil.copytree(folder, tmp_path / "run" / "best")
+    played = TrainedPolicy(tmp_path / "run")
+    assert played.folder == tmp_path / "run" / "best"
+    assert played.identity == TrainedPolicy(folder).identity
 
 
 def test_names_come_first_and_wrong_ones_are_told(folder: Path, tmp_path: Path):

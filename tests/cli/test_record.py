@@ -1,6 +1,7 @@
 """`prune-env record` on a tiny model: file, surrogate and Minari data set from one command."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,38 @@ def test_what_cannot_be_recorded_is_refused_before_the_work(
     assert run(*_changed(arguments, option, tmp_path / value if path else value)) == 2
     assert said in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.npz")} == held
+
+
+@pytest.mark.parametrize(("option", "value"), [("--rewards", "accuracy"), ("--seed", "1")])
+def test_a_file_of_other_arguments_is_refused_before_the_work(
+    option: str,
+    value: str,
+    arguments: list[object],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    begun = _changed([*arguments, "--seed", "0"], "--masks", 40)
+    assert run(*begun) == 0
+    capsys.readouterr()
+    monkeypatch.setattr("prune_env.cli.record.Record._parts", lambda self: pytest.fail("work"))
+    assert run(*_changed(begun, option, value)) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "belongs to another recording" in said
+    name = option.removeprefix("--")
+    assert re.search(rf"Expected: {name}: .*{value}.* Actual: {name}: ", said)
+
+
+def test_a_file_that_holds_more_masks_stays_whole(
+    arguments: list[object], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run(*arguments) == 0
+    capsys.readouterr()
+    held = (tmp_path / "r.npz").read_bytes()
+    assert run(*_changed(arguments, "--masks", 40)) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["masks"] == 45
+    assert "holds 45 masks, more than the 40 asked for" in " ".join(printed.err.split())
+    assert (tmp_path / "r.npz").read_bytes() == held
 
 
 def test_a_record_that_stays_too_short_for_a_surrogate_is_refused_before_the_work(

@@ -97,6 +97,13 @@ class Recording:
         table = self._open(path)
         if not path.exists():
             write_record(path, table)  # it may be all, and tells early where nothing can be written
+        if len(table.masks) > masks:
+            log.warning(
+                "%s holds %d masks, more than the %d asked for: all stay",
+                path,
+                len(table.masks),
+                masks,
+            )
         importance = self._subject.scaled_importance()
         with progress(f"Recording {self._subject.name}", masks) as advance:
             while (done := len(table.masks)) < masks:
@@ -122,14 +129,7 @@ class Recording:
         """Return what the file holds; where there is none, the unpruned model."""
         if path.exists():
             held = read_record(path)
-            if held.identity != self._identity:
-                expected, actual = differing(self._identity, held.identity)
-                raise StateError(
-                    f"{path} belongs to another recording",
-                    expected=expected,
-                    actual=actual,
-                    remedy="give the arguments it was begun with, or choose another --out",
-                )
+            _check_same(path, self._identity, held.identity)
             return held
         available = np.asarray(self._subject.evaluator.available, np.bool_)
         columns = self._measure(available[None])
@@ -167,6 +167,36 @@ def check_rewards(names: Sequence[str]) -> dict[str, WeightedSum]:
             actual=", ".join(names) or "none",
         )
     return {name: make_reward(name) for name in names}
+
+
+def check_goes_on(path: Path, rewards: Sequence[str], seed: int) -> None:
+    """Raise unless a recording with these arguments can go on with the file, if it is there.
+
+    What is told by reading the model alone is checked where that is read.
+
+    Args:
+        path: The file.
+        rewards: As for `Recording`.
+        seed: As for `Recording`.
+
+    Raises:
+        StateError: The file belongs to another recording, or is damaged.
+    """
+    if path.exists():
+        identity = read_record(path).identity
+        asked = {"rewards": list(rewards), "seed": seed}
+        _check_same(path, asked, {name: identity.get(name) for name in asked})
+
+
+def _check_same(path: Path, asked: dict[str, Any], held: dict[str, Any]) -> None:
+    if held != asked:
+        expected, actual = differing(asked, held)
+        raise StateError(
+            f"{path} belongs to another recording",
+            expected=expected,
+            actual=actual,
+            remedy="give the arguments it was begun with, or choose another --out",
+        )
 
 
 def _worth(table: MaskTable) -> npt.NDArray[np.float64]:

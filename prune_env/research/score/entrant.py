@@ -135,6 +135,4 @@ def find_entrant(text: str, suite: Suite) -> Entrant:
     if (folder / NAME).exists():
         return SubmittedMasks(folder, suite)
     whole = folder.resolve()
-    if (folder / "best").is_dir():
-        return PolicyEntrant(str(folder / "best"), whole.name)
     return PolicyEntrant(text, whole.parent.name if whole.name in ("best", "agent") else whole.name)
