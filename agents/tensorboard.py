@@ -35,6 +35,7 @@ class TensorBoard:
         subset: Sentences on which the accuracy is judged while learning, None for all of them;
             the name of its curve says so.
         counted: Masks that the evaluators had counted for this run when it was interrupted.
+        told: Whether the settings were written before; texts are never purged.
         image_every: Episodes between two pictures.
         clock: Seconds.
     """
@@ -48,6 +49,7 @@ class TensorBoard:
         *,
         subset: int | None = None,
         counted: int = 0,
+        told: bool = False,
         image_every: int = 20,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -64,9 +66,10 @@ class TensorBoard:
         self._last: EpisodeReport | None = None
         self._tested: dict[str, float] = {}
         self._best_test = -np.inf
-        if not counted:  # a run that is resumed has told them, and texts are not purged
+        if not told:
             writer.add_text("run/settings", _table("setting", self._settings))
             writer.add_text("run/hyperparameters", _table("hyperparameter", self._hyperparameters))
+            writer.flush()  # a run that begins again relies on it
 
     def __call__(self, report: EpisodeReport) -> None:
         """Write one episode."""

@@ -226,6 +226,7 @@ def _tensorboard(
     }
     for group in ("env_arguments", "hyperparameters"):
         facts.pop(group)
+    told = any(folder.glob("events.out.tfevents.*"))
     writer = SummaryWriter(str(folder), purge_step=agent.record.steps + 1)  # written too much
     return TensorBoard(
         writer,
@@ -234,6 +235,7 @@ def _tensorboard(
         agent.hyperparameters,
         subset=settings.validation_subset,
         counted=counted,
+        told=told,
     )
 
 

@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from prune_env.agents import load_agent
 from prune_env.agents.checkpoint import read_checkpoint
+from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
 from prune_env.agents.record import asked_masks
 from prune_env.agents.tensorboard import TensorBoard
 from prune_env.agents.train_settings import TrainSettings
@@ -92,6 +93,22 @@ def test_killed_before_the_first_checkpoint_it_begins_again(tmp_path: Path):
     (tmp_path / "run" / "agent").mkdir()
     resumed = train(SETTINGS, tmp_path / "run", resume=True)
     assert resumed.agent.record.state() == whole.agent.record.state()
+
+
+def test_a_run_that_begins_again_tells_its_settings_once(tmp_path: Path, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpsilonGreedy, "learn", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(SETTINGS, tmp_path)
+    train(SETTINGS, tmp_path, resume=True)
+    assert len(list(tmp_path.glob("events.out.*"))) == 2
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert len(events.Tensors("run/settings/text_summary")) == 1
+    assert len(events.Scalars("rollout/return")) > 1
 
 
 def test_killed_while_the_models_are_loaded_it_can_be_resumed(tmp_path: Path, monkeypatch):

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 
 from prune_env.research.benchmark.figures import TITLE, WIDEST, save
 from prune_env.research.benchmark.labels import name_points
@@ -64,6 +65,7 @@ def acc_against_lfr(
         axis.grid(alpha=0.25)
         axis.margins(0.12)
         _mark_better_corner(axis)
+    figure.draw_without_rendering()  # now it is known where everything stands
     for axis, (acc, lfr, _) in zip(axes, kinds, strict=True):
         named = [line for line in lines if line.values(acc) and line.values(lfr)]
         name_points(
@@ -71,9 +73,16 @@ def acc_against_lfr(
             axis,
             [(line.mean(acc), line.mean(lfr)) for line in named],
             [line.policy for line in named],
-            [text.get_window_extent() for text in axis.texts],
+            [*(text.get_window_extent() for text in axis.texts), *_error_bars(axis)],
         )
     save(figure, path)
+
+
+def _error_bars(axis: Axes) -> list[Bbox]:
+    """Return where error bars stand, in pixels."""
+    lines = [path.vertices for each in axis.collections for path in each.get_paths()]
+    ends = (axis.transData.transform(line) for line in lines if np.isfinite(line).all())
+    return [Bbox([each.min(axis=0), each.max(axis=0)]).padded(1) for each in ends]
 
 
 def _mark_better_corner(axis: Axes) -> None:

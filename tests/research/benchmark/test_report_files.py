@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
+from prune_env.research.benchmark import acc_lfr
+from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.config import BenchmarkConfig, Block
 from prune_env.research.benchmark.labels import LONGEST, name_points
 from prune_env.research.benchmark.marks import marks
@@ -44,6 +48,31 @@ def test_names_stand_at_their_points_and_not_on_each_other() -> None:
     ]
     assert len(axis.texts) == 25
     assert not shared
+
+
+def test_names_do_not_lie_on_error_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(acc_lfr, "save", lambda figure, _: drawn.append(figure))
+    block = Block(("rare-word",), SEEDS, ("gradient", "random", "ft"), ("direct",))
+
+    def far_apart(cell: Cell, random: np.random.Generator) -> tuple[float, float]:
+        return 87.0 + random.random(), 10.0 + 40 * cell.models.seed
+
+    made_up(tmp_path, BenchmarkConfig(grid=(block,), data="sst2"), far_apart)
+    write_report(tmp_path)
+    axis = drawn[0].axes[0]
+    ends = [axis.transData.transform(bar.get_segments()[0]) for bar in axis.collections]
+    bars = [Bbox([each.min(axis=0), each.max(axis=0)]) for each in ends]
+    names = [text for text in axis.texts if text.get_text() in ("gradient", "random", "ft")]
+    assert len(bars) == 2 * len(names) > 4
+    assert max(bar.height for bar in bars) > 0.3 * axis.get_window_extent().height
+    # A name stands in the middle of its own bars, if it is not moved out of their way.
+    assert not [
+        (text.get_text(), bar)
+        for text in names
+        for bar in bars
+        if Text.get_window_extent(text).overlaps(bar)
+    ]
 
 
 def test_long_names_are_cut_beside_their_points() -> None:
