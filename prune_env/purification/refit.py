@@ -3,11 +3,10 @@
 What a layer reads varies, on clean data, along few directions of its input space; a trigger that
 clean data does not hold is read along the others too. So every linear map is fitted anew, by ridge
 regression, to its own answers on clean inputs (see `ridge`). Weights that clean data asks for stay,
-the rest fades; no gradient, no trigger and no label is needed. lambda is chosen by validation
-accuracy. Fine-tuning on clean data then mends what clean data misses, and hardly regrows the rest,
-since its gradients lie in the directions that clean data uses. Of few texts it would learn those by
-heart, and is left out; lambda is then chosen by how well all clean rows are told apart, since few
-rows for validation tell nothing.
+the rest fades; no gradient, no trigger and no label is needed. lambda is chosen by how well clean
+rows are told apart. Fine-tuning on clean data then mends what clean data misses, and hardly regrows
+the rest, since its gradients lie in the directions that clean data uses. Of few texts it would
+learn those by heart, and is left out.
 
 Source: Fine-Pruning (Liu et al., RAID 2018) prunes the neurons that clean data leaves dormant; the
 same is done here to directions, as in SliceGPT (Ashkboos et al., ICLR 2024), and softly. Weight
@@ -22,12 +21,11 @@ from typing import ClassVar
 import numpy as np
 
 from prune_env.data.images import ImageDataset
-from prune_env.evaluation.suspect import Suspect
 from prune_env.models import LoadedModel, find_heads, zero_heads
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.ridge import RidgeMap, measure_maps
 from prune_env.purification.judge import Judge
-from prune_env.purification.step import MaskedModel, RefitReport, Step, StepReport
+from prune_env.purification.step import FEW_TEXTS, MaskedModel, RefitReport, Step, StepReport
 from prune_env.purification.unseen_tokens import replace_unseen
 from prune_env.settings import SEEDS
 from prune_env.training.fine_tuning import fine_tune
@@ -42,6 +40,9 @@ STRENGTHS = tuple(0.01 * 2 ** (step / 2) for step in range(17))
 """Values of lambda that are tried, as multiples of the mean variance of a map's inputs (of what is
 not massive: `Spectrum.scale`)."""
 
+
+ROWS = 640
+"""Clean rows on which separation is measured; of SST-2, 290 are good to half a step of strength."""
 
 WIDTH = 384
 """Width of the model that the rate was chosen on. What a wider one bears falls with its width
@@ -59,18 +60,12 @@ class Refit(Step):
         strengths: Values of lambda that are tried, ascending, over the mean variance of a map's
             inputs.
         sentences: Clean texts that inputs are collected on.
-        max_drop: Validation accuracy (0 to 1) that a refit may lose before the fine-tuning that
-            follows, where that reads as many clean texts as it may. At 0.05 a point of accuracy
-            more was lost, for nothing on HiddenKiller and poetry.
-        max_drop_few: The same where each clean text is read twice or more often, which mends less
-            (of 400 texts, poetry lost 2.6 points of accuracy more at 0.05); between, in proportion.
-        max_drop_separation: What of the separation of classes (0 to 1, see `evaluation.separation`)
-            on all clean rows a refit may cost where nothing is trained after it. Validation
-            accuracy on 128 rows chose any strength there, from none to one that cost 5 points of
-            accuracy; the separation fell as that of 1,000 other rows did.
-        max_drop_unseen: Validation accuracy (0 to 1) that the replacement of unseen tokens may
-            lose: none. What it takes, the refit lacks; where it cost half a point (Bible, seed 1),
-            a point of test accuracy went for nothing.
+        max_drop: What of the separation of classes (0 to 1, see `evaluation.separation`) on clean
+            rows a refit may cost. It falls smoothly, as that of other rows does; validation
+            accuracy on 128 rows chose any strength, from none to one that cost 5 points.
+        max_drop_unseen: What of it the replacement of unseen tokens may cost. Of 6,920 sentences
+            that was 0.1 to 0.3 points; of 512 it was 1 to 3, and 6 to 8 points of test accuracy,
+            since more than a quarter of what is read is unseen then.
         rounds: How often the two are done; it ends before, where no strength is left to a refit
             (of 500 sentences, half a point of accuracy and 20 seconds went for nothing).
         texts: Fewest and most that are fine-tuned on after each refit: all of the training data,
@@ -88,21 +83,20 @@ class Refit(Step):
     removes_backdoor: ClassVar[bool] = True
     strengths: tuple[float, ...] = STRENGTHS
     sentences: int = 1000
-    max_drop: float = 0.03
-    max_drop_few: float = 0.02
-    max_drop_separation: float = 0.015
-    max_drop_unseen: float = 0.0
+    max_drop: float = 0.015
+    max_drop_unseen: float = 0.005
     rounds: int = 2
     texts: tuple[int, int] = (2048, 6920)
-    trained_from: int = 1024
+    trained_from: int = FEW_TEXTS
     learning_rate_scale: float = 2.0
     average: float = 0.5
 
     def apply(self, model: MaskedModel, run: TrainingRun) -> StepReport:
         """Refit and fine-tune, see `Step.apply`; of the settings, epochs do not count."""
         suspect, loaded = model.suspect, model.loaded
-        before = model.judge.accuracy()
-        replaced = self._replace_unseen(model, least=before - self.max_drop_unseen)
+        rows = _rows(model, run.seed)
+        before = rows.separation()
+        replaced = self._replace_unseen(model, rows, least=before - self.max_drop_unseen)
         tuning = replace(
             run.settings,
             epochs=1,
@@ -111,20 +105,14 @@ class Refit(Step):
         draw = np.random.default_rng(run.seed)
         fewest, most = self.texts
         count = min(max(len(suspect.train), fewest), most)
-        bounds = (self.max_drop_few, self.max_drop)
-        max_drop = float(np.interp(len(suspect.train), (fewest / 2, most), bounds))
         images = isinstance(suspect.train, ImageDataset)
         few = not images and len(suspect.train) < self.trained_from
-        measure, least = None, before - max_drop
-        if few:
-            measure = _all_rows(loaded, suspect).separation
-            least = measure() - self.max_drop_separation
         reports = []
         for number in range(self.rounds):
             report = self.refit(
                 model,
-                least=least,
-                measure=measure,
+                rows,
+                least=before - self.max_drop,
                 seed=run.seed,
                 unseen_tokens=0 if number else replaced,
             )
@@ -152,22 +140,22 @@ class Refit(Step):
     def refit(
         self,
         model: MaskedModel,
+        rows: Judge,
         *,
         least: float,
-        measure: Callable[[], float] | None = None,
         seed: int = 0,
         unseen_tokens: int = 0,
     ) -> RefitReport:
         """Refit the linear maps of every layer to clean data, in place.
 
-        All maps are refitted with the same strength: the largest that leaves the measure, found by
-        bisection.
+        All maps are refitted with the same strength: the largest that leaves so much separation,
+        found by bisection.
 
         Args:
             model: A classifier of texts or images with its clean data; labels of the training
                 data do not count.
-            least: What must stay of the measure, 0 to 1.
-            measure: Of the model as it is at the time; None: its validation accuracy.
+            rows: Clean rows that the model, as it is at the time, is asked.
+            least: Separation that must stay on them, 0 to 1.
             seed: Of the draw of texts.
             unseen_tokens: Those that were replaced before it, for the report.
 
@@ -183,10 +171,8 @@ class Refit(Step):
                 max_length=suspect.max_length,
                 seed=seed,
             )
-            strength, shares, value = _strongest(
-                maps, self.strengths, measure or model.judge.accuracy, least, advance
-            )
-            accuracy = value if measure is None else model.judge.accuracy()
+            strength, shares = _strongest(maps, self.strengths, rows, least, advance)
+            accuracy = model.judge.accuracy()
             best = RefitReport(strength, float(np.mean(shares)), accuracy, unseen_tokens)
             names = {module: name for name, module in loaded.model.named_modules()}
             kept = {names[each.module]: share for each, share in zip(maps, shares, strict=True)}
@@ -198,8 +184,8 @@ class Refit(Step):
         )
         return best
 
-    def _replace_unseen(self, model: MaskedModel, *, least: float) -> int:
-        """Replace unseen tokens unless that costs too much accuracy; return their number."""
+    def _replace_unseen(self, model: MaskedModel, rows: Judge, *, least: float) -> int:
+        """Replace unseen tokens if as much separation stays as must; return their number."""
         loaded, suspect = model.loaded, model.suspect
         if isinstance(suspect.train, ImageDataset):
             return 0
@@ -208,9 +194,9 @@ class Refit(Step):
         replaced = replace_unseen(loaded, suspect.train, suspect.max_length)
         if not replaced:
             return 0
-        if model.judge.accuracy() < least:
+        if not rows.separation() >= least:
             table.copy_(before)
-            log.info("Unseen tokens stay as they are: accuracy needs them")
+            log.info("Unseen tokens stay as they are: what is read depends on them")
             return 0
         log.info("%d unseen tokens are read as their neighbours", replaced)
         return replaced
@@ -219,39 +205,40 @@ class Refit(Step):
 def _strongest(
     maps: Sequence[RidgeMap],
     strengths: Sequence[float],
-    measure: Callable[[], float],
+    rows: Judge,
     least: float,
     advance: Callable[[int], None],
-) -> tuple[float, list[float], float]:
-    """Fit maps with the largest strength that leaves so much of the measure, found by bisection.
+) -> tuple[float, list[float]]:
+    """Fit maps with the largest strength that leaves so much separation, found by bisection.
 
     Returns:
-        The strength, 0 where none leaves as much; what each map kept; the measure then.
+        The strength, 0 where none leaves as much, and what each map kept.
     """
 
-    def attempt(strength: float) -> tuple[float, list[float], float]:
-        shares = [each.fit(strength) for each in maps]
-        return strength, shares, measure()
+    def attempt(strength: float) -> tuple[float, list[float]]:
+        return strength, [each.fit(strength) for each in maps]
 
-    found: tuple[float, list[float], float] | None = None
+    found: tuple[float, list[float]] | None = None
     low, high = 0, len(strengths)
     while low < high:
         middle = (low + high) // 2
         tried = attempt(strengths[middle])
-        if tried[-1] >= least:
+        if rows.separation() >= least:
             found, low = tried, middle + 1
         else:
             high = middle
         advance(len(strengths) - (high - low))
     if found and found is not tried:
-        for each in maps:
-            each.fit(found[0])
+        return attempt(found[0])
     return found or attempt(0.0)
 
 
-def _all_rows(loaded: LoadedModel, suspect: Suspect) -> Judge:
-    """Return what asks a model all clean rows, to train on and to validate."""
-    train, validation = suspect.train, suspect.validation
-    labels = np.concatenate([train.labels, validation.labels])
-    rows = replace(train, texts=(*train.texts, *validation.texts), labels=labels)
-    return Judge(loaded, rows, suspect.max_length)
+def _rows(model: MaskedModel, seed: int) -> Judge:
+    """Return what asks a model up to `ROWS` clean rows: those to validate, then others."""
+    suspect, draw = model.suspect, np.random.default_rng(seed)
+    rows = suspect.validation.sample(min(ROWS, len(suspect.validation)), draw)
+    if left := min(ROWS - len(rows), len(suspect.train)):
+        more = suspect.train.sample(left, draw)
+        labels = np.concatenate([rows.labels, more.labels])
+        rows = replace(rows, texts=(*rows.texts, *more.texts), labels=labels)
+    return Judge(model.loaded, rows, suspect.max_length)

@@ -14,6 +14,9 @@ from prune_env.purification.judge import Judge
 from prune_env.settings import Guard
 from prune_env.training.phases import TrainingRun
 
+FEW_TEXTS = 1024
+"""Of fewer clean texts a refit is not trained upon: read so often, they are learned by heart."""
+
 
 @dataclass(frozen=True, eq=False)
 class MaskedModel:

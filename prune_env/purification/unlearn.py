@@ -21,7 +21,7 @@ from prune_env.inversion.search import remeasure
 from prune_env.purification.findings import describe_triggers
 from prune_env.purification.opposing import put_triggers, triggers_of
 from prune_env.purification.recentre import recentre
-from prune_env.purification.step import MaskedModel, Step, StepReport
+from prune_env.purification.step import FEW_TEXTS, MaskedModel, Step, StepReport
 from prune_env.training.fine_tuning import fine_tune
 from prune_env.training.phases import TrainingRun
 from prune_env.utils.event_kinds import TriggersFound
@@ -33,8 +33,10 @@ class Unlearn(Step):
     """Train inverted triggers out of a classifier.
 
     Attributes:
-        share: Share of the texts that get triggers; less where the layers were refitted, which
-            leaves less to unlearn.
+        share: Share of the texts that get triggers; less where the layers were refitted and
+            trained, which leaves less to unlearn.
+        share_of_few: The same of fewer than `FEW_TEXTS` texts, where no training follows a refit.
+            Of 512, 0.35 left 4 points more of each of three backdoors, at no more accuracy.
         sentences: Texts that the model is trained on; of few, each is read several times.
         most: Triggers round one text: a trigger is rarely one phrase.
         learning_rate_scale: Rate of the training over that of the fine-tuning before.
@@ -42,6 +44,7 @@ class Unlearn(Step):
 
     removes_backdoor: ClassVar[bool] = True
     share: float = 0.7
+    share_of_few: float = 0.7
     sentences: int = 2048
     most: int = 3
     learning_rate_scale: float = 0.6
@@ -65,10 +68,11 @@ class Unlearn(Step):
         emit(TriggersFound("before", describe_triggers(found, names)))
         draw = np.random.default_rng(run.seed)
         texts = suspect.train.sample(self.sentences, draw)
+        share = self.share_of_few if len(suspect.train) < FEW_TEXTS else self.share
         fine_tune(
             loaded.model,
             loaded.tokenizer,
-            put_triggers(texts, suspect, found, self.share, draw, most=self.most),
+            put_triggers(texts, suspect, found, share, draw, most=self.most),
             replace(
                 run.settings,
                 epochs=1,

@@ -1,4 +1,4 @@
-"""Layers are refitted to clean data, as strongly as accuracy allows."""
+"""Layers are refitted to clean data, as strongly as the separation of classes allows."""
 
 from collections import Counter
 from copy import deepcopy
@@ -21,7 +21,7 @@ from prune_env.purification import refit as refitting
 from prune_env.purification.heal import apply_steps
 from prune_env.purification.judge import Judge
 from prune_env.purification.refit import Refit
-from prune_env.purification.step import MaskedModel, RefitReport
+from prune_env.purification.step import RefitReport
 from prune_env.purification.unlearn import Unlearn
 from prune_env.research.attacks.training import train_classifier
 from prune_env.settings import SEEDS, FineTuneSettings, SearchSettings
@@ -55,6 +55,14 @@ def answered(loaded: LoadedModel) -> TextDataset:
     return replace(VALIDATION, labels=(margins > np.median(margins)).astype(np.int64))
 
 
+def refitted(
+    loaded: LoadedModel, validation: TextDataset, step: Refit, least: float
+) -> RefitReport:
+    """Refit a classifier, so that validation texts stay told apart."""
+    model = masked(loaded, TRAIN, validation)
+    return step.refit(model, model.judge, least=least)
+
+
 def inputs_of(loaded: LoadedModel, module: torch.nn.Module, data: TextDataset) -> torch.Tensor:
     """Return what a map reads on each text alone (N, width), without padding."""
     read: list[torch.Tensor] = []
@@ -85,7 +93,8 @@ def test_a_map_is_the_ridge_regression_of_its_own_answers(model_type: str, tmp_p
     with torch.no_grad():
         of_mean = value(mean.float())
 
-    done = Refit(strengths=(0.5,)).refit(masked(loaded, data, data), least=0.0)
+    model = masked(loaded, data, data)
+    done = Refit(strengths=(0.5,)).refit(model, model.judge, least=0.0)
     assert done.strength == 0.5
     assert 0 < done.kept < 1
     found = linear_weight(value).detach().double()
@@ -95,17 +104,18 @@ def test_a_map_is_the_ridge_regression_of_its_own_answers(model_type: str, tmp_p
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.05, 0.2])
-def test_the_strongest_refit_that_accuracy_allows(drop: float) -> None:
+def test_the_strongest_refit_that_separation_allows(drop: float) -> None:
     loaded = tiny_classifier("bert")
     data = answered(loaded)
-    assert Judge(loaded, data, 128).accuracy() == 1
-    done = REFIT.refit(masked(loaded, TRAIN, data), least=1 - drop)
-    assert done.accuracy == Judge(loaded, data, 128).accuracy() >= 1 - drop
+    assert Judge(loaded, data, 128).separation() == 1
+    done = refitted(loaded, data, REFIT, least=1 - drop)
+    assert done.accuracy == Judge(loaded, data, 128).accuracy()
+    assert Judge(loaded, data, 128).separation() >= 1 - drop
     strengths = (0.0, *REFIT.strengths)
     stronger = tiny_classifier("bert")
     for each in measure_maps(stronger, TRAIN, sentences=1000, max_length=128, seed=0):
         each.fit(strengths[strengths.index(done.strength) + 1])
-    assert Judge(stronger, data, 128).accuracy() < 1 - drop
+    assert Judge(stronger, data, 128).separation() < 1 - drop
 
 
 def test_a_layer_without_heads_is_refitted_round() -> None:
@@ -114,7 +124,7 @@ def test_a_layer_without_heads_is_refitted_round() -> None:
     mask[0] = False
     zero_heads(loaded.model, mask)
     before = linear_weight(find_heads(loaded.model).layers[0].projection).detach().clone()
-    assert REFIT.refit(masked(loaded, TRAIN, VALIDATION), least=0.0).kept < 1
+    assert refitted(loaded, VALIDATION, REFIT, least=0.0).kept < 1
     after = linear_weight(find_heads(loaded.model).layers[0].projection)
     assert torch.equal(after, before)
 
@@ -122,17 +132,17 @@ def test_a_layer_without_heads_is_refitted_round() -> None:
 def test_nothing_is_changed_where_nothing_may_be() -> None:
     loaded = tiny_classifier("bert")
     before = logits(loaded)
-    done = REFIT.refit(masked(loaded, TRAIN, VALIDATION), least=1.1)
+    done = refitted(loaded, VALIDATION, REFIT, least=1.1)
     assert (done.strength, done.kept) == (0.0, 1.0)
     assert torch.equal(logits(loaded), before)
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "fitted"),
+    ("separations", "fitted"),
     [((1.0, 1.0), (2, 4)), ((1.0, 0.0), (2, 4, 2)), ((0.0, 0.0), (2, 1, 0))],
 )
 def test_maps_are_fitted_again_only_where_the_last_try_was_too_strong(
-    accuracies: tuple[float, ...], fitted: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+    separations: tuple[float, ...], fitted: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[float] = []
     fit = RidgeMap.fit
@@ -142,12 +152,12 @@ def test_maps_are_fitted_again_only_where_the_last_try_was_too_strong(
         return fit(self, strength)
 
     monkeypatch.setattr(RidgeMap, "fit", remember)
-    answers = iter((*accuracies, 1.0))
-    monkeypatch.setattr(Judge, "accuracy", lambda _: next(answers))
+    found = iter(separations)
+    monkeypatch.setattr(Judge, "separation", lambda _: next(found))
     told: list[RefitDone] = []
     monkeypatch.setattr(refitting, "emit", told.append)
     loaded = tiny_classifier("bert")
-    done = Refit(strengths=(1, 2, 4)).refit(masked(loaded, TRAIN, VALIDATION), least=0.5)
+    done = refitted(loaded, VALIDATION, Refit(strengths=(1, 2, 4)), least=0.5)
     same = tiny_classifier("bert")
     maps = measure_maps(same, TRAIN, sentences=1000, max_length=128, seed=0)
     assert tried == [strength for strength in fitted for _ in maps]
@@ -240,14 +250,13 @@ def test_few_texts_are_not_read_until_they_are_known_by_heart(
     assert not find_heads(loaded.model).layers[0].output_weight()[:, 1].any()
 
 
-def test_of_few_texts_the_strongest_that_tells_the_classes_apart_as_well() -> None:
-    """Whatever the rows for validation say: they are few, and all clean rows are asked."""
+def test_where_rows_for_validation_are_few_others_are_asked_too() -> None:
     loaded = tiny_classifier("bert")
     few, validation = answered(loaded).select(np.arange(40)), VALIDATION.select([0, 1])
     texts, labels = (*few.texts, *validation.texts), np.append(few.labels, validation.labels)
     rows = replace(few, texts=texts, labels=labels)
     least = Judge(loaded, rows, 128).separation() - 0.03
-    step = Refit(max_drop_separation=0.03, max_drop_unseen=-1.0, max_drop_few=-1.0, max_drop=-1.0)
+    step = Refit(max_drop=0.03, max_drop_unseen=-1.0)
     (done,) = step.apply(masked(loaded, few, validation), RUN).refits
     assert done.accuracy == Judge(loaded, validation, 128).accuracy()
     assert Judge(loaded, rows, 128).separation() >= least
@@ -274,25 +283,28 @@ def test_of_many_texts_some_are_trained_on(monkeypatch: pytest.MonkeyPatch) -> N
     assert read == [12, 12, len(TRAIN), len(TRAIN)]
 
 
-@pytest.mark.parametrize(
-    ("texts", "expected"),
-    [((1, 1), 0.3), ((0.4, 0.8), 0.3), ((2, 4), 0.1), ((1, 1.5), 0.2), ((1, 2.5), 0.15)],
-)
-def test_a_refit_to_fewer_texts_may_cost_less(
-    texts: tuple[float, float], expected: float, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("rows", "validation"), [(40, 40), (60, 60), (70, 60), (1000, 60)])
+def test_so_many_clean_rows_are_asked_those_to_validate_first(
+    rows: int, validation: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked: list[TextDataset] = []
+
+    class Asked(Judge):
+        def __init__(self, loaded: LoadedModel, data: TextDataset, *others: int) -> None:
+            asked.append(data)
+            super().__init__(loaded, data, *others)
+
+    monkeypatch.setattr(refitting, "ROWS", rows)
+    monkeypatch.setattr(refitting, "Judge", Asked)
     monkeypatch.setattr(refitting, "fine_tune", lambda *_, **__: None)
-    allowed: list[float] = []
-
-    def remember(_: Refit, model: MaskedModel, *, least: float, **__: object) -> RefitReport:
-        allowed.append(model.judge.accuracy() - least)
-        return RefitReport(1.0, 0.5, 1.0)
-
-    monkeypatch.setattr(Refit, "refit", remember)
-    fewest, most = (round(each * len(TRAIN)) for each in texts)
-    step = replace(REFIT, rounds=1, max_drop=0.3, max_drop_few=0.1, texts=(fewest, most))
-    step.apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), RUN)
-    assert allowed == [pytest.approx(expected)]
+    REFIT.apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), RUN)
+    (found,) = asked
+    known = Counter(zip(VALIDATION.texts, VALIDATION.labels.tolist(), strict=True))
+    others = Counter(zip(TRAIN.texts, TRAIN.labels.tolist(), strict=True))
+    read = list(zip(found.texts, found.labels.tolist(), strict=True))
+    assert len(read) == min(rows, len(VALIDATION) + len(TRAIN))
+    assert not Counter(read[:validation]) - known
+    assert not Counter(read[validation:]) - others
 
 
 def test_where_no_strength_is_left_nothing_is_trained_to_mend_it(
@@ -307,11 +319,9 @@ def test_where_no_strength_is_left_nothing_is_trained_to_mend_it(
             model.get_parameter("classifier.weight").zero_()
 
     monkeypatch.setattr(refitting, "fine_tune", spoil)
-    done = (
-        replace(REFIT, rounds=3, max_drop_few=0.4)
-        .apply(masked(loaded, TRAIN, answered(loaded)), RUN)
-        .refits
-    )
+    data = answered(loaded)
+    step = replace(REFIT, rounds=3, max_drop=0.3)
+    done = step.apply(masked(loaded, data, data), RUN).refits
     assert [each.strength > 0 for each in done] == [True, False]
     assert trained == [1]
 
@@ -331,7 +341,7 @@ def test_purify_reports_every_refit(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(
-        HEALINGS, "refit-unlearn", (replace(REFIT, max_drop_few=0.5), Unlearn(share=0.35))
+        HEALINGS, "refit-unlearn", (replace(REFIT, max_drop=0.5), Unlearn(share=0.35))
     )
     report = purify(
         tiny_folder,

@@ -1,6 +1,8 @@
 """Tokens that clean data does not hold are embedded as their neighbours."""
 
 from dataclasses import replace
+from itertools import chain, repeat
+from math import nan
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from prune_env.models.embeddings import token_embeddings
 from prune_env.models.forward import classify
 from prune_env.models.inputs import own_tokens
 from prune_env.purification import unseen_tokens
+from prune_env.purification.judge import Judge
 from prune_env.purification.refit import Refit
 from prune_env.purification.unseen_tokens import HELD, NEIGHBOURS, TEMPERATURE, replace_unseen
 from prune_env.settings import FineTuneSettings
@@ -91,7 +94,7 @@ def test_too_few_tokens_make_no_neighbourhood() -> None:
 
 
 @pytest.mark.parametrize("drop", [2.0, -1.0])
-def test_accuracy_decides_whether_unseen_tokens_are_replaced(drop: float) -> None:
+def test_separation_decides_whether_unseen_tokens_are_replaced(drop: float) -> None:
     loaded = tiny_classifier("bert")
     word = loaded.tokenizer.convert_tokens_to_ids("cf")  # in no clean text
     before = token_embeddings(loaded.model)[word].clone()
@@ -104,6 +107,23 @@ def test_accuracy_decides_whether_unseen_tokens_are_replaced(drop: float) -> Non
     moved = not torch.equal(token_embeddings(loaded.model)[word], before)
     assert moved == (drop > 0)
     assert [each.unseen_tokens > 0 for each in done] == [drop > 0, False]
+
+
+@pytest.mark.parametrize(("after", "replaced"), [(0.896, True), (0.894, False), (nan, False)])
+def test_clean_rows_must_be_told_apart_as_well_whatever_accuracy_says(
+    after: float, replaced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = tiny_classifier("bert")
+    model = masked(loaded, TRAIN, VALIDATION)
+    found = chain([0.9], repeat(after))
+    monkeypatch.setattr(Judge, "separation", lambda _: next(found))
+    monkeypatch.setattr(Judge, "accuracy", lambda _: 0.0 if replaced else 1.0)
+    word = loaded.tokenizer.convert_tokens_to_ids("cf")  # in no clean text
+    before = token_embeddings(loaded.model)[word].clone()
+    run = TrainingRun(replace(TUNING, weight_decay=0.0))
+    (done,) = Refit().apply(model, run).refits
+    assert (done.unseen_tokens > 0) == replaced
+    assert torch.equal(token_embeddings(loaded.model)[word], before) != replaced
 
 
 def test_a_word_that_a_strangers_tokenizer_calls_special_is_a_word_like_others() -> None:
