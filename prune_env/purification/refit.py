@@ -44,6 +44,9 @@ not massive: `Spectrum.scale`)."""
 ROWS = 640
 """Clean rows on which separation is measured; of SST-2, 290 are good to half a step of strength."""
 
+LEAST_DROP = 0.005
+"""Separation that a refit may cost a model that tells its clean rows apart without a mistake."""
+
 WIDTH = 384
 """Width of the model that the rate was chosen on. What a wider one bears falls with its width
 (Tensor Programs V, Yang et al., 2022): MPNet-base fell to chance in the first 2,048 sentences."""
@@ -61,8 +64,9 @@ class Refit(Step):
             inputs.
         sentences: Clean texts that inputs are collected on.
         max_drop: What of the separation of classes (0 to 1, see `evaluation.separation`) on clean
-            rows a refit may cost. It falls smoothly, as that of other rows does; validation
-            accuracy on 128 rows chose any strength, from none to one that cost 5 points.
+            rows a refit may cost; not more than lacks to 1 already, if that is more than
+            `LEAST_DROP`. It falls smoothly, as that of other rows does; validation accuracy on 128
+            rows chose any strength, from none to one that cost 5 points.
         max_drop_unseen: What of it the replacement of unseen tokens may cost. Of 6,920 sentences
             that was 0.1 to 0.3 points; of 512 it was 1 to 3, and 6 to 8 points of test accuracy,
             since more than a quarter of what is read is unseen then.
@@ -97,6 +101,8 @@ class Refit(Step):
         rows = _rows(model, run.seed)
         before = rows.separation()
         replaced = self._replace_unseen(model, rows, least=before - self.max_drop_unseen)
+        # Near 1 a point of separation is many of accuracy.
+        least = before - min(self.max_drop, max(1 - before, LEAST_DROP))
         tuning = replace(
             run.settings,
             epochs=1,
@@ -112,7 +118,7 @@ class Refit(Step):
             report = self.refit(
                 model,
                 rows,
-                least=before - self.max_drop,
+                least=least,
                 seed=run.seed,
                 unseen_tokens=0 if number else replaced,
             )

@@ -283,6 +283,26 @@ def test_of_many_texts_some_are_trained_on(monkeypatch: pytest.MonkeyPatch) -> N
     assert read == [12, 12, len(TRAIN), len(TRAIN)]
 
 
+@pytest.mark.parametrize(
+    ("before", "bound"), [(0.95, 0.935), (0.99, 0.98), (0.998, 0.993), (1.0, 0.995)]
+)
+def test_where_little_is_lacking_little_may_be_lost(
+    before: float, bound: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    least: list[float] = []
+
+    def remember(*_: object, **how: float) -> RefitReport:
+        least.append(how["least"])
+        return RefitReport(0.0, 1.0, 1.0)
+
+    monkeypatch.setattr(Judge, "separation", lambda _: before)
+    monkeypatch.setattr(refitting, "fine_tune", lambda *_, **__: None)
+    monkeypatch.setattr(Refit, "refit", remember)
+    step = replace(REFIT, rounds=1, max_drop=0.015)
+    step.apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), RUN)
+    assert least == [pytest.approx(bound)]
+
+
 @pytest.mark.parametrize(("rows", "validation"), [(40, 40), (60, 60), (70, 60), (1000, 60)])
 def test_so_many_clean_rows_are_asked_those_to_validate_first(
     rows: int, validation: int, monkeypatch: pytest.MonkeyPatch
@@ -320,6 +340,8 @@ def test_where_no_strength_is_left_nothing_is_trained_to_mend_it(
 
     monkeypatch.setattr(refitting, "fine_tune", spoil)
     data = answered(loaded)
+    # A few labels are wrong: a model without a mistake may lose little.
+    data = replace(data, labels=np.where(np.arange(len(data)) < 9, 1 - data.labels, data.labels))
     step = replace(REFIT, rounds=3, max_drop=0.3)
     done = step.apply(masked(loaded, data, data), RUN).refits
     assert [each.strength > 0 for each in done] == [True, False]
