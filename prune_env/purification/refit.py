@@ -57,7 +57,7 @@ class Refit(Step):
     """Refit the layers to clean data and fine-tune them, a few times; of few texts, refit once.
 
     Before it, tokens that clean data does not hold are replaced by their neighbours, where that
-    costs nothing.
+    costs little.
 
     Attributes:
         strengths: Values of lambda that are tried, ascending, over the mean variance of a map's
