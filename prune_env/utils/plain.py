@@ -6,7 +6,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from prune_env.errors import SettingsError
+from prune_env.errors import SettingsError, StateError
 
 T = TypeVar("T")
 LATER = "later"
@@ -95,6 +95,28 @@ def differing(asked: Mapping[str, Any], held: Any) -> tuple[str, str]:
             one.append(f"{name}: {mine}")
             other.append(f"{name}: {theirs}")
     return ", ".join(filter(None, one)), ", ".join(filter(None, other))
+
+
+def check_same(path: Path, what: str, asked: Mapping[str, Any], held: Mapping[str, Any]) -> None:
+    """Raise unless a file that goes on was begun with the same arguments.
+
+    Args:
+        path: The file.
+        what: It would belong to another of these, for the message.
+        asked: As given now.
+        held: As the file has it.
+
+    Raises:
+        StateError: They differ.
+    """
+    if held != asked:
+        expected, actual = differing(asked, held)
+        raise StateError(
+            f"{path} belongs to another {what}",
+            expected=expected,
+            actual=actual,
+            remedy="give the arguments it was begun with, or choose another --out",
+        )
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

@@ -13,7 +13,7 @@ from prune_env.models.masks import Mask
 from prune_env.research.audit.masks import Draw
 from prune_env.utils.files import read_json, write_json
 from prune_env.utils.limits import ARRAY_BYTES, MOST_SIDE, require_count
-from prune_env.utils.plain import differing
+from prune_env.utils.plain import check_same
 
 Values = npt.NDArray[np.float64]
 FORMAT = "prune-env-audit"
@@ -57,15 +57,8 @@ class Results:
         if not path.exists():
             return cls(path, identity, draw(), {})
         held = cls.read(path)
-        belongs = identity | held._identity  # an older file does not say all
-        if belongs != identity:
-            expected, actual = differing(identity, belongs)
-            raise StateError(
-                f"{path} belongs to another audit",
-                expected=expected,
-                actual=actual,
-                remedy="give the arguments it was begun with, or choose another --out",
-            )
+        # An older file does not say all.
+        check_same(path, "audit", identity, identity | held._identity)
         return held
 
     @classmethod

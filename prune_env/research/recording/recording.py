@@ -12,13 +12,13 @@ import numpy.typing as npt
 from prune_env.env.recorded import REWARD
 from prune_env.env.rewards.reward import WeightedSum, make_reward
 from prune_env.env.subject import Subject
-from prune_env.errors import SettingsError, StateError
+from prune_env.errors import SettingsError
 from prune_env.evaluation import metrics
 from prune_env.evaluation.base import Evaluator
 from prune_env.models.masks import Mask
 from prune_env.research.recording.draw import draw_block
 from prune_env.research.recording.table import MaskTable, read_record, write_record
-from prune_env.utils.plain import differing
+from prune_env.utils.plain import check_same
 from prune_env.utils.progress import progress
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class Recording:
         """Return what the file holds; where there is none, the unpruned model."""
         if path.exists():
             held = read_record(path)
-            _check_same(path, self._identity, held.identity)
+            check_same(path, "recording", self._identity, held.identity)
             return held
         available = np.asarray(self._subject.evaluator.available, np.bool_)
         columns = self._measure(available[None])
@@ -185,18 +185,7 @@ def check_goes_on(path: Path, rewards: Sequence[str], seed: int) -> None:
     if path.exists():
         identity = read_record(path).identity
         asked = {"rewards": list(rewards), "seed": seed}
-        _check_same(path, asked, {name: identity.get(name) for name in asked})
-
-
-def _check_same(path: Path, asked: dict[str, Any], held: dict[str, Any]) -> None:
-    if held != asked:
-        expected, actual = differing(asked, held)
-        raise StateError(
-            f"{path} belongs to another recording",
-            expected=expected,
-            actual=actual,
-            remedy="give the arguments it was begun with, or choose another --out",
-        )
+        check_same(path, "recording", asked, {name: identity.get(name) for name in asked})
 
 
 def _worth(table: MaskTable) -> npt.NDArray[np.float64]:
