@@ -15,7 +15,7 @@ from prune_env.agents.record import Budget, EpisodeCallback, LearningRecord, ask
 from prune_env.env.observation import DEFAULT_OBSERVATION, require_parts
 from prune_env.env.policy import Observation, Requirements, no_variant
 from prune_env.env.pool import Pool
-from prune_env.errors import SettingsError, StateError
+from prune_env.errors import DivergedError, SettingsError, StateError
 from prune_env.utils.files import shaped
 
 Tensors = dict[str, npt.NDArray[Any]]
@@ -172,13 +172,31 @@ class Agent(ABC):
 
         Raises:
             StateError: The folder holds an agent that has taken more steps.
+            DivergedError: A weight is NaN or Inf.
         """
+        self.check_finite()
         spec, tensors = self._pack(weights_only=weights_only)
         if not weights_only:
             tensors |= self._asked if self._budget is None else self._budget.state()
             require_older(Path(folder), self.record.steps)
         checkpoint = Checkpoint(self.algorithm, self.record.steps, spec, tensors)
         write_checkpoint(Path(folder), checkpoint)
+
+    def check_finite(self) -> None:
+        """Refuse to go on with an agent whose learning left the numbers.
+
+        Raises:
+            DivergedError: A weight is NaN or Inf.
+        """
+        _, weights = self._pack(weights_only=True)
+        spoilt = [name for name, value in weights.items() if not np.isfinite(value).all()]
+        if spoilt:
+            raise DivergedError(
+                f"Learning diverged within {self.record.steps} steps",
+                expected="finite weights",
+                actual=f"NaN or Inf in {', '.join(spoilt[:3])}",
+                remedy="lower the learning rate; what was saved before is as it was",
+            )
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

@@ -169,6 +169,7 @@ class SB3Agent(Agent):
             SettingsError: The environment shows other metrics than the agent's, or not all parts
                 of the observation.
             StateError: The agent was saved in another environment, and cannot go on in this one.
+            DivergedError: A weight became NaN or Inf.
         """
         model = self._prepare(env)
         budget = model.budget = self._begin_budget(model.get_env().core.pool, max_evaluations)
@@ -190,7 +191,11 @@ class SB3Agent(Agent):
                 first,
             )
         if steps > 0 and budget.share_spent < 1:
-            model.learn(steps, callback=watcher, log_interval=1, reset_num_timesteps=False)
+            try:
+                model.learn(steps, callback=watcher, log_interval=1, reset_num_timesteps=False)
+            except ValueError:  # what torch's distributions say of NaN
+                self.check_finite()
+                raise
         if save_to is not None and not watcher.stopped:
             self.save(save_to)
         return self
