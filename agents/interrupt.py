@@ -19,6 +19,7 @@ class Interrupt:
 
     Args:
         after_s: Note SIGALRM, without there being one, when the body has run for so long.
+        earlier: That of a longer piece of work, whose signal counts as one of this.
 
     Attributes:
         signal: Number of the signal, None if there was none.
@@ -29,8 +30,8 @@ class Interrupt:
         False
     """
 
-    def __init__(self, after_s: float | None = None) -> None:
-        self.signal: int | None = None
+    def __init__(self, after_s: float | None = None, earlier: "Interrupt | None" = None) -> None:
+        self.signal: int | None = None if earlier is None else earlier.signal
         self._end = None if after_s is None else time.monotonic() + after_s
         self._previous: dict[int, Any] = {}
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def check_new(folder: Path) -> None:
         OutputExistsError: It is not empty.
         SettingsError: No folder can have this name.
     """
-    begun = (folder / SETTINGS).exists() or any(folder.glob(f"*/{SETTINGS}"))
+    begun = (folder / SETTINGS).exists() or holds_several(folder)
     check_free(folder, resumable=begun)
 
 
@@ -30,7 +30,7 @@ def check_new(folder: Path) -> None:
 def settings_written(settings: TrainSettings, folder: Path) -> Iterator[None]:
     """Write settings.json before the body, so that a run killed at any moment can be resumed.
 
-    A mistake that the body finds takes it away again.
+    A mistake that the body finds, or Ctrl-C in it, takes it away again.
 
     Args:
         settings: How the agent is trained.
@@ -47,11 +47,26 @@ def settings_written(settings: TrainSettings, folder: Path) -> Iterator[None]:
     write_json(path, _plain(settings))
     try:
         yield
-    except Exception:
+    except BaseException:
         path.unlink()
         if new:
-            folder.rmdir()
+            with suppress(OSError):  # what others put there stays
+                folder.rmdir()
         raise
+
+
+def holds_several(folder: Path) -> bool:
+    """Whether the folder is that of several trainings, each in a folder of its own."""
+    return any(folder.glob(f"*/{SETTINGS}"))
+
+
+def nothing_to_resume(folder: Path) -> StateError:
+    """Return the error of a folder in which no training was begun."""
+    return StateError(
+        f"There is no run to resume in {folder}",
+        expected="settings.json, which `prune-env train` writes at once",
+        remedy="check the path, or start it without --resume",
+    )
 
 
 def check_same_settings(settings: TrainSettings, folder: Path) -> None:
@@ -66,11 +81,13 @@ def check_same_settings(settings: TrainSettings, folder: Path) -> None:
     """
     path = folder / SETTINGS
     if not path.exists():
-        raise StateError(
-            f"There is no run to resume in {folder}",
-            expected="settings.json, which `prune-env train` writes at once",
-            remedy="start it without --resume",
-        )
+        if holds_several(folder):
+            raise StateError(
+                f"{folder} holds several trainings, not one",
+                remedy="resume them with --seeds or --sweep as before, or one of them: "
+                f"--out {folder}/NAME",
+            )
+        raise nothing_to_resume(folder)
     asked, held = _plain(settings), read_json(path)
     if not isinstance(held, dict):
         raise StateError(

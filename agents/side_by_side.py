@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.agents.interrupt import Interrupt
-from prune_env.agents.run_folder import SETTINGS, check_new, check_same_settings
+from prune_env.agents.run_folder import (
+    SETTINGS,
+    check_new,
+    check_same_settings,
+    nothing_to_resume,
+)
 from prune_env.agents.training import train
 from prune_env.agents.training_slice import train_slice
 from prune_env.agents.trials import Trial, TrialResult, result_of, without_result
@@ -77,18 +82,12 @@ def train_trials(
 
     Raises:
         OutputExistsError: The folder is not empty and `resume` is not asked for.
-        StateError: A trial in the folder was started with other settings, another process trains
-            in it, the folder is that of one training, a report or `trials.json` is damaged, or the
-            cluster cannot be used.
+        StateError: There is nothing to resume, a trial in the folder was started with other
+            settings, another process trains in it, the folder is that of one training, a report or
+            `trials.json` is damaged, or the cluster cannot be used.
     """
     folder = Path(folder)
-    if not resume:
-        check_new(folder)
-    elif (folder / SETTINGS).exists():
-        raise StateError(
-            f"{folder} holds one training, not several",
-            remedy="resume it without --seeds, --sweep and --ray, or choose another --out",
-        )
+    _check_folder(folder, resume=resume)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "trials", wait=silent_s(folder / "trials")) as held, Interrupt() as stop:
         if not held:
@@ -114,6 +113,19 @@ def train_trials(
             _side_by_side(rest, folder, cluster, stop, book.note)
     left = partial(without_result, status="paused", signal=stop.signal)
     return tuple(book.results.get(each.name) or left(each) for each in trials)
+
+
+def _check_folder(folder: Path, *, resume: bool) -> None:
+    """Raise if trials cannot begin in the folder, or cannot go on there; see `train_trials`."""
+    if not resume:
+        check_new(folder)
+    elif (folder / SETTINGS).exists():
+        raise StateError(
+            f"{folder} holds one training, not several",
+            remedy="resume it without --seeds, --sweep and --ray, or choose another --out",
+        )
+    elif not folder.is_dir() or not any(folder.iterdir()):
+        raise nothing_to_resume(folder)
 
 
 class _Book:
@@ -158,11 +170,12 @@ def _one_by_one(trials: Sequence[Trial], folder: Path, stop: Interrupt, note: To
         if stop():
             return
         try:
-            trained = train(trial.settings, place, resume=(place / SETTINGS).exists())
+            resume = (place / SETTINGS).exists()
+            trained = train(trial.settings, place, resume=resume, stop=stop)
         except PruneEnvError as error:
             note(without_result(trial, "failed", error=f"{type(error).__name__}: {error}"))
             continue
-        stop.signal = trained.signal or stop.signal  # one that came before the agent learned, too
+        stop.signal = trained.signal or stop.signal  # one that came after it had learned, too
         note(result_of(trial, place) or without_result(trial, "paused", signal=stop.signal))
 
 

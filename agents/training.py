@@ -64,6 +64,7 @@ def train(
     *,
     resume: bool = False,
     pause_s: float | None = None,
+    stop: Interrupt | None = None,
 ) -> TrainedAgent:
     """Train an agent, and leave it in a folder.
 
@@ -79,6 +80,7 @@ def train(
         folder: New or empty; or, to resume, that of an earlier run with equal settings.
         resume: Go on with the run in the folder.
         pause_s: Save and end after so many seconds of learning, as after a signal.
+        stop: Of several trainings: what it noted while models were loaded ends this one, too.
 
     Raises:
         OutputExistsError: The folder is not empty and `resume` is not asked for.
@@ -107,14 +109,12 @@ def train(
         if not begun:
             agent.save(saved)
         begin("learn")
-        with recording(folder, "train"), Interrupt(pause_s) as interrupt:
+        with recording(folder, "train"), Interrupt(pause_s, stop) as interrupt:
             _learn(settings, folder, agent, env, tests, counted=counted, interrupt=interrupt)
         begin("judge")
         report = _report(settings, agent, env, tests, folder)
-        report |= {
-            "seconds_of_this_call": time.perf_counter() - started,
-            "interrupted_by_signal": interrupt.signal,
-        }
+        report["seconds_of_this_call"] = time.perf_counter() - started
+        report["interrupted_by_signal"] = interrupt.signal
         write_json(folder / "report.json", report)
     return TrainedAgent(agent, report, interrupt.signal)
 
@@ -180,7 +180,7 @@ def _learn(
         by_tests = len(pool_of(env).boards) > 1
         patience = EarlyStop(settings.patience, agent.record, by_tests=by_tests)
         try:
-            if not agent.record.finished:
+            if not agent.record.finished and not interrupt():
                 agent.learn(
                     env,
                     total_steps=settings.total_steps,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prune_env.agents.train_settings import TrainSettings
+from prune_env.env.subjects import from_anywhere
 from prune_env.errors import SettingsError
 from prune_env.utils.files import read_json, shaped
 
@@ -82,9 +83,16 @@ def make_trials(
         sweep: Values to try, by hyperparameter.
 
     Raises:
-        SettingsError: A seed or a value is there twice, or a list is empty.
+        SettingsError: A seed or a value is there twice, a list is empty, or a hyperparameter is
+            given one value and several.
     """
-    arguments = {name: _absolute(value) for name, value in base.env_arguments.items()}
+    if both := base.hyperparameters.keys() & sweep.keys():
+        raise SettingsError(
+            "A hyperparameter is set and swept",
+            expected="one value for all trials, or several to try",
+            actual=", ".join(sorted(both)),
+        )
+    arguments = {name: _absolute(name, value) for name, value in base.env_arguments.items()}
     trials = []
     for values in product(*sweep.values()):
         changes = dict(zip(sweep, values, strict=True))
@@ -160,10 +168,10 @@ def _mean(models: Sequence[Mapping[str, Any]], what: str) -> float | None:
     return sum(figures) / len(figures)
 
 
-def _absolute(value: Any) -> Any:
-    """Return paths that exist as they are called from everywhere."""
+def _absolute(name: str, value: Any) -> Any:
+    """Return models and data as they are called from everywhere."""
     if isinstance(value, list | tuple):
-        return [_absolute(each) for each in value]
-    if isinstance(value, str) and Path(value).exists():
-        return str(Path(value).resolve())
+        return [_absolute(name, each) for each in value]
+    if name in ("model", "pool", "data") and isinstance(value, str):
+        return from_anywhere(name, value)
     return value

@@ -1,14 +1,13 @@
 """`prune-env train`: an agent learns to prune, in a folder that it can be resumed from."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-import yaml  # type: ignore[import-untyped]
 
+from prune_env.cli.hyperparameters import one_each, several_each
 from prune_env.cli.options import MachineOptions, facts, show
 from prune_env.cli.watch.origin import Origin
 from prune_env.cli.watch.serve import beside
@@ -160,12 +159,11 @@ class Train:
             if self.watch:
                 raise SettingsError(
                     "--watch shows one training, not those of --seeds, --sweep or --ray",
-                    remedy=f"leave it out, and see them with: prune-env watch {self.out}/*",
+                    remedy="leave it out, and see one of them, or two, with: "
+                    f"prune-env watch {self.out}/NAME",
                 )
             return self._train_trials(settings)
-        played = self.environment
-        model = played.model or next(iter(played.pool or ()), None)
-        with beside(self.out, self.watch, Origin(model, played.data, env=self.env)):
+        with beside(self.out, self.watch, self._origin()):
             result = train(settings, self.out, resume=self.resume)
         show(self.json, result.report, facts(self._facts(result)))
         return 0 if result.signal is None else 128 + result.signal
@@ -177,18 +175,19 @@ class Train:
         from prune_env.agents.side_by_side import SideBySide, train_trials
         from prune_env.agents.trials import make_trials
         from prune_env.utils.cluster import Resources
+        from prune_env.utils.events import origin
         from prune_env.utils.progress import tell
 
-        sweep = {name: _values(text) for name, text in _pairs(self.sweep)}
-        trials = make_trials(settings, self.seeds or (self.seed,), sweep)
+        trials = make_trials(settings, self.seeds or (self.seed,), several_each(self.sweep))
         tell(escape(f"{len(trials)} trials, results in {self.out}"))
-        results = train_trials(
-            trials,
-            self.out,
-            resume=self.resume,
-            cluster=SideBySide(self.ray, Resources(self.cpus, self.gpus)) if self.ray else None,
-            on_result=lambda result: tell(escape(_told(result))),
-        )
+        with origin(self._origin().to_json()):
+            results = train_trials(
+                trials,
+                self.out,
+                resume=self.resume,
+                cluster=SideBySide(self.ray, Resources(self.cpus, self.gpus)) if self.ray else None,
+                on_result=lambda result: tell(escape(_told(result))),
+            )
         best = max(results, key=lambda each: each.rank)
         rows = [(result.name, _told(result).partition(": ")[2]) for result in results]
         if best.recommended is not None:
@@ -201,8 +200,13 @@ class Train:
             return 128 + signal
         return int(any(result.status == "failed" for result in results))
 
+    def _origin(self) -> Origin:
+        played = self.environment
+        model = played.model or next(iter(played.pool or ()), None)
+        return Origin(model, played.data, env=self.env)
+
     def _hyperparameters(self) -> dict[str, Any]:
-        changes = {name: _value(value) for name, value in _pairs(self.set)}
+        changes = one_each(self.set)
         if self.num_envs is not None:
             changes["num_envs"] = self.num_envs
         return changes
@@ -257,37 +261,3 @@ def _told(result: "TrialResult") -> str:
             f"{100 * (result.accuracy or 0):.1f} % accuracy, reward {result.reward or 0:.3g}{where}"
         )
     return f"{result.name}: {result.status}{where} {result.error}".rstrip()
-
-
-def _pairs(texts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Split `NAME=VALUE`.
-
-    Raises:
-        SettingsError: A text has another form.
-    """
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise SettingsError("Cannot read a hyperparameter", expected="NAME=VALUE", actual=text)
-        yield name, value
-
-
-def _values(text: str) -> list[Any]:
-    """Return values with commas between them; a schedule has commas of its own."""
-    try:
-        values = yaml.safe_load(f"[{text}]")
-    except yaml.YAMLError:
-        values = text.split(",")
-    return [_value(value) if isinstance(value, str) else value for value in values]
-
-
-def _value(text: str) -> Any:
-    """Return a number, a truth or a schedule as YAML writes it; `1e-3` is a number too."""
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    if isinstance(value, str):
-        with suppress(ValueError):
-            return float(value)
-    return value

@@ -59,6 +59,22 @@ def brings_data(model: str) -> bool:
     return model.partition(":")[0] in SUBJECTS or model.endswith(".npz")
 
 
+def from_anywhere(argument: str, value: str) -> str:
+    """Return what an argument names as it is called from every folder: a path from the root on.
+
+    A name wins over a file or folder of the same name, as it does for `find_subject` and for
+    `load_data`.
+
+    Args:
+        argument: `model`, `pool` or `data`.
+        value: A name, or a path.
+    """
+    from prune_env.data.loading import DATASETS  # noqa: PLC0415
+
+    named = value in DATASETS if argument == "data" else value.partition(":")[0] in SUBJECTS
+    return value if named or not Path(value).exists() else str(Path(value).resolve())
+
+
 def require_recorded(model: str | Subject) -> None:
     """Raise unless a model is a recorded one; that of a name is not loaded to know it.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prune_env.agents import training
 from prune_env.agents.shipped import SHIPPED
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.training import train
@@ -53,6 +54,22 @@ def test_a_file_of_a_run_with_another_shape_is_one_message(
     said = capsys.readouterr().err
     assert name in said
     assert "Remedy" in said
+
+
+def test_what_is_interrupted_before_it_learns_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "new", tmp_path / "empty"):
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "learning_env", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                train(SETTINGS, folder)
+        assert not folder.exists() or not any(folder.iterdir())
+        train(SETTINGS, folder)
 
 
 def test_changed_settings_are_refused_with_the_difference(tmp_path: Path):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prune_env.agents import side_by_side
+from prune_env.agents import side_by_side, training
 from prune_env.agents.side_by_side import train_trials
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.training import TrainedAgent, train
@@ -50,20 +50,64 @@ def test_files_of_trials_are_named_from_everywhere(
     assert arguments == {"data": str(tmp_path / "data.tsv"), "model": "minilm", "tau": 0.8}
 
 
-def test_a_signal_before_an_agent_learns_stops_the_trials_behind_it(
+@pytest.mark.parametrize("name", ["tiny", "sst2"])
+def test_a_name_wins_over_a_folder_of_the_same_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (name, "sparsity"):
+        Path(folder).mkdir()
+    asked = {"data" if name == "sst2" else "model": name, "reward": "sparsity"}
+    trial = make_trials(TrainSettings(env_arguments=asked), (0,), {})[0]
+    assert trial.settings.env_arguments == asked
+
+
+def test_a_hyperparameter_has_one_value_or_several() -> None:
+    base = replace(BASE, hyperparameters={"epsilon_start": 0.2})
+    with pytest.raises(SettingsError, match=r"set and swept.*epsilon_start"):
+        make_trials(base, (0,), {"epsilon_start": (0.1, 0.9)})
+
+
+def test_after_a_signal_while_models_load_nothing_is_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[Path] = []
+    begun: list[object] = []
+    make = training.learning_env
 
-    def loads(_: TrainSettings, place: Path, **__: object) -> SimpleNamespace:
-        begun.append(place)
-        os.kill(os.getpid(), signal.SIGINT)  # while models load, before `train` looks for one
-        return SimpleNamespace(signal=None)
+    def loads(*given: Any) -> Any:
+        begun.append(given)
+        os.kill(os.getpid(), signal.SIGINT)
+        return make(*given)
 
-    monkeypatch.setattr(side_by_side, "train", loads)
-    results = train_trials(make_trials(BASE, (0, 1, 2), {}), tmp_path / "run")
+    monkeypatch.setattr(training, "learning_env", loads)
+    three = make_trials(BASE, (0, 1, 2), {})
+    results = train_trials(three, tmp_path / "run")
     assert len(begun) == 1
-    assert [each.status for each in results] == ["paused"] * 3
+    assert [(each.status, each.signal) for each in results] == [("paused", signal.SIGINT)] * 3
+    assert json.loads((tmp_path / "run/seed-0/report.json").read_text())["steps"] == 0
+    monkeypatch.setattr(training, "learning_env", make)
+    again = train_trials(three, tmp_path / "run", resume=True)
+    assert [each.status for each in again] == ["done"] * 3
+
+
+def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+    trials = make_trials(BASE, (0,), {})
+    with pytest.raises(StateError, match=r"no run to resume.*check the path"):
+        train_trials(trials, tmp_path / "slip", resume=True)
+    assert not (tmp_path / "slip").exists()
+    train_trials(trials, tmp_path / "run")
+    with pytest.raises(StateError, match=r"several trainings, not one.*--seeds"):
+        train(BASE, tmp_path / "run", resume=True)
+
+
+def test_a_trial_that_diverges_fails_alone(tmp_path: Path) -> None:
+    settings = {"n_steps": 16, "num_envs": 2, "batch_size": 16}
+    base = replace(BASE, algorithm="maskable_ppo", total_steps=64, hyperparameters=settings)
+    trials = make_trials(base, (0,), {"learning_rate": (1e30, 1e-3)})
+    bad, good = train_trials(trials, tmp_path / "run")
+    assert (bad.status, good.status) == ("failed", "done")
+    assert "DivergedError: Learning diverged" in bad.error
+    assert "lower the learning rate" in bad.error
 
 
 def test_trials_are_resumed_and_what_has_ended_is_left_alone(tmp_path: Path) -> None:
@@ -170,8 +214,16 @@ def test_a_page_of_several_trainings_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     command = ["train", "--out", str(tmp_path / "run"), "--env", "prune_env/Landscape-v0"]
-    assert main([*command, "--seeds", "0", "1", "--watch"]) == 2
-    assert "prune-env watch" in capsys.readouterr().err
+    command += ["--algo", "epsilon-greedy", "--steps", "20", "--seeds", "0", "1"]
+    assert main([*command, "--watch"]) == 2
+    assert "run/NAME" in capsys.readouterr().err.replace("\n", "")
+    assert main(command) == 0
+    origin = json.loads((tmp_path / "run" / "seed-1" / "watch.json").read_text())
+    assert origin["env"] == "prune_env/Landscape-v0"
+    assert main(["watch", str(tmp_path / "run"), "--port", "0"]) == 2
+    told = capsys.readouterr().err.replace("\n", "")
+    assert "holds several runs" in told
+    assert "run/NAME" in told
 
 
 def test_the_status_of_several_tells_the_signal(

@@ -111,6 +111,8 @@ BAD = {
     "a reward that no defender has": (["--reward", "oracle"], "reads triggered texts"),
     "an unknown hyperparameter": (["--set", "epsilon=1"], "epsilon_start"),
     "no hyperparameter at all": (["--set", "epsilon"], "NAME=VALUE"),
+    "a hyperparameter twice": (["--set", "gamma=0.9", "gamma=1"], "'gamma' is given twice"),
+    "values to try twice": (["--sweep", "gamma=0.9", "gamma=1"], "with commas between them"),
     "a part of no sentences": (["--validation-subset", "10"], "holds no texts"),
     "tau twice": (["--max-drop", "0.1"], "Give tau or max_drop"),
     "nothing to resume": (["--resume"], "no run to resume"),

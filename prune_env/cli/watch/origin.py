@@ -41,9 +41,16 @@ class Origin:
         """Return JSON values, paths from the root on: a page may be opened from elsewhere."""
         plain: dict[str, Any] = json.loads(json.dumps(to_plain(self), default=str))
         for name in ("model", "data", "validation"):
-            value = plain[name]
-            plain[name] = str(Path(value).resolve()) if value and Path(value).exists() else value
+            if value := plain[name]:
+                plain[name] = self._from_anywhere(name, value)
         return plain
+
+    def _from_anywhere(self, name: str, value: str) -> str:
+        from prune_env.env.subjects import from_anywhere
+
+        if name == "model" and self.env is None:  # a folder wins over a name there
+            return str(Path(value).resolve()) if Path(value).exists() else value
+        return from_anywhere("model" if name == "model" else "data", value)
 
     def load(self, run: Path) -> "tuple[Suspect, str]":
         """Return the classifier with its clean texts, and which of the run's models it is.

@@ -240,6 +240,12 @@ def find_events(path: Path) -> Path:
             actual="a run of an older one, or one whose file was deleted",
             remedy="run it again in a new folder",
         )
+    if any(path.glob(f"*/{EVENTS}")):
+        raise StateError(
+            f"{path} holds several runs",
+            expected="one of them, or two",
+            remedy=f"prune-env watch {path}/NAME",
+        )
     raise StateError(
         f"{path} is not the folder of a run",
         expected=f"a folder with {EVENTS}",
