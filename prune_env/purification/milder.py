@@ -25,7 +25,14 @@ log = logging.getLogger(__name__)
 FORCES = (1.0, 0.5, 0.25)
 """What is tried, one after the other, of what a step may cost in accuracy."""
 
-COSTLY = ("max_drop", "max_drop_unseen", "share", "share_of_few", "learning_rate_scale")
+COSTLY = (
+    "max_drop",
+    "max_drop_again",
+    "max_drop_unseen",
+    "share",
+    "share_of_few",
+    "learning_rate_scale",
+)
 """Fields of steps that trade accuracy for removal of the backdoor; force is a factor on them."""
 
 

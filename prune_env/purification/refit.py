@@ -67,6 +67,9 @@ class Refit(Step):
             rows a refit may cost; not more than lacks to 1 already, if that is more than
             `LEAST_DROP`. It falls smoothly, as that of other rows does; validation accuracy on 128
             rows chose any strength, from none to one that cost 5 points.
+        max_drop_again: What every later refit may cost of what is left by then, where that is more:
+            a training may leave less than the first refit did. Of 1,600 sentences of the demo's
+            attack no strength was left to the second, and a third of the backdoor stayed.
         max_drop_unseen: What of it the replacement of unseen tokens may cost. Of 6,920 sentences
             that was 0.1 to 0.3 points; of 512 it was 1 to 3, and 6 to 8 points of test accuracy,
             since more than a quarter of what is read is unseen then.
@@ -88,6 +91,7 @@ class Refit(Step):
     strengths: tuple[float, ...] = STRENGTHS
     sentences: int = 1000
     max_drop: float = 0.015
+    max_drop_again: float = 0.0075
     max_drop_unseen: float = 0.005
     rounds: int = 2
     texts: tuple[int, int] = (2048, 6920)
@@ -101,8 +105,7 @@ class Refit(Step):
         rows = _rows(model, run.seed)
         before = rows.separation()
         replaced = self._replace_unseen(model, rows, least=before - self.max_drop_unseen)
-        # Near 1 a point of separation is many of accuracy.
-        least = before - min(self.max_drop, max(1 - before, LEAST_DROP))
+        least = _least(before, self.max_drop)
         tuning = replace(
             run.settings,
             epochs=1,
@@ -115,6 +118,8 @@ class Refit(Step):
         few = not images and len(suspect.train) < self.trained_from
         reports = []
         for number in range(self.rounds):
+            if number:
+                least = min(least, _least(rows.separation(), self.max_drop_again))
             report = self.refit(
                 model,
                 rows,
@@ -237,6 +242,11 @@ def _strongest(
     if found and found is not tried:
         return attempt(found[0])
     return found or attempt(0.0)
+
+
+def _least(before: float, drop: float) -> float:
+    """Return the separation that must stay; near 1 a point of it is many of accuracy."""
+    return before - min(drop, max(1 - before, LEAST_DROP))
 
 
 def _rows(model: MaskedModel, seed: int) -> Judge:

@@ -303,6 +303,29 @@ def test_where_little_is_lacking_little_may_be_lost(
     assert least == [pytest.approx(bound)]
 
 
+@pytest.mark.parametrize(
+    ("trained", "bounds"),
+    [(0.96, (0.935, 0.935)), (0.94, (0.935, 0.9325)), (0.91, (0.935, 0.9025))],
+)
+def test_a_later_refit_may_cost_something_too(
+    trained: float, bounds: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the training before it left less than the first refit was to leave."""
+    least: list[float] = []
+    separation = iter((0.95, 0.0, trained))  # of the model, of unseen tokens, after the training
+
+    def remember(*_: object, **how: float) -> RefitReport:
+        least.append(how["least"])
+        return RefitReport(1.0, 1.0, 1.0)
+
+    monkeypatch.setattr(Judge, "separation", lambda _: next(separation))
+    monkeypatch.setattr(refitting, "fine_tune", lambda *_, **__: None)
+    monkeypatch.setattr(Refit, "refit", remember)
+    step = replace(REFIT, max_drop=0.015, max_drop_again=0.0075)
+    step.apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), RUN)
+    assert least == [pytest.approx(bound) for bound in bounds]
+
+
 @pytest.mark.parametrize(("rows", "validation"), [(40, 40), (60, 60), (70, 60), (1000, 60)])
 def test_so_many_clean_rows_are_asked_those_to_validate_first(
     rows: int, validation: int, monkeypatch: pytest.MonkeyPatch
@@ -342,7 +365,8 @@ def test_where_no_strength_is_left_nothing_is_trained_to_mend_it(
     data = answered(loaded)
     # A few labels are wrong: a model without a mistake may lose little.
     data = replace(data, labels=np.where(np.arange(len(data)) < 9, 1 - data.labels, data.labels))
-    step = replace(REFIT, rounds=3, max_drop=0.3)
+    # And nothing may be lost again, where a training has left less than must stay.
+    step = replace(REFIT, rounds=3, max_drop=0.3, max_drop_again=-1.0)
     done = step.apply(masked(loaded, data, data), RUN).refits
     assert [each.strength > 0 for each in done] == [True, False]
     assert trained == [1]
