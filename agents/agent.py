@@ -12,6 +12,7 @@ import numpy.typing as npt
 from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, require_older, write_checkpoint
 from prune_env.agents.features import BoolArray, as_batch
 from prune_env.agents.record import Budget, EpisodeCallback, LearningRecord, asked_masks
+from prune_env.env.arguments import whole_number
 from prune_env.env.observation import DEFAULT_OBSERVATION, require_parts
 from prune_env.env.policy import Observation, Requirements, no_variant
 from prune_env.env.pool import Pool
@@ -160,7 +161,8 @@ class Agent(ABC):
             stop_requested: Asked now and then; True ends the learning.
 
         Raises:
-            SettingsError: The environment shows other metrics than the agent's, or too little.
+            SettingsError: The environment shows other metrics than the agent's, or too little, or
+                `max_evaluations` is below 1.
         """
 
     def save(self, folder: str | Path, *, weights_only: bool = False) -> None:
@@ -248,5 +250,7 @@ class Agent(ABC):
 
     def _begin_budget(self, pool: Pool, max_evaluations: int | None) -> Budget:
         """Return the budget of a call of `learn`, which goes on from that of a checkpoint."""
+        if max_evaluations is not None:
+            max_evaluations = whole_number("max_evaluations", max_evaluations, 1)
         self._budget, self._asked = Budget(pool, max_evaluations, self._asked), {}
         return self._budget

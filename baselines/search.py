@@ -1,5 +1,6 @@
 """Policies that look ahead: they try masks on an evaluator, then play the best that they found."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.baselines.baseline import Baseline, BoolArray
+from prune_env.env.arguments import whole_number
 from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.mask_events import tell_mask
 from prune_env.env.observation import require_parts
@@ -101,9 +103,12 @@ class SearchPolicy(Baseline):
             total_steps: Ignored: a search takes no steps.
             max_evaluations: Replaces `budget`.
             callback: Called after every group of masks; returning False ends the search early.
+
+        Raises:
+            SettingsError: `max_evaluations` is below 1.
         """
         if max_evaluations is not None:
-            self.budget = max_evaluations
+            self.budget = whole_number("max_evaluations", max_evaluations, 1)
         rules = env.unwrapped.settings
         scorer = Scorer(self.evaluator, self.budget, callback, self.paid)
         # The episode asks for the unpruned model as well: it is part of the budget.
@@ -139,7 +144,8 @@ class SearchPolicy(Baseline):
         if self._plan is None:
             require_parts(type(self).__name__, ("mask", "status"), observation)
             accuracy, margin = (float(value) for value in observation["status"][:2])
-            tau = min(max(round(accuracy - margin, 6), 0.0), 1.0)
+            # What is shown is rounded, and tau is often the accuracy of a mask: never above it.
+            tau = min(max(math.floor((accuracy - margin) * 1e6) / 1e6, 0.0), 1.0)
             scorer = Scorer(self.evaluator, self.budget, None, self.paid)
             scorer([scorer.available])  # as in `learn`
             random = np.random.default_rng(self.seed)

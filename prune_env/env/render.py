@@ -131,7 +131,8 @@ def _draw_heads(pen: Any, fonts: dict[int, Any], episode: Episode) -> None:
             if not episode.board.available[layer, head]:
                 continue
             x = left + head * width
-            box = (x + 1, y + 1, x + width - 2, y + height - 2)
+            # Of many heads or layers a cell may be narrower than its frame.
+            box = (x + 1, y + 1, max(x + 1, x + width - 2), max(y + 1, y + height - 2))
             if episode.trial[layer, head]:
                 pen.rectangle(box, _mix(shades[layer, head]))
                 continue

@@ -124,7 +124,10 @@ class Subject:
     def under_guard(self, guard: Guard, tau: float | None = None) -> "Subject":
         """Return this model judged under a guard, see `evaluation.guard.choose_guard`."""
         evaluator = guard_evaluator(self.evaluator, guard, tau)
-        return self if evaluator is self.evaluator else replace(self, evaluator=evaluator)
+        if evaluator is self.evaluator:
+            return self
+        origin = None if self.origin is None else (_guarded, (guard_of(evaluator), self.origin))
+        return replace(self, evaluator=evaluator, origin=origin)
 
     def require_suspect(self) -> "Suspect":
         """Return the classifier with its clean texts.
@@ -168,6 +171,12 @@ class Subject:
             return self.origin
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return partial(Subject, **fields), ()
+
+
+def _guarded(guard: Guard, origin: tuple[Callable[..., Subject], tuple[Any, ...]]) -> Subject:
+    """Return a subject as a copy in another process is made: found anew, under its guard."""
+    make, arguments = origin
+    return make(*arguments).under_guard(guard)
 
 
 def _check_importance(

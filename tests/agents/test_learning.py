@@ -16,6 +16,7 @@ import pytest
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents.callbacks import play
 from prune_env.env.policy import POLICIES
+from prune_env.errors import SettingsError
 
 SEEDS = (0, 1, 2)
 MARGIN_OVER_GRADIENT = 1.5
@@ -118,3 +119,11 @@ def test_epsilon_greedy_learns_without_stable_baselines3():
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) > 0
+
+
+@pytest.mark.parametrize("algorithm", ["epsilon-greedy", "dqn"])
+@pytest.mark.parametrize("most", [0, -1])
+def test_a_learning_of_no_masks_is_refused(algorithm: str, most: int):
+    agent = POLICIES[algorithm].for_env(_env(0))
+    with pytest.raises(SettingsError, match="max_evaluations"):
+        agent.learn(_env(0), total_steps=5, max_evaluations=most)

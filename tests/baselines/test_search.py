@@ -273,3 +273,25 @@ def test_a_plan_is_for_one_model() -> None:
     pool = [landscape_subject(layers=2, heads=4, seed=seed) for seed in (1, 2)]
     with pytest.raises(SettingsError, match=r"a plan for one model.*a pool of "):
         Greedy.for_env(HeadPruningEnv(pool=pool, tau=0.8))
+
+
+@pytest.mark.parametrize("policy", [Greedy, Evolution, RewardGreedy])
+@pytest.mark.parametrize("most", [0, -5])
+def test_a_budget_of_nothing_is_refused(policy: type[SearchPolicy], most: int) -> None:
+    env = HeadPruningEnv("landscape:layers=2,heads=4,sentences=50", tau=0.7)
+    asked = env.evaluator.evaluations
+    with pytest.raises(SettingsError, match="max_evaluations"):
+        policy.for_env(env).learn(env, max_evaluations=most)
+    assert env.evaluator.evaluations == asked
+
+
+def test_a_mask_exactly_at_a_tau_that_is_only_shown_is_found() -> None:
+    """266 of 300 right is 0.88667 as it is shown, and less."""
+    model = "landscape:layers=2,heads=6,sentences=300,seed=11"
+    env = HeadPruningEnv(model, tau=None, max_drop=0.03)
+    asked = Greedy.for_env(env)
+    asked.learn(env)
+    observation, _ = env.reset(seed=0)
+    plan = prune_all(asked, observation)
+    assert len(plan) == 6  # with STOP
+    assert prune_all(Greedy.for_env(env), observation) == plan

@@ -138,3 +138,12 @@ def test_without_a_metric_heads_are_shaded_equally(mode):
     else:
         colours = {cell_colour(picture, *divmod(head, 4), (2, 4)) for head in range(8)}
         assert colours == {render._mix(render.EQUAL)}
+
+
+@pytest.mark.parametrize("model", ["layers=2,heads=150", "layers=110,heads=2"])
+def test_models_of_many_heads_or_layers_have_a_picture(model):
+    env = HeadPruningEnv(f"landscape:{model},sentences=20", tau=0.0, render_mode="rgb_array")
+    env.reset()
+    before = env.render()
+    env.step(0)
+    assert (env.render() != before).any()

@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.landscape import LandscapeEvaluator
 from prune_env.env.rewards.rewrites import REWRITES
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation import MaskEvaluator
+from prune_env.evaluation.guard import guard_of
 from prune_env.evaluation.suspect import Suspect
 from prune_env.models import LoadedModel
 from tests.support import tiny_dataset
@@ -63,3 +65,11 @@ def test_a_pickle_holds_all_of_it() -> None:
     assert (again.name, again.source, again.seconds) == ("mine", "somewhere", 1.5)
     assert (again.metrics, again.importance.tolist()) == (("m",), subject.importance.tolist())
     assert not again.importance.flags.writeable
+
+
+def test_a_pickle_keeps_its_guard() -> None:
+    for env in (HeadPruningEnv("landscape", guard="recall", tau=0.8), HeadPruningEnv("landscape")):
+        env.reset(seed=0)
+        again = pickle.loads(pickle.dumps(env))
+        assert guard_of(again.evaluator) == guard_of(env.evaluator)
+        assert again.step(0)[4]["accuracy"] == env.step(0)[4]["accuracy"]

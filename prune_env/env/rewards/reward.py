@@ -170,6 +170,8 @@ class WeightedSum:
             )
         if not all(np.isfinite(weight) for weight, _ in self.terms):
             raise SettingsError("The weight of a reward must be a finite number")
+        # A state tells the weights, and a replay compares them: NumPy's numbers read otherwise.
+        self.terms = tuple((float(weight), reward) for weight, reward in self.terms)
 
     @property
     def oracle(self) -> bool:

@@ -78,6 +78,11 @@ def test_wrong_sums_are_refused():
         make_reward("sparsty")
 
 
+def test_a_weight_of_numpy_reads_like_any_other():
+    reward = WeightedSum([(np.float64(0.5), Sparsity())])
+    assert str(reward) == str(make_reward("0.5 * sparsity"))
+
+
 def test_the_range_is_that_of_the_scores():
     assert make_reward("sparsity + -0.5 * accuracy").range == (-0.5, 1.0)
 
