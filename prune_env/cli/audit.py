@@ -130,15 +130,19 @@ class Audit:
             SettingsError: OUT cannot be written, a reward cannot be read, or a policy prunes
                 nothing.
             UnknownNameError: No reward or policy has a name.
+            StateError: Another process audits into OUT.
         """
         from prune_env.env.rewards.reward import make_reward
+        from prune_env.research.audit.audit import DOING
         from prune_env.research.audit.masks import check_paths
+        from prune_env.research.recording.alone import check_alone
         from prune_env.utils.output import check_writable
 
         check_writable(self.out / "masks.json")
         for reward in settings.rewards:
             make_reward(reward)
         check_paths(settings.paths)
+        check_alone(self.out / "masks.json", DOING)
 
     def _hidden(self, clean: "Splits") -> "tuple[TextDataset, int]":
         """Return the triggered texts, of which none has the target label, and that label."""

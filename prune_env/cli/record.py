@@ -105,7 +105,7 @@ class Record:
             SettingsError: A number is too small, a file or a reward cannot be made, or the Minari
                 data set cannot.
             UnknownNameError: No reward has this name.
-            StateError: The file is that of another recording.
+            StateError: The file is that of another recording, or another process records into it.
             OutputExistsError: There is a Minari data set of this name.
         """
         from prune_env.env.arguments import whole_number

@@ -10,6 +10,7 @@ from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
     from prune_env.env.subject import Subject
+    from prune_env.evaluation.base import Evaluation
 
 
 def as_splits(clean: TextDataset | Splits) -> Splits:
@@ -79,10 +80,18 @@ def _attacked(
 def ready_subject(model: str, splits: Splits, tables: TableOptions) -> "Subject":
     """Return a ready classifier as it is, with its clean data and the default metrics.
 
+    What it answers must belong to the labels: of one that has them reversed, hours would tell
+    nothing.
+
     Args:
         model: Folder of the classifier; the subject has its name.
         splits: Clean data.
         tables: Whether the model may be fetched.
+
+    Raises:
+        ModelError: The folder holds no model that may be loaded, or its labels are in another
+            order.
+        DataError: It is no better than chance, or surely worse; see `check_answers`.
     """
     from prune_env.importance import DEFAULT_METRICS
     from prune_env.purification import prepare
@@ -97,4 +106,31 @@ def ready_subject(model: str, splits: Splits, tables: TableOptions) -> "Subject"
         metrics=DEFAULT_METRICS,
         loading=LoadingSettings(head="keep", allow_download=tables.allow_download),
     )
+    _check_answers(subject)
     return replace(subject, name=Path(model).name)
+
+
+def _check_answers(subject: "Subject") -> None:
+    """Raise unless what a ready classifier answers belongs to the labels; see `check_answers`."""
+    import numpy as np
+
+    from prune_env.purification.answers import check_answers
+    from prune_env.purification.purify import ASKED
+    from prune_env.utils.public import public_name
+
+    suspect = subject.require_suspect()
+    train = suspect.train
+
+    def answer_training_rows() -> "Evaluation":
+        rows = train.sample(min(ASKED, len(train)), np.random.default_rng(0))
+        evaluator = suspect.evaluator_on(rows)
+        return evaluator.evaluate(evaluator.available[None])
+
+    one_table = train.sha256 == suspect.validation.sha256  # whose rows would count twice
+    check_answers(
+        subject.evaluator.evaluate(subject.evaluator.available[None]),
+        suspect.loaded.label_names,
+        public_name(subject.source),
+        ready=True,
+        more=None if one_table else answer_training_rows,
+    )

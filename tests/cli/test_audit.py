@@ -16,6 +16,7 @@ from prune_env.env.subject import Subject
 from prune_env.evaluation import MaskEvaluator
 from prune_env.evaluation.suspect import Suspect
 from prune_env.models import load_classifier
+from prune_env.utils.leases import locked
 
 
 def audit_of(model, data, folder):
@@ -166,6 +167,18 @@ def test_what_cannot_be_audited_is_refused_before_the_work(
     value = str(tmp_path / value) if option == "--out" else value
     assert main([*arguments[:where], value, *arguments[where + 1 :]]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_folder_that_another_process_audits_into_is_refused_before_the_work(
+    arguments, audited, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("prune_env.cli.audit.TableOptions.load", lambda *_: pytest.fail("work"))
+    held = shutil.copytree(audited, tmp_path / "out") / "masks.json"
+    before = held.read_bytes()
+    with locked(held):
+        assert main(arguments) == 2
+    assert "Another process audits into" in " ".join(capsys.readouterr().err.split())
+    assert held.read_bytes() == before
 
 
 def test_every_figure_of_the_table_is_whole_and_the_target_is_named(

@@ -2,13 +2,17 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from prune_env.data.dataset import write_jsonl
+from prune_env.evaluation import ReferenceEvaluator
+from prune_env.models import load_classifier
 from prune_env.research.recording.table import MaskTable, write_record
+from prune_env.utils.leases import locked
 from tests.cli.support import run
 from tests.support import tiny_dataset, write_tiny_folder
 
@@ -147,3 +151,38 @@ def test_a_record_that_stays_too_short_for_a_surrogate_is_refused_before_the_wor
     assert run(*_changed(arguments, "--masks", 20)) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "Expected: --masks 40. Actual: --masks 20, 5 in " in said
+
+
+def test_a_file_that_another_process_records_into_is_refused_before_the_work(
+    arguments: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.setattr("prune_env.cli.record.Record._parts", lambda self: pytest.fail("work"))
+    with locked(tmp_path / "r.npz"):
+        assert run(*arguments) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(r"Another process records into .*Remedy: wait for it, or", said)
+    assert not (tmp_path / "r.npz").exists()
+
+
+def test_a_model_whose_labels_are_reversed_is_not_recorded(
+    arguments: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """Every answer is wrong here: the same model, the other way round, is right."""
+    measured = "prune_env.research.recording.recording.Recording._measure"
+    monkeypatch.setattr(measured, lambda *_: pytest.fail("measured"))
+    loaded = load_classifier(write_tiny_folder(tmp_path / "model", seed=2))
+    data = tiny_dataset(60)
+    evaluator = ReferenceEvaluator(loaded.model, loaded.tokenizer, data)
+    answers = evaluator.evaluate(evaluator.available[None]).predictions[0]
+    assert 10 < answers.sum() < 50  # of both classes, so that each can be the other
+    write_jsonl(tmp_path / "clean.jsonl", replace(data, labels=1 - answers))
+    assert run(*arguments) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "The label order of model looks reversed" in said
+    assert not (tmp_path / "r.npz").exists()

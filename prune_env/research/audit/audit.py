@@ -17,6 +17,7 @@ from prune_env.evaluation.base import Evaluator
 from prune_env.research.audit.correlation import Correlation, correlations
 from prune_env.research.audit.masks import PATHS, Draw, draw_masks
 from prune_env.research.audit.results import REWARD, Results
+from prune_env.research.recording.alone import alone
 from prune_env.utils.progress import job, progress
 
 Values = npt.NDArray[np.float64]
@@ -29,6 +30,9 @@ HIDDEN = ("accuracy", "accuracy_calibrated", "pruned", "lean", "lfr", "lfr_calib
 `lean` is the share of clean validation sentences called the target label minus the share that
 has it; `lfr_calibrated` is at the threshold where this is 0.
 """
+
+DOING = "audits into"
+"""What another process does with the results, for messages."""
 
 LEAN = "(no lean to the target)"
 """Name of the row that tells how far mere class lean goes."""
@@ -122,15 +126,17 @@ def audit(
         UnknownNameError: No reward has this name.
         SettingsError: A reward cannot score this subject.
         MetricError: A mask makes the logits infinite, so that no threshold can be calibrated.
-        StateError: `results` belongs to another audit, or is damaged.
+        StateError: `results` belongs to another audit, is damaged, or another process audits into
+            it.
     """
     rewards = {name: make_reward(name) for name in settings.rewards}
     for reward in rewards.values():
         reward.check(subject)
     identity = _identity(subject, triggered, settings, target)
-    with job("audit", 2 + len(rewards)) as begin:
+    results = Path(results)
+    with alone(results, DOING), job("audit", 2 + len(rewards)) as begin:
         begin("draw masks")
-        kept = Results.open(Path(results), identity, lambda: _drawn(subject, settings))
+        kept = Results.open(results, identity, lambda: _drawn(subject, settings))
         begin("hidden LFR")
         hidden = partial(_hidden, subject, triggered, target)
         _fill(kept, HIDDEN, hidden, "Measuring the hidden LFR")

@@ -16,6 +16,7 @@ from prune_env.errors import SettingsError
 from prune_env.evaluation import metrics
 from prune_env.evaluation.base import Evaluator
 from prune_env.models.masks import Mask
+from prune_env.research.recording.alone import alone, check_alone
 from prune_env.research.recording.draw import draw_block
 from prune_env.research.recording.table import MaskTable, read_record, write_record
 from prune_env.utils.plain import check_same
@@ -27,6 +28,9 @@ BLOCK = 32
 """Masks between two writes of the file."""
 COSTS_TOO_MUCH = 0.05
 """Accuracy that a mask may lose and still have its neighbours looked at."""
+
+DOING = "records into"
+"""What another process does with the file, for messages."""
 
 Columns = dict[str, npt.NDArray[np.float64]]
 
@@ -89,11 +93,17 @@ class Recording:
 
         Raises:
             SettingsError: No mask is asked for.
-            StateError: The file belongs to another recording, or is damaged.
+            StateError: The file belongs to another recording, is damaged, or another process
+                records into it.
         """
         if masks < 1:
             raise SettingsError("A record holds a mask at least", expected=">= 1", actual=masks)
         path = Path(path)
+        with alone(path, DOING):
+            return self._grow(path, masks)
+
+    def _grow(self, path: Path, masks: int) -> MaskTable:
+        """Return all masks of the file, once it holds so many or all that the model has."""
         table = self._open(path)
         if not path.exists():
             write_record(path, table)  # it may be all, and tells early where nothing can be written
@@ -170,7 +180,7 @@ def check_rewards(names: Sequence[str]) -> dict[str, WeightedSum]:
 
 
 def check_goes_on(path: Path, rewards: Sequence[str], seed: int) -> None:
-    """Raise unless a recording with these arguments can go on with the file, if it is there.
+    """Raise unless a recording with these arguments can go on with the file, or begin it.
 
     What is told by reading the model alone is checked where that is read.
 
@@ -180,12 +190,14 @@ def check_goes_on(path: Path, rewards: Sequence[str], seed: int) -> None:
         seed: As for `Recording`.
 
     Raises:
-        StateError: The file belongs to another recording, or is damaged.
+        StateError: The file belongs to another recording, is damaged, or another process records
+            into it.
     """
     if path.exists():
         identity = read_record(path).identity
         asked = {"rewards": list(rewards), "seed": seed}
         check_same(path, "recording", asked, {name: identity.get(name) for name in asked})
+    check_alone(path, DOING)
 
 
 def _worth(table: MaskTable) -> npt.NDArray[np.float64]:

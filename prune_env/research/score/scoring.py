@@ -1,6 +1,7 @@
 """Scoring: every game is played with every seed, and what the masks are worth is looked up."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from prune_env.errors import StateError
+from prune_env.research.recording.alone import alone
 from prune_env.research.score.entrant import Entrant, SubmittedMasks
 from prune_env.research.score.game import PRECISION, TaskGame
 from prune_env.research.score.masks_file import NAME, FinalMask, MasksFile, read_masks
@@ -120,51 +122,67 @@ def score(
             masks as they are.
 
     Raises:
-        StateError: `out` holds the masks or the score of somebody else.
+        StateError: `out` holds the masks or the score of somebody else, or another process scores
+            into it.
         SettingsError: A tier has no game, a model does not show what the policy reads, or `out` is
             no folder.
         UnknownNameError: There is no such tier.
     """
     tasks = suite.tasks_of(tiers)
-    held = None if out is None else _open(entrant, suite, out)
-    runs: list[ScoredRun] = []
-    references, models = {}, {}
-    with progress(f"Scoring {entrant.name}", len(tasks) * len(suite.seeds)) as advance:
-        for task in tasks:
-            game = TaskGame(task, entrant.metrics)
-            models[task.name] = game.subject.evaluator.fingerprint
-            reference = references[task.name] = find_reference(game)
-            masks = []
-            for found in _played(entrant, game, suite.seeds, held):
-                masks.append(found)
-                advance(len(runs) + len(masks))
-            runs += _judged(game, reference, suite.seeds, masks)
-    report = ScoreReport(
-        name=entrant.name,
-        entrant=entrant.identity,
-        suite=suite.version,
-        digest=suite.digest,
-        tiers={tier: _tier([run for run in runs if run.tier == tier], tasks) for tier in tiers},
-        runs=tuple(runs),
-        references=references,
-        models=models,
-    )
-    if out is not None:
-        write_json(out / SCORE, report.plain())
+    with _opened(entrant, suite, out) as held:
+        runs: list[ScoredRun] = []
+        references, models = {}, {}
+        with progress(f"Scoring {entrant.name}", len(tasks) * len(suite.seeds)) as advance:
+            for task in tasks:
+                game = TaskGame(task, entrant.metrics)
+                models[task.name] = game.subject.evaluator.fingerprint
+                reference = references[task.name] = find_reference(game)
+                masks = []
+                for found in _played(entrant, game, suite.seeds, held):
+                    masks.append(found)
+                    advance(len(runs) + len(masks))
+                runs += _judged(game, reference, suite.seeds, masks)
+        report = ScoreReport(
+            name=entrant.name,
+            entrant=entrant.identity,
+            suite=suite.version,
+            digest=suite.digest,
+            tiers={tier: _tier([run for run in runs if run.tier == tier], tasks) for tier in tiers},
+            runs=tuple(runs),
+            references=references,
+            models=models,
+        )
+        if out is not None:
+            write_json(out / SCORE, report.plain())
     return report
 
 
-def _open(entrant: Entrant, suite: Suite, out: Path) -> MasksFile | None:
-    """Return the file of masks in a folder, with those that are there; None if they stay as is.
+@contextmanager
+def _opened(entrant: Entrant, suite: Suite, out: Path | None) -> Iterator[MasksFile | None]:
+    """Give the file of masks in a folder, which no other process adds to while the body runs.
+
+    None if there is no folder, or the masks in it stay as they are.
 
     Raises:
         SettingsError: The folder is a file, or cannot be written.
-        StateError: The masks, or the score, are somebody else's.
+        StateError: The masks, or the score, are somebody else's, or another process adds to them.
     """
-    path = out / NAME
-    check_writable(path)
+    if out is None:
+        yield None
+        return
+    check_writable(out / NAME)
+    with alone(out / NAME, "scores into"):
+        yield _read(entrant, suite, out / NAME)
+
+
+def _read(entrant: Entrant, suite: Suite, path: Path) -> MasksFile | None:
+    """Return a file of masks with those that are there; None if they stay as they are.
+
+    Raises:
+        StateError: The masks, or the score beside them, are somebody else's.
+    """
     if not path.exists():
-        _require_own(out / SCORE, entrant)
+        _require_own(path.with_name(SCORE), entrant)
         return MasksFile(suite, path, entrant.identity)
     held = read_masks(path, suite)
     own = isinstance(entrant, SubmittedMasks) and path.samefile(entrant.path)

@@ -17,6 +17,7 @@ from prune_env.research.audit import AuditSettings, audit, write_report
 from prune_env.research.audit.audit import HIDDEN, LEAN
 from prune_env.research.audit.correlation import COLUMNS, Correlation
 from prune_env.research.audit.report import ranked
+from prune_env.research.audit.results import Results
 
 SETTINGS = AuditSettings(rewards=("sparsity", "accuracy"), masks=14, paths=("magnitude",))
 
@@ -101,6 +102,28 @@ def test_a_stopped_audit_goes_on_and_computes_only_what_is_missing(parts, tmp_pa
     more = AuditSettings(**{**vars(SETTINGS), "rewards": ("sparsity", "0.5 * accuracy")})
     audit(subject, triggered, more, path)
     assert asked == []  # the hidden LFR is known
+
+
+def test_a_second_audit_is_refused_while_one_is_under_way(parts, tmp_path, monkeypatch):
+    """It would judge other rewards, which the first one then writes over."""
+    path = tmp_path / "masks.json"
+    slow, fast = (replace(SETTINGS, rewards=(name,)) for name in ("sparsity", "accuracy"))
+    extend = Results.extend
+    tried = []
+
+    def meanwhile(self, values):
+        if not tried:
+            tried.append(path)
+            with pytest.raises(StateError, match=r"Another process audits into .*masks\.json"):
+                audit(*parts, fast, path)
+        extend(self, values)
+
+    monkeypatch.setattr(Results, "extend", meanwhile)
+    audit(*parts, slow, path)
+    assert tried
+    audit(*parts, fast, path)
+    assert set(Results.read(path).rewards) == {"sparsity", "accuracy"}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_values_of_another_audit_are_refused(parts, tmp_path):

@@ -3,6 +3,8 @@
 import resource
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,10 +25,12 @@ from prune_env.evaluation import ReferenceEvaluator
 from prune_env.evaluation.metrics import calibrated_threshold, label_flip_rate
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.models import load_classifier
+from prune_env.research.recording.alone import check_alone
 from prune_env.research.recording.fitting import fit_surrogate
 from prune_env.research.recording.offline import check_minari, write_minari
 from prune_env.research.recording.recording import Recording
 from prune_env.research.recording.table import read_record
+from prune_env.utils.leases import locked
 
 REWARDS = ("sparsity",)
 
@@ -100,6 +104,46 @@ def test_a_recording_goes_on_to_the_same_end(tmp_path: Path) -> None:
     np.testing.assert_array_equal(parts.masks, whole.masks[:33])
     with pytest.raises(StateError, match=r"another recording\. Expected: seed: 1\. Actual"):
         Recording(landscape(), REWARDS, seed=1).run(tmp_path / "parts.npz", 40)
+
+
+def test_a_second_recording_into_a_file_is_refused_while_one_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would end first with more masks, which the first one then replaces by its own."""
+    path = tmp_path / "r.npz"
+    slow, fast = Recording(landscape(), REWARDS), Recording(landscape(), REWARDS)
+    measure = Recording._measure
+    tried = []
+
+    def meanwhile(self: Recording, masks: Any) -> Any:
+        if self is slow and path.exists() and not tried:
+            tried.append(path)
+            with pytest.raises(StateError, match=r"Another process records into .*r\.npz"):
+                fast.run(path, 96)
+        return measure(self, masks)
+
+    monkeypatch.setattr(Recording, "_measure", meanwhile)
+    assert len(slow.run(path, 40).masks) == 40
+    assert tried
+    assert len(fast.run(path, 96).masks) == 96
+    assert len(slow.run(path, 40).masks) == len(read_record(path).masks) == 96
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_to_a_record_is_the_record(tmp_path: Path) -> None:
+    (tmp_path / "link.npz").symlink_to(tmp_path / "r.npz")
+    with locked(tmp_path / "r.npz"), pytest.raises(StateError, match="Another process"):
+        Recording(landscape(), REWARDS).run(tmp_path / "link.npz", 40)
+
+
+def test_one_that_only_looks_whether_a_record_is_free_stops_no_recording(tmp_path: Path) -> None:
+    check_alone(tmp_path / "new" / "r.npz", "records into")
+    assert not list(tmp_path.iterdir())
+    with ThreadPoolExecutor(1) as looking:
+        with locked(tmp_path / "r.npz"):
+            recorded = looking.submit(Recording(landscape(), REWARDS).run, tmp_path / "r.npz", 1)
+            time.sleep(0.1)
+        assert len(recorded.result().masks) == 1
 
 
 def test_a_model_with_few_masks_is_recorded_whole(tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ from prune_env.purification.search import search
 from prune_env.research.recording.fitting import fit_surrogate
 from prune_env.research.recording.recording import Recording
 from prune_env.research.score import game as games
-from prune_env.research.score.entrant import find_entrant
+from prune_env.research.score.entrant import PolicyEntrant, find_entrant
 from prune_env.research.score.game import PRECISION, TaskGame
-from prune_env.research.score.masks_file import FORMAT, NAME, MasksFile
+from prune_env.research.score.masks_file import FORMAT, NAME, FinalMask, MasksFile
 from prune_env.research.score.reference import EndPoints, find_reference
-from prune_env.research.score.scoring import ScoreReport, score
+from prune_env.research.score.scoring import SCORE, ScoreReport, score
 from prune_env.research.score.statistics import estimate, interquartile_means
 from prune_env.research.score.suite import ScoredTask, Suite, read_suite
 
@@ -375,6 +375,28 @@ def test_a_submission_keeps_its_masks_and_overwrites_nobody(tmp_path: Path) -> N
     (tmp_path / "scores" / NAME).unlink()
     with pytest.raises(StateError, match="a score of somebody else"):
         score_of(other, tmp_path / "scores")
+
+
+def test_a_second_scoring_is_refused_while_one_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both find a free folder, and each would write over the masks of the other."""
+    play = PolicyEntrant.play
+    tried: list[int] = []
+
+    def meanwhile(self: PolicyEntrant, game: TaskGame, seed: int) -> FinalMask:
+        if not tried:
+            tried.append(seed)
+            with pytest.raises(StateError, match=r"Another process scores into .*masks\.json"):
+                score_of("gradient", tmp_path / "out")
+        return play(self, game, seed)
+
+    monkeypatch.setattr(PolicyEntrant, "play", meanwhile)
+    score_of("random", tmp_path / "out")
+    assert tried
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {NAME, SCORE}
+    with pytest.raises(StateError, match="somebody else"):
+        score_of("gradient", tmp_path / "out")
 
 
 def test_a_submission_is_scored_where_it_stands(tmp_path: Path) -> None:
