@@ -60,6 +60,8 @@ EpisodeCallback = Callable[[EpisodeReport], bool | None]
 class LearningRecord:
     """The episodes of an agent's life, and the best of them.
 
+    An episode counts when it has finished, by the mask that it left: those on its way do not.
+
     Attributes:
         steps: Environment steps taken.
         episodes: Episodes finished.

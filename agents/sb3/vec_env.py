@@ -70,7 +70,7 @@ class PruneVecEnv(VecEnv):
         Raises:
             SettingsError: `env` is another environment, or has a wrapper that would not be heard.
         """
-        _require_bare(env)
+        limit = _limit_of_bare(env)
         single = env.unwrapped
         if not isinstance(single, HeadPruningEnv):
             raise SettingsError(
@@ -79,7 +79,6 @@ class PruneVecEnv(VecEnv):
                 actual=type(single).__name__,
                 remedy="use stable_baselines3.common.env_util.make_vec_env",
             )
-        limit = env.spec.max_episode_steps if env.spec is not None else None
         core = BatchCore(
             single.core.pool,
             single.core.settings,
@@ -279,8 +278,13 @@ class LegalVecEnv(VecEnvWrapper):
         return {**observations, LegalPart.name: legal.astype(np.float32)}
 
 
-def _require_bare(env: gym.Env[Any, Any]) -> None:
-    """Raise if an environment is wrapped in what may change what is seen or paid."""
+def _limit_of_bare(env: gym.Env[Any, Any]) -> int | None:
+    """Return the steps after which an environment is truncated; None where it never is.
+
+    Raises:
+        SettingsError: It is wrapped in what may change what is seen or paid.
+    """
+    limits: list[int] = []
     inner: Any = env
     while isinstance(inner, gym.Wrapper):
         if type(inner).__name__ not in UNHEARD:
@@ -290,4 +294,7 @@ def _require_bare(env: gym.Env[Any, Any]) -> None:
                 remedy="pay and show by `reward=` and `observation=` of the environment, or learn "
                 "with Stable-Baselines3 itself",
             )
+        if isinstance(inner, gym.wrappers.TimeLimit):  # an environment of no id has no `spec`
+            limits.append(inner._max_episode_steps)
         inner = inner.env
+    return min(limits, default=None)

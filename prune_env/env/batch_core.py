@@ -196,15 +196,16 @@ class BatchCore:
                 actual=len(saved),
                 remedy="resume with the num_envs that it was saved with",
             )
+        episodes = [
+            one and Episode.restore(one, self.pool.find(one["model"]), self.settings)
+            for one in (values["episode"] for values in saved)
+        ]
         for slot, values in enumerate(saved):
             self.random[slot].bit_generator.state = values["random"]
             self._steps[slot] = values["steps"]
             self._scores[slot] = values["scores"]
             self._first_scores[slot] = values["first_scores"]
-            episode = values["episode"]
-            self.episodes[slot] = episode and Episode.restore(
-                episode, self.pool.find(episode["model"]), self.settings
-            )
+        self.episodes[:] = episodes
 
     def observe(self, slot: int) -> Observation:
         """Return the observation of a slot, in arrays that nobody else holds."""

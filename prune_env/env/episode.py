@@ -142,6 +142,7 @@ class Episode:
         """Return the episode as plain values, as JSON holds them."""
         return {
             "model": self.board.name,
+            "fingerprint": self.board.subject.evaluator.fingerprint,
             "trial": self.trial.tolist(),
             "mask": self.mask.tolist(),
             "group": list(self.group),
@@ -156,7 +157,20 @@ class Episode:
 
     @classmethod
     def restore(cls, saved: Mapping[str, Any], board: Board, settings: EpisodeSettings) -> Self:
-        """Return the episode that `save` wrote down."""
+        """Return the episode that `save` wrote down.
+
+        Raises:
+            StateError: It was played on another model than that of the board.
+        """
+        found = board.subject.evaluator.fingerprint
+        told = saved.get("fingerprint", found)  # 0.2.0 did not write it
+        if told != found:
+            raise StateError(
+                f"The episode was played on another model than the '{board.name}' of this pool",
+                expected=f"fingerprint {told}",
+                actual=found,
+                remedy="restore it where that model bears this name, with its data and its guard",
+            )
         episode = cls(board, settings)
         episode.trial[:] = saved["trial"]
         episode.mask[:] = saved["mask"]

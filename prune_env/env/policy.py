@@ -57,7 +57,7 @@ class Learner(Policy, Protocol):
 
     @property
     def best_mask(self) -> Mask | None:
-        """Bool (L, H), the best mask that it met; None if it plays what is best."""
+        """Bool (L, H), what its best episode left; None before one, or if it plays what is best."""
         ...
 
     @property

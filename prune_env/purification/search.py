@@ -87,7 +87,7 @@ def search(
     """Let a policy choose a mask in the environment; an agent learns in it first.
 
     No policy gets more masks answered than the budget holds. Whatever it is doing then ends, and
-    of what it had found the best is handed out; an agent may also play better with masks to spare.
+    of what it had found the best is handed out, or nothing pruned where an agent's episodes lost.
 
     Args:
         subject: What `prepare` returned.
@@ -115,7 +115,7 @@ def search(
                 tell_counts(subject.evaluator)
 
             player.learn(env, total_steps=20 * budget, max_evaluations=budget, callback=follow)
-    learned = _best_learned(player)
+    learned = _best_learned(player, env.available)
     spent = counting.evaluations >= budget
     players = [] if learned and spent else _players(player, required)
     played = [
@@ -199,11 +199,13 @@ def _measure(subject: Subject, masks: Sequence[Mask]) -> float:
     return float(unguarded(subject.evaluator).accuracy(np.stack(masks)).mean())
 
 
-def _best_learned(player: Policy) -> tuple[Mask, float] | None:
-    """Return the best mask that an agent met while it learned, and its return; None without one."""
+def _best_learned(player: Policy, unpruned: Mask) -> tuple[Mask, float] | None:
+    """Return mask and return of an agent's best episode while it learned; None without one."""
     if not isinstance(player, Learner) or player.best_mask is None:
         return None
-    return player.best_mask, player.best_return
+    # Where every episode lost by what it pruned, pruning nothing is better, and returns 0.
+    loses = round(player.best_return, 9) < 0
+    return (unpruned, 0.0) if loses else (player.best_mask, player.best_return)
 
 
 def _players(player: Policy, required: Requirements) -> list[Policy]:
@@ -229,7 +231,9 @@ def play(
     """
     observation, info = env.reset(seed=seed)
     state, done, step, gained = None, False, 0, 0.0
-    phase = progress(f"Pruning with {tag}", env.available.sum()) if prunes else _untold()
+    phase: AbstractContextManager[Callable[[int], None]] = nullcontext(lambda done: None)
+    if prunes:
+        phase = progress(f"Pruning with {tag}", env.available.sum())
     with phase as advance:
         while not done:
             action, state = policy.predict(
@@ -257,10 +261,6 @@ def play(
 def _tags(policy: str, count: int) -> list[str]:
     """Return a name for the curves of each player."""
     return [policy] if count == 1 else [f"{policy}/member-{number}" for number in range(count)]
-
-
-def _untold() -> AbstractContextManager[Callable[[int], None]]:
-    return nullcontext(lambda done: None)
 
 
 def read_mask(subject: Subject, path: Path, settings: SearchSettings) -> SearchResult:

@@ -11,7 +11,10 @@ from prune_env.baselines.layerwise_variance import LayerwiseVariance
 from prune_env.baselines.magnitude import Magnitude
 from prune_env.baselines.pure import Pure
 from prune_env.baselines.random_order import RandomOrder
+from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.landscape import LandscapeEvaluator
 from prune_env.env.policy import Policy
+from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.importance import METRICS
 from tests.baselines.support import observe, prune_all
@@ -155,6 +158,22 @@ def test_layerwise_quota_counts_only_heads_that_exist() -> None:
     observation["importance"][missing] = 0
     order = prune_all(LayerwiseVariance(), observation)
     assert np.bincount(np.array(order[:-1]) // 6).tolist() == [1, 4]
+
+
+@pytest.mark.parametrize("sizes", [[12], [12, 10]])
+def test_layerwise_quota_holds_where_the_metric_is_constant(sizes: list[int]) -> None:
+    """Scaled, a constant is 0, and so is the importance of a head that does not exist."""
+    pool = [
+        Subject(LandscapeEvaluator(2, heads), np.ones((2, heads, 1)), ("cls_variance",), f"{heads}")
+        for heads in sizes
+    ]
+    env = HeadPruningEnv(pool=pool, metrics=("cls_variance",), tau=0.0)
+    policy = LayerwiseVariance.for_env(env)
+    observation, info = env.reset(seed=0, options={"model": "12"})
+    while not info["ended"]:
+        action, _ = policy.predict(observation, action_masks=info["action_mask"].astype(bool))
+        observation, _, _, _, info = env.step(int(action))
+    assert (~info["mask"]).sum(1).tolist() == [2, 9]
 
 
 def test_random_order_is_fixed_by_its_seed() -> None:

@@ -1,6 +1,7 @@
 """N episodes in step: equal to single ones, and scored together."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -172,6 +173,31 @@ def test_an_episode_of_a_model_that_was_named_at_a_reset_is_restored():
     core.reset(options={"model": "some/model"})
     core.step([1])
     other.restore(json.loads(json.dumps(core.save())))
+    same(core.step([2])[0], other.step([2])[0])
+
+
+def test_an_episode_of_another_model_of_the_same_name_is_refused():
+    """What a reset was given as an object is found again by its name alone."""
+    core = make_core(2, SUBJECTS[:1])
+    core.reset([3, 4])
+    core.step([0, 1])
+    before = core.save()
+    same_name = replace(landscape_subject(layers=3, heads=4, seed=9), name=SUBJECTS[0].name)
+    core.reset(options={"model": same_name}, slots=[1])
+    saved = json.loads(json.dumps(core.save()))
+    other = make_core(2, SUBJECTS[:1])
+    other.restore(before)
+    with pytest.raises(StateError, match="another model"):
+        other.restore(saved)
+    assert other.save() == before
+
+
+def test_an_episode_of_a_release_that_told_no_fingerprint_is_restored():
+    core, other = make_core(1), make_core(1)
+    core.reset([3])
+    saved = core.save()
+    del saved[0]["episode"]["fingerprint"]
+    other.restore(saved)
     same(core.step([2])[0], other.step([2])[0])
 
 

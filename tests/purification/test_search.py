@@ -48,6 +48,28 @@ def test_the_better_of_what_was_learned_and_what_is_played_is_handed_out(
     assert found.accuracy == subject.evaluator.accuracy(found.mask[None])[0]
 
 
+class Spent(Forgetful):
+    """Finds a mask while it learns, and spends the budget; it would play another."""
+
+    def learn(self, env: Any, *, total_steps: int, max_evaluations: int, callback: Any) -> None:
+        env.reset(seed=0)
+        self.steps = [env.step(head) for head in range(max_evaluations - 1)]
+
+
+@pytest.mark.parametrize(("best_return", "pruned"), [(0.0, 1), (-1e-17, 1), (-0.2, 0)])
+def test_what_lost_by_pruning_is_not_handed_out(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch, best_return: float, pruned: int
+) -> None:
+    """The budget is spent, so that nothing is played that might be better."""
+    monkeypatch.setattr(POLICIES, "_entries", dict(POLICIES._entries))
+    POLICIES.register("spent", Spent, help="a test")
+    monkeypatch.setattr(Spent, "best_return", best_return)
+    found = search(subject, "spent", SearchSettings(max_drop=1.0, budget=3))
+    assert found.evaluations == 3
+    assert found.heads_pruned == pruned
+    assert found.accuracy == subject.evaluator.accuracy(found.mask[None])[0]
+
+
 def test_below_tau_nothing_is_pruned(subject: Subject) -> None:
     found = search(subject, "random", SearchSettings(tau=1.0))
     assert found.heads_pruned == 0

@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import data_equivalence
+from gymnasium.wrappers import TimeLimit
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
@@ -14,6 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
 from prune_env.agents.sb3.vec_env import LegalVecEnv, PruneVecEnv
+from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.errors import SettingsError
 
 POOL = ["landscape:layers=2,heads=3,seed=1", "landscape:layers=3,heads=2,seed=2"]
@@ -110,6 +112,17 @@ def test_pictures_are_tiled():
     envs = PruneVecEnv.beside(single, 4)
     envs.reset()
     assert envs.render().shape == (960, 960, 3)
+
+
+@pytest.mark.parametrize("limits", [[2], [2, 5], [5, 2], []])
+def test_time_limits_around_an_environment_without_an_id_are_kept(limits: list[int]):
+    env: gym.Env = HeadPruningEnv("landscape:layers=2,heads=4,sentences=50", tau=0.0)
+    for limit in limits:
+        env = TimeLimit(env, limit)
+    envs = PruneVecEnv.beside(env, 1)
+    envs.reset()
+    dones = [bool(envs.step(np.array([-1]))[2][0]) for _ in range(4)]
+    assert dones == ([False, True] * 2 if limits else [False] * 4)
 
 
 def test_foreign_environments_are_refused():
