@@ -1,6 +1,9 @@
 """Training from folder to folder."""
 
+import os
 import signal
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +27,7 @@ from prune_env.errors import (
 from prune_env.models import load_mask
 from prune_env.utils.files import read_json, write_json
 from tests.agents.support import PPO, SETTINGS
+from tests.house import ROOT
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, PPO], ids=["epsilon-greedy", "ppo"])
@@ -111,14 +115,17 @@ def test_a_run_that_begins_again_tells_its_settings_once(tmp_path: Path, monkeyp
     assert len(events.Scalars("rollout/return")) > 1
 
 
-def test_killed_while_the_models_are_loaded_it_can_be_resumed(tmp_path: Path, monkeypatch):
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("prune_env.agents.training.make_env", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train(SETTINGS, tmp_path / "run")
+def test_killed_while_the_models_are_loaded_it_can_be_resumed(tmp_path: Path):
+    killed = (
+        "import os, pathlib, sys\n"
+        "from prune_env.agents import training\n"
+        "from tests.agents.support import SETTINGS\n"
+        "training.make_env = lambda *_: os._exit(9)\n"
+        "training.train(SETTINGS, pathlib.Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", killed, str(tmp_path / "run")]
+    seen = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(command, env=seen, check=False).returncode == 9
     resumed = train(SETTINGS, tmp_path / "run", resume=True)
     whole = train(SETTINGS, tmp_path / "whole")
     assert resumed.agent.record.state() == whole.agent.record.state()
