@@ -1,6 +1,7 @@
 """Triggered texts as verbs take them: a file, or the name of an attack that makes them."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,6 @@ from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
     from prune_env.env.subject import Subject
-    from prune_env.evaluation.base import Evaluation
 
 
 def as_splits(clean: TextDataset | Splits) -> Splits:
@@ -112,25 +112,16 @@ def ready_subject(model: str, splits: Splits, tables: TableOptions) -> "Subject"
 
 def _check_answers(subject: "Subject") -> None:
     """Raise unless what a ready classifier answers belongs to the labels; see `check_answers`."""
-    import numpy as np
-
-    from prune_env.purification.answers import check_answers
-    from prune_env.purification.purify import ASKED
+    from prune_env.purification.answers import answer_training_rows, check_answers
     from prune_env.utils.public import public_name
 
     suspect = subject.require_suspect()
-    train = suspect.train
-
-    def answer_training_rows() -> "Evaluation":
-        rows = train.sample(min(ASKED, len(train)), np.random.default_rng(0))
-        evaluator = suspect.evaluator_on(rows)
-        return evaluator.evaluate(evaluator.available[None])
-
-    one_table = train.sha256 == suspect.validation.sha256  # whose rows would count twice
+    # The rows of one table would count twice.
+    one_table = suspect.train.sha256 == suspect.validation.sha256
     check_answers(
         subject.evaluator.evaluate(subject.evaluator.available[None]),
         suspect.loaded.label_names,
         public_name(subject.source),
         ready=True,
-        more=None if one_table else answer_training_rows,
+        more=None if one_table else partial(answer_training_rows, suspect),
     )

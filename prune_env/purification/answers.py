@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from prune_env.errors import DataError, ModelError
 from prune_env.evaluation.base import Evaluation
 from prune_env.evaluation.metrics import mcnemar
+from prune_env.evaluation.suspect import Suspect
 from prune_env.purification.verdict import with_interval
 from prune_env.settings import Guard
 
@@ -28,6 +29,8 @@ SHOWN = 8
 ROWS = 100
 """Rows at which a ready classifier that cannot be told from chance stops the run; one that is
 surely worse than chance does so on any number."""
+ASKED = 2000
+"""Training rows that a ready classifier is asked at most, where validation rows leave a doubt."""
 
 
 NEEDED: dict[Guard, str] = {
@@ -135,6 +138,13 @@ class Answers:
             "at_chance": self.at_chance,
             "confusion": {own: dict(zip(self.names, row, strict=True)) for own, row in rows},
         }
+
+
+def answer_training_rows(suspect: Suspect) -> Evaluation:
+    """Return what the whole model answers to a part of its training rows, at most `ASKED`."""
+    rows = suspect.train.sample(min(ASKED, len(suspect.train)), np.random.default_rng(0))
+    evaluator = suspect.evaluator_on(rows)
+    return evaluator.evaluate(evaluator.available[None])
 
 
 def check_answers(

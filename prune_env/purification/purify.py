@@ -13,10 +13,14 @@ from torch.utils.tensorboard import SummaryWriter
 from prune_env.data.dataset import TextDataset
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
-from prune_env.evaluation.base import Evaluation
 from prune_env.evaluation.guard import guard_of
 from prune_env.evaluation.metrics import share
-from prune_env.purification.answers import Answers, check_answers, require_a_guard
+from prune_env.purification.answers import (
+    Answers,
+    answer_training_rows,
+    check_answers,
+    require_a_guard,
+)
 from prune_env.purification.heal import Healed
 from prune_env.purification.hybrid import cut, write_mask
 from prune_env.purification.milder import chosen, heal_above_tau
@@ -50,9 +54,6 @@ UNCHANGED = {"changed": "nothing: the weights are those of the source"}
 
 FEW = 100
 """Validation sentences below which a threshold of accuracy says little."""
-
-ASKED = 2000
-"""Training rows that a ready classifier is asked at most, where validation rows leave a doubt."""
 
 
 def purify(
@@ -265,19 +266,12 @@ def _check_subject(plan: Plan, subject: Subject) -> Answers:
     """
     suspect = subject.require_suspect()
     ready = not suspect.loaded.new_head
-
-    def answer_training_rows() -> Evaluation:
-        draw = np.random.default_rng(0)
-        rows = suspect.train.sample(min(ASKED, len(suspect.train)), draw)
-        evaluator = suspect.evaluator_on(rows)
-        return evaluator.evaluate(evaluator.available[None])
-
     answers = check_answers(
         subject.evaluator.evaluate(subject.evaluator.available[None]),
         suspect.loaded.label_names,
         public_name(subject.source),
         ready=ready,
-        more=answer_training_rows if ready else None,  # a new head has seen them
+        more=partial(answer_training_rows, suspect) if ready else None,  # a new head has seen them
     )
     settings = plan.chosen.search
     judged = subject.under_guard(settings.guard, settings.threshold(subject.accuracy))

@@ -8,7 +8,7 @@ import prune_env.baselines  # noqa: F401 - registers the policies
 from prune_env.env.landscape import LandscapeEvaluator
 from prune_env.env.policy import POLICIES, requirements_of
 from prune_env.env.subject import Subject
-from prune_env.purification import metrics_for, search
+from prune_env.purification import SearchResult, metrics_for, search
 from prune_env.settings import SearchSettings
 
 SHAPE = (2, 3)
@@ -36,16 +36,23 @@ def subject() -> Subject:
     return Subject(LandscapeEvaluator(*SHAPE, seed=0), np.zeros((*SHAPE, 1)), ("magnitude",))
 
 
+def handed_out(
+    patch: pytest.MonkeyPatch, subject: Subject, policy: type, best_return: float, **settings: Any
+) -> SearchResult:
+    """Return what a policy finds that learned a mask of such a return; its accuracy is right."""
+    patch.setattr(POLICIES, "_entries", dict(POLICIES._entries))
+    POLICIES.register("mine", policy, help="a test")
+    patch.setattr(policy, "best_return", best_return)
+    found = search(subject, "mine", SearchSettings(max_drop=1.0, **settings))
+    assert found.accuracy == subject.evaluator.accuracy(found.mask[None])[0]
+    return found
+
+
 @pytest.mark.parametrize(("best_return", "pruned"), [(0.2, 1), (-0.2, 0)])
 def test_the_better_of_what_was_learned_and_what_is_played_is_handed_out(
     subject: Subject, monkeypatch: pytest.MonkeyPatch, best_return: float, pruned: int
 ) -> None:
-    monkeypatch.setattr(POLICIES, "_entries", dict(POLICIES._entries))
-    POLICIES.register("forgetful", Forgetful, help="a test")
-    monkeypatch.setattr(Forgetful, "best_return", best_return)
-    found = search(subject, "forgetful", SearchSettings(max_drop=1.0))
-    assert found.heads_pruned == pruned
-    assert found.accuracy == subject.evaluator.accuracy(found.mask[None])[0]
+    assert handed_out(monkeypatch, subject, Forgetful, best_return).heads_pruned == pruned
 
 
 class Spent(Forgetful):
@@ -61,13 +68,8 @@ def test_what_lost_by_pruning_is_not_handed_out(
     subject: Subject, monkeypatch: pytest.MonkeyPatch, best_return: float, pruned: int
 ) -> None:
     """The budget is spent, so that nothing is played that might be better."""
-    monkeypatch.setattr(POLICIES, "_entries", dict(POLICIES._entries))
-    POLICIES.register("spent", Spent, help="a test")
-    monkeypatch.setattr(Spent, "best_return", best_return)
-    found = search(subject, "spent", SearchSettings(max_drop=1.0, budget=3))
-    assert found.evaluations == 3
-    assert found.heads_pruned == pruned
-    assert found.accuracy == subject.evaluator.accuracy(found.mask[None])[0]
+    found = handed_out(monkeypatch, subject, Spent, best_return, budget=3)
+    assert (found.evaluations, found.heads_pruned) == (3, pruned)
 
 
 def test_below_tau_nothing_is_pruned(subject: Subject) -> None:
