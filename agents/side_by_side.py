@@ -35,7 +35,7 @@ from prune_env.utils.cluster import (
     other_code,
 )
 from prune_env.utils.files import new_folder, read_json, shaped, write_json
-from prune_env.utils.leases import locked, silent_s
+from prune_env.utils.leases import alone
 from prune_env.utils.source import code
 
 TRIALS = "trials.json"
@@ -89,11 +89,7 @@ def train_trials(
     folder = Path(folder)
     _check_folder(folder, resume=resume)
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / "trials", wait=silent_s(folder / "trials")) as held, Interrupt() as stop:
-        if not held:
-            raise StateError(
-                f"Another process trains in {folder}", remedy="wait for it, or choose another --out"
-            )
+    with alone(folder / "trials", f"trains in {folder}"), Interrupt() as stop:
         book = _Book(folder / TRIALS, on_result)
         rest = []
         for trial in trials:

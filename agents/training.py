@@ -26,14 +26,13 @@ from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.trained import agent_class
 from prune_env.agents.training_envs import learning_env, make_env, pool_of
 from prune_env.env.mask_events import tell_subject
-from prune_env.errors import StateError
 from prune_env.evaluation import Evaluator
 from prune_env.evaluation.counting import CountingEvaluator
 from prune_env.utils import runtime
 from prune_env.utils.event_kinds import MasksCounted
 from prune_env.utils.events import due, emit, recorded, recording
 from prune_env.utils.files import shaped, write_json
-from prune_env.utils.leases import locked, silent_s
+from prune_env.utils.leases import alone
 from prune_env.utils.progress import job, progress
 
 
@@ -93,11 +92,7 @@ def train(
     started = time.perf_counter()
     _check_folder(settings, folder, resume=resume)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder, wait=silent_s(folder)) as held, job("train", 3) as begin:
-        if not held:
-            raise StateError(
-                f"Another process trains in {folder}", remedy="wait for it, or choose another --out"
-            )
+    with alone(folder, f"trains in {folder}"), job("train", 3) as begin:
         begin("models and data")
         saved = folder / "agent"
         with settings_written(settings, folder):

@@ -135,14 +135,14 @@ class Audit:
         from prune_env.env.rewards.reward import make_reward
         from prune_env.research.audit.audit import DOING
         from prune_env.research.audit.masks import check_paths
-        from prune_env.research.recording.alone import check_alone
+        from prune_env.utils.leases import check_alone
         from prune_env.utils.output import check_writable
 
         check_writable(self.out / "masks.json")
         for reward in settings.rewards:
             make_reward(reward)
         check_paths(settings.paths)
-        check_alone(self.out / "masks.json", DOING)
+        check_alone(self.out / "masks.json", f"{DOING} {self.out}")
 
     def _hidden(self, clean: "Splits") -> "tuple[TextDataset, int]":
         """Return the triggered texts, of which none has the target label, and that label."""

@@ -16,6 +16,9 @@ from pathlib import Path
 
 from filelock import SoftFileLease, Timeout
 
+from prune_env.errors import StateError
+from prune_env.utils.output import real_place
+
 LOCK = ".lock"
 
 LEASE_S = 60.0
@@ -49,6 +52,39 @@ def locked(path: Path, *, wait: bool | float = True) -> Iterator[bool]:
         yield True
     finally:
         lease.release()
+
+
+@contextmanager
+def alone(path: Path, doing: str) -> Iterator[None]:
+    """Be the only process that goes on with `path` while the body runs, which reads it and adds.
+
+    Args:
+        path: A file, a folder or a name for the lease, whether it exists or not; every link to it
+            counts as itself.
+        doing: What such a process does, for the message, such as "records into FILE".
+
+    Raises:
+        StateError: Another process goes on with it.
+    """
+    place = real_place(path)
+    # A moment longer than for a silent holder: one that only looks, see below, is gone by then.
+    with locked(place, wait=silent_s(place) + LOOK_S) as held:
+        if not held:
+            raise StateError(
+                f"Another process {doing}", remedy="wait for it, or choose another --out"
+            )
+        yield
+
+
+def check_alone(path: Path, doing: str) -> None:
+    """Find out before the work whether another process goes on with `path`; see `alone`.
+
+    Raises:
+        StateError: One does.
+    """
+    if real_place(path).parent.is_dir():  # a lease would make the folder; in none, nobody works
+        with alone(path, doing):
+            pass
 
 
 def _acquire(lease: SoftFileLease, file: Path, wait_s: float) -> bool:

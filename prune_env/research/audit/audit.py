@@ -17,7 +17,7 @@ from prune_env.evaluation.base import Evaluator
 from prune_env.research.audit.correlation import Correlation, correlations
 from prune_env.research.audit.masks import PATHS, Draw, draw_masks
 from prune_env.research.audit.results import REWARD, Results
-from prune_env.research.recording.alone import alone
+from prune_env.utils.leases import alone
 from prune_env.utils.progress import job, progress
 
 Values = npt.NDArray[np.float64]
@@ -134,7 +134,7 @@ def audit(
         reward.check(subject)
     identity = _identity(subject, triggered, settings, target)
     results = Path(results)
-    with alone(results, DOING), job("audit", 2 + len(rewards)) as begin:
+    with alone(results, f"{DOING} {results}"), job("audit", 2 + len(rewards)) as begin:
         begin("draw masks")
         kept = Results.open(results, identity, lambda: _drawn(subject, settings))
         begin("hidden LFR")

@@ -16,9 +16,9 @@ from prune_env.errors import SettingsError
 from prune_env.evaluation import metrics
 from prune_env.evaluation.base import Evaluator
 from prune_env.models.masks import Mask
-from prune_env.research.recording.alone import alone, check_alone
 from prune_env.research.recording.draw import draw_block
 from prune_env.research.recording.table import MaskTable, read_record, write_record
+from prune_env.utils.leases import alone, check_alone
 from prune_env.utils.plain import check_same
 from prune_env.utils.progress import progress
 
@@ -99,7 +99,7 @@ class Recording:
         if masks < 1:
             raise SettingsError("A record holds a mask at least", expected=">= 1", actual=masks)
         path = Path(path)
-        with alone(path, DOING):
+        with alone(path, f"{DOING} {path}"):
             return self._grow(path, masks)
 
     def _grow(self, path: Path, masks: int) -> MaskTable:
@@ -197,7 +197,7 @@ def check_goes_on(path: Path, rewards: Sequence[str], seed: int) -> None:
         identity = read_record(path).identity
         asked = {"rewards": list(rewards), "seed": seed}
         check_same(path, "recording", asked, {name: identity.get(name) for name in asked})
-    check_alone(path, DOING)
+    check_alone(path, f"{DOING} {path}")
 
 
 def _worth(table: MaskTable) -> npt.NDArray[np.float64]:

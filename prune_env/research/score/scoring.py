@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from prune_env.errors import StateError
-from prune_env.research.recording.alone import alone
 from prune_env.research.score.entrant import Entrant, SubmittedMasks
 from prune_env.research.score.game import PRECISION, TaskGame
 from prune_env.research.score.masks_file import NAME, FinalMask, MasksFile, read_masks
@@ -18,6 +17,7 @@ from prune_env.research.score.statistics import Estimate, estimate
 from prune_env.research.score.suite import ScoredTask, Suite
 from prune_env.settings import Precision
 from prune_env.utils.files import read_json, write_json
+from prune_env.utils.leases import alone
 from prune_env.utils.output import check_writable
 from prune_env.utils.progress import progress
 from prune_env.utils.runtime import auto_means
@@ -171,7 +171,7 @@ def _opened(entrant: Entrant, suite: Suite, out: Path | None) -> Iterator[MasksF
         yield None
         return
     check_writable(out / NAME)
-    with alone(out / NAME, "scores into"):
+    with alone(out / NAME, f"scores into {out / NAME}"):
         yield _read(entrant, suite, out / NAME)
 
 

@@ -25,12 +25,11 @@ from prune_env.evaluation import ReferenceEvaluator
 from prune_env.evaluation.metrics import calibrated_threshold, label_flip_rate
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.models import load_classifier
-from prune_env.research.recording.alone import check_alone
 from prune_env.research.recording.fitting import fit_surrogate
 from prune_env.research.recording.offline import check_minari, write_minari
 from prune_env.research.recording.recording import Recording
 from prune_env.research.recording.table import read_record
-from prune_env.utils.leases import locked
+from prune_env.utils.leases import check_alone, locked
 
 REWARDS = ("sparsity",)
 
@@ -137,7 +136,7 @@ def test_a_link_to_a_record_is_the_record(tmp_path: Path) -> None:
 
 
 def test_one_that_only_looks_whether_a_record_is_free_stops_no_recording(tmp_path: Path) -> None:
-    check_alone(tmp_path / "new" / "r.npz", "records into")
+    check_alone(tmp_path / "new" / "r.npz", "records into r.npz")
     assert not list(tmp_path.iterdir())
     with ThreadPoolExecutor(1) as looking:
         with locked(tmp_path / "r.npz"):

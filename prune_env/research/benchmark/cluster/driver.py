@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prune_env.errors import StateError
 from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.cell_events import CellNews
 from prune_env.research.benchmark.cluster.begun import Begun
@@ -33,7 +32,7 @@ from prune_env.utils.cluster import (
     in_a_line,
     other_code,
 )
-from prune_env.utils.leases import locked, silent_s
+from prune_env.utils.leases import alone
 
 log = logging.getLogger(__name__)
 POLL_S = 1.0
@@ -72,20 +71,14 @@ def run_on_ray(
         StateError: No cluster answers, machines have other code, or another driver is at work.
         SettingsError: No machine offers what a task needs.
     """
-    lease = task.folder / "locks" / "driver"
-    with locked(lease, wait=silent_s(lease)) as held:
-        if not held:
-            raise StateError(
-                f"Another process runs the grid in {task.folder} on Ray",
-                remedy="wait for it, or choose another --out",
-            )
-        with connected(settings.address) as ray:
-            check_nodes(ray, settings.resources)
-            grid = _Grid(ray, task, cells, settings, on_cell)
-            try:
-                grid.run()
-            finally:
-                grid.stop()
+    doing = f"runs the grid in {task.folder} on Ray"
+    with alone(task.folder / "locks" / "driver", doing), connected(settings.address) as ray:
+        check_nodes(ray, settings.resources)
+        grid = _Grid(ray, task, cells, settings, on_cell)
+        try:
+            grid.run()
+        finally:
+            grid.stop()
 
 
 @dataclass(frozen=True, eq=False)
