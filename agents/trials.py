@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prune_env.agents.train_settings import TrainSettings
-from prune_env.env.subjects import from_anywhere
+from prune_env.env.subjects import data_from_anywhere, from_anywhere
 from prune_env.errors import SettingsError
 from prune_env.utils.files import read_json, shaped
 
@@ -172,6 +172,8 @@ def _absolute(name: str, value: Any) -> Any:
     """Return models and data as they are called from everywhere."""
     if isinstance(value, list | tuple):
         return [_absolute(name, each) for each in value]
-    if name in ("model", "pool", "data") and isinstance(value, str):
+    if name == "data" and isinstance(value, str | Mapping):
+        return data_from_anywhere(value)
+    if name in ("model", "pool") and isinstance(value, str):
         return from_anywhere(name, value)
     return value

@@ -117,12 +117,11 @@ class Evaluate:
         show(self.json, value, facts(rows))
 
     def _sets(self) -> "TestSets":
-        from prune_env.cli.triggered import load_triggered
-        from prune_env.data.dataset import Splits
+        from prune_env.cli.triggered import as_splits, load_triggered
         from prune_env.evaluation.scores import TestSets
 
         # Some attacks are made of all parts.
-        data = self.tables.load(self.data, "test" if self.attack is None else None)
+        data = as_splits(self.tables.load(self.data, "test" if self.attack is None else None))
         judged = self.validation
         validation = self.tables.load_part(judged, "validation") if judged else None
         triggered, target = load_triggered(
@@ -132,8 +131,7 @@ class Evaluate:
             attack=self.attack,
             target_label=self.target_label,
         )
-        test = data.test if isinstance(data, Splits) else data
-        return TestSets(test, triggered, validation, target)
+        return TestSets(data.test, triggered, validation, target)
 
     def _folder(self, model: str) -> Path:
         from prune_env.models import find_source

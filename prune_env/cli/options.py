@@ -3,16 +3,16 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 
 from prune_env import errors
-from prune_env.data import load_data
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.data.loading import Part, has_parts
+from prune_env.data.table_format import TableFormat
 from prune_env.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -59,64 +59,19 @@ class MachineOptions:
 
 
 @dataclass(frozen=True)
-class TableOptions:
-    """How tables of texts are read.
+class TableOptions(TableFormat):
+    """How tables are read, and whether data and models may be fetched.
 
     Attributes:
-        text_column: Column of the texts.
-        image_column: For models that read images: column of the paths of PNG, JPEG, WebP or BMP
-            files, relative to the table; there is no text column then.
-        label_column: Column of the labels.
-        label_names: Names of the classes in label order; default: negative positive.
-        on_bad_row: `error` stops at a row that cannot be read, `skip` leaves it out and counts it.
-        data_folder: Where the files of a named data set are, such as sst2.
         allow_download: Let a named data set be fetched from its publishers, and a model to purify
             or evaluate from the Hugging Face Hub (safetensors only, no code).
     """
 
-    text_column: str = "sentence"
-    image_column: str | None = None
-    label_column: str = "label"
-    label_names: tuple[str, ...] | None = None
-    on_bad_row: Literal["error", "skip"] = "error"
-    data_folder: Path | None = None
     allow_download: bool = False
-
-    @property
-    def columns(self) -> tuple[str, str]:
-        """Names of the columns that are read."""
-        return self.image_column or self.text_column, self.label_column
-
-    def like(self, data: TextDataset) -> "TableOptions":
-        """Return how a table is read that goes with data of a name: of its kind and classes."""
-        from prune_env.data.images import ImageDataset
-
-        kind = "image" if isinstance(data, ImageDataset) else None
-        return replace(
-            self,
-            image_column=self.image_column or kind,
-            label_names=self.label_names or data.label_names,
-        )
 
     def load(self, name_or_path: str, part: Part | None = None) -> TextDataset | Splits:
         """Return the data set of a name, a file or a folder; or the only part that is read."""
-        return load_data(
-            name_or_path,
-            folder=self.data_folder,
-            allow_download=self.allow_download,
-            text_column=self.text_column,
-            image_column=self.image_column,
-            label_column=self.label_column,
-            label_names=self.label_names,
-            on_bad_row=self.on_bad_row,
-            part=part,
-        )
-
-    def load_part(self, name_or_path: str, part: Part) -> TextDataset:
-        """Return a single table; of a data set with parts that one, the others unread."""
-        data = self.load(name_or_path, part)
-        assert isinstance(data, TextDataset)
-        return data
+        return self._load(name_or_path, part, allow_download=self.allow_download)
 
     def load_clean(
         self, name_or_path: str, validation: str | None, share: float, seed: int

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from prune_env.cli.hyperparameters import one_each, several_each
-from prune_env.cli.options import MachineOptions, facts, show
+from prune_env.cli.options import MachineOptions, TableOptions, facts, show
 from prune_env.cli.watch.origin import Origin
 from prune_env.cli.watch.serve import beside
+from prune_env.data.table_format import TableFormat
 from prune_env.errors import SettingsError
 from prune_env.settings import Guard
 
@@ -48,16 +49,27 @@ class EnvOptions:
     min_heads_per_layer: int | None = None
     guard: Guard | None = None
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self, tables: TableFormat) -> dict[str, Any]:
         """Return the arguments of `gym.make`, those alone that were given.
 
+        Args:
+            tables: How those of `data` are read.
+
         Raises:
-            SettingsError: Two of them exclude each other.
+            SettingsError: Two of them exclude each other, or no data is read.
         """
         given = {name: value for name, value in vars(self).items() if value is not None}
         for one, other in (("tau", "max_drop"), ("model", "pool")):
             if one in given and other in given:
                 raise SettingsError(f"Give {one} or {other}, not both")
+        if self.data is not None:
+            given["data"] = tables.named(self.data)
+        elif tables != TableFormat():
+            raise SettingsError(
+                "No table is read, but it is said how",
+                expected="--data beside options of tables",
+                actual="no --data",
+            )
         if "pool" in given:
             given["model"] = None
         if "max_drop" in given:
@@ -109,6 +121,7 @@ class Train:
         machine: What of the machine it may use.
         watch: Show the run on a page of this machine while it goes on, see `prune-env watch`.
         environment: What it plays.
+        tables: How tables are read.
     """
 
     out: Path
@@ -133,6 +146,7 @@ class Train:
     machine: MachineOptions = field(default_factory=MachineOptions)
     watch: bool = False
     environment: EnvOptions = field(default_factory=EnvOptions)
+    tables: TableFormat = field(default_factory=TableFormat)
 
     def run(self) -> int:
         """Train; return 0, 1 if one of several failed, or 128 + the signal that ended it early."""
@@ -145,7 +159,7 @@ class Train:
         settings = TrainSettings(
             algorithm=self.algo,
             env=self.env,
-            env_arguments=self.environment.arguments(),
+            env_arguments=self.environment.arguments(self.tables),
             total_steps=self.steps,
             max_evaluations=self.max_evaluations,
             validation_subset=self.validation_subset,
@@ -203,7 +217,7 @@ class Train:
     def _origin(self) -> Origin:
         played = self.environment
         model = played.model or next(iter(played.pool or ()), None)
-        return Origin(model, played.data, env=self.env)
+        return Origin(model, played.data, tables=TableOptions(**vars(self.tables)), env=self.env)
 
     def _hyperparameters(self) -> dict[str, Any]:
         changes = one_each(self.set)

@@ -18,9 +18,20 @@ def as_splits(clean: TextDataset | Splits) -> Splits:
     return clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
 
 
+def load_clean(tables: TableOptions, name_or_path: str, attack: str | None) -> Splits:
+    """Return clean data in its parts; a single table is every part.
+
+    Where no attack triggers the test part, it may be missing, and the validation part stands there.
+    """
+    if attack is None:
+        train, validation = tables.load_two(name_or_path)
+        return Splits(train, validation, validation)
+    return as_splits(tables.load(name_or_path))
+
+
 def load_triggered(
     tables: TableOptions,
-    clean: TextDataset | Splits,
+    clean: Splits,
     *,
     triggered: str | None,
     attack: str | None,
@@ -30,7 +41,7 @@ def load_triggered(
 
     Args:
         tables: How tables are read.
-        clean: The data set whose test rows an attack triggers; of a single table, all rows.
+        clean: The data set whose test rows an attack triggers, as `load_clean` returns it.
         triggered: A file, read as that of an attack: `without_target`.
         attack: Name of an attack.
         target_label: The attacker's label, by name or as a number; None is 1.
@@ -47,16 +58,15 @@ def load_triggered(
             expected="--triggered FILE or --attack NAME",
             actual="both",
         )
-    splits = as_splits(clean)
-    names = splits.test.label_names
+    names = clean.test.label_names
     target = find_target(1 if target_label is None else target_label, names)
     if attack is not None:
-        return _attacked(tables, splits, attack, target, given=target_label is not None), target
+        return _attacked(tables, clean, attack, target, given=target_label is not None), target
     if triggered is None:
         return None, target
     from prune_env.research.attacks import without_target
 
-    texts = tables.like(splits.test).load_part(triggered, "test").in_order_of(names)
+    texts = tables.like(clean.test).load_part(triggered, "test").in_order_of(names)
     return without_target(texts, target)[0], target
 
 

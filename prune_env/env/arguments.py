@@ -1,7 +1,6 @@
 """What the arguments of an environment may be, given by code or by a file."""
 
 from collections.abc import Iterable, Mapping
-from os import PathLike
 from types import NoneType
 from typing import Any
 
@@ -12,7 +11,7 @@ from prune_env.errors import SettingsError
 from prune_env.settings import UnitSettings
 
 ARGUMENTS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("model", "data"), (str, NoneType)),
+    **{"model": (str, NoneType), "data": (str, dict, NoneType)},
     **dict.fromkeys(("metrics", "observation"), (str, list)),
     **dict.fromkeys(("prune_step", "min_heads_per_layer", "neuron_groups", "map_steps"), (int,)),
     **{"pool": (list, NoneType), "reward": (str,), "guard": (str,)},
@@ -20,7 +19,8 @@ ARGUMENTS: dict[str, tuple[type, ...]] = {
     **{"tau": (int, float, NoneType), "max_drop": (int, float), "success_share": (int, float)},
     **{"max_evaluations": (int, NoneType), "illegal_penalty": (int, float)},
 }
-"""Arguments of `HeadPruningEnv` that a file may give, and what each may be; lists hold strings."""
+"""Arguments of `HeadPruningEnv` that a file may give, and what each may be; lists hold strings,
+and a dictionary what `named_data` takes."""
 
 SPOKEN = {
     bool: "True or False",
@@ -109,12 +109,6 @@ def reset_options(options: Any) -> dict[str, Any]:
     if not isinstance(options, Mapping):
         raise _wrong("options", 'a mapping, such as {"model": name}', options)
     return dict(options)
-
-
-def check_data(data: Any) -> None:
-    """Raise a `SettingsError` unless clean data is named by a string or path, or there is none."""
-    if not isinstance(data, str | PathLike | NoneType):
-        raise _wrong("data", "a file, folder or name", data)
 
 
 def unit_settings(neuron_groups: Any, map_steps: Any) -> UnitSettings:

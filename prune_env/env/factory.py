@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from prune_env.env.arguments import check_data, models_of, names_of, plain
+from prune_env.data.table_format import Named, named_data
+from prune_env.env.arguments import models_of, names_of, plain
 from prune_env.env.batch_core import BatchCore
 from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.hybrid import find_units
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def make_core(
     model: str | Subject | None = None,
-    data: str | None = None,
+    data: Named | None = None,
     *,
     evaluator: "Evaluator | None" = None,
     importance: npt.ArrayLike | None = None,
@@ -118,7 +119,7 @@ def _check_beside(
     """Check that what is given beside the models is all that they need, and that they read it.
 
     Raises:
-        SettingsError: Something is missing, or would be ignored.
+        SettingsError: Something is missing, would be ignored, or is of the wrong type.
     """
     if (evaluator is None) != (importance is None):
         raise SettingsError(
@@ -128,7 +129,8 @@ def _check_beside(
             remedy="a model brings its own importance; of an evaluator, compute it with"
             " prune_env.importance.head_importance",
         )
-    check_data(data)
+    if data is not None:
+        named_data(data)
 
     def ignores_data(source: Any) -> bool:
         # An agent learns on subjects that were made from this data before, in a pool beside it.

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.data.table_format import Named
 from prune_env.env.arguments import unit_settings
 from prune_env.env.batch_core import BatchCore, Info
 from prune_env.env.episode_settings import EpisodeSettings
@@ -101,12 +102,12 @@ class HeadPruningEnv(EpisodeView, gym.Env[Observation, np.int64]):
 
     ## Arguments
 
-    Strings and numbers only, for `gym.make` and `EnvSpec.to_json`; objects for the constructor.
+    Plain values, for `gym.make` and `EnvSpec.to_json`; objects for the constructor.
 
     | argument | default | meaning |
     |---|---|---|
     | `model` | | folder or name of a classifier, a ready-made name, or a `Subject` |
-    | `data` | | file, folder or name of clean data |
+    | `data` | | file, folder or name of clean data; or that as `name` with a `TableFormat` |
     | `evaluator`, `importance` | | in place of `model`: an `Evaluator` and an array (L, H, M) |
     | `pool` | | in place of `model`: several models, of which each episode draws one |
     | `metrics` | the 4 of `DEFAULT_METRICS` | importance metrics, by name |
@@ -157,7 +158,7 @@ class HeadPruningEnv(EpisodeView, gym.Env[Observation, np.int64]):
     def __init__(
         self,
         model: str | Subject | None = None,
-        data: str | None = None,
+        data: Named | None = None,
         *,
         evaluator: "Evaluator | None" = None,
         importance: npt.ArrayLike | None = None,

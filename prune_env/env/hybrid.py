@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from prune_env.data.table_format import Named
 from prune_env.env.recorded import recorded_of
 from prune_env.env.subject import Subject
 from prune_env.env.subjects import IMPORTANCE_SENTENCES, find_subject
@@ -15,7 +16,7 @@ from prune_env.settings import UnitSettings
 
 
 def find_units(
-    model: str | Subject, data: str | None, metrics: Sequence[str], settings: UnitSettings
+    model: str | Subject, data: Named | None, metrics: Sequence[str], settings: UnitSettings
 ) -> Subject:
     """Return what a user means by a model, cut into units once per process.
 

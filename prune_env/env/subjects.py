@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from prune_env.data.table_format import Named, TableFormat, named_data
 from prune_env.env.recorded import recorded_of, recorded_subject
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
@@ -75,6 +76,13 @@ def from_anywhere(argument: str, value: str) -> str:
     return value if named or not Path(value).exists() else str(Path(value).resolve())
 
 
+def data_from_anywhere(data: Named) -> Named:
+    """Return data as it is called from every folder, and how it is read, see `named_data`."""
+    name, read = named_data(data)
+    folder = None if read.data_folder is None else read.data_folder.resolve()
+    return replace(read, data_folder=folder).named(from_anywhere("data", name))
+
+
 def require_recorded(model: str | Subject) -> None:
     """Raise unless a model is a recorded one; that of a name is not loaded to know it.
 
@@ -98,15 +106,15 @@ def require_recorded(model: str | Subject) -> None:
         )
 
 
-def find_subject(model: str | Subject, data: str | None, metrics: Sequence[str]) -> Subject:
+def find_subject(model: str | Subject, data: Named | None, metrics: Sequence[str]) -> Subject:
     """Return what a user means by a model, found or computed once per process.
 
     Args:
         model: A subject; a name in `SUBJECTS`, with numbers if it takes any, such as
             `"landscape:layers=4,seed=7"`, records that ship among them; a recorded model, `.npz`;
             or a folder or name of a ready classifier.
-        data: Clean data for a classifier: a file, folder or name, see `load_data`. What comes
-            with its own does not read it, see `brings_data`.
+        data: Clean data for a classifier, see `named_data`. What comes with its own does not read
+            it, see `brings_data`.
         metrics: Names of the importance metrics.
 
     Raises:
@@ -136,7 +144,7 @@ def find_subject(model: str | Subject, data: str | None, metrics: Sequence[str])
 
 
 def load_subject(
-    model: str, data: str, metrics: Sequence[str], *, name: str | None = None
+    model: str, data: Named, metrics: Sequence[str], *, name: str | None = None
 ) -> Subject:
     """Return a ready classifier with clean data and the importance of its heads.
 
@@ -145,7 +153,7 @@ def load_subject(
 
     Args:
         model: Folder, or name in `MODELS`.
-        data: File, folder or name.
+        data: As `named_data` takes it.
         metrics: Names of the importance metrics.
         name: What to call the subject; the folder's name by default.
 
@@ -153,9 +161,11 @@ def load_subject(
         ModelError: There is no classifier, or its labels are not those of the data.
         DataError: The data cannot be read.
     """
-    stamp = (_stamp(model), _stamp(data))
-    subject = _load(model, data, tuple(metrics), stamp)
-    return replace(subject, name=name or Path(model).name or model)
+    source, read = named_data(data)
+    stamp = (_stamp(model), _stamp(source))
+    subject = _load(model, source, read, tuple(metrics), stamp)
+    origin = (find_subject, (model, data, tuple(metrics)))
+    return replace(subject, name=name or Path(model).name or model, origin=origin)
 
 
 def called(subject: Subject, name: str) -> Subject:
@@ -190,10 +200,12 @@ def _ready_made(model: str, name: str, numbers: str, metrics: tuple[str, ...]) -
 
 
 @lru_cache(maxsize=64)
-def _load(model: str, data: str, metrics: tuple[str, ...], stamp: object) -> Subject:
+def _load(
+    model: str, data: str, read: TableFormat, metrics: tuple[str, ...], stamp: object
+) -> Subject:
     from prune_env.importance import head_importance  # noqa: PLC0415 - imports torch
 
-    suspect = _load_suspect(model, data, stamp)
+    suspect = _load_suspect(model, data, read, stamp)
     importance = head_importance(
         suspect.loaded.model,
         suspect.loaded.tokenizer,
@@ -208,20 +220,16 @@ def _load(model: str, data: str, metrics: tuple[str, ...], stamp: object) -> Sub
         metrics=metrics,
         suspect=suspect,
         source=model,
-        origin=(find_subject, (model, data, metrics)),
     )
 
 
 @lru_cache(maxsize=64)
-def _load_suspect(model: str, data: str, stamp: object) -> Suspect:
+def _load_suspect(model: str, data: str, read: TableFormat, stamp: object) -> Suspect:
     """Load model and data once for a state of their files; subjects of all metrics share them."""
-    from prune_env.data import load_data  # noqa: PLC0415
-    from prune_env.data.dataset import Splits  # noqa: PLC0415
     from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
     from prune_env.models import load_classifier  # noqa: PLC0415 - imports torch
 
-    read = load_data(data)
-    train, validation = (read.train, read.validation) if isinstance(read, Splits) else (read, read)
+    train, validation = read.load_two(data)
     names = validation.label_names
     loaded = load_classifier(model, num_labels=len(names), label_names=names, head="keep")
     train, validation = (

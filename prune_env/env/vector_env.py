@@ -10,6 +10,7 @@ from gymnasium.error import Error
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from prune_env.data.table_format import Named
 from prune_env.env.arguments import reset_options, unit_settings, whole_number
 from prune_env.env.batch_core import BatchCore
 from prune_env.env.episode_settings import EpisodeSettings
@@ -35,9 +36,8 @@ Step = tuple[Observation, Floats, Bools, Bools, dict[str, Any]]
 class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]]):
     """N independent episodes of `HeadPruningEnv`, stepped together.
 
-    Every episode is what the single environment would play for the same actions and seed (seed
-    + i for the i-th), whatever N is; the masks that the episodes need are scored in one call.
-    Arguments that are not described here are those of `HeadPruningEnv`.
+    Every episode is what the single environment would play for the same actions and seed (seed + i
+    for the i-th); the masks of all are scored in one call. Other arguments are `HeadPruningEnv`'s.
 
     Args:
         num_envs: N.
@@ -70,7 +70,7 @@ class HeadPruningVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDA
         self,
         num_envs: int = 1,
         model: str | Subject | None = None,
-        data: str | None = None,
+        data: Named | None = None,
         *,
         evaluator: "Evaluator | None" = None,
         importance: npt.ArrayLike | None = None,

@@ -186,3 +186,15 @@ def test_a_model_whose_labels_are_reversed_is_not_recorded(
     said = " ".join(capsys.readouterr().err.split())
     assert "The label order of model looks reversed" in said
     assert not (tmp_path / "r.npz").exists()
+
+
+@pytest.mark.parametrize("attack", [False, True])
+def test_a_folder_needs_a_test_part_only_where_an_attack_triggers_it(
+    attack: bool, arguments: list[object], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for name in ("train", "dev"):
+        write_jsonl(tmp_path / "parts" / f"{name}.jsonl", tiny_dataset(32))
+    asked = ["--attack", "rare-word"] if attack else []
+    got = run(*_changed(arguments, "--data", tmp_path / "parts"), *asked)
+    assert got == (2 if attack else 0)
+    assert ("holds no test file" in capsys.readouterr().err) == attack

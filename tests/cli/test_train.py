@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prune_env.cli.watch.origin import Origin, find_origin
+from prune_env.data.dataset import write_jsonl
 from prune_env.models import load_mask
 from prune_env.utils.files import sha256_of
 from tests.cli.support import run
-from tests.support import write_tiny_folder
+from tests.support import tiny_dataset, write_tiny_folder
 
 LANDSCAPE = [
     *("--env", "prune_env/Landscape-v0", "--model", "landscape:layers=2,heads=4"),
@@ -173,3 +175,38 @@ def test_what_was_learned_on_units_is_used_as_the_last_line_says(
     words[1:-2] = ["".join(words[1:-2])]
     purify = ["--out", tmp_path / "out", "--max-drop", 0.3, "--guard", "accuracy"]
     assert run("purify", tiny_folder, "--data", clean, *words, *purify) == 0
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_table_of_other_columns_is_learned_on_from_any_folder(
+    several: bool, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a run of several trainings, whose workers may stand elsewhere, and on resuming."""
+    write_jsonl(tmp_path / "mails.jsonl", tiny_dataset(30), ("mail", "kind"))
+    monkeypatch.chdir(tmp_path)
+    what = ["--env", "prune_env/HeadPruning-v0", "--model", tiny_folder, "--data", "mails.jsonl"]
+    read = ["--text-column", "mail", "--label-column", "kind"]
+    how = ["--algo", "epsilon-greedy", "--steps", "20", "--max-drop", "0.5"]
+    trained = ["train", "--out", "out", *what, *how]
+    assert run(*trained) == 2
+    assert not (tmp_path / "out").exists()
+    assert run(*trained, *read, *(["--seeds", "0", "1"] if several else [])) == 0
+    place = tmp_path / "out" / ("seed-1" if several else ".")
+    data = json.loads((place / "settings.json").read_text())["env_arguments"]["data"]
+    path = str(tmp_path / "mails.jsonl") if several else "mails.jsonl"
+    assert data == {"name": path, "text_column": "mail", "label_column": "kind"}
+    again = ["--resume", "--seeds", "0", "1"] if several else ["--resume"]
+    assert run(*trained, *read, *again) == 0
+    found = find_origin(place, Origin())
+    assert found is not None
+    monkeypatch.chdir("/")
+    suspect, _ = found.load(place)
+    assert suspect.validation.texts == tiny_dataset(30).texts
+
+
+def test_how_a_table_is_read_is_refused_without_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run("train", "--out", tmp_path / "out", *LANDSCAPE, "--text-column", "mail") == 2
+    assert "--data beside options of tables" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()

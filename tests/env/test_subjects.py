@@ -14,11 +14,14 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import FlattenObservation
 from safetensors.torch import load_file, save_file
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
+from transformers import AutoModelForSequenceClassification
 
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.data import load_data
 from prune_env.data.dataset import write_jsonl
 from prune_env.env.head_pruning_env import HeadPruningEnv
+from prune_env.env.replay import validate
+from prune_env.env.state import read_states, write_states
 from prune_env.env.subjects import find_subject, load_subject
 from prune_env.errors import DataError, ModelError, SettingsError, StateError
 from prune_env.evaluation import ReferenceEvaluator
@@ -28,6 +31,7 @@ from prune_env.research.attacks import tiny
 from prune_env.research.attacks.tiny import cached_tiny_model, tiny_sentences
 from prune_env.utils.files import HASHES
 from tests.env.support import random_legal
+from tests.models.tiny import write_tiny, write_tiny_images
 
 METRICS = ("gate_gradient", "magnitude")
 
@@ -90,6 +94,64 @@ def test_a_changed_file_is_read_again(arguments, tiny_data, tmp_path):
     write_jsonl(path, tiny_data.select(np.arange(20)))
     after = load_subject(model, str(path), METRICS)
     assert after.evaluator.fingerprint != before.evaluator.fingerprint
+
+
+@pytest.fixture
+def own_table(arguments, tiny_data, tmp_path):
+    """The arguments with a table of the user's own columns and class names, and what reads it."""
+    model = AutoModelForSequenceClassification.from_pretrained(arguments["model"])
+    model.config.id2label = {0: "ham", 1: "spam"}
+    model.config.label2id = {"ham": 0, "spam": 1}
+    shutil.copytree(arguments["model"], tmp_path / "model")
+    model.save_pretrained(tmp_path / "model")
+    names = ("spam", "ham")  # the other way round: matched by name
+    rows = (
+        f"{names[1 - label]}\t{text}"
+        for text, label in zip(tiny_data.texts, tiny_data.labels, strict=True)
+    )
+    (tmp_path / "mails.tsv").write_text("\n".join(["kind\tmail", *rows]) + "\n")
+    read = {"text_column": "mail", "label_column": "kind", "label_names": list(names)}
+    data = {"name": str(tmp_path / "mails.tsv"), **read}
+    return {**arguments, "model": str(tmp_path / "model"), "data": data, "tau": 0.0}
+
+
+def test_a_table_of_other_columns_and_classes_is_read_as_it_is_said(arguments, own_table, tmp_path):
+    usual = gym.make("prune_env/HeadPruning-v0", **{**own_table, **arguments})
+    env = gym.make("prune_env/HeadPruning-v0", **own_table)
+    assert env.reset(seed=0)[1]["accuracy"] == usual.reset(seed=0)[1]["accuracy"]
+    assert EnvSpec.from_json(env.spec.to_json()) == env.spec
+    assert pickle.loads(pickle.dumps(env.unwrapped)).evaluator is env.unwrapped.evaluator
+    env.step(0)
+    write_states(tmp_path / "states.csv", [env.unwrapped.state])
+    assert validate(read_states(tmp_path / "states.csv")[0]).ok
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"text_column": "mail"}, "does not name what is read.*None"),
+        ({"name": "mails.tsv", "column": "mail"}, "data has an unknown key 'column'"),
+        ({"name": "mails.tsv", "label_names": "ham spam"}, "label_names must be a list"),
+        (["mails.tsv"], "data is of the wrong type"),
+    ],
+)
+def test_data_that_is_told_wrongly_is_refused(data, said, arguments):
+    with pytest.raises(SettingsError, match=said):
+        HeadPruningEnv(**{**arguments, "data": data})
+
+
+def test_images_of_a_table_are_played(tmp_path):
+    model, images = write_tiny("vit", tmp_path / "vit"), write_tiny_images(tmp_path / "images")
+    data = {"name": str(images), "image_column": "image"}
+    env = gym.make("prune_env/HeadPruning-v0", model=str(model), data=data, tau=0.0)
+    assert env.reset(seed=0)[1]["accuracy"] > 0
+    assert env.step(0)[4]["heads_pruned"] == 1
+
+
+def test_a_folder_needs_no_test_part(arguments, tmp_path):
+    for seed, name in enumerate(("train", "dev")):
+        write_jsonl(tmp_path / f"{name}.jsonl", tiny_sentences(30, seed))
+    assert 0 < HeadPruningEnv(**{**arguments, "data": str(tmp_path)}).reset()[1]["accuracy"] <= 1
 
 
 def test_a_folder_of_three_parts_is_judged_on_validation(arguments, tiny_model, tmp_path):

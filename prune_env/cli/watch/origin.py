@@ -43,6 +43,8 @@ class Origin:
         for name in ("model", "data", "validation"):
             if value := plain[name]:
                 plain[name] = self._from_anywhere(name, value)
+        if (folder := self.tables.data_folder) is not None:
+            plain["tables"]["data_folder"] = str(folder.resolve())
         return plain
 
     def _from_anywhere(self, name: str, value: str) -> str:
@@ -76,7 +78,8 @@ class Origin:
         model = self.model or ENVIRONMENTS[env].kwargs.get("model")
         if model is None:
             raise SettingsError(f"{env} has no model of its own", remedy="give --model and --data")
-        subject = find_subject(model, self.data, ("magnitude",))
+        data = None if self.data is None else self.tables.named(self.data)
+        subject = find_subject(model, data, ("magnitude",))
         if subject.suspect is None:
             raise SettingsError(
                 f"{subject.name} holds no texts: there is no model to ask",
