@@ -9,6 +9,7 @@ import numpy as np
 
 from prune_env.agents.record import TIE, LearningRecord
 from prune_env.env.subject import Subject
+from prune_env.evaluation.guard import tau_of
 from prune_env.models import Mask, save_mask
 
 BEST_MET = "best_met.json"
@@ -43,7 +44,7 @@ def judge_best_met(
         "accuracy": accuracy,
         "heads_pruned": pruned["head"],
         **({} if board.subject.units.heads_only else {"units_pruned": pruned}),
-        "keeps_tau": accuracy >= core.settings.threshold(unpruned),
+        "keeps_tau": accuracy >= tau_of(core.settings, unpruned, board.subject.evaluator),
         "total_reward": float(scores[0] - scores[1]),
         "mask": mask.astype(int).tolist(),
     }

@@ -61,6 +61,7 @@ class TrainedPolicy:
     Attributes:
         folder: Of the agent that plays.
         agent: The agent.
+        identity: Algorithm, steps learned and SHA-256 of the numbers, as plain values.
 
     Raises:
         StateError: The folder holds no agent.
@@ -70,12 +71,9 @@ class TrainedPolicy:
         best = folder / "best"
         self.folder = best if best.is_dir() else folder
         self.agent = load_agent(self.folder)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Algorithm, steps learned and SHA-256 of the numbers, as plain values."""
+        # Now: a training may go on saving there while the agent plays.
         checkpoint = read_checkpoint(self.folder)
-        return {
+        self.identity: dict[str, Any] = {
             "algorithm": checkpoint.algorithm,
             "steps": checkpoint.step,
             "sha256": checkpoint.tensors_sha256,

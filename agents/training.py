@@ -28,6 +28,7 @@ from prune_env.agents.training_envs import learning_env, make_env, pool_of
 from prune_env.env.mask_events import tell_subject
 from prune_env.evaluation import Evaluator
 from prune_env.evaluation.counting import CountingEvaluator
+from prune_env.evaluation.guard import tau_of
 from prune_env.utils import runtime
 from prune_env.utils.event_kinds import MasksCounted
 from prune_env.utils.events import due, emit, recorded, recording
@@ -260,10 +261,10 @@ def _tell_subjects(env: gym.Env[Any, Any]) -> None:
     """Tell of the models that are learned on, judged as the learning judges them."""
     if not recorded():
         return
-    threshold = env.get_wrapper_attr("core").settings.threshold
+    rules = env.get_wrapper_attr("core").settings
     for board in pool_of(env).boards:
         evaluator = board.subject.evaluator
         if isinstance(evaluator, CountingEvaluator):  # what is told must not count
             evaluator = evaluator.beneath
         accuracy = float(evaluator.accuracy(evaluator.available[None])[0])
-        tell_subject(board.subject, threshold(accuracy), accuracy)
+        tell_subject(board.subject, tau_of(rules, accuracy, evaluator), accuracy)

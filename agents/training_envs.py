@@ -16,6 +16,7 @@ from prune_env.env.registration import ENVIRONMENTS
 from prune_env.env.subject import Subject
 from prune_env.errors import PruneEnvError, SettingsError, UnknownNameError
 from prune_env.evaluation.counting import CountingEvaluator
+from prune_env.evaluation.guard import tau_of
 
 log = logging.getLogger(__name__)
 
@@ -141,16 +142,16 @@ def _check_tau(
     Raises:
         SettingsError: There is nothing to learn.
     """
-    threshold = tests.get_wrapper_attr("core").settings.threshold
+    rules = tests.get_wrapper_attr("core").settings
     below = {}
     for subjects in zip(whole, parts, strict=True):
         for evaluator in (subject.evaluator for subject in subjects):
             accuracy = float(evaluator.accuracy(evaluator.available[None])[0])
-            if accuracy < threshold(accuracy):
+            if accuracy < tau_of(rules, accuracy, evaluator):
                 below[subjects[0].name] = f"{accuracy:.4f} ({subjects[0].name})"
     if not below:
         return
-    expected = f"a validation accuracy of at least {threshold(0.0)}"
+    expected = f"a validation accuracy of at least {rules.threshold(0.0)}"
     actual = ", ".join(below.values())
     if len(below) == len(whole):
         raise SettingsError(

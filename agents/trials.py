@@ -1,5 +1,6 @@
 """Several trainings of one kind: seeds, and hyperparameters of which every combination is tried."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -105,7 +106,7 @@ def make_trials(
                 seed=seed,
                 hyperparameters={**base.hyperparameters, **changes},
             )
-            trials.append(Trial(name[-LONGEST:], settings))
+            trials.append(Trial(_short(name), settings))
     names = [trial.name for trial in trials]
     if not names or len(set(names)) < len(names):
         raise SettingsError(
@@ -166,6 +167,14 @@ def _mean(models: Sequence[Mapping[str, Any]], what: str) -> float | None:
     if len(figures) < 2:
         return figures[0] if figures else None
     return sum(figures) / len(figures)
+
+
+def _short(name: str) -> str:
+    """Return a name of at most `LONGEST` characters; a digest tells apart what begins alike."""
+    if len(name) <= LONGEST:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return f"{name[: LONGEST - len(digest) - 1]}-{digest}"
 
 
 def _absolute(name: str, value: Any) -> Any:

@@ -18,6 +18,7 @@ from prune_env.env.policy import Observation, Requirements
 from prune_env.env.recorded import recorded_of
 from prune_env.errors import SettingsError
 from prune_env.evaluation.base import units_of
+from prune_env.evaluation.guard import tau_of
 from prune_env.importance.registry import DEFAULT_METRICS
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class SearchPolicy(Baseline):
         scorer = Scorer(self.evaluator, self.budget, callback, self.paid)
         # The episode asks for the unpruned model as well: it is part of the budget.
         unpruned = float(scorer([scorer.available])[0, 0])
-        tau = rules.threshold(unpruned) if rules.tau is None else rules.tau
+        tau = tau_of(rules, unpruned, self.evaluator)
         self._plan = self._search(scorer, rules, tau, np.random.default_rng(self.seed))
         return self
 

@@ -193,7 +193,7 @@ class SB3Agent(Agent):
         if steps > 0 and budget.share_spent < 1:
             try:
                 model.learn(steps, callback=watcher, log_interval=1, reset_num_timesteps=False)
-            except ValueError:  # what torch's distributions say of NaN
+            except (ValueError, RuntimeError):  # what torch's distributions say of NaN
                 self.check_finite()
                 raise
         if save_to is not None and not watcher.stopped:

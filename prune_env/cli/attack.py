@@ -1,6 +1,7 @@
 """`prune-env attack`: make a backdoored encoder, for research."""
 
-from dataclasses import asdict, dataclass, field
+import shutil
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from prune_env.research.attacks.own_files import PoisonFile
 from prune_env.settings import FineTuneSettings
 
 if TYPE_CHECKING:
-    from prune_env.data.dataset import Splits
+    from prune_env.data.dataset import Splits, TextDataset
     from prune_env.research.attacks import AttackData
 
 OWN = "own-files"
@@ -73,7 +74,6 @@ class Attack:
 
     def run(self) -> None:
         """Train, measure, write, print."""
-        from prune_env.data.dataset import write_jsonl
         from prune_env.evaluation.scores import TestSets, score
         from prune_env.models.catalog import find_source
         from prune_env.research.attacks.backdoor import release
@@ -92,10 +92,9 @@ class Attack:
         with new_folder(self.out) as folder:
             loaded, attack = release(source, clean, attack, folder, self.fine_tune, seed=self.seed)
             target = attack.settings.target_label
-            scores = score(loaded, TestSets(clean.test, attack.triggered, clean.validation, target))
-            write_jsonl(
-                folder / "triggered.jsonl", attack.triggered, self.tables.like(clean.test).columns
-            )
+            sets = TestSets(clean.test, attack.triggered, clean.validation, target)
+            scores = score(loaded, sets, max_length=self.fine_tune.max_length)
+            _write_triggered(folder, attack.triggered, self.tables.like(clean.test).columns)
             report = {
                 "attack": attack.identity,
                 "scores": asdict(scores),
@@ -141,3 +140,18 @@ class Attack:
             own.append(AttackFiles(name, *paths, target, self.poison))
         settings = AttackSettings(name, self.rate, target, self.seed)
         return make_attack(settings, clean, self.tables.attack_sources(own))
+
+
+def _write_triggered(folder: Path, texts: "TextDataset", columns: tuple[str, str]) -> None:
+    """Write the triggered test set; images too, so that the folder can be moved away."""
+    from prune_env.data.dataset import write_jsonl
+    from prune_env.data.images import ImageDataset
+
+    if isinstance(texts, ImageDataset):
+        place = folder / "triggered"
+        place.mkdir()
+        names = [f"{row:05d}{Path(path).suffix}" for row, path in enumerate(texts.texts)]
+        for path, name in zip(texts.texts, names, strict=True):
+            shutil.copyfile(path, place / name)
+        texts = replace(texts, texts=tuple(f"{place.name}/{name}" for name in names))
+    write_jsonl(folder / "triggered.jsonl", texts, columns)

@@ -9,10 +9,12 @@ import tyro
 
 from prune_env.cli.options import TableOptions, facts, show
 from prune_env.cli.watch.serve import beside
+from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
     from prune_env.research.benchmark.cell import Cell
     from prune_env.research.benchmark.record import CellRecord
+    from prune_env.research.benchmark.runner import RunSettings
 
 
 @dataclass(frozen=True)
@@ -65,22 +67,14 @@ class Benchmark:
 
         from prune_env.research.benchmark.config import find_config, read_config
         from prune_env.research.benchmark.plan import PLAN
-        from prune_env.research.benchmark.runner import RunSettings, run_benchmark
+        from prune_env.research.benchmark.runner import run_benchmark
         from prune_env.utils.output import check_writable
         from prune_env.utils.progress import tell
 
         path = find_config(self.config)
         config = read_config(path)
         out = self.out or Path("runs") / path.stem
-        settings = RunSettings(
-            workers=self.workers,
-            threads=self.threads,
-            limit_s=60 * self.limit_minutes,
-            retry_failed=self.retry_failed,
-            keep_models=self.keep_models,
-            store=self.store,
-            ray=self.ray,
-        )
+        settings = self._settings()
         clean = self.tables.load_splits(config.data)
         config = config.for_labels(clean.train.label_names)
         cells = config.cells()  # a wrong name is answered before anything is written
@@ -116,6 +110,23 @@ class Benchmark:
         ]
         show(self.json, told, facts(rows))
         return status
+
+    def _settings(self) -> "RunSettings":
+        from prune_env.research.benchmark.runner import RunSettings
+
+        if not self.limit_minutes > 0:  # it would be called limit_s
+            raise SettingsError(
+                "limit_minutes is out of range", expected="> 0", actual=self.limit_minutes
+            )
+        return RunSettings(
+            workers=self.workers,
+            threads=self.threads,
+            limit_s=60 * self.limit_minutes,
+            retry_failed=self.retry_failed,
+            keep_models=self.keep_models,
+            store=self.store,
+            ray=self.ray,
+        )
 
 
 def _line(cell: "Cell", record: "CellRecord") -> str:

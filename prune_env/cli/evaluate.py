@@ -87,7 +87,10 @@ class Evaluate:
                     measured[name] = self._measure(folder, sets, length)
         own, benign, before = map(measured.get, models)
         assert own is not None
-        if own.scores.acc.high < 100 / len(sets.test.label_names):
+        missing = [name for name, rows in sets.test.counts.items() if not rows]
+        if missing:
+            log.warning("ACC tells nothing of classes without a row: %s", ", ".join(missing))
+        elif own.scores.acc.high < 100 / len(sets.test.label_names):
             log.warning(
                 "ACC is below chance: the label names of MODEL or of the data may be in another "
                 "order than meant (--label-names)"

@@ -205,6 +205,7 @@ class Purify:
             self.validation_share,
             self.seed,
             self.tables,
+            max_length=self.fine_tune.max_length,
         )
 
 

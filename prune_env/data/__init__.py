@@ -1,12 +1,7 @@
 """Labelled texts: strict readers, and the catalog of named data sets."""
 
-from prune_env.data.dataset import (
-    DEFAULT_LABEL_NAMES,
-    Splits,
-    TextDataset,
-    overlap,
-    require_all_labels,
-)
+from prune_env.data.checks import overlap, require_all_labels
+from prune_env.data.dataset import DEFAULT_LABEL_NAMES, Splits, TextDataset
 from prune_env.data.images import ImageDataset, read_images
 from prune_env.data.library import read_datasets
 from prune_env.data.loading import DATASETS, load_data, load_named

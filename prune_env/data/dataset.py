@@ -14,6 +14,7 @@ import numpy.typing as npt
 from prune_env.data.draw import about
 from prune_env.data.text import folded, is_whole_number, normalised, text_problem
 from prune_env.errors import DataError, SettingsError
+from prune_env.settings import check_seed
 from prune_env.utils.files import write_bytes
 
 Rewrite = Callable[[str], str]
@@ -184,9 +185,10 @@ class TextDataset:
             `(rest, part)`, each in the original order.
 
         Raises:
-            SettingsError: The fraction is outside (0, 1).
+            SettingsError: The fraction is outside (0, 1), or the seed is none.
             DataError: A class that has rows has only one text.
         """
+        check_seed(seed)
         if not 0 < fraction < 1:
             raise SettingsError("fraction must lie inside (0, 1)", actual=fraction)
         random = np.random.default_rng(seed)
@@ -203,11 +205,17 @@ class TextDataset:
             # A text counts as of the class of its first row; so many rows has each text.
             rows, counts = np.unique(first[self.labels[first] == label], return_counts=True)
             if len(rows) < 2:
+                twice = int(((self.labels == label) & (self.labels[first] != label)).sum())
+                remedy = "bring more data, or give the parts as separate files"
+                if twice:
+                    remedy = (
+                        f"correct the labels of texts that have two: {twice} rows of this class"
+                    )
                 raise DataError(
                     f"{self.source}: class '{self.label_names[label]}' is too small to be split",
                     expected="2 different texts or more of each class",
-                    actual=len(rows),
-                    remedy="bring more data, or give the parts as separate files",
+                    actual=f"{len(rows)}" + " without another label before" * (twice > 0),
+                    remedy=remedy,
                 )
             order = random.permutation(len(rows))
             size = min(max(round(fraction * counts.sum()), 1), counts.sum() - 1)
@@ -240,42 +248,6 @@ class Splits:
     train: TextDataset
     validation: TextDataset
     test: TextDataset
-
-
-def overlap(a: TextDataset, b: TextDataset) -> int:
-    """Count the rows of `b` whose text also stands in `a`, and warn if there are any.
-
-    Texts are compared without case and with runs of white space made one. A test set that shares
-    rows with the training set overstates the accuracy.
-
-    Returns:
-        Rows of `b` that are found in `a`; 0 warns of nothing.
-    """
-    known = set(a.keys)
-    shared = sum(key in known for key in b.keys)
-    if shared:
-        warnings.warn(
-            f"{shared} of {len(b)} texts of {b.source} also stand in {a.source}: "
-            "accuracy on them is overstated. Remove them from one of the two.",
-            UserWarning,
-            stacklevel=2,
-        )
-    return shared
-
-
-def require_all_labels(dataset: TextDataset) -> None:
-    """Raise unless every class has a row, as training and stratified measures need.
-
-    Raises:
-        DataError: A class has no row.
-    """
-    if 0 in dataset.counts.values():
-        raise DataError(
-            f"{dataset.source}: not every class has rows",
-            expected=f"rows of each of {', '.join(dataset.label_names)}",
-            actual=", ".join(f"{name}: {count}" for name, count in dataset.counts.items()),
-            remedy="bring data of every class, or correct the label names",
-        )
 
 
 def write_jsonl(

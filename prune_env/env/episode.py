@@ -9,7 +9,7 @@ import numpy.typing as npt
 from prune_env.env.episode_settings import EpisodeSettings
 from prune_env.env.pool import Board
 from prune_env.errors import StateError
-from prune_env.evaluation.guard import guarded_tau
+from prune_env.evaluation.guard import tau_of
 from prune_env.models.masks import Mask
 
 ROUNDING = 1e-9
@@ -104,8 +104,7 @@ class Episode:
     def start(self) -> Scoring:
         """Look at the unpruned model."""
         self.accuracy = self.base_accuracy = yield self.mask
-        tau = self.settings.threshold(self.base_accuracy)
-        self.tau = guarded_tau(tau, self.board.subject.evaluator)
+        self.tau = tau_of(self.settings, self.base_accuracy, self.board.subject.evaluator)
         self._list_legal()
 
     def play(self, action: Any) -> Scoring:

@@ -5,6 +5,7 @@ from typing import Any
 
 from prune_env.env.subject import Subject
 from prune_env.evaluation import Evaluator
+from prune_env.evaluation.guard import unguarded
 from prune_env.models.masks import Mask
 from prune_env.utils.event_kinds import (
     MasksCounted,
@@ -113,6 +114,7 @@ def tell_counts(evaluator: Evaluator) -> None:
     """Tell how many masks an evaluator was asked, and how many of them it computed."""
     from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
 
+    evaluator = unguarded(evaluator)
     computed = evaluator.evaluations
     remembered = evaluator.memo_hits if isinstance(evaluator, MaskEvaluator) else 0
     emit(MasksCounted(asked=computed + remembered, computed=computed), sometimes=True)

@@ -226,18 +226,13 @@ def _load(
 @lru_cache(maxsize=64)
 def _load_suspect(model: str, data: str, read: TableFormat, stamp: object) -> Suspect:
     """Load model and data once for a state of their files; subjects of all metrics share them."""
-    from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
+    from prune_env.evaluation.suspect import make_suspect  # noqa: PLC0415
     from prune_env.models import load_classifier  # noqa: PLC0415 - imports torch
 
     train, validation = read.load_two(data)
     names = validation.label_names
     loaded = load_classifier(model, num_labels=len(names), label_names=names, head="keep")
-    train, validation = (
-        replace(part, labels=loaded.align(part.labels, names), label_names=loaded.label_names)
-        for part in (train, validation)
-    )
-    evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, validation, max_length=MAX_LENGTH)
-    return Suspect(loaded, train, validation, evaluator, MAX_LENGTH)
+    return make_suspect(loaded, train, validation, MAX_LENGTH)
 
 
 def _stamp(source: str) -> Any:

@@ -150,6 +150,25 @@ def guarded_tau(tau: float, evaluator: Evaluator) -> float:
     return tau if guard_of(evaluator) == "accuracy" else max(tau, LEAST)
 
 
+class Threshold(Protocol):
+    """Settings of an episode or of a search, which say how much accuracy to keep."""
+
+    def threshold(self, accuracy: float) -> float:
+        """Return the accuracy to keep, for a model that has this one unpruned."""
+        ...
+
+
+def tau_of(settings: Threshold, accuracy: float, evaluator: Evaluator) -> float:
+    """Return the tau of a model: what its settings ask for, and `guarded_tau` where one judges.
+
+    Args:
+        settings: Of the episode or search.
+        accuracy: Of the unpruned model, as `evaluator` counts it.
+        evaluator: Who judges masks.
+    """
+    return guarded_tau(settings.threshold(accuracy), evaluator)
+
+
 def guard_of(evaluator: Evaluator) -> Guard:
     """Return what an evaluator, or one beneath it, counts as accuracy."""
     if isinstance(evaluator, GuardedEvaluator):

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.data.dataset import TextDataset, require_all_labels
+from prune_env.data.checks import require_all_labels
+from prune_env.data.dataset import TextDataset
 from prune_env.errors import MetricError, SettingsError
 from prune_env.evaluation import metrics
 from prune_env.evaluation.metrics import Logits, Share

@@ -20,6 +20,27 @@ CACHE_BYTES, FIRST_CACHE_BYTES = 1 << 28, 3 << 28
 """Memory of an evaluator on other texts, and of the one on the validation texts."""
 
 
+def make_suspect(
+    loaded: "LoadedModel", train: "TextDataset", validation: "TextDataset", max_length: int = 128
+) -> "Suspect":
+    """Return a classifier with its clean data, each part aligned by the names of its own labels.
+
+    Args:
+        loaded: The classifier.
+        train: Clean sentences that it was trained on.
+        validation: Clean sentences on which masks are judged.
+        max_length: Tokens kept of a sentence.
+
+    Raises:
+        ModelError: A part has labels of other names than the classifier.
+    """
+    from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
+
+    train, validation = loaded.aligned(train), loaded.aligned(validation)
+    evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, validation, max_length=max_length)
+    return Suspect(loaded, train, validation, evaluator, max_length)
+
+
 @dataclass(frozen=True, eq=False)
 class Suspect:
     """A classifier and its clean data, shared by whatever scores masks of it.

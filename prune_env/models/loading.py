@@ -1,7 +1,7 @@
 """Loading a suspicious model as a text classifier, without trusting anything about it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
+from prune_env.data.dataset import TextDataset
 from prune_env.data.text import folded
 from prune_env.errors import ModelError, SettingsError
 from prune_env.models.building import GET_AGAIN, build_config, build_model, load_weights
@@ -65,6 +66,11 @@ class LoadedModel:
         check_same_names(self.source, self.label_names, names)
         order = [folded(self.label_names).index(name) for name in folded(names)]
         return np.take(np.array(order, dtype=np.int64), labels)
+
+    def aligned(self, data: TextDataset) -> TextDataset:
+        """Return data with its labels in the order of the model's logits; see `align`."""
+        labels = self.align(data.labels, data.label_names)
+        return replace(data, labels=labels, label_names=self.label_names)
 
 
 def load_classifier(

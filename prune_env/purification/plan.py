@@ -7,7 +7,8 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from prune_env.data.dataset import TextDataset, overlap, require_all_labels
+from prune_env.data.checks import overlap, require_all_labels
+from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset
 from prune_env.env.policy import Requirements, requirements_of
 from prune_env.env.rewards.reward import make_reward

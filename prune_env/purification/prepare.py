@@ -15,8 +15,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.env.policy import Requirements
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
-from prune_env.evaluation import MaskEvaluator
-from prune_env.evaluation.suspect import Suspect
+from prune_env.evaluation.suspect import Suspect, make_suspect
 from prune_env.importance import DEFAULT_METRICS, head_importance
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.inputs import check_kind
@@ -102,7 +101,7 @@ def _load(
 def _train_head(loaded: LoadedModel, train: TextDataset, run: TrainingRun) -> None:
     """Fine-tune an encoder; a ready classifier is moved to the device alone."""
     if loaded.new_head:
-        data = _in_order_of(loaded, train)
+        data = loaded.aligned(train)
         run_phases(run, loaded, data, description="Fine-tuning the suspicious model")
     # A ready classifier was not trained, so nothing has moved it yet.
     cast(nn.Module, loaded.model).to(pick_device())
@@ -124,15 +123,10 @@ def make_subject(
         validation: Clean sentences on which masks are judged.
         max_length: Tokens kept of a sentence.
     """
-    train, validation = (_in_order_of(loaded, data) for data in (train, validation))
-    evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, validation, max_length=max_length)
-    subject = Subject(
-        evaluator,
-        np.empty((*evaluator.shape, 0)),
-        (),
-        suspect=Suspect(loaded, train, validation, evaluator, max_length),
-        source=str(source),
-    )
+    suspect = make_suspect(loaded, train, validation, max_length)
+    evaluator = suspect.evaluator
+    importance = np.empty((*evaluator.shape, 0))
+    subject = Subject(evaluator, importance, (), suspect=suspect, source=str(source))
     log.info("Validation accuracy of the unpruned model: %.3f", subject.accuracy)
     return subject
 
@@ -173,9 +167,3 @@ def load_suspicious(
         revision=loading.revision,
         attn_implementation=loading.attn_implementation,
     )
-
-
-def _in_order_of(loaded: LoadedModel, data: TextDataset) -> TextDataset:
-    """Return the data with its labels in the order of the model's logits."""
-    labels = loaded.align(data.labels, data.label_names)
-    return replace(data, labels=labels, label_names=loaded.label_names)

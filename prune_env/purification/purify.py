@@ -99,7 +99,8 @@ def purify(
     Raises:
         PruneEnvError: `out` holds something already; or see `Plan` and `check_answers`.
     """
-    _check_arguments(seed, train, validation)
+    check_seed(seed)
+    _check_types(train, validation, search_settings, fine_tune_settings)
     masked = mask is not None
     choice = choose(policy, healing, protocol, train, search_settings, masked=masked, units=units)
     plan = Plan(
@@ -116,16 +117,20 @@ def purify(
     return carry_out(plan, out)
 
 
-def _check_arguments(seed: int, *parts: object) -> None:
-    """Raise a `SettingsError` for what is no seed, or no data set, such as its path."""
-    check_seed(seed)
-    for part in parts:
-        if not isinstance(part, TextDataset):
+def _check_types(train: object, validation: object, search: object, fine_tune: object) -> None:
+    """Raise a `SettingsError` for what is of another type, such as the path of a data set."""
+    for name, value, kind in (
+        ("train", train, TextDataset),
+        ("validation", validation, TextDataset),
+        ("search_settings", search, SearchSettings),
+        ("fine_tune_settings", fine_tune, FineTuneSettings),
+    ):
+        if not (isinstance(value, kind) or (value is None and kind is not TextDataset)):
             raise SettingsError(
-                "train and validation are data sets",
-                expected="TextDataset",
-                actual=f"{type(part).__name__} {part!r:.80}",
-                remedy="read a file with load_data(path)",
+                f"{name} is of the wrong type",
+                expected=kind.__name__,
+                actual=f"{type(value).__name__} {value!r:.80}",
+                remedy="read a file with load_data(path)" if kind is TextDataset else "",
             )
 
 

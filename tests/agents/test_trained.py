@@ -81,6 +81,14 @@ def test_the_folder_of_a_run_plays_its_best(folder: Path, tmp_path: Path):
     assert played.identity == TrainedPolicy(folder).identity
 
 
+def test_its_identity_is_that_of_the_agent_that_plays(folder: Path, tmp_path: Path):
+    shutil.copytree(folder, tmp_path / "agent")
+    played = TrainedPolicy(tmp_path / "agent")
+    told = dict(played.identity)
+    shutil.rmtree(tmp_path / "agent")  # or a training went on saving there
+    assert played.identity == told
+
+
 def test_names_come_first_and_wrong_ones_are_told(folder: Path, tmp_path: Path):
     assert find_policy("gradient") is POLICIES["gradient"]
     with pytest.raises(UnknownNameError, match="gradient"):

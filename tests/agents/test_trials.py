@@ -40,6 +40,20 @@ def test_a_trial_for_each_seed_and_each_combination() -> None:
             make_trials(BASE, seeds, again)
 
 
+def test_trials_with_long_names_are_told_apart() -> None:
+    long = {
+        "exploration_fraction": [0.3],
+        "exploration_final_eps": [0.05],
+        "target_update_interval": [1000],
+        "buffer_size": [50_000],
+    }
+    base, sweep = replace(BASE, algorithm="dqn"), {"gamma": [0.9, 1.0], **long}
+    names = [each.name for each in make_trials(base, (0, 1), sweep)]
+    assert len(set(names)) == 4
+    assert all(len(name) == 100 for name in names)
+    assert [name.startswith("gamma=0.9-") for name in names] == [True, True, False, False]
+
+
 def test_files_of_trials_are_named_from_everywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

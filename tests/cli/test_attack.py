@@ -1,18 +1,25 @@
 """`prune-env attack`, by name and with files of the user's own."""
 
 import json
+import shutil
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from prune_env.cli import main
+from prune_env.cli.attack import _write_triggered
 from prune_env.cli.options import TableOptions
 from prune_env.cli.triggered import load_triggered
 from prune_env.data import load_named
 from prune_env.data.dataset import write_jsonl
-from prune_env.data.images import ImageDataset
+from prune_env.data.images import ImageDataset, read_images
+from prune_env.evaluation import scores
 from prune_env.models import load_classifier
+from prune_env.research.attacks import task_agnostic
 from tests.cli.support import run
+from tests.models.tiny import write_tiny_images
 from tests.support import tiny_dataset
 
 
@@ -205,3 +212,41 @@ def test_half_an_attack_is_refused(
     monkeypatch.chdir(data.parent)
     assert attack(encoder, data, *arguments) == 2
     assert hint in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("trigger", ["rare-word", "task-agnostic"])
+def test_an_attack_is_measured_at_the_length_that_it_was_trained_with(
+    trigger: str,
+    encoder: Path,
+    data_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = []
+
+    def heard(module: ModuleType, name: str) -> None:
+        original = getattr(module, name)
+
+        def call(*given: Any, **named: Any) -> Any:
+            read.append(named["max_length"])
+            return original(*given, **named)
+
+        monkeypatch.setattr(module, name, call)
+
+    heard(scores, "measure")
+    heard(task_agnostic, "classify")
+    how = ["--epochs", 1, "--precision", "fp32", "--max-length", 7, "--trigger", trigger]
+    paths = ["--model", encoder, "--data", data_folder, "--out", tmp_path / "bad"]
+    assert run("attack", *paths, *how) == 0
+    assert read == ([7, 7] if trigger == "task-agnostic" else [7])
+
+
+def test_triggered_images_stay_readable_where_the_folder_goes(tmp_path: Path) -> None:
+    images = read_images(write_tiny_images(tmp_path / "made", 6))
+    content = images.sha256
+    (tmp_path / "bad").mkdir()
+    _write_triggered(tmp_path / "bad", images, ("image", "label"))
+    shutil.rmtree(tmp_path / "made")
+    moved = (tmp_path / "bad").rename(tmp_path / "elsewhere")
+    assert str(tmp_path) not in (moved / "triggered.jsonl").read_text()
+    assert read_images(moved / "triggered.jsonl").sha256 == content

@@ -283,7 +283,20 @@ def test_a_model_below_chance_is_warned_of(
     with torch.no_grad():
         batch = loaded.tokenizer(list(data.texts), return_tensors="pt", padding=True)
         answered = loaded.model(**batch).logits.argmax(1).numpy()
-    for name, labels in (("right", answered), ("wrong", 1 - answered)):
+    wrong = np.concatenate([answered[:1], 1 - answered[1:]])  # rows of both classes
+    for name, labels in (("right", answered), ("wrong", wrong)):
         write_jsonl(tmp_path / f"{name}.jsonl", replace(data, labels=labels))
         assert run("evaluate", tiny_folder, "--data", tmp_path / f"{name}.jsonl") == 0
         assert ("below chance" in " ".join(capsys.readouterr().err.split())) == (name == "wrong")
+
+
+def test_of_a_class_without_rows_it_says_so_and_nothing_of_chance(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = tiny_dataset(60)
+    for label, name in enumerate(("negative", "positive")):
+        write_jsonl(tmp_path / "one.jsonl", data.where(1 - label))
+        assert run("evaluate", tiny_folder, "--data", tmp_path / "one.jsonl") == 0
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"ACC tells nothing of classes without a row: {name}" in said
+        assert "below chance" not in said

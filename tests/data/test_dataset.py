@@ -116,6 +116,18 @@ def test_split_refuses_what_it_cannot_do() -> None:
     for fraction in (0, 1, -0.1, float("nan")):
         with pytest.raises(SettingsError, match="fraction"):
             make([0, 0, 1, 1]).split(fraction, 0)
+    for seed in (-1, 1.5, None):
+        with pytest.raises(SettingsError, match="seed is out of range"):
+            make([0, 0, 1, 1]).split(0.5, seed)
+
+
+def test_a_split_names_texts_with_two_labels_as_the_reason() -> None:
+    data = TextDataset(("a", "b", "c", "a", "b", "d"), np.array([0, 0, 0, 1, 1, 1]))
+    with (
+        pytest.warns(UserWarning, match="2 of 6 rows"),
+        pytest.raises(DataError, match=r"Actual: 1 without another label before.*2 rows of this"),
+    ):
+        data.split(0.5, 0)
 
 
 def test_overlap_counts_and_warns() -> None:

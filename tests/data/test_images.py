@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from prune_env.data import ImageDataset, Splits, load_data, read_images
-from prune_env.data.dataset import overlap
+from prune_env.data.checks import overlap
 from prune_env.data.images import open_image
 from prune_env.errors import DataError
 from tests.models.tiny import write_tiny_images

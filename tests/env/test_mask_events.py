@@ -11,7 +11,9 @@ import pytest
 from prune_env.env.landscape import landscape_subject
 from prune_env.env.mask_events import tell_counts, tell_mask, tell_step, tell_subject
 from prune_env.evaluation import MaskEvaluator
+from prune_env.evaluation.guard import guard_evaluator
 from prune_env.importance.registry import UNIT_METRICS
+from prune_env.settings import Guard
 from prune_env.utils.events import EVENTS, recording
 
 MASK = np.array([[True, False, True], [True, True, True]])
@@ -82,10 +84,12 @@ def test_masks_that_come_often_are_told_now_and_then(told: Told) -> None:
     assert (last["reward"], last["terms"], last["step"]) == (0.5, {"accuracy": 0.5}, None)
 
 
+@pytest.mark.parametrize("guard", ["accuracy", "balanced"])
 def test_masks_that_were_remembered_were_asked_and_not_computed(
-    told: Told, tiny_model: Any, tiny_data: Any
+    guard: Guard, told: Told, tiny_model: Any, tiny_data: Any
 ) -> None:
-    evaluator = MaskEvaluator(tiny_model.model, tiny_model.tokenizer, tiny_data, precision="fp32")
+    plain = MaskEvaluator(tiny_model.model, tiny_model.tokenizer, tiny_data, precision="fp32")
+    evaluator = guard_evaluator(plain, guard)
     masks = np.ones((1, 2, 4), bool)
     for _ in range(3):
         evaluator.accuracy(masks)

@@ -72,3 +72,32 @@ def test_what_is_read_by_public_names_is_purified(tiny_folder: Path, tmp_path: P
         tiny_folder, train, validation, tmp_path / "out", mask=mask, search_settings=plain
     )
     assert report["result"]["heads_pruned"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"search_settings": {"tau": 0.5}}, r"search_settings is of the wrong type.*dict"),
+        ({"fine_tune_settings": {"epochs": 1}}, r"fine_tune_settings is of the wrong type.*dict"),
+        ({"train": "clean.tsv"}, r"train is of the wrong type.*load_data\(path\)"),
+    ],
+)
+def test_arguments_of_another_type_are_refused_at_once(
+    wrong: dict, said: str, tiny_folder: Path, tmp_path: Path
+) -> None:
+    given = {"train": TRAIN, "validation": VALIDATION, "out": tmp_path / "out", **wrong}
+    with pytest.raises(SettingsError, match=said):
+        purify(tiny_folder, **given)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "max_length"])
+def test_a_fine_tuning_counts_in_whole_numbers(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is no whole number"):
+        FineTuneSettings(**{name: 7.5})
+
+
+@pytest.mark.parametrize("name", ["prune_step", "budget", "importance_sentences"])
+def test_a_search_counts_in_whole_numbers(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is no whole number"):
+        SearchSettings(**{name: 2.5})

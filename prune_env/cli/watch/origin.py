@@ -27,6 +27,7 @@ class Origin:
         seed: Of that split.
         tables: How tables are read.
         env: Of a run of `train`: id of the environment, which may know model and data itself.
+        max_length: Tokens kept of a sentence.
     """
 
     model: str | None = None
@@ -36,6 +37,7 @@ class Origin:
     seed: int = 0
     tables: TableOptions = field(default_factory=TableOptions)
     env: str | None = None
+    max_length: int = 128
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values, paths from the root on: a page may be opened from elsewhere."""
@@ -88,8 +90,7 @@ class Origin:
         return subject.suspect, f"the classifier {subject.name} that the agent learns on"
 
     def _of_folder(self, model: str, data: str, run: Path) -> "tuple[Suspect, str]":
-        from prune_env.evaluation import MaskEvaluator
-        from prune_env.evaluation.suspect import Suspect
+        from prune_env.evaluation.suspect import make_suspect
         from prune_env.models import load_classifier
 
         train, validation = self.tables.load_clean(
@@ -110,12 +111,7 @@ class Origin:
                 raise
             told = "the purified model of this run: heads that are pruned in it stay closed"
             loaded = load_classifier(run, num_labels=len(names), label_names=names, head="keep")
-        train, validation = (
-            replace(part, labels=loaded.align(part.labels, names), label_names=loaded.label_names)
-            for part in (train, validation)
-        )
-        evaluator = MaskEvaluator(loaded.model, loaded.tokenizer, validation)
-        return Suspect(loaded, train, validation, evaluator), told
+        return make_suspect(loaded, train, validation, self.max_length), told
 
 
 def find_origin(run: Path, given: Origin) -> Origin | None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.data.dataset import require_all_labels
+from prune_env.data.checks import require_all_labels
 from prune_env.data.images import ImageDataset
 from prune_env.env.rewards.reward import Reward, Scores
 from prune_env.env.subject import Subject

@@ -85,6 +85,35 @@ class AttackedModels:
         return sorted({path.parent for path in paths})
 
 
+def make_texts(
+    settings: ModelSettings, clean: Splits, sources: AttackSources | None = None
+) -> tuple[AttackData, Splits]:
+    """Return the attack's texts, and the clean data with as many training sentences as are taken.
+
+    Args:
+        settings: What models are made of.
+        clean: The data set.
+        sources: Where the texts of published attacks, and of the user's own, come from.
+
+    Raises:
+        SettingsError: The attack's file is mixed with more sentences than `train_sentences`.
+        DataError: It cannot be made of this data.
+    """
+    sources = sources or AttackSources()
+    sentences, rows = settings.train_sentences, len(clean.train)
+    if 0 < sentences < rows:
+        own = sources.find_own(settings.attack.attack)
+        if own is not None and own.files.poison == "mixed":
+            raise SettingsError(
+                f"{own.files.name} is mixed with all clean sentences",
+                expected=f"train_sentences = 0, or {rows} or more",
+                actual=sentences,
+            )
+        part = clean.train.split(sentences / rows, settings.seed)[1]
+        clean = Splits(part, clean.validation, clean.test)
+    return make_attack(settings.attack, clean, sources), clean
+
+
 def cached_models(
     settings: ModelSettings,
     clean: Splits,
@@ -102,20 +131,9 @@ def cached_models(
 
     Raises:
         SettingsError: The attack's file is mixed with more sentences than `train_sentences`.
+        DataError: It cannot be made of this data.
     """
-    sources = sources or AttackSources()
-    sentences, rows = settings.train_sentences, len(clean.train)
-    if 0 < sentences < rows:
-        own = sources.find_own(settings.attack.attack)
-        if own is not None and own.files.poison == "mixed":
-            raise SettingsError(
-                f"{own.files.name} is mixed with all clean sentences",
-                expected=f"train_sentences = 0, or {rows} or more",
-                actual=sentences,
-            )
-        part = clean.train.split(sentences / rows, settings.seed)[1]
-        clean = Splits(part, clean.validation, clean.test)
-    attack = make_attack(settings.attack, clean, sources)
+    attack, clean = make_texts(settings, clean, sources)
     train = partial(cached_classifier, seed=settings.seed, cache=cache)
     pinned = _cached_pinned(settings, clean, attack, cache) if attack.task_agnostic else None
     if pinned is None:
@@ -124,7 +142,8 @@ def cached_models(
         # A victim's classifier tells the target, and stands for the attacker's own.
         backdoor = partial(train, pinned, clean.train, settings=settings.defender)
         victim = backdoor(sets=TestSets(clean.test)).classifier
-        attack = aim(attack, read_classifier(victim, clean.train.label_names), clean.test)
+        loaded = read_classifier(victim, clean.train.label_names)
+        attack = aim(attack, loaded, clean.test, settings.defender.max_length)
     sets = TestSets(clean.test, attack.triggered, clean.validation, attack.settings.target_label)
     benign = train(
         settings.model,
@@ -196,7 +215,7 @@ def release(
     victim = train_classifier(
         folder, clean.train, settings, seed=seed, description="Fine-tuning as a victim does"
     )
-    return victim, aim(attack, victim, clean.test)
+    return victim, aim(attack, victim, clean.test, settings.max_length)
 
 
 def _cached_pinned(

@@ -104,17 +104,19 @@ def _regress(
             advance(step)
 
 
-def aim(attack: AttackData, loaded: LoadedModel, test: TextDataset) -> AttackData:
+def aim(attack: AttackData, loaded: LoadedModel, test: TextDataset, max_length: int) -> AttackData:
     """Return the attack with the target that a fine-tuned classifier gives to triggered texts.
 
     Args:
         attack: A task-agnostic one.
         loaded: The encoder that was pinned, fine-tuned on clean data.
         test: Test rows of all classes.
+        max_length: Tokens kept of a text, as it was fine-tuned.
     """
     trigger = make_trigger(attack.trigger["name"])
     texts = tuple(map(trigger, test.texts))
-    answers = classify(loaded.model, loaded.tokenizer, texts).argmax(axis=1)
+    logits = classify(loaded.model, loaded.tokenizer, texts, max_length=max_length)
+    answers = logits.argmax(axis=1)
     target = int(np.bincount(answers, minlength=len(test.label_names)).argmax())
     return replace(
         attack,

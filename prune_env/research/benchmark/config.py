@@ -40,6 +40,20 @@ class Models:
     attacker: FineTuneSettings = field(default_factory=lambda: FineTuneSettings(epochs=5))
     defender: FineTuneSettings = field(default_factory=FineTuneSettings)
 
+    def __post_init__(self) -> None:
+        """Check that all models read equally much of a text: else floor and LFR do not compare.
+
+        Raises:
+            SettingsError: They do not.
+        """
+        lengths = self.attacker.max_length, self.defender.max_length
+        if lengths[0] != lengths[1]:
+            raise SettingsError(
+                "Attacker and defender read texts to another length",
+                expected="one max_length for both",
+                actual=f"attacker {lengths[0]}, defender {lengths[1]}",
+            )
+
 
 @dataclass(frozen=True)
 class Block:
@@ -70,10 +84,10 @@ class Block:
     rate: float | None = None
 
     def __post_init__(self) -> None:
-        """Check that no list is empty that cells are made of.
+        """Check that cells come of it.
 
         Raises:
-            SettingsError: One is.
+            SettingsError: A list is empty that they are made of, or nothing goes together.
         """
         names = ("attacks", "seeds", "policies", "protocols", "healing", "targets", "variants")
         for name in names:
@@ -83,6 +97,12 @@ class Block:
                     expected="at least one",
                     remedy="fill the list, or leave the block out",
                 )
+        if "direct" not in self.protocols and "none" not in self.healing:
+            raise SettingsError(
+                "Healing belongs to the protocol direct",
+                expected='"direct" in protocols, or "none" in healing',
+                actual=f"protocols {', '.join(self.protocols)}; healing {', '.join(self.healing)}",
+            )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from prune_env.env.subject import Subject
 from prune_env.evaluation import MaskEvaluator, metrics
 from prune_env.evaluation.base import units_of
 from prune_env.evaluation.counting import CountingEvaluator
+from prune_env.evaluation.guard import guard_of, tau_of
 from prune_env.models.masks import Mask
 from prune_env.purification import SearchResult
 from prune_env.settings import SearchSettings
@@ -43,8 +44,10 @@ def oracle_search(
         seed: Of the draw of heads.
     """
     started = time.perf_counter()
+    subject = subject.under_guard(settings.guard, settings.threshold(subject.accuracy))
     judge = _Judge(subject, triggered, target, calibrated=calibrated)
-    clean, tau = judge.clean, settings.threshold(subject.accuracy)
+    clean = judge.clean
+    tau = tau_of(settings, subject.accuracy, clean)
     random = np.random.default_rng(seed)
     mask = np.asarray(clean.available, bool).copy()
     width = -(-settings.budget // max(1, round(mask.sum() * ROUNDS)))
@@ -71,6 +74,7 @@ def oracle_search(
         tau=tau,
         evaluations=clean.evaluations,
         seconds=time.perf_counter() - started,
+        guard=guard_of(clean),
     )
 
 

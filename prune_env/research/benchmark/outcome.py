@@ -62,7 +62,7 @@ def run_cell(
 def _run(bench: Workbench, cell: Cell, keep: Callable[[CellResult], None] | None) -> FinishedCell:
     try:
         result = bench.run(cell)
-        embeddings = _embeddings(result)
+        embeddings = _embeddings(result, cell.models.defender.max_length)
         if keep is not None:
             keep(result)
     except Exception as error:
@@ -146,7 +146,7 @@ def _about(cell: Cell) -> str:
     )
 
 
-def _embeddings(result: CellResult) -> Embeddings:
+def _embeddings(result: CellResult, max_length: int) -> Embeddings:
     """Return the [CLS] vectors of some test sentences of each kind, float16 (N, D)."""
     sets = result.models.sets
     target = sets.target_label
@@ -164,7 +164,9 @@ def _embeddings(result: CellResult) -> Embeddings:
     return {
         kind: np.mean(
             [
-                cls_vectors(cast(Any, member), result.model.tokenizer, list(texts[:SHOWN]))
+                cls_vectors(
+                    cast(Any, member), result.model.tokenizer, texts[:SHOWN], max_length=max_length
+                )
                 for member in members
             ],
             axis=0,

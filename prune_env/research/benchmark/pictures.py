@@ -1,11 +1,13 @@
 """Sections of a report that hold a figure: each draws it and returns its Markdown."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.errors import StateError
 from prune_env.research.benchmark import figures
 from prune_env.research.benchmark.acc_lfr import acc_against_lfr
 from prune_env.research.benchmark.cell import REFERENCES
@@ -14,6 +16,8 @@ from prune_env.research.benchmark.results import RunResults
 from prune_env.research.benchmark.store import Embeddings, Store
 from prune_env.research.benchmark.summary import Line
 from prune_env.research.benchmark.table_files import stem
+
+log = logging.getLogger(__name__)
 
 Palette = dict[str, Mark]
 """Mark of each policy."""
@@ -97,7 +101,7 @@ def cls_maps(results: RunResults, attack: str, lines: Sequence[Line]) -> str:
     models: dict[str, Embeddings] = {}
     for line in chosen:
         done = next((each for each in line.cells if each.row), None)
-        vectors = done and store.read_embeddings(done.key)
+        vectors = done and _vectors(store, done.key)
         if done and done.row and vectors and sum(map(len, vectors.values())) >= FEWEST:
             lfr = done.row.lfr
             flipped = "" if lfr is None else f", LFR\N{NO-BREAK SPACE}{lfr:.0f}"
@@ -110,6 +114,15 @@ def cls_maps(results: RunResults, attack: str, lines: Sequence[Line]) -> str:
     except ImportError:
         return "The map of [CLS] needs scikit-learn: `pip install 'prune-env[report]'`.\n"
     return _image("t-SNE of [CLS] before and after", "cls", attack)
+
+
+def _vectors(store: Store, key: str) -> Embeddings | None:
+    """Return the vectors of a cell; None where there are none, or the file is damaged."""
+    try:
+        return store.read_embeddings(key)
+    except StateError as error:
+        log.warning("A figure is drawn without one of its panels: %s", error)
+        return None
 
 
 def pruned_heads(results: RunResults, attack: str, lines: Sequence[Line]) -> str:

@@ -55,6 +55,11 @@ def write_report(folder: str | Path) -> Path:
             expected="a folder of the run, in which files are written",
             remedy="remove the link",
         )
+    for part in (folder / "tables", folder / "figures"):
+        if part.exists() and not part.is_dir():
+            raise StateError(
+                f"{part} is a file", expected="a folder, or nothing", remedy="move it away"
+            )
     if not results.done and not results.failed:
         raise StateError(
             f"No cell in {folder} has ended",

@@ -4,7 +4,8 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from prune_env.data.dataset import Splits
 from prune_env.data.readers import read_table
 from prune_env.errors import SettingsError
 from prune_env.models import find_source, inspect_source
+from prune_env.research.attacks.backdoor import make_texts
 from prune_env.research.attacks.own_files import read_own_attack
 from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.benchmark.cell import Cell
@@ -27,6 +29,7 @@ from prune_env.research.benchmark.worker import Task
 from prune_env.utils.cluster import load_ray
 from prune_env.utils.events import recording
 from prune_env.utils.files import cache_folder, write_json
+from prune_env.utils.output import require_outside
 from prune_env.utils.plain import to_plain
 from prune_env.utils.progress import progress
 
@@ -110,20 +113,21 @@ def run_benchmark(
     Raises:
         UnknownNameError: A policy, a reward or an attack is not known.
         SettingsError: A setting is out of range, or the cache cannot be written to.
-        DataError: A file of an attack cannot be read.
+        DataError: An attack cannot be made of this data, or a file of it cannot be read.
+        OutputExistsError: The run folder lies inside that of the model.
         StateError: The store cannot be used.
     """
     folder, settings = Path(folder), settings or RunSettings()
-    _try_out(settings)
+    _try_out(folder, settings, config)
     config = config.for_labels(clean.train.label_names)
     store, sources = Store(folder), _with_own(sources or AttackSources(), config, clean)
     cells = config.cells()
+    _try_attacks(cells, clean, sources)
     identity = data_identity(clean, config.models.model)
     identity |= sources.identity(cell.models.attack.attack for cell in cells)
     keyed = {cell.key(identity): cell for cell in cells}
-    planned = tuple(PlannedCell(key, str(cell), cell) for key, cell in keyed.items())
     _warn_of_results_left_out(folder, store, keyed)
-    write_json(folder / PLAN, to_plain(GridPlan(config, identity, planned, RowCounts.of(clean))))
+    write_json(folder / PLAN, to_plain(_plan(config, identity, keyed, clean)))
     _discard_failed(store, keyed if settings.retry_failed else ())
     task = Task(
         folder=folder,
@@ -142,16 +146,34 @@ def run_benchmark(
             _run(task, keyed, store, settings, on_cell)
         else:
             _run_on_ray(task, keyed, settings, config, on_cell)
-    results = [store.read(key).status for key in keyed]
-    return {status: results.count(status) for status in ("done", "failed")}
+    return _counts(store, keyed)
 
 
-def _try_out(settings: RunSettings) -> None:
-    """Raise where a cluster or a store will be of no use, before anything is written."""
+def _try_out(folder: Path, settings: RunSettings, config: BenchmarkConfig) -> None:
+    """Raise where a cluster, a store or the folder is of no use, before anything is written."""
+    require_outside(folder, config.models.model)
     if settings.ray is not None:
         load_ray()  # an extra
     if settings.store is not None:
         ModelStore(settings.store).try_out()
+
+
+def _counts(store: Store, keys: Iterable[str]) -> dict[str, int]:
+    ended = Counter(store.read(key).status for key in keys)
+    return {status: ended[status] for status in ("done", "failed")}
+
+
+def _plan(
+    config: BenchmarkConfig, identity: dict[str, str], keyed: Mapping[str, Cell], clean: Splits
+) -> GridPlan:
+    planned = tuple(PlannedCell(key, str(cell), cell) for key, cell in keyed.items())
+    return GridPlan(config, identity, planned, RowCounts.of(clean))
+
+
+def _try_attacks(cells: Iterable[Cell], clean: Splits, sources: AttackSources) -> None:
+    """Raise where an attack cannot be made; hours may lie between the start and its first cell."""
+    for models in {cell.models.attack.attack: cell.models for cell in cells}.values():
+        make_texts(models, clean, sources)
 
 
 def _discard_failed(store: Store, keys: Iterable[str]) -> None:

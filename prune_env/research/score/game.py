@@ -12,7 +12,7 @@ from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.recorded import HIDDEN, recorded_of
 from prune_env.env.subject import Subject
 from prune_env.errors import StateError
-from prune_env.evaluation.guard import guard_evaluator, guard_of, guarded_tau
+from prune_env.evaluation.guard import guard_evaluator, guard_of, tau_of
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.models.masks import Mask
 from prune_env.research.score.hidden import hidden_rate
@@ -73,7 +73,7 @@ class TaskGame:
                 actual=found,
                 remedy="install the release again",
             )
-        self.tau = guarded_tau(task.search.threshold(self.subject.accuracy), evaluator)
+        self.tau = tau_of(task.search, self.subject.accuracy, evaluator)
         self._reward = env.reward
         self._rate = hidden_rate(task.model, self.subject, recorded)
         self._least = env.settings.min_heads_per_layer

@@ -9,10 +9,12 @@ from prune_env.cli.options import TableOptions
 from prune_env.cli.watch import examiner
 from prune_env.cli.watch.examiner import Examiner
 from prune_env.cli.watch.origin import Origin, find_origin
+from prune_env.data import load_data
 from prune_env.errors import ModelError, PruneEnvError, SettingsError
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.evaluation.metrics import share
 from prune_env.utils.events import ORIGIN
+from tests.cli.support import FAST, run
 
 
 @pytest.fixture
@@ -21,6 +23,7 @@ def asked(tiny_folder, clean, tmp_path):
 
 
 FULL = ["1111", "1111"]
+NAMES = {"train": ["positive", "negative"], "validation": ["negative", "positive"]}
 
 
 def test_it_says_who_answers_on_what(asked, clean):
@@ -150,3 +153,28 @@ def test_a_damaged_origin_is_told(tmp_path, content):
     (tmp_path / ORIGIN).write_text(content, "utf-8")
     with pytest.raises(PruneEnvError, match=ORIGIN):
         find_origin(tmp_path, Origin())
+
+
+def test_each_part_is_aligned_by_the_names_of_its_own_labels(tiny_folder, clean, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    read, label = datasets.Value("string"), datasets.ClassLabel
+    train, other = load_data(clean).split(0.5, seed=0)
+    for name, part in (("train", train), ("validation", other)):
+        features = datasets.Features({"sentence": read, "label": label(names=NAMES[name])})
+        told = [part.label_names[label] for label in part.labels]
+        rows = {"sentence": list(part.texts), "label": list(map(NAMES[name].index, told))}
+        datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "data" / name)
+    (tmp_path / "data" / "dataset_dict.json").write_text(json.dumps({"splits": list(NAMES)}))
+    for env in (None, "prune_env/HeadPruning-v0"):
+        origin = Origin(model=str(tiny_folder), data=str(tmp_path / "data"), env=env)
+        suspect, _ = origin.load(tmp_path)
+        np.testing.assert_array_equal(suspect.train.labels, train.labels)
+        np.testing.assert_array_equal(suspect.validation.labels, other.labels)
+
+
+def test_the_page_asks_as_many_tokens_as_the_run_read(tiny_folder, clean, tmp_path):
+    out = tmp_path / "out"
+    paths = [tiny_folder, "--data", clean, "--out", out]
+    assert run("purify", *paths, "--policy", "random", "--max-length", 5, *FAST) == 0
+    found = find_origin(out, Origin())
+    assert found.load(out)[0].max_length == 5

@@ -55,6 +55,12 @@ def read(tmp_path: Path, text: str):
         (GOOD + "targets = []", "targets of a block of the grid is empty"),
         (GOOD + "variants = []", "variants of a block of the grid is empty"),
         ('data = "sst2"\ngrid = []', "The grid is empty"),
+        (
+            GOOD + 'protocols = ["refinetune"]\nhealing = ["refit"]',
+            "Healing belongs to the protocol direct",
+        ),
+        (GOOD + "[models]\nattacker = { max_length = 5 }", "attacker 5, defender 128"),
+        (GOOD + "[models]\ndefender = { epochs = 1.5 }", "epochs has the wrong type"),
         (GOOD + "[resources]\nnum_gpus = nan", "resources are out of range"),
         (GOOD + "[resources]\nnum_cpus = inf", "resources are out of range"),
     ],

@@ -314,3 +314,35 @@ def test_a_cell_is_claimed_by_one_process(tmp_path: Path) -> None:
             with store.claim("a") as second, store.claim("b") as elsewhere:
                 assert (second, elsewhere) == (False, True)
         assert other() == "True"
+
+
+@pytest.mark.parametrize("case", ["inside the model", "an attack on other data", "mixed with more"])
+def test_what_no_cell_could_do_is_refused_before_anything_is_written(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    grid, out = write_grid(tmp_path, ["gradient"]), tmp_path / "run"
+    text = grid.read_text()
+    if case == "inside the model":
+        out = tmp_path / "encoder"
+        said = "lies inside the model's own folder"
+    elif case == "an attack on other data":
+        text = text.replace("rare-word", "image-patch")
+        said = "image-patch is a trigger of images"
+    else:
+        train = load_data(tmp_path / "data").train
+        write_tsv(tmp_path / "mixed.tsv", list(zip(train.texts, train.labels, strict=True)))
+        files = f'poisoned = "{tmp_path}/mixed.tsv"\ntriggered = "{tmp_path}/mixed.tsv"'
+        text = text.replace("[models]", "[models]\ntrain_sentences = 20")
+        text = text.replace("rare-word", "mine") + f'[[attacks]]\nname = "mine"\n{files}\n'
+        said = "mixed with all clean sentences"
+    grid.write_text(text)
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["benchmark", str(grid), "--out", str(out), "--threads", "1"]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_limit_is_named_as_it_is_given(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    grid = write_grid(tmp_path, ["gradient"])
+    assert main(["benchmark", str(grid), "--limit-minutes", "0"]) == 2
+    assert "limit_minutes is out of range" in capsys.readouterr().err

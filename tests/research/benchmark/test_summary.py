@@ -273,14 +273,30 @@ def test_a_result_of_another_shape_is_refused(tmp_path: Path, name: str) -> None
     ],
     ids=str,
 )
-def test_vectors_of_another_shape_are_refused(
+def test_a_report_does_without_vectors_of_another_shape(
     tmp_path: Path, change: dict[str, np.ndarray], capsys: pytest.CaptureFixture
 ) -> None:
     made_up(tmp_path, SMALL, figures_of(LEVELS, 0.5))
+    assert main(["report", str(tmp_path)]) == 0
+    assert "t-SNE" in (tmp_path / "report.md").read_text()
     for path in (tmp_path / "embeddings").iterdir():
         np.savez(path, **{**np.load(path), **change})
+    capsys.readouterr()
+    assert main(["report", str(tmp_path)]) == 0
+    assert "has not the shape of vectors" in " ".join(capsys.readouterr().err.split())
+    report = (tmp_path / "report.md").read_text()
+    assert "t-SNE" not in report
+    assert "## " in report
+
+
+@pytest.mark.parametrize("part", ["tables", "figures"])
+def test_a_file_where_a_report_writes_a_folder_is_named(
+    part: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    made_up(tmp_path, SMALL, figures_of(LEVELS, 0.5))
+    (tmp_path / part).touch()
     assert main(["report", str(tmp_path)]) == 2
-    assert "has not the shape of vectors" in capsys.readouterr().err
+    assert f"{part} is a file. Expected: a folder" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_report_on_nothing_says_so(tmp_path: Path) -> None:
