@@ -1,4 +1,4 @@
-"""Which of two masks a training recommends: the one that its agent plays, or the best met."""
+"""Which of two masks a training recommends: that of its agent, or of its best episode."""
 
 from collections.abc import Mapping
 from pathlib import Path

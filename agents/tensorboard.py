@@ -103,7 +103,7 @@ class TensorBoard:
                 "heads pruned": pruned,
                 **_by_layer(report.mask),
             }
-            table = _table("best mask met so far", facts)
+            table = _table("mask of the best episode so far", facts)
             self._writer.add_text("run/best_mask_met", table, report.steps)
 
     def tested(self, steps: int, played: Sequence[Mapping[str, Any]]) -> None:

@@ -23,6 +23,8 @@ class RewardGreedy(SearchPolicy):
     Source: accelerated greedy maximisation, Minoux (1978).
     """
 
+    reads_reward = True
+
     @classmethod
     def for_env(cls, env: Any, *, seed: int = 0, variant: str = "paper") -> Self:
         """Build the policy for an environment, whose model and reward it takes over."""

@@ -49,6 +49,8 @@ class SearchPolicy(Baseline):
         SettingsError: The budget is below 1, or the variant does not exist.
     """
 
+    reads_reward = False
+
     def __init__(
         self,
         metrics: Sequence[str] = DEFAULT_METRICS,

@@ -13,7 +13,7 @@ FITTED: Mapping[str, Mapping[str, Any]] = {
 """Changes to the defaults by id of an environment.
 
 For MiniLM searched by tests/benchmarks/tune_agents.py: six random draws, 2,000 steps, three
-landscapes of 6 x 12 heads, an agent each, max_drop 0.03. Heads pruned by the best mask met while
+landscapes of 6 x 12 heads, an agent each, max_drop 0.03. Heads pruned in the best episode while
 learning (by the greedy policy at the end): with the defaults 39.3 (37.3); the six draws 36.3 to
 43.0 (34.3 to 42.7), the last one taken. On three landscapes that the search did not see: 39.7 +-
 2.4 (36.7) against 37.0 +- 3.1 (33.3).

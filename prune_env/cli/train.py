@@ -86,11 +86,11 @@ class Train:
 
     OUT then holds `agent/` (checkpoints), `best/` (the agent as it was when it did best without
     exploration; use it with `prune-env purify MODEL --policy OUT/best`), `best.json` (what that
-    reached, judged on all validation sentences), `best_met.json` (the best mask met while learning;
-    use it with `prune-env purify MODEL --mask OUT/best_met.json`), `settings.json`, `report.json`,
-    which recommends one of the two, and TensorBoard events: `tensorboard --logdir runs`. Ctrl-C
-    saves the agent first. A run that was interrupted or killed goes on with
-    the same command and `--resume`, to the same end.
+    reached, judged on all validation sentences), `best_met.json` (the mask of the best episode of
+    the learning; use it with `prune-env purify MODEL --mask OUT/best_met.json`), `settings.json`,
+    `report.json`, which recommends one of the two, and TensorBoard events: `tensorboard --logdir
+    runs`. Ctrl-C saves the agent first. A run that was interrupted or killed goes on with the same
+    command and `--resume`, to the same end.
 
     Attributes:
         out: Output folder; must be new or empty, but for `--resume`.
@@ -239,7 +239,7 @@ class Train:
         if (met := report["best_met"]) is not None:
             below = "" if met["keeps_tau"] else ", below tau"
             reached = f"{_pruned(met)}, {100 * met['accuracy']:.1f} % {judged}{below}"
-            rows.append((f"best met on {met['model']}", reached))
+            rows.append((f"best episode on {met['model']}", reached))
         if result.signal is None:
             hybrid = any("units_pruned" in each for each in (*played, met or {}))
             rows.append(("use it", _use(self.out, report["recommended"], hybrid=hybrid)))

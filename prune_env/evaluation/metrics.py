@@ -112,6 +112,14 @@ def calibrated_threshold(logits: Logits, labels: Labels, target: int = 1) -> flo
     return _threshold(margin(logits, target), int((labels == target).sum()))
 
 
+def threshold_of(logits: Logits, labels: Labels, target: int = 1) -> float:
+    """Return the calibrated threshold; 0 where a logit is not finite, so that none can be told.
+
+    Of many masks one may make the logits overflow, which must not end the others.
+    """
+    return calibrated_threshold(logits, labels, target) if np.isfinite(logits).all() else 0.0
+
+
 def _check_finite(logits: Logits) -> None:
     wrong = int((~np.isfinite(logits).all(axis=1)).sum())
     if not len(logits) or wrong:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from prune_env.evaluation.metrics import calibrated_shifts
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.writing import beginnings, writing_of
-from prune_env.models.forward import BATCH, Floats, class_count, forward
+from prune_env.models.forward import BATCH, Floats, answer
 from prune_env.models.inputs import TokenRows
 
 if TYPE_CHECKING:
@@ -169,14 +169,8 @@ class FlipTrial:
         """
         model = self._suspect.loaded.model
         rows = TokenRows(texts, self._suspect.loaded.tokenizer, self._suspect.max_length)
-        logits = forward(
-            model,
-            rows,
-            lambda inputs: model(**inputs).logits,
-            class_count(model),
-            size=max(BATCH, TOKENS // int(rows.lengths.max())),
-            precision="auto",
-        )
+        size = max(BATCH, TOKENS // int(rows.lengths.max()))
+        logits = answer(model, rows, size=size, precision="auto")
         shifted = logits - self._shifts
         chances: Chances = np.exp(shifted - shifted.max(axis=1, keepdims=True))
         chances /= chances.sum(axis=1, keepdims=True)

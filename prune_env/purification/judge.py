@@ -8,7 +8,7 @@ from prune_env.evaluation.guard import guarded
 from prune_env.evaluation.metrics import calibrated_shifts, mcnemar
 from prune_env.evaluation.separation import separation
 from prune_env.models import LoadedModel
-from prune_env.models.forward import class_count, forward
+from prune_env.models.forward import answer
 from prune_env.models.inputs import make_rows
 from prune_env.settings import Guard
 
@@ -75,11 +75,4 @@ class Judge:
 
     def logits(self) -> npt.NDArray[np.float32]:
         """Return the logits (N, C) of every row."""
-        model = self._model
-        return forward(
-            model,
-            self._rows,
-            lambda inputs: model(**inputs).logits,
-            class_count(model),
-            precision="auto",
-        )
+        return answer(self._model, self._rows, precision="auto")

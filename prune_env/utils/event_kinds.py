@@ -97,7 +97,7 @@ class MasksCounted:
 
 @dataclass(frozen=True)
 class RefitDone:
-    """A refit of all maps: `Refit` of `purification.refit`, and what each map kept by its name."""
+    """A refit of all maps: `RefitReport` of `purification.step`, and what each map kept."""
 
     strength: float
     kept: float

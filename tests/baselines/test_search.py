@@ -295,3 +295,8 @@ def test_a_mask_exactly_at_a_tau_that_is_only_shown_is_found() -> None:
     plan = prune_all(asked, observation)
     assert len(plan) == 6  # with STOP
     assert prune_all(Greedy.for_env(env), observation) == plan
+
+
+@pytest.mark.parametrize("kind", [Greedy, Evolution, RewardGreedy])
+def test_only_what_climbs_the_reward_says_that_it_reads_it(kind: type[SearchPolicy]) -> None:
+    assert kind.requirements().reads_reward == (kind is RewardGreedy)

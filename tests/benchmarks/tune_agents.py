@@ -108,8 +108,8 @@ def trained(
     """Return what an agent reached on a landscape, trained once.
 
     Returns:
-        `handed_out`, the share of heads pruned by the better of the best mask met while learning
-        and the last played; `played`, the latter alone; `seconds`.
+        `handed_out`, the share of heads pruned by the better of the mask of the best episode and
+        the last played; `played`, the latter alone; `seconds`.
     """
     key = digest([algorithm, options.steps, dict(changes), landscape, seed])
     path = options.out / "trainings" / f"{key}.json"

@@ -36,7 +36,7 @@ class TextReward(Reward):
         if subject.suspect is None:
             raise SettingsError(
                 f"The reward '{self.name}' needs texts, and {subject.name} holds none",
-                expected="a model with data, or a Subject with `texts`",
+                expected="a model with data, or a Subject with a `suspect`",
                 remedy="choose another reward",
             )
         if self.words:

@@ -213,7 +213,7 @@ def _hidden(
     clean, flipped = subject.evaluator.evaluate(masks), triggered.evaluate(masks)
     rows = []
     for mask, logits, hits in zip(masks, clean.logits, flipped.logits, strict=True):
-        threshold = metrics.calibrated_threshold(logits, clean.labels, target)
+        threshold = metrics.threshold_of(logits, clean.labels, target)
         called = metrics.predict(logits, target) == target
         percents = (
             metrics.accuracy(logits, clean.labels, target),

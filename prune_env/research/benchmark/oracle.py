@@ -103,9 +103,8 @@ class _Judge:
         answers, flipped = self.clean.evaluate(masks), self._hidden.evaluate(masks)
         rates = []
         for logits, hits in zip(answers.logits, flipped.logits, strict=True):
-            usable = self._calibrated and bool(np.isfinite(logits).all())
-            threshold = (
-                metrics.calibrated_threshold(logits, self._labels, self._target) if usable else 0.0
-            )
+            threshold = 0.0
+            if self._calibrated:
+                threshold = metrics.threshold_of(logits, self._labels, self._target)
             rates.append(metrics.label_flip_rate(hits, self._target, threshold).percent)
         return answers.accuracy, np.array(rates)

@@ -50,7 +50,8 @@ class Recording:
 
     Raises:
         UnknownNameError: No reward has this name.
-        SettingsError: None is named, or one cannot score this subject.
+        SettingsError: None is named, one cannot score this subject, or it has other units than
+            heads, or no metric.
     """
 
     def __init__(
@@ -63,6 +64,13 @@ class Recording:
         seed: int = 0,
         facts: dict[str, Any] | None = None,
     ) -> None:
+        if not (subject.units.heads_only and subject.metrics):
+            raise SettingsError(
+                "A record is of masks of heads, drawn by metrics",
+                expected="a subject of heads alone, with one metric or more",
+                actual=f"{subject.name}, with {', '.join(subject.metrics) or 'no metric'}",
+                remedy="load it without neuron_groups and map_steps, and name metrics",
+            )
         self._subject = subject
         self._rewards = check_rewards(rewards)
         for reward in self._rewards.values():
@@ -222,7 +230,7 @@ def hidden_rates(evaluator: Evaluator, triggered: Evaluator, masks: Mask, target
     clean, flipped = evaluator.evaluate(masks), triggered.evaluate(masks)
     rates = np.empty((2, len(masks)))
     for row, (logits, hits) in enumerate(zip(clean.logits, flipped.logits, strict=True)):
-        threshold = metrics.calibrated_threshold(logits, clean.labels, target)
+        threshold = metrics.threshold_of(logits, clean.labels, target)
         for place, at in enumerate((0.0, threshold)):
             rates[place, row] = metrics.label_flip_rate(hits, target, at).percent / 100
     return {"lfr": rates[0], "lfr_calibrated": rates[1]}

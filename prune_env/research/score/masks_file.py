@@ -73,7 +73,9 @@ class MasksFile:
 
     def is_of_game(self, game: TaskGame, seed: int) -> bool:
         """Return whether the mask of a seed was made for just this model, in this precision."""
-        run = self.runs.get(game.task.name, {}).get(str(seed), {})
+        run = self.runs.get(game.task.name, {}).get(str(seed))
+        if not isinstance(run, dict):
+            return False
         made = (run.get("model"), run.get("precision"))
         return made == (game.subject.evaluator.fingerprint, PRECISION)
 

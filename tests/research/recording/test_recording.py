@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,18 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from prune_env.env import recorded
-from prune_env.env.landscape import LandscapeEvaluator
+from prune_env.env.landscape import LandscapeEvaluator, landscape_subject
 from prune_env.env.recorded import recorded_subject
 from prune_env.env.rewards.reward import Accuracy, make_reward
 from prune_env.env.subject import Subject
 from prune_env.env.subjects import DEFAULT_RECORD
 from prune_env.errors import OutputExistsError, SettingsError, StateError, UnknownNameError
-from prune_env.evaluation import ReferenceEvaluator
+from prune_env.evaluation import Evaluation, ReferenceEvaluator
 from prune_env.evaluation.metrics import calibrated_threshold, label_flip_rate
 from prune_env.importance import DEFAULT_METRICS
+from prune_env.importance.registry import UNIT_METRICS
 from prune_env.models import load_classifier
+from prune_env.models.masks import Mask
 from prune_env.research.recording.fitting import fit_surrogate
 from prune_env.research.recording.offline import check_minari, write_minari
 from prune_env.research.recording.recording import Recording
@@ -32,6 +35,15 @@ from prune_env.research.recording.table import read_record
 from prune_env.utils.leases import check_alone, locked
 
 REWARDS = ("sparsity",)
+
+
+class Overflowing(ReferenceEvaluator):
+    """A model without its first head answers NaN."""
+
+    def evaluate(self, masks: Mask) -> Evaluation:
+        answer = super().evaluate(masks)
+        logits = np.where(masks[:, :1, 0, None], answer.logits, np.nan)
+        return replace(answer, logits=logits.astype(np.float32))
 
 
 def landscape() -> Subject:
@@ -80,6 +92,31 @@ def test_a_record_holds_what_the_model_answers(tiny_folder, tiny_data, tmp_path:
 def test_a_record_of_no_mask_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="a mask at least"):
         Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 0)
+
+
+@pytest.mark.parametrize("units", [True, False])
+def test_what_is_no_game_of_heads_by_metrics_is_refused(units: bool) -> None:
+    metrics = UNIT_METRICS if units else ()
+    numbers = {"groups": 2, "steps": 2} if units else {}
+    subject = landscape_subject(metrics, layers=2, heads=4, **numbers)
+    with pytest.raises(SettingsError, match="A record is of masks of heads, drawn by metrics"):
+        Recording(subject, REWARDS)
+
+
+def test_a_mask_that_overflows_does_not_end_a_recording(
+    tiny_folder: Path, tiny_data: Any, tmp_path: Path
+) -> None:
+    loaded = load_classifier(tiny_folder)
+    clean, triggered = (
+        Overflowing(loaded.model, loaded.tokenizer, data)
+        for data in (tiny_data, tiny_data.where(0))
+    )
+    subject = Subject(clean, np.arange(8.0).reshape(2, 4, 1), ("magnitude",))
+    table = Recording(subject, REWARDS, triggered=triggered).run(tmp_path / "r.npz", 9)
+    spoilt = ~table.masks[:, 0, 0]
+    assert spoilt.any()
+    assert not spoilt.all()
+    assert np.array_equal(table.columns["lfr"][spoilt], table.columns["lfr_calibrated"][spoilt])
 
 
 def test_a_record_of_the_unpruned_model_alone_is_a_file(tmp_path: Path) -> None:

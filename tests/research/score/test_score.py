@@ -422,3 +422,11 @@ def test_a_mask_of_another_precision_is_played_anew(tmp_path: Path) -> None:
     for change, own in (({}, True), ({"precision": "bf16"}, False), ({"model": "x"}, False)):
         held = MasksFile(SUITE, tmp_path / NAME, runs={"small": {"0": {**made, **change}}})
         assert held.is_of_game(game, 0) == own
+
+
+def test_what_is_no_mask_is_played_anew_and_refused_where_it_is_handed_in(tmp_path: Path) -> None:
+    held = MasksFile(SUITE, tmp_path / NAME, runs={"small": {"0": ["no", "mask"]}})
+    game = TaskGame(TASK)
+    assert not held.is_of_game(game, 0)
+    with pytest.raises(StateError, match="small, seed 0 is no mask"):
+        held.find(game, 0)
