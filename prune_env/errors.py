@@ -9,6 +9,10 @@ LONGEST = 2_000
 """Characters of each part of a message: names from files may have any length."""
 
 
+GET_AGAIN = "get the model again from its publisher"
+"""Remedy for a model whose files are damaged."""
+
+
 def printable(text: str, limit: int | None = None) -> str:
     r"""Return text on one line, control characters, line breaks and lone surrogates spelt out.
 

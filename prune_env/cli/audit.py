@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prune_env.cli.options import MachineOptions, TableOptions, as_it_is, printable, show
+from prune_env.cli.options import MachineOptions, TableOptions, as_it_is, printable_lines, show
 from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Audit:
         from prune_env.utils.runtime import describe
 
         return {
-            "model": printable(self.model),
+            "model": printable_lines(self.model),
             "model_sha256": sha256,
             "clean": validation.source,
             "clean_sha256": validation.sha256,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.markup import escape
 
-from prune_env.cli.options import as_it_is, printable, show
+from prune_env.cli.options import as_it_is, printable_lines, show
 from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Combine:
         }
         names = ", ".join(map(str, self.audits))
         told = f"Learned from {names} (--reward takes it):\n{combination.formula}"
-        show(self.json, value, *([page] if judged else []), escape(printable(told)))
+        show(self.json, value, *([page] if judged else []), escape(printable_lines(told)))
 
 
 def _rows(judged: "Judgement") -> "list[tuple[str, list[str]]]":
@@ -113,8 +113,8 @@ def _rows(judged: "Judgement") -> "list[tuple[str, list[str]]]":
 
     return [
         ("[bold]combination[/]", cells(judged.correlations)),
-        (f"{escape(printable(judged.alone))}\n(best where learned)", cells(judged.of_alone)),
-        (f"{escape(printable(judged.best))}\n(best in hindsight)", cells(judged.of_best)),
+        (f"{escape(printable_lines(judged.alone))}\n(best where learned)", cells(judged.of_alone)),
+        (f"{escape(printable_lines(judged.best))}\n(best in hindsight)", cells(judged.of_best)),
     ]
 
 

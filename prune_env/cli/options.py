@@ -180,6 +180,6 @@ def as_it_is(name: str, style: str = "") -> "Text":
     return Text(errors.printable(name), style=style)
 
 
-def printable(text: str) -> str:
+def printable_lines(text: str) -> str:
     """Return text of our own lines, control characters in them spelt out."""
     return "\n".join(map(errors.printable, text.split("\n")))

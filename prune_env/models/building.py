@@ -7,14 +7,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 
-from prune_env.errors import ModelError
+from prune_env.errors import GET_AGAIN, ModelError
 from prune_env.models.architectures import VISION_TOWER
 from prune_env.models.classification import HARMLESS_KEYS, HeadPlan, classifier_class
 from prune_env.models.config_rules import with_label_names
-from prune_env.models.quiet import guarded, quiet_transformers
+from prune_env.models.quiet import as_model_error, quiet_transformers
 from prune_env.models.source import read_config, weight_files
 
-GET_AGAIN = "get the model again from its publisher"
 SAVE_AGAIN = "save the whole model again with save_pretrained, pooler included"
 
 
@@ -33,7 +32,7 @@ def build_config(folder: Path) -> PreTrainedConfig:
             "vision_config": content,
         }
     what = f"{path} is not a valid {content['model_type']} configuration"
-    with guarded(what, remedy=GET_AGAIN), quiet_transformers():
+    with as_model_error(what, remedy=GET_AGAIN), quiet_transformers():
         config: PreTrainedConfig = CONFIG_MAPPING[content["model_type"]].from_dict(content)
     # These change what a forward pass returns, and nothing of what it computes.
     config.return_dict = True
@@ -103,7 +102,7 @@ def build_model(
     attention = attn_implementation if model_class._supports_sdpa else "eager"
     load: Any = model_class.from_pretrained
     misfit = f"The weights of {source} do not fit its config.json"
-    with guarded(misfit, remedy=SAVE_AGAIN), torch.random.fork_rng(devices=[]):
+    with as_model_error(misfit, remedy=SAVE_AGAIN), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         # A name of None: no file is looked up, whatever the config says.
         model, info = load(

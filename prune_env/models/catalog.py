@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prune_env.errors import ModelError, SettingsError, UnknownNameError
-from prune_env.models.quiet import guarded, quiet_transformers
+from prune_env.models.quiet import as_model_error, quiet_transformers
 from prune_env.utils.files import sha256_of
 from prune_env.utils.limits import REF_BYTES
 from prune_env.utils.output import PRIVATE
@@ -59,7 +59,7 @@ def push_folder(folder: Path, name: str) -> str:
 
     what = f"{folder} is written, but cannot be pushed to {name}"
     remedy = f"see what the Hub says, then: hf upload {name} {folder}"
-    with guarded(what, expected="a new repository", remedy=remedy), quiet_transformers():
+    with as_model_error(what, expected="a new repository", remedy=remedy), quiet_transformers():
         api = HfApi()
         url = api.create_repo(name, private=True, exist_ok=False)
         api.upload_folder(
@@ -159,7 +159,10 @@ def _download(name: str, revision: str | None) -> Path:
     from prune_env.models.quiet import quiet_transformers  # noqa: PLC0415
 
     what = f"The model {name} cannot be downloaded"
-    with guarded(what, remedy="check the id, the revision and the network"), quiet_transformers():
+    with (
+        as_model_error(what, remedy="check the id, the revision and the network"),
+        quiet_transformers(),
+    ):
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=DOWNLOADED))
         _check_download(folder)
     return folder

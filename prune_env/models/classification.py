@@ -14,10 +14,10 @@ from transformers import (
 )
 
 from prune_env.data.text import folded
-from prune_env.errors import ModelError
+from prune_env.errors import GET_AGAIN, ModelError
 from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.heads import find_heads
-from prune_env.models.quiet import guarded
+from prune_env.models.quiet import as_model_error
 from prune_env.models.source import architecture_of
 
 READY = ("ForSequenceClassification", "ForImageClassification")
@@ -139,7 +139,7 @@ def _head_keys(
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Build the model without memory; name the weights outside its encoder, and missing poolers."""
     what = f"config.json of {source} describes an impossible model"
-    with guarded(what, remedy="get the model again from its publisher"), torch.device("meta"):
+    with as_model_error(what, remedy=GET_AGAIN), torch.device("meta"):
         skeleton = model_class(config)
     wanted = sum(parameter.numel() for parameter in skeleton.parameters())
     size = sum(tensor.numel() for tensor in weights.values())
@@ -148,7 +148,7 @@ def _head_keys(
             f"config.json of {source} describes another model than its weights",
             expected=f"{wanted} numbers",
             actual=f"{size} numbers in the files",
-            remedy="get the model again from its publisher",
+            remedy=GET_AGAIN,
         )
     encoder = find_heads(skeleton).layers[0].name.partition(".")[0]
     keys = skeleton.state_dict().keys()

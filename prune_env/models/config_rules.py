@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from prune_env.errors import ModelError, UnsafeModelError, UnsupportedModelError
+from prune_env.errors import GET_AGAIN, ModelError, UnsafeModelError, UnsupportedModelError
 from prune_env.models.added_tokens import find_added_in
 from prune_env.models.architectures import (
     IMAGE_PROCESSORS,
@@ -68,7 +68,7 @@ def find_forbidden(path: Path, config: dict[str, Any]) -> Iterator[ModelError]:
                 yield ModelError(
                     f"{path} sets {_dotted(place)} to {side!r:.20} pixels",
                     expected=f"up to {MAX_SIDE}",
-                    remedy="get the model again from its publisher",
+                    remedy=GET_AGAIN,
                 )
     deepest = _depth(config)
     if deepest > CONFIG_DEPTH.value:
@@ -110,7 +110,7 @@ def find_unsupported(path: Path, config: dict[str, Any]) -> Iterator[ModelError]
             yield ModelError(
                 f"{path} sets {_dotted(place)} to {item!r:.20}",
                 expected=f"0 to {MAX_COUNT}",
-                remedy="get the model again from its publisher",
+                remedy=GET_AGAIN,
             )
     yield from _cut_heads(path, config)
     yield from _contradicting_labels(path, config)

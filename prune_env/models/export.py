@@ -27,7 +27,7 @@ from prune_env.models.processor import (
     self_test,
 )
 from prune_env.models.pruning import LayerCut, apply_cuts, plan_cuts, zero_heads
-from prune_env.models.quiet import guarded, quiet_transformers, writing
+from prune_env.models.quiet import as_model_error, quiet_transformers, writing
 from prune_env.models.source import SLICED_MANIFEST, find_problems, is_sliced, read_config
 from prune_env.utils.files import sha256_of, write_bytes, write_json
 from prune_env.utils.public import public_name
@@ -59,7 +59,7 @@ def load_pruned(folder: str | Path) -> LoadedModel:
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         model = classifier_class(config)(config).float().eval()
     apply_cuts(model, _read_cuts(folder, manifest, find_heads(model)))
-    with guarded(f"The weights in {folder} do not fit its manifest", remedy=EXPORT_AGAIN):
+    with as_model_error(f"The weights in {folder} do not fit its manifest", remedy=EXPORT_AGAIN):
         weights.update({name: weights[other] for name, other in tied_names(model).items()})
         model.load_state_dict(weights, strict=True)
     fit_processor(str(folder), model, processor)

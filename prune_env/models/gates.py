@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from prune_env.errors import ModelError, SettingsError, UnsupportedModelError
+from prune_env.errors import GET_AGAIN, ModelError, SettingsError, UnsupportedModelError
 from prune_env.models.heads import HeadMap, LayerHeads, find_heads
 
 
@@ -152,7 +152,7 @@ def check_gates(
         raise ModelError(
             "The model answers NaN or Inf",
             expected="finite logits",
-            remedy="the weights are damaged: get the model again from its publisher",
+            remedy=f"the weights are damaged: {GET_AGAIN}",
         )
     # Equal rows of one batch may differ by rounding, since kernels split a batch into blocks.
     moved = (logits[1:] - logits[0]).abs().amax(-1) > 1e-7 * (1 + logits.abs().max())

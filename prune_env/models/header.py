@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from prune_env.errors import ModelError
+from prune_env.errors import GET_AGAIN, ModelError
 from prune_env.utils.limits import HEADER_BYTES, REF_BYTES, TENSOR_NAME, TENSORS, WEIGHT_BYTES
 from prune_env.utils.reading import opened, without_doubles
 
-GET_AGAIN = "get the model again from its publisher"
 BYTES = {
     "F64": 8,
     "F32": 4,
@@ -154,7 +153,7 @@ def find_damage(path: Path) -> Iterator[ModelError]:
         yield ModelError(
             f"{path} holds NaN or Inf in {len(broken)} tensors: {', '.join(broken[:5])}",
             expected="finite weights",
-            remedy="get the model again from its publisher, or train it again",
+            remedy=f"{GET_AGAIN}, or train it again",
         )
 
 

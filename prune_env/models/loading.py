@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 
 from prune_env.data.dataset import TextDataset
 from prune_env.data.text import folded
-from prune_env.errors import ModelError, SettingsError
-from prune_env.models.building import GET_AGAIN, build_config, build_model, load_weights
+from prune_env.errors import GET_AGAIN, ModelError, SettingsError
+from prune_env.models.building import build_config, build_model, load_weights
 from prune_env.models.catalog import find_source
 from prune_env.models.classification import (
     check_same_names,
@@ -24,7 +24,7 @@ from prune_env.models.classification import (
 from prune_env.models.heads import find_heads
 from prune_env.models.inspection import identity, list_files
 from prune_env.models.processor import fit_processor, load_processor, self_test
-from prune_env.models.quiet import guarded, quiet_transformers
+from prune_env.models.quiet import as_model_error, quiet_transformers
 from prune_env.models.source import SLICED_MANIFEST, find_problems, is_sliced
 
 
@@ -185,5 +185,5 @@ def head_shape(
         raise problem
     config = build_config(folder)
     what = f"config.json of {source} describes an impossible model"
-    with guarded(what, remedy=GET_AGAIN), torch.device("meta"), quiet_transformers():
+    with as_model_error(what, remedy=GET_AGAIN), torch.device("meta"), quiet_transformers():
         return find_heads(classifier_class(config)(config)).shape

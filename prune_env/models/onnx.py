@@ -19,7 +19,7 @@ from prune_env.models.architectures import NOT_EXPORTABLE
 from prune_env.models.loading import LoadedModel
 from prune_env.models.processor import sample_inputs
 from prune_env.models.pruning import slice_heads, zero_heads
-from prune_env.models.quiet import guarded, quiet_transformers
+from prune_env.models.quiet import as_model_error, quiet_transformers
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 SAMPLES = (
@@ -86,7 +86,11 @@ def write_onnx(
     if "input_ids" in names:
         sizes[1] = torch.export.Dim("sequence")
     what = f"{type(model).__name__} cannot be exported to ONNX"
-    with guarded(what, remedy="export it without ONNX"), quiet_transformers(), _quiet_exporter():
+    with (
+        as_model_error(what, remedy="export it without ONNX"),
+        quiet_transformers(),
+        _quiet_exporter(),
+    ):
         program = torch.onnx.export(
             _Logits(model, names),
             args=tuple(batches[0].values()),

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
-from prune_env.errors import ModelError
+from prune_env.errors import GET_AGAIN, ModelError
 from prune_env.models.architectures import IMAGE_TYPES, PADDED_POSITIONS
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.gates import check_gates
 from prune_env.models.heads import find_heads
-from prune_env.models.quiet import guarded, quiet_transformers, writing
+from prune_env.models.quiet import as_model_error, quiet_transformers, writing
 from prune_env.models.tokenizer_files import PIECES
 from prune_env.models.tokenizer_trial import try_file, try_tokenizer
 
@@ -63,7 +63,7 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
         try_file(fast)
     auto: Any = AutoImageProcessor if image else AutoTokenizer
     what = f"The {'image processor' if image else 'tokenizer'} in {folder} cannot be loaded"
-    with guarded(what, remedy="save it again with save_pretrained"), quiet_transformers():
+    with as_model_error(what, remedy="save it again with save_pretrained"), quiet_transformers():
         processor = auto.from_pretrained(
             folder, config=config, local_files_only=True, trust_remote_code=False
         )
@@ -224,7 +224,7 @@ def self_test(source: str, model: PreTrainedModel, processor: Any) -> None:
         UnsupportedModelError: Its heads do not react to gates.
     """
     what = f"The model {source} cannot run on a sample"
-    with guarded(what, remedy="get the model again from its publisher"):
+    with as_model_error(what, remedy=GET_AGAIN):
         sample = sample_inputs(model, processor)
         inputs = sample[str(model.main_input_name)]
         check_gates(model, find_heads(model), inputs, sample.get("attention_mask"))

@@ -1,4 +1,4 @@
-"""Keeping transformers' load reports and progress bars away from a user's terminal."""
+"""Calls of libraries: silent on the terminal, and their errors turned into a `ModelError`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from prune_env.errors import ModelError, PruneEnvError
 
 
 @contextmanager
-def guarded(what: str, *, expected: object = None, remedy: str) -> Iterator[None]:
+def as_model_error(what: str, *, expected: object = None, remedy: str) -> Iterator[None]:
     """Raise a `ModelError` for any error of the body; errors of this package pass unchanged.
 
     Configs, weights and tokenizers that contradict each other fail in as many ways as the
@@ -44,7 +44,10 @@ def writing(folder: Path) -> Iterator[None]:
     """
     what = f"The model cannot be written into {folder}"
     remedy = "make room on the disk, or choose another folder"
-    with guarded(what, expected="space, and leave to write", remedy=remedy), quiet_transformers():
+    with (
+        as_model_error(what, expected="space, and leave to write", remedy=remedy),
+        quiet_transformers(),
+    ):
         yield
 
 

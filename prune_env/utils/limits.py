@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from prune_env.errors import PruneEnvError, SettingsError
+from prune_env.errors import GET_AGAIN, PruneEnvError, SettingsError
 
 E = TypeVar("E", bound=PruneEnvError)
 MIB = 2**20
@@ -80,19 +80,18 @@ class Limit:
         )
 
 
-AGAIN = "get the model again from its publisher"
-TOKENIZER = "do not use this tokenizer, or get the model again from its publisher"
+TOKENIZER = f"do not use this tokenizer, or {GET_AGAIN}"
 
 FOLDER_FILES = Limit("folder_files", 2_000, "files", "give a folder that holds one model alone")
 REF_BYTES = Limit("ref_bytes", 1_000, "bytes", "download the model again", fixed=True)
-CONFIG_BYTES = Limit("config_bytes", 4 * MIB, "bytes", AGAIN)
-CONFIG_ENTRIES = Limit("config_entries", 60_000, "entries", AGAIN)
-CONFIG_DEPTH = Limit("config_depth", 32, "levels", AGAIN, fixed=True)
-INDEX_BYTES = Limit("index_bytes", 8 * MIB, "bytes", AGAIN)
+CONFIG_BYTES = Limit("config_bytes", 4 * MIB, "bytes", GET_AGAIN)
+CONFIG_ENTRIES = Limit("config_entries", 60_000, "entries", GET_AGAIN)
+CONFIG_DEPTH = Limit("config_depth", 32, "levels", GET_AGAIN, fixed=True)
+INDEX_BYTES = Limit("index_bytes", 8 * MIB, "bytes", GET_AGAIN)
 LABELS = Limit("labels", 25_000, "labels", "correct id2label in config.json")
-HEADER_BYTES = Limit("header_bytes", 8 * MIB, "bytes", AGAIN)
-TENSORS = Limit("tensors", 20_000, "tensors", AGAIN)
-TENSOR_NAME = Limit("tensor_name", 500, "characters", AGAIN, fixed=True)
+HEADER_BYTES = Limit("header_bytes", 8 * MIB, "bytes", GET_AGAIN)
+TENSORS = Limit("tensors", 20_000, "tensors", GET_AGAIN)
+TENSOR_NAME = Limit("tensor_name", 500, "characters", GET_AGAIN, fixed=True)
 WEIGHT_BYTES = Limit("weight_bytes", 64 * 1024 * MIB, "bytes", "take a smaller model")
 HASHED_BYTES = Limit("hashed_bytes", 1024 * MIB, "bytes", "take the file out of the folder")
 TOKENIZER_BYTES = Limit("tokenizer_bytes", 64 * MIB, "bytes", TOKENIZER)
