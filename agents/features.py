@@ -29,26 +29,6 @@ def as_batch(observation: Any) -> tuple[Observation, bool]:
     return batch, single
 
 
-def legal_actions(observation: Observation) -> BoolArray:
-    """Return what a batched observation allows, for callers that have no action mask.
-
-    Args:
-        observation: With a batch dimension.
-
-    Returns:
-        Bool (N, L * H + 1): what the observation says if it has a part `legal`. Otherwise it is a
-        guess, which is right in environments of `min_heads_per_layer=1` whose unpruned model is
-        not below tau: a head is legal while it is kept and is not the last of its layer, and
-        STOP, the last action, always is.
-    """
-    if "legal" in observation:
-        return observation["legal"] > 0.5
-    kept = observation["mask"] > 0.5
-    heads = kept & (kept.sum(axis=2, keepdims=True) > 1)
-    stop = np.ones((len(kept), 1), bool)
-    return np.concatenate([heads.reshape(len(kept), -1), stop], axis=1)
-
-
 def check_metrics(own: Sequence[str], shown: Sequence[str]) -> None:
     """Refuse to learn from other importance metrics than an agent was made for.
 

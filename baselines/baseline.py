@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.env.observation import is_single, require_parts
+from prune_env.env.observation import is_single, legal_actions, require_parts
 from prune_env.env.policy import Observation, Requirements, no_variant
 from prune_env.errors import SettingsError
 from prune_env.importance.registry import DEFAULT_METRICS
@@ -97,8 +97,9 @@ class Baseline(ABC):
             state: Handed back unchanged: fixed policies read all they need off the observation.
             episode_start: Ignored.
             deterministic: Ignored: the only randomness is the seed's.
-            action_masks: Bool (L * H + 1,), batched like the observation. Without it a kept head
-                is legal unless it is the last of its layer.
+            action_masks: Bool (L * H + 1,), batched like the observation. Without it what the
+                observation says of `legal`, or else every kept head that is not the last of its
+                layer.
 
         Returns:
             Int64 action, a scalar array or (N,), and `state`.
@@ -113,10 +114,9 @@ class Baseline(ABC):
             rows = {key: value[None] for key, value in rows.items()}
         kept = rows["mask"] > 0.5
         if action_masks is None:
-            legal = kept & (kept.sum(2, keepdims=True) > 1)
-        else:
-            flat = np.asarray(action_masks, dtype=bool).reshape(len(kept), -1)
-            legal = flat[:, :-1].reshape(kept.shape)
+            action_masks = legal_actions(rows)
+        flat = np.asarray(action_masks, dtype=bool).reshape(len(kept), -1)
+        legal = flat[:, :-1].reshape(kept.shape)
         actions = [
             self.choose({key: value[row] for key, value in rows.items()}, legal[row])
             if legal[row].any()

@@ -19,9 +19,9 @@ from prune_env.agents.features import (
     FloatArray,
     as_batch,
     check_metrics,
-    legal_actions,
 )
 from prune_env.agents.record import Budget, EpisodeCallback, EpisodeReport, sum_terms
+from prune_env.env.observation import legal_actions
 from prune_env.env.policy import Observation, Requirements
 from prune_env.errors import SettingsError
 from prune_env.importance import DEFAULT_METRICS

@@ -56,7 +56,7 @@ class SB3Agent(Agent):
     and heads, whatever it was trained on. The network knows what is legal, also for algorithms
     that know no masks: `learn` shows it the environment's own word, and so does `predict` if it is
     given the action masks or an observation with the part `legal`. From any other observation
-    `predict` guesses what is legal, see `features.legal_actions`.
+    `predict` guesses what is legal, see `env.observation.legal_actions`.
 
     Args:
         metrics: Names of the importance metrics in the observation, in its order.

@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3 import DQN
 
-from prune_env.agents.features import as_batch, legal_actions
+from prune_env.agents.features import as_batch
 from prune_env.agents.sb3.agent import Paced, SB3Agent
 from prune_env.agents.sb3.network import ILLEGAL, SetNetwork
 from prune_env.agents.sb3.policies import SetQPolicy
+from prune_env.env.observation import legal_actions
 
 
 class LegalDQN(Paced, DQN):

@@ -96,7 +96,7 @@ def scaled_status(observation: Observation) -> Tensor:
 
 
 def legal_actions(observation: Observation) -> Tensor:
-    """Return what `features.legal_actions` gives, bool (N, L * H + 1)."""
+    """Return what `env.observation.legal_actions` gives, bool (N, L * H + 1)."""
     if "legal" in observation:
         return observation["legal"] > 0.5
     kept = observation["mask"] > 0.5

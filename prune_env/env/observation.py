@@ -202,3 +202,23 @@ def make_observation(
         )
     parts = tuple(OBSERVATIONS[name]() for name in names)
     return tuple(FlatPart(part) for part in parts) if flat else parts
+
+
+def legal_actions(observation: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+    """Return what a batched observation allows, for callers that have no action mask.
+
+    Args:
+        observation: With a batch dimension.
+
+    Returns:
+        Bool (N, L * H + 1): what the observation says if it has a part `legal`. Otherwise it is a
+        guess, which is right in environments of `min_heads_per_layer=1` whose unpruned model is
+        not below tau: a head is legal while it is kept and is not the last of its layer, and
+        STOP, the last action, always is.
+    """
+    if "legal" in observation:
+        return observation["legal"] > 0.5
+    kept = observation["mask"] > 0.5
+    heads = kept & (kept.sum(axis=2, keepdims=True) > 1)
+    stop = np.ones((len(kept), 1), bool)
+    return np.concatenate([heads.reshape(len(kept), -1), stop], axis=1)

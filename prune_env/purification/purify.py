@@ -21,12 +21,13 @@ from prune_env.purification.answers import (
     check_answers,
     require_a_guard,
 )
+from prune_env.purification.export import write_purified
 from prune_env.purification.heal import Healed
 from prune_env.purification.hybrid import cut, write_mask
 from prune_env.purification.milder import chosen, heal_above_tau
 from prune_env.purification.plan import AUTO, Plan, best_healing, choose, usual_fine_tuning
 from prune_env.purification.prepare import prepare
-from prune_env.purification.report import card_facts, make_report, write_purified
+from prune_env.purification.report import card_facts, make_report
 from prune_env.purification.search import SearchResult, read_mask, search
 from prune_env.purification.verdict import Verdict, judge_tau
 from prune_env.settings import (

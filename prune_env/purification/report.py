@@ -8,9 +8,6 @@ from typing import Any
 from prune_env.data.dataset import TextDataset
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, StateError
-from prune_env.models import LoadedModel, Mask, write_sliced, write_zeroed
-from prune_env.models.ensemble import write_ensemble
-from prune_env.models.onnx import write_onnx
 from prune_env.models.units import Units
 from prune_env.purification.answers import Answers
 from prune_env.purification.findings import describe_triggers
@@ -19,41 +16,10 @@ from prune_env.purification.milder import Attempt, chosen
 from prune_env.purification.plan import Plan
 from prune_env.purification.search import SearchResult
 from prune_env.purification.step import RefitReport, StepReport
-from prune_env.settings import Export, check_length
+from prune_env.settings import check_length
 from prune_env.utils import runtime
 from prune_env.utils.files import read_json, sha256_of
 from prune_env.utils.public import public_name
-
-
-def write_purified(
-    purified: LoadedModel,
-    masks: tuple[Mask, ...],
-    folder: Path,
-    *,
-    export: Export,
-    onnx: bool,
-    facts: Mapping[str, Any],
-) -> None:
-    """Write the purified model into an existing folder.
-
-    Args:
-        purified: What `heal` returned.
-        masks: Bool (L, H) each, True = kept; several are those of an ensemble.
-        folder: Where to.
-        export: Form of the weights.
-        onnx: Write `model.onnx`, of the same form, too.
-        facts: What the model card says besides the model.
-
-    Raises:
-        ModelError: The model holds NaN or Inf, or cannot be written in this form.
-    """
-    if len(masks) > 1:
-        write_ensemble(purified, folder, facts)
-        return
-    write = write_sliced if export == "sliced" else write_zeroed
-    write(purified, masks[0], folder, facts)
-    if onnx:
-        write_onnx(purified, masks[0], folder / "model.onnx", sliced=export == "sliced")
 
 
 def make_report(

@@ -8,9 +8,9 @@ from prune_env.agents.features import (
     as_batch,
     existing_heads,
     head_features,
-    legal_actions,
     pooled_features,
 )
+from prune_env.env.observation import legal_actions
 from tests.agents.observations import random_observation
 
 

@@ -183,3 +183,12 @@ def test_random_order_is_fixed_by_its_seed() -> None:
     others = {tuple(prune_all(RandomOrder(seed=seed), observation)) for seed in range(8)}
     assert len(others) == 8
     assert len(first) == 13
+
+
+def test_what_the_observation_says_is_legal_is_played() -> None:
+    env = HeadPruningEnv("landscape", observation="mask,importance,status,legal")
+    observation, _ = env.reset(seed=0)
+    policy = Magnitude.for_env(env)
+    first = int(policy.predict(observation)[0])
+    observation["legal"][first] = 0
+    assert int(policy.predict(observation)[0]) != first

@@ -13,7 +13,7 @@ from prune_env.models import find_heads
 from prune_env.models.card import ABOUT
 from prune_env.models.forward import cls_vectors
 from prune_env.purification import Ensemble
-from prune_env.purification.report import write_purified
+from prune_env.purification.export import write_purified
 from prune_env.research.attacks.backdoor import AttackedModels
 from prune_env.research.benchmark.cell import REFERENCES, Cell
 from prune_env.research.benchmark.found import found_to_json

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from prune_env.agents import features
 from prune_env.agents.sb3.network import ILLEGAL, SetNetwork, head_tokens
+from prune_env.env.observation import legal_actions
 from tests.agents.observations import random_observation
 
 
@@ -84,6 +85,6 @@ def test_legality_and_features_are_those_of_numpy(with_legal_part: bool):
         observation["legal"][:, 3] = 0
     tensors = _tensors(observation)
     logits, _ = _network()(tensors)
-    assert np.array_equal(logits.detach().numpy() != ILLEGAL, features.legal_actions(observation))
+    assert np.array_equal(logits.detach().numpy() != ILLEGAL, legal_actions(observation))
     ours = np.delete(head_tokens(tensors).numpy().reshape(4, 12, -1), 4, axis=2)
     np.testing.assert_allclose(ours, features.head_features(observation), rtol=1e-6, atol=1e-7)
