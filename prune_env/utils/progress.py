@@ -30,12 +30,22 @@ _console: Console | None = None
 _shown = False
 """Whether a phase is in progress, so that what runs inside shows nothing of its own."""
 _job: "_Job | None" = None
+_said = ""
+"""The last line of a phase, which the next one of the same words does not repeat."""
 
 
 def show_on(console: Console | None) -> None:
     """Draw the bars of this process on `console`; None switches them off."""
-    global _console  # noqa: PLW0603 - one terminal a process
-    _console = console
+    global _console, _said
+    _console, _said = console, ""
+
+
+def _say(console: Console, line: str) -> None:
+    """Write the line of a phase, unless it is that of the one before."""
+    global _said  # noqa: PLW0603 - one terminal a process
+    if line != _said:
+        console.print(line, highlight=False, markup=False)
+    _said = line
 
 
 def tell(line: str) -> None:
@@ -50,7 +60,6 @@ class _Job:
     def __init__(self, console: Console, description: str, steps: int) -> None:
         self._console, self._description, self._steps = console, description, steps
         self._begun = 0
-        self._said = ""
         self.bars = _bars(console)
         self._task: TaskID | None = None
 
@@ -63,12 +72,9 @@ class _Job:
         self.bars.update(self._task, description=named, completed=self._begun - 1)
 
     def say(self, phase: str) -> None:
-        """Write the line of a phase, unless it is that of the one before."""
+        """Write the line of a phase, with the number of its step."""
         number = f"[{self._begun}/{self._steps}] " if self._begun else ""
-        line = f"{number}{phase} ..."
-        if line != self._said:
-            self._console.print(line, highlight=False, markup=False)
-        self._said = line
+        _say(self._console, f"{number}{phase} ...")
 
 
 @contextmanager
@@ -139,7 +145,7 @@ def _drawn(
         yield lambda done: None
     elif not console.is_terminal:  # a log file gets a line, not a bar
         if _job is None:
-            console.print(f"{description} ...", highlight=False, markup=False)
+            _say(console, f"{description} ...")
         else:
             _job.say(description)
         yield lambda done: None
