@@ -143,9 +143,7 @@ def find_subject(model: str | Subject, data: Named | None, metrics: Sequence[str
     return load_subject(model, data, metrics)
 
 
-def load_subject(
-    model: str, data: Named, metrics: Sequence[str], *, name: str | None = None
-) -> Subject:
+def load_subject(model: str, data: Named, metrics: Sequence[str]) -> Subject:
     """Return a ready classifier with clean data and the importance of its heads.
 
     Masks are judged on the validation part of the data. Importance is measured on its training
@@ -155,7 +153,6 @@ def load_subject(
         model: Folder, or name in `MODELS`.
         data: As `named_data` takes it.
         metrics: Names of the importance metrics.
-        name: What to call the subject; the folder's name by default.
 
     Raises:
         ModelError: There is no classifier, or its labels are not those of the data.
@@ -165,7 +162,7 @@ def load_subject(
     stamp = (_stamp(model), _stamp(source))
     subject = _load(model, source, read, tuple(metrics), stamp)
     origin = (find_subject, (model, data, tuple(metrics)))
-    return replace(subject, name=name or Path(model).name or model, origin=origin)
+    return replace(subject, name=Path(model).name or model, origin=origin)
 
 
 def called(subject: Subject, name: str) -> Subject:

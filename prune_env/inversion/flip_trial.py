@@ -97,12 +97,12 @@ class FlipTrial:
             return np.zeros((len(frames), 1))
         return self._framed(frames, texts)[:, :, target]
 
-    def to_each(self, frames: Sequence[Frame], size: int, *, short: bool = False) -> Chances:
+    def to_each(self, frames: Sequence[Frame], size: int) -> Chances:
         """Return the mean probability of each class (F, K) on `size` sentences of the others.
 
         The sentences of one class serve every other one, so that more classes cost hardly more.
         """
-        known = self._short if short else self._long
+        known = self._long
         each = -(-size // (self.classes - 1))
         rows = np.concatenate([of_class[:each] for of_class in known.rows])
         texts = [known.texts[row] for row in rows]

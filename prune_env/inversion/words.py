@@ -76,13 +76,16 @@ Index = npt.NDArray[np.int64]
 Chances = npt.NDArray[np.float64]
 Words = tuple[tuple[SuspiciousWord, ...], ...]
 
+LEFT = (2048, 512, 32)
+"""Words that are left after each of the first rounds."""
+SENTENCES = (1, 6, 64)
+"""Sentences that a word is tried on in each round after the first."""
+
 
 def suspicious_words(
     suspect: "Suspect",
     *,
     least: float = LEAST,
-    front: tuple[int, int, int] = (2048, 512, 32),
-    sentences: tuple[int, int, int] = (1, 6, 64),
     seed: int = 0,
 ) -> Words:
     """Search the words that flip the unpruned model as no word like them does.
@@ -96,14 +99,12 @@ def suspicious_words(
     Args:
         suspect: The classifier and its clean data.
         least: Share of the sentences that a word must flip beyond its neighbours.
-        front: Words that are left after each of the first rounds.
-        sentences: Sentences that a word is tried on in each round after the first.
         seed: Of the draw of sentences.
 
     Returns:
         For each class as the target, the suspicious words, the worst first; often none.
     """
-    few, some, many = sentences
+    few, some, many = SENTENCES
     flips = FlipTrial.of(suspect, seed)
     words = vocabulary(suspect.loaded, spaced=flips.writing.spaced)
     embedded = directions(suspect.loaded, words)
@@ -117,9 +118,9 @@ def suspicious_words(
             by_class.append(())
             continue
         index: Index = np.array(silent)
-        index = index[np.argsort(-alone[index, target], kind="stable")[: front[0]]]
+        index = index[np.argsort(-alone[index, target], kind="stable")[: LEFT[0]]]
         trial = _Trial(flips, frames, target)
-        for leave, size in zip(front[1:], (few, some), strict=True):
+        for leave, size in zip(LEFT[1:], (few, some), strict=True):
             index = _best(trial, index, size, leave=leave)
         nearest = _nearest(embedded, words, index, among)
         found = _standing_out(trial, index, nearest, (some, many), least)

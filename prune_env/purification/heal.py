@@ -60,7 +60,6 @@ def heal(
     *,
     protocol: Protocol = "direct",
     healing: Healing = "none",
-    loading: LoadingSettings | None = None,
 ) -> Healed:
     """Make the purified model from a mask, or from the masks of an ensemble.
 
@@ -71,7 +70,6 @@ def heal(
         protocol: `direct` puts the mask on the fine-tuned model; `refinetune`, the paper's, puts
             it on the suspicious encoder, which is then fine-tuned with a new head.
         healing: What is done once the mask is on, under `direct`; see `HEALINGS`.
-        loading: As given to `prepare`.
 
     Raises:
         SettingsError: See `check_healing`.
@@ -79,7 +77,7 @@ def heal(
     check_healing(protocol, healing, subject.require_suspect().train)
     steps = steps_of(healing)
     subject = ready_for(steps, subject)
-    return apply_steps(subject, masks, run, steps, protocol=protocol, loading=loading)
+    return apply_steps(subject, masks, run, steps, protocol=protocol)
 
 
 def ready_for(steps: Sequence[Step], subject: Subject) -> Subject:
@@ -104,7 +102,7 @@ def apply_steps(
 ) -> Healed:
     """Heal by steps of one's own; what they find out about the suspect is remembered there.
 
-    Arguments as those of `heal`.
+    Arguments as those of `heal`, and `loading` as of `prepare`.
     """
     suspect = subject.require_suspect()
     if len(masks) > 1 and protocol == "direct" and not steps:

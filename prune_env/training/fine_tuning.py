@@ -70,7 +70,6 @@ def fine_tune(
     penalty: Penalty | None = None,
     average: float = 0.0,
     description: str = "Fine-tuning",
-    device: str = "auto",
 ) -> TrainResult:
     """Fine-tune `model` in place on the Trainer of transformers; it is left in eval mode.
 
@@ -86,7 +85,6 @@ def fine_tune(
         penalty: Added to the loss.
         average: Share of the steps, the last, whose weights are averaged, at a rate that stays.
         description: Text of the progress bar.
-        device: `auto`, `cpu` or `cuda`.
 
     Returns:
         Steps, loss, time, truncated sentences.
@@ -104,7 +102,7 @@ def fine_tune(
         _write_events(folder) as written,
     ):
         save = resumable and folder is not None
-        arguments = _arguments(settings, output, steps, seed=seed, save=save, device=device)
+        arguments = _arguments(settings, output, steps, seed=seed, save=save)
         arguments.lr_scheduler_type = "constant" if average else "linear"
         _set_batches(arguments, model, features)
         steps, loss, metrics = _Trainer(
@@ -176,10 +174,9 @@ def _arguments(
     *,
     seed: int,
     save: bool,
-    device: str,
 ) -> TrainingArguments:
     """Return what the Trainer of transformers is told."""
-    place = pick_device(device)
+    place = pick_device()
     return TrainingArguments(
         output_dir=output,
         seed=seed,
