@@ -1,6 +1,7 @@
 """Pictures of an episode: a head grid for the terminal, and one for videos."""
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ MODES = ("ansi", "rgb_array")
 SIZE = 480
 NAME_LENGTH = 34
 TICK_SPACE = 64
+NUMBER_WIDTH, NUMBER_HEIGHT = 24, 12
+FRAMED = 5
+"""Pixels of a cell that has a frame."""
 EQUAL = 0.5
 """Shade of the heads where no metric tells them apart."""
 
@@ -121,18 +125,24 @@ def _draw_heads(pen: Any, fonts: dict[int, Any], episode: Episode) -> None:
     shades = _shades(episode)
     last = episode.actions[-1] if episode.actions else episode.stop
     pen.text((16, top - 17), "layer", FAINT, fonts[11])
-    for head in range(0, heads, 1 if heads <= 16 else 4):
+    for head in range(0, heads, _apart(width, NUMBER_WIDTH)):
         pen.text((left + (head + 0.5) * width, top - 17), str(head), FAINT, fonts[11], anchor="ma")
     for layer in range(layers):
         y = top + layer * height
-        if layers <= 24 or layer % 4 == 0:
+        if layer % _apart(height, NUMBER_HEIGHT) == 0:
             pen.text((left - 8, y + height / 2), str(layer), FAINT, fonts[11], anchor="rm")
         for head in range(heads):
             if not episode.board.available[layer, head]:
                 continue
             x = left + head * width
-            # Of many heads or layers a cell may be narrower than its frame.
-            box = (x + 1, y + 1, max(x + 1, x + width - 2), max(y + 1, y + height - 2))
+            # Cells of many heads or layers have no room for a frame.
+            gap, below = int(width >= FRAMED), int(height >= FRAMED)
+            corner = x + gap, y + below
+            box = (
+                *corner,
+                max(corner[0], x + width - 1 - gap),
+                max(corner[1], y + height - 1 - below),
+            )
             if episode.trial[layer, head]:
                 pen.rectangle(box, _mix(shades[layer, head]))
                 continue
@@ -145,6 +155,11 @@ def _draw_heads(pen: Any, fonts: dict[int, Any], episode: Episode) -> None:
                 pen.line((*start, middle + arm, centre + sign * arm), ink, 2)
             if layer * heads + head == last:
                 pen.rectangle(box, outline=INK, width=2)
+
+
+def _apart(cell: float, number: float) -> int:
+    """Return how many cells are between two numbers, so that they do not overlap: 1, 4, 8, ..."""
+    return 1 if cell >= number else 4 * ceil(number / cell / 4)
 
 
 def _draw_legend(pen: Any, fonts: dict[int, Any], metric: str | None) -> None:

@@ -147,3 +147,11 @@ def test_models_of_many_heads_or_layers_have_a_picture(model):
     before = env.render()
     env.step(0)
     assert (env.render() != before).any()
+
+
+def test_of_many_heads_every_cell_is_filled_and_numbers_stand_apart():
+    env = HeadPruningEnv("landscape:layers=110,heads=150,sentences=20", render_mode="rgb_array")
+    env.reset()
+    grid = env.render()[130:430, 50:460]
+    assert (grid != np.array(render.PAPER)).any(axis=2).mean() > 0.99
+    assert [render._apart(cell, 24) for cell in (30, 24, 10, 2.8)] == [1, 1, 4, 12]
