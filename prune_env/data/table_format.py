@@ -90,15 +90,15 @@ class TableFormat:
     def named(self, name_or_path: str) -> Named:
         """Return data that is read so as an argument says it; `named_data` reads it back."""
         own = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in vars(self).items()
-            if name in vars(TableFormat()) and value != getattr(TableFormat(), name)
+            name: getattr(self, name)
+            for name, usual in vars(TableFormat()).items()
+            if getattr(self, name) != usual
         }
-        if not own:
-            return name_or_path
+        if self.label_names is not None:
+            own["label_names"] = list(self.label_names)
         if self.data_folder is not None:
             own["data_folder"] = str(self.data_folder)
-        return {NAME: name_or_path, **own}
+        return {NAME: name_or_path, **own} if own else name_or_path
 
 
 def named_data(data: Named | PathLike[str]) -> tuple[str, TableFormat]:

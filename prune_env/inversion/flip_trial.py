@@ -102,10 +102,9 @@ class FlipTrial:
 
         The sentences of one class serve every other one, so that more classes cost hardly more.
         """
-        known = self._long
         each = -(-size // (self.classes - 1))
-        rows = np.concatenate([of_class[:each] for of_class in known.rows])
-        texts = [known.texts[row] for row in rows]
+        rows = np.concatenate([of_class[:each] for of_class in self._long.rows])
+        texts = [self._long.texts[row] for row in rows]
         if not (texts and frames):
             return np.zeros((len(frames), self.classes))
         chances = self._framed(frames, texts)
