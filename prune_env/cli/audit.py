@@ -90,14 +90,14 @@ class Audit:
 
     def run(self) -> None:
         """Audit, write the run folder and print the table."""
-        from prune_env.cli.triggered import load_clean, ready_subject
+        from prune_env.cli.triggered import clean_parts, ready_subject
         from prune_env.research.attacks.align import evaluate_triggered
         from prune_env.research.audit import audit, write_report
         from prune_env.research.audit.report import plain
 
         settings = self._settings()
         self._check(settings)
-        splits = load_clean(self.tables, self.data, self.attack)
+        splits = clean_parts(self.tables, self.data, self.attack)
         hidden, label = self._hidden(splits)
         settings = replace(settings, target_label=label)
         subject = ready_subject(self.model, splits, self.tables)

@@ -152,10 +152,10 @@ class Record:
 
     def _parts(self) -> "tuple[Subject, MaskEvaluator | None, int, dict[str, Any]]":
         """Return the model, its triggered texts if an attack is known, the target, and facts."""
-        from prune_env.cli.triggered import load_clean, load_triggered, ready_subject
+        from prune_env.cli.triggered import clean_parts, load_triggered, ready_subject
         from prune_env.research.attacks.align import evaluate_triggered
 
-        splits = load_clean(self.tables, self.data, self.attack)
+        splits = clean_parts(self.tables, self.data, self.attack)
         hidden, label = load_triggered(
             self.tables,
             splits,

@@ -18,7 +18,7 @@ def as_splits(clean: TextDataset | Splits) -> Splits:
     return clean if isinstance(clean, Splits) else Splits(clean, clean, clean)
 
 
-def load_clean(tables: TableOptions, name_or_path: str, attack: str | None) -> Splits:
+def clean_parts(tables: TableOptions, name_or_path: str, attack: str | None) -> Splits:
     """Return clean data in its parts; a single table is every part.
 
     Where no attack triggers the test part, it may be missing, and the validation part stands there.
@@ -41,7 +41,7 @@ def load_triggered(
 
     Args:
         tables: How tables are read.
-        clean: The data set whose test rows an attack triggers, as `load_clean` returns it.
+        clean: The data set whose test rows an attack triggers, as `clean_parts` returns it.
         triggered: A file, read as that of an attack: `without_target`.
         attack: Name of an attack.
         target_label: The attacker's label, by name or as a number; None is 1.
