@@ -9,6 +9,7 @@ import numpy as np
 
 from prune_env.agents.record import TIE, EpisodeCallback, EpisodeReport, LearningRecord
 from prune_env.env.mask_events import tell_mask
+from prune_env.env.play import play_steps
 from prune_env.utils.files import read_json, shaped, write_json
 
 BEST = "best.json"
@@ -156,19 +157,8 @@ def play(env: gym.Env[Any, Any], policy: Any, model: str) -> dict[str, Any]:
         Plain values: `model`, `total_reward`, `accuracy`, `heads_pruned`, of other units too
         `units_pruned` by their kind, and `mask`, rows of 0 (pruned) and 1 (kept).
     """
-    observation, info = env.reset(seed=0, options={"model": model})
-    state, total_reward, done, start = None, 0.0, False, True
-    while not done:
-        action, state = policy.predict(
-            observation,
-            state,
-            np.array([start]),
-            deterministic=True,
-            action_masks=info["action_mask"].astype(bool),
-        )
-        observation, reward, terminated, truncated, info = env.step(int(action))
-        total_reward += float(reward)
-        done, start = terminated or truncated, False
+    steps = list(play_steps(env, policy, seed=0, options={"model": model}))
+    info, total_reward = steps[-1].info, sum(step.reward for step in steps)
     return {
         "model": model,
         "total_reward": total_reward,

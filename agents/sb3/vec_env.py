@@ -13,13 +13,12 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 from prune_env.agents.record import sum_terms
 from prune_env.env.batch_core import PENALTY, BatchCore
+from prune_env.env.episode_view import EpisodeView
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.observation import LegalPart
 from prune_env.env.policy import Observation
 from prune_env.env.render import draw
 from prune_env.errors import SettingsError
-from prune_env.evaluation import Evaluator
-from prune_env.models.masks import Mask
 
 UNHEARD = {
     *("OrderEnforcing", "PassiveEnvChecker", "TimeLimit"),
@@ -167,7 +166,7 @@ class PruneVecEnv(VecEnv):
         return self.env_method("render")
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Return `render_mode`, `metrics`, `shape`, `mask`, `accuracy`, `evaluator` or a method."""
+        """Return `render_mode`, what `EpisodeView` tells of an episode, or a method."""
         return [getattr(slot, attr_name) for slot in self._slots(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
@@ -201,35 +200,19 @@ class PruneVecEnv(VecEnv):
         return [_Slot(self.core, slot, self._render_mode) for slot in chosen]
 
 
-class _Slot:
+class _Slot(EpisodeView):
     """One episode, with the attributes and methods that callers of a `VecEnv` ask for."""
 
     def __init__(self, core: BatchCore, slot: int, render_mode: str | None) -> None:
-        self._core = core
-        self._slot = slot
+        self.core = core
+        self.slot = slot
         self.render_mode = render_mode
-        self.metrics = core.pool.metrics
-        self.shape = core.pool.shape
-
-    @property
-    def mask(self) -> Mask:
-        return self._core.episode(self._slot).mask.copy()
-
-    @property
-    def accuracy(self) -> float:
-        return self._core.episode(self._slot).accuracy
-
-    @property
-    def evaluator(self) -> Evaluator:
-        episode = self._core.episodes[self._slot]
-        board = self._core.pool.boards[0] if episode is None else episode.board
-        return board.subject.evaluator
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        return self._core.episode(self._slot).legal.copy()
+        return self.episode.legal.copy()
 
     def render(self) -> Any:
-        return draw(self._core.episode(self._slot), self.metrics, "rgb_array")
+        return draw(self.episode, self.metrics, "rgb_array")
 
 
 def _stack(observations: Sequence[Observation]) -> Observation:

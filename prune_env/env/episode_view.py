@@ -1,4 +1,4 @@
-"""What an environment of one episode tells of it."""
+"""What an environment tells of one of its episodes."""
 
 from typing import TYPE_CHECKING
 
@@ -14,23 +14,25 @@ if TYPE_CHECKING:
 
 
 class EpisodeView:
-    """The episode in the first slot of a core, its model and its rules, to be read.
+    """The episode in a slot of a core, its model and its rules, to be read.
 
     Attributes:
-        core: The episode.
+        core: The episodes.
+        slot: The place of this one.
     """
 
     core: BatchCore
+    slot: int = 0
 
     @property
     def episode(self) -> Episode:
         """The episode that is being played; a `StateError` before the first reset."""
-        return self.core.episode(0)
+        return self.core.episode(self.slot)
 
     @property
     def subject(self) -> Subject:
         """The model that is being played; before the first reset, the first of the pool."""
-        episode = self.core.episodes[0]
+        episode = self.core.episodes[self.slot]
         board = self.core.pool.boards[0] if episode is None else episode.board
         return board.subject
 
@@ -77,4 +79,4 @@ class EpisodeView:
     @property
     def total_reward(self) -> float:
         """What the episode has paid so far, not discounted."""
-        return self.core.total_reward(0)
+        return self.core.total_reward(self.slot)

@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.mask_events import tell_counts, tell_mask, tell_step, tell_subject
+from prune_env.env.play import play_steps
 from prune_env.env.policy import (
     EnsemblePolicy,
     IdentifiedPolicy,
@@ -229,32 +230,19 @@ def play(
     Returns:
         The mask that it leaves, bool (L, H), and the sum of the rewards.
     """
-    observation, info = env.reset(seed=seed)
-    state, done, step, gained = None, False, 0, 0.0
+    gained = 0.0
     phase: AbstractContextManager[Callable[[int], None]] = nullcontext(lambda done: None)
     if prunes:
         phase = progress(f"Pruning with {tag}", env.available.sum())
-    with phase as advance:
-        while not done:
-            action, state = policy.predict(
-                observation,
-                state,
-                episode_start=np.array([step == 0]),
-                deterministic=True,
-                action_masks=info["action_mask"].astype(bool),
-            )
-            try:
-                observation, reward, terminated, truncated, info = env.step(int(action))
-            except BudgetError:  # what was not checked is not pruned
-                break
-            gained += reward
-            done = terminated or truncated
-            step += 1
+    # What was not checked, for want of budget, is not pruned.
+    with phase as advance, suppress(BudgetError):
+        for step, played in enumerate(play_steps(env, policy, seed=seed), start=1):
+            gained += played.reward
             advance(env.episode.pruned)
-            tell_step(info, int(action), reward, step)
+            tell_step(played.info, played.action, played.reward, step)
             if writer is not None:
-                writer.add_scalar(f"search/{tag}/accuracy", info["accuracy"], step)
-                writer.add_scalar(f"search/{tag}/heads_pruned", info["heads_pruned"], step)
+                for curve in ("accuracy", "heads_pruned"):
+                    writer.add_scalar(f"search/{tag}/{curve}", played.info[curve], step)
     return env.mask, gained
 
 

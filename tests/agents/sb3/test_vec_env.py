@@ -73,7 +73,9 @@ def test_attributes_by_name():
     assert envs.get_attr("metrics")[1] == envs.core.pool.metrics
     assert not envs.has_attr("made_up")
     envs.reset()
-    assert envs.get_attr("mask")[0].shape == (3, 3)
+    # As `HeadPruningEnv.mask`: in the shape of the model that is played, not padded.
+    played = envs.get_attr("subject")[0]
+    assert envs.get_attr("mask")[0].shape == played.units.shape != envs.core.pool.shape
     assert envs.get_attr("accuracy", [1])[0] > 0.8
     with pytest.raises(SettingsError, match="tau"):
         envs.set_attr("tau", 0.5)
