@@ -186,7 +186,7 @@ def _summary(episode: Episode) -> str:
         counts = episode.board.pruned(episode.mask)
         names = {"head": "heads", "neurons": "groups of neurons", "map": "steps of maps"}
         pruned = ", ".join(f"{count} {names[kind]}" for kind, count in counts.items()) + " pruned"
-    scored = f"{episode.evaluations} masks scored"
+    scored = f"{episode.evaluations} mask{'' if episode.evaluations == 1 else 's'} scored"
     end = f", ended: {episode.ended}" if episode.ended else ""
     return f"{pruned}, {scored}{end}"
 

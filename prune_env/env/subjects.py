@@ -159,7 +159,8 @@ def load_subject(model: str, data: Named, metrics: Sequence[str]) -> Subject:
         DataError: The data cannot be read.
     """
     source, read = named_data(data)
-    stamp = (_stamp(model), _stamp(source))
+    folder = None if read.data_folder is None else _stamp(str(read.data_folder))
+    stamp = (_stamp(model), _stamp(source), folder)
     subject = _load(model, source, read, tuple(metrics), stamp)
     origin = (find_subject, (model, data, tuple(metrics)))
     return replace(subject, name=Path(model).name or model, origin=origin)

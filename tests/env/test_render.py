@@ -83,7 +83,7 @@ def test_text_shows_the_grid():
     for action in (0, 4, 2):
         env.step(action)
     assert plain(env.render()).splitlines() == [
-        "2 of 6 heads pruned, 1 masks scored",
+        "2 of 6 heads pruned, 1 mask scored",
         "accuracy 0.900 >= tau 0.850",
         "  0  · ■ x ■",
         "  1  · ■    ",

@@ -96,6 +96,23 @@ def test_a_changed_file_is_read_again(arguments, tiny_data, tmp_path):
     assert after.evaluator.fingerprint != before.evaluator.fingerprint
 
 
+@pytest.mark.filterwarnings("ignore:.*is not the published:UserWarning")
+def test_a_changed_file_of_a_named_data_set_is_read_again(arguments, tiny_data, tmp_path):
+    def write(data):
+        rows = "".join(f"{t}\t{n}\n" for t, n in zip(data.texts, data.labels, strict=True))
+        for part in ("train", "dev", "test"):
+            (tmp_path / f"clean/{part}.tsv").write_text(f"sentence\tlabel\n{rows}")
+
+    (tmp_path / "clean").mkdir()
+    write(tiny_data)
+    data = {"name": "sst2", "data_folder": str(tmp_path)}
+    before = load_subject(arguments["model"], data, METRICS)
+    assert load_subject(arguments["model"], data, METRICS).evaluator is before.evaluator
+    write(tiny_data.select(np.arange(20)))
+    after = load_subject(arguments["model"], data, METRICS)
+    assert after.evaluator.fingerprint != before.evaluator.fingerprint
+
+
 @pytest.fixture
 def own_table(arguments, tiny_data, tmp_path):
     """The arguments with a table of the user's own columns and class names, and what reads it."""
