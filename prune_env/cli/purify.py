@@ -2,13 +2,15 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from prune_env.cli.options import MachineOptions, TableOptions, facts, show
+from prune_env.cli.purify_facts import list_facts
 from prune_env.cli.watch.origin import Origin
 from prune_env.cli.watch.serve import beside
+from prune_env.data.unlabelled import Unlabelled, read_unlabelled
 from prune_env.errors import SettingsError
 from prune_env.settings import (
     Export,
@@ -58,6 +60,10 @@ class Purify:
         validation: Clean sentences on which masks are judged; default: the validation file of
             `data`, or a share of it.
         validation_share: That share, when no validation set is given.
+        unlabelled: Texts like those of `data` that nobody has labelled: a .txt file, one a line, or
+            a table, of which the column of texts is read. A refit also trains on those that a
+            linear model of the clean data is sure of: less of a backdoor stays. Needs
+            `prune-env[unlabelled]`.
         policy: Who chooses the heads: a name, see `prune-env list`; or what `prune-env train`
             learned, `runs/NAME/best`, which then plays without learning more. `auto` is what was
             measured best: `ft`, which prunes none, where `refit` or `unlearn` follows; else
@@ -98,6 +104,7 @@ class Purify:
     out: Path
     validation: str | None = None
     validation_share: float = 0.2
+    unlabelled: Path | None = None
     policy: str = "auto"
     mask: Path | None = None
     protocol: Protocol = "direct"
@@ -136,7 +143,7 @@ class Purify:
             self.protocol,
             train,
             self.search,
-            masked=self.mask is not None,
+            mask=self.mask,
             units=self.units,
         )
         plan = Plan(
@@ -152,12 +159,13 @@ class Purify:
             seed=self.seed,
             loading=LoadingSettings(head=self.head, allow_download=self.tables.allow_download),
             units=self.units,
+            unlabelled=self._read_unlabelled(),
         )
         with beside(self.out, self.watch, self._origin()):
             report = carry_out(plan, self.out)
         if self.push_to_hub is not None:
             report["pushed_to"] = push_folder(self.out, self.push_to_hub)
-        show(self.json, report, facts(self._list_facts(report)))
+        show(self.json, report, facts(list_facts(report, self.out)))
 
     def _check(self) -> None:
         """Answer what is wrong before minutes of training."""
@@ -179,22 +187,15 @@ class Purify:
                     remedy="leave one of them out",
                 )
 
-    def _list_facts(self, report: dict[str, Any]) -> list[tuple[str, str]]:
-        """Return what is printed of the report, line by line."""
-        result = report["result"]
-        return [
-            ("policy", f"{report['run']['policy']}, protocol {self.protocol}"),
-            ("healing", _describe_healing(report)),
-            *_describe_skipped(report),
-            ("heads pruned", _describe_pruned(result)),
-            *_describe_units(result),
-            ("tau", _describe_tau(report)),
-            ("validation accuracy", _describe_accuracy(report)),
-            ("evaluations", f"{result['evaluations']} masks"),
-            ("time", f"{result['seconds']:.0f} s"),
-            ("purified model", str(self.out)),
-            *([("pushed to", report["pushed_to"])] if self.push_to_hub else []),
-        ]
+    def _read_unlabelled(self) -> "Unlabelled | None":
+        """Return the texts without labels, if there are any."""
+        if self.unlabelled is None:
+            return None
+        return read_unlabelled(
+            self.unlabelled,
+            text_column=self.tables.text_column,
+            on_bad_row=self.tables.on_bad_row,
+        )
 
     def _origin(self) -> Origin:
         """Return what the page of `prune-env watch` asks when it is opened later."""
@@ -207,90 +208,3 @@ class Purify:
             self.tables,
             max_length=self.fine_tune.max_length,
         )
-
-
-def _describe_pruned(result: dict[str, Any]) -> str:
-    """Return how many heads a mask removes; of an ensemble, the rounded mean."""
-    told = f"{result['heads_pruned']} of {result['heads_total']}"
-    members = result.get("members")
-    return told if members is None else f"{told} in the mean of {members} members"
-
-
-def _describe_skipped(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return how many rows could not be read, if any were left out."""
-    parts = report["data"].values()
-    skipped, read = (sum(part[name] for part in parts) for name in ("rows_skipped", "rows"))
-    told = f"{skipped} of {skipped + read}, which could not be read"
-    return [("rows skipped", told)] if skipped else []
-
-
-def _describe_units(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return how many units beside heads were pruned, if there were any to choose from."""
-    pruned = result.get("units_pruned")
-    if pruned is None:
-        return []
-    told = f"{pruned['neurons']} groups of neurons closed, {pruned['map']} steps of strength"
-    return [("other units", told)]
-
-
-GUARDED = {
-    "accuracy": "validation accuracy",
-    "balanced": "balanced validation accuracy",
-    "recall": "validation recall of every class",
-}
-
-
-def _describe_accuracy(report: dict[str, Any]) -> str:
-    """Return the accuracy before and after; where tau guards another number, that of rows."""
-    result, told = report["result"], report["tau"]
-    counted = "" if told["guard"] == "accuracy" else " (by rows; tau counts by classes)"
-    return (
-        f"{100 * result['validation_accuracy_unpruned']:.1f} % unpruned, "
-        f"{100 * result['validation_accuracy_purified']:.1f} % purified{counted}"
-    )
-
-
-def _describe_tau(report: dict[str, Any]) -> str:
-    """Return the threshold, whether it is kept, how sure that is, and what healing gave up."""
-    result, told, change = report["result"], report["tau"], report["tau"]["change"]
-    if change["unpruned"] == 0:
-        after = f"{100 * told['value']:.1f} % on {told['rows']} rows now"
-        return f"none, for {GUARDED[told['guard']]} counted as 0: nothing was guarded ({after})"
-    kept = "kept" if result["keeps_tau"] else "not kept"
-    low, high = (f"{100 * end:.1f}" for end in told["interval"])
-    before = 100 * change["unpruned"]
-    moved = f"{before:.1f} % unpruned, {change['lost']} rows lost and {change['won']} won"
-    sure = "" if told["sure"] else ", which so few rows cannot tell for sure"
-    what = "the last step of healing" if told["last_step_alone"] else "healing"
-    milder = "" if told["force"] == 1 else f"; {what} at {told['force']:g} of its force"
-    return (
-        f"{100 * result['tau']:.1f} % {GUARDED[told['guard']]}, {kept}: "
-        f"{100 * told['value']:.1f} % [{low}, {high}] on {told['rows']} rows ({moved})"
-        f"{sure}{milder}"
-    )
-
-
-def _describe_healing(report: dict[str, Any]) -> str:
-    """Return what healed the model, what the refit left, and what unlearning found and left."""
-    told = []
-    if report["refits"]:
-        replaced = report["refits"][0]["strangers"]
-        if replaced:
-            told.append(f"{replaced:,} unseen tokens replaced by their neighbours")
-        kept = " and ".join(f"{100 * each['kept']:.0f} %" for each in report["refits"])
-        told.append(f"{kept} of the squared weights kept")
-    if report["inverted_triggers"]:
-        found, left = report["inverted_triggers"][0], report["inverted_triggers"][-1]
-        name = max(found, key=lambda label: float(found[label]["flipped"]))
-        flipped = 100 * found[name]["flipped"]
-        shown = found[name]["words"] or found[name]["triggers"]
-        # Those that are made of the user's own words are not quoted.
-        words = ", ".join(f"'{each}'" for each in shown[:3]) or "phrases of frequent words"
-        after = f"{100 * left[name]['flipped']:.0f} %"
-        told.append(
-            f"{words} flipped {flipped:.0f} % to {name}, afterwards {after}"
-            if flipped
-            else "no trigger was found that flips an answer"
-        )
-    healing = str(report["run"]["healing"])
-    return f"{healing}: {'; '.join(told)}" if told else healing

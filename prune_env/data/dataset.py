@@ -144,6 +144,12 @@ class TextDataset:
         passes = [draw.permutation(len(self)) for _ in range(-(-count // len(self)))]
         return self.select(np.sort(np.concatenate(passes)[:count]))
 
+    def joined(self, other: "TextDataset") -> "TextDataset":
+        """Return these rows and then those of another data set with the same classes."""
+        other = other.in_order_of(self.label_names)
+        labels = np.concatenate([self.labels, other.labels])
+        return replace(self, texts=(*self.texts, *other.texts), labels=labels)
+
     def in_order_of(self, names: Sequence[str]) -> "TextDataset":
         """Return the rows with labels that are indices into `names`.
 

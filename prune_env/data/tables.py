@@ -61,6 +61,11 @@ def table_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
     return readers[path.suffix.lower()](path, _decoded(path), columns)
 
 
+def text_lines(path: Path) -> list[str]:
+    """Return the lines of a text file; errors as those of `table_rows`."""
+    return _lines(path, _decoded(path))
+
+
 def _decoded(path: Path) -> str:
     try:
         raw = read_bounded(path, TABLE_BYTES, DataError)

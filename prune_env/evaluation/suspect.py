@@ -9,6 +9,7 @@ from prune_env.settings import UnitSettings
 
 if TYPE_CHECKING:
     from prune_env.data.dataset import TextDataset
+    from prune_env.data.unlabelled import Lesson
     from prune_env.evaluation import Evaluator
     from prune_env.models import LoadedModel
     from prune_env.models.unit_map import UnitMap
@@ -55,6 +56,8 @@ class Suspect:
         evaluator: Accuracy on `validation` under a mask.
         max_length: Tokens kept of a sentence.
         unit_map: The units that masks choose from; None for heads alone.
+        lesson: The user's texts that came without labels, with those of a teacher that cannot
+            hold the backdoor, likewise; a refit trains on them too.
         facts: What is found out about the classifier, by a name that says all it depends on.
     """
 
@@ -64,6 +67,7 @@ class Suspect:
     evaluator: "Evaluator"
     max_length: int = 128
     unit_map: "UnitMap | None" = None
+    lesson: "Lesson | None" = None
     facts: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _made: "dict[str, Evaluator]" = field(default_factory=dict, init=False, repr=False)
     _parts: "dict[int, Suspect]" = field(default_factory=dict, init=False, repr=False)

@@ -10,6 +10,7 @@ import numpy as np
 from prune_env.data.checks import overlap, require_all_labels
 from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset
+from prune_env.data.unlabelled import Unlabelled
 from prune_env.env.policy import Requirements, requirements_of
 from prune_env.env.rewards.reward import make_reward
 from prune_env.env.subject import Subject
@@ -21,6 +22,7 @@ from prune_env.purification.heal import check_healing, removes_backdoor, steps_o
 from prune_env.purification.hybrid import check_hybrid
 from prune_env.purification.prepare import metrics_for
 from prune_env.purification.refit import Refit
+from prune_env.purification.step import FEW_TEXTS
 from prune_env.purification.unlearn import unlearnable
 from prune_env.settings import (
     Export,
@@ -30,8 +32,10 @@ from prune_env.settings import (
     Protocol,
     Pruned,
     SearchSettings,
+    check_seed,
 )
 from prune_env.training.phases import Phase, TrainingRun
+from prune_env.training.teacher import require_scikit_learn
 
 AUTO: Final = "auto"
 
@@ -72,6 +76,7 @@ class Plan:
         seed: Of everything random.
         loading: How the model is loaded.
         units: What the mask chooses from.
+        unlabelled: Texts like the clean ones, without labels, for a refit.
     """
 
     source: str | Path
@@ -86,6 +91,7 @@ class Plan:
     seed: int = 0
     loading: LoadingSettings = field(default_factory=LoadingSettings)
     units: Pruned = "heads"
+    unlabelled: Unlabelled | None = None
 
     @cached_property
     def required(self) -> Requirements:
@@ -116,9 +122,12 @@ class Plan:
             StateError: The mask file is missing or damaged.
             ModelError: A package that writes ONNX is missing, or the model has no ONNX form.
         """
+        check_seed(self.seed)
         if self.units not in ("heads", "hybrid"):
             raise SettingsError("units is unknown", expected="heads or hybrid", actual=self.units)
         members = self.required.members
+        if self.unlabelled is not None:
+            _check_unlabelled(self.chosen.healing, self.train)
         check_healing(self.protocol, self.chosen.healing, self.train)
         require_all_labels(self.train)
         require_all_labels(self.validation)
@@ -169,7 +178,7 @@ def choose(
     train: TextDataset,
     search: SearchSettings | None = None,
     *,
-    masked: bool = False,
+    mask: str | Path | None = None,
     units: Pruned = "heads",
 ) -> Choice:
     """Return policy, healing and search settings, `auto` resolved.
@@ -184,14 +193,14 @@ def choose(
         protocol: What is done with the mask.
         train: Clean data.
         search: Of the search; a reward that was asked for stays.
-        masked: Whether a mask is given, so that no policy searches one.
+        mask: File of one; no policy then searches.
         units: What the mask chooses from; of `hybrid` no healing follows.
 
     Raises:
         UnknownNameError: No healing has this name.
     """
     search = search or SearchSettings()
-    named = masked or policy != AUTO
+    named = mask is not None or policy != AUTO
     defined = protocol == "direct" and unlearnable(train)
     if healing == AUTO:
         heals = protocol == "direct" and not named and units == "heads"
@@ -223,6 +232,26 @@ def best_healing(train: TextDataset) -> Healing:
     if unlearnable(train):
         return "refit-unlearn"
     return "refit" if isinstance(train, ImageDataset) else "none"
+
+
+def _check_unlabelled(healing: Healing, train: TextDataset) -> None:
+    """Raise a `SettingsError` unless unlabelled texts can be labelled and would be read."""
+    refits = any(isinstance(step, Refit) for step in steps_of(healing))
+    if not refits or isinstance(train, ImageDataset):
+        raise SettingsError(
+            "Unlabelled texts are read where a refit trains",
+            expected="texts, and healing refit or refit-unlearn",
+            actual=f"{'images' if isinstance(train, ImageDataset) else 'texts'}, healing {healing}",
+            remedy="leave them out, or choose --healing refit-unlearn",
+        )
+    if len(train) < FEW_TEXTS:
+        raise SettingsError(
+            "Of so few clean texts nothing is trained between a refit and unlearning",
+            expected=f"{FEW_TEXTS} or more to train on, with unlabelled texts",
+            actual=len(train),
+            remedy="leave the unlabelled texts out",
+        )
+    require_scikit_learn()
 
 
 def _check_export(export: Export, *, onnx: bool, members: int) -> None:

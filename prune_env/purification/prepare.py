@@ -12,15 +12,18 @@ import numpy.typing as npt
 from torch import nn
 
 from prune_env.data.dataset import TextDataset
+from prune_env.data.unlabelled import Unlabelled
 from prune_env.env.policy import Requirements
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation.suspect import Suspect, make_suspect
 from prune_env.importance import DEFAULT_METRICS, head_importance
+from prune_env.inversion.writing import writing_of
 from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.inputs import check_kind
 from prune_env.settings import LoadingSettings
 from prune_env.training.phases import Phase, TrainingRun, run_phases
+from prune_env.training.teacher import label_texts
 from prune_env.utils.runtime import pick_device
 
 log = logging.getLogger(__name__)
@@ -105,6 +108,34 @@ def _train_head(loaded: LoadedModel, train: TextDataset, run: TrainingRun) -> No
         run_phases(run, loaded, data, description="Fine-tuning the suspicious model")
     # A ready classifier was not trained, so nothing has moved it yet.
     cast(nn.Module, loaded.model).to(pick_device())
+
+
+def teach(subject: Subject, unlabelled: Unlabelled) -> Subject:
+    """Return the subject with a lesson for its refit: unlabelled texts, with a teacher's labels.
+
+    Args:
+        subject: What `prepare` returned.
+        unlabelled: Texts like its clean ones.
+
+    Raises:
+        DataError: The teacher is sure of too few of them.
+    """
+    suspect = subject.require_suspect()
+    writing = writing_of(suspect.train, suspect.loaded)
+    lesson = label_texts(
+        unlabelled.texts,
+        suspect.train,
+        suspect.validation,
+        words=None if writing.spaced else writing.split,
+        source=unlabelled.source,
+    )
+    log.info(
+        "%d of %d unlabelled texts are read too, with labels of a linear model (right on %.1f %%)",
+        len(lesson.texts),
+        len(unlabelled),
+        100 * lesson.accuracy,
+    )
+    return replace(subject, suspect=replace(suspect, lesson=lesson))
 
 
 def make_subject(

@@ -7,26 +7,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
-import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.data.dataset import TextDataset
+from prune_env.data.unlabelled import Unlabelled
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation.guard import guard_of
-from prune_env.evaluation.metrics import share
 from prune_env.purification.answers import (
     Answers,
     answer_training_rows,
     check_answers,
     require_a_guard,
 )
+from prune_env.purification.cautions import (
+    warn_below_tau,
+    warn_of_contradictions,
+    warn_of_few,
+)
 from prune_env.purification.export import write_purified
 from prune_env.purification.heal import Healed
 from prune_env.purification.hybrid import cut, write_mask
 from prune_env.purification.milder import chosen, heal_above_tau
 from prune_env.purification.plan import AUTO, Plan, best_healing, choose, usual_fine_tuning
-from prune_env.purification.prepare import prepare
+from prune_env.purification.prepare import prepare, teach
 from prune_env.purification.report import card_facts, make_report
 from prune_env.purification.search import SearchResult, read_mask, search
 from prune_env.purification.verdict import Verdict, judge_tau
@@ -39,7 +43,6 @@ from prune_env.settings import (
     Protocol,
     Pruned,
     SearchSettings,
-    check_seed,
 )
 from prune_env.utils.events import recording
 from prune_env.utils.files import new_folder, write_json
@@ -52,9 +55,6 @@ log = logging.getLogger(__name__)
 
 UNCHANGED = {"changed": "nothing: the weights are those of the source"}
 """What the model card says where no mask and no training did anything."""
-
-FEW = 100
-"""Validation sentences below which a threshold of accuracy says little."""
 
 
 def purify(
@@ -73,6 +73,7 @@ def purify(
     fine_tune_settings: FineTuneSettings | None = None,
     seed: int = 0,
     units: Pruned = "heads",
+    unlabelled: Unlabelled | None = None,
     **loading: Unpack[LoadingKeywords],
 ) -> dict[str, Any]:
     """Purify a model and write the folder `out`: model, `mask.json`, `report.json`, events.
@@ -92,6 +93,7 @@ def purify(
         fine_tune_settings: Of every fine-tuning; None: as usual, see `usual_fine_tuning`.
         seed: Of everything random.
         units: What the mask chooses from: `heads`, or `hybrid`, see `UnitMap`.
+        unlabelled: Texts like the clean ones, which a refit reads too; see `training.teacher`.
         **loading: How the model is loaded, see `LoadingSettings`.
 
     Returns:
@@ -100,10 +102,8 @@ def purify(
     Raises:
         PruneEnvError: `out` holds something already; or see `Plan` and `check_answers`.
     """
-    check_seed(seed)
     _check_types(train, validation, search_settings, fine_tune_settings)
-    masked = mask is not None
-    choice = choose(policy, healing, protocol, train, search_settings, masked=masked, units=units)
+    choice = choose(policy, healing, protocol, train, search_settings, mask=mask, units=units)
     plan = Plan(
         *(source, train, validation, choice),
         mask=Path(mask) if mask is not None else None,
@@ -114,6 +114,7 @@ def purify(
         seed=seed,
         loading=LoadingSettings(**loading),
         units=units,
+        unlabelled=unlabelled,
     )
     return carry_out(plan, out)
 
@@ -150,8 +151,8 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
         events = folder / "tensorboard"
         subject = _prepare(plan, events / "fine_tune")
         plan.require_a_change(subject, prunes=plan.required.prunes)
-        _warn_of_few(plan.validation, subject.accuracy)
-        _warn_of_contradictions(plan.train, plan.validation)
+        warn_of_few(plan.validation, subject.accuracy)
+        warn_of_contradictions(plan.train, plan.validation)
         answers = _check_subject(plan, subject)
         begin("choose heads")
         if plan.mask is None:
@@ -175,7 +176,7 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
         )
         seconds = subject.seconds + found.seconds + time.perf_counter() - started
         begin("check and write")
-        _warn(chosen(attempts).verdict)
+        warn_below_tau(chosen(attempts).verdict)
         report = make_report(
             plan, subject, found, healed, answers=answers, attempts=attempts, seconds=seconds
         )
@@ -206,6 +207,8 @@ def _prepare(plan: Plan, events: Path) -> Subject:
         importance_sentences=sentences,
         loading=plan.loading,
     )
+    if plan.unlabelled is not None:
+        subject = teach(subject, plan.unlabelled)
     if not hybrid:
         return subject
     started = time.perf_counter()
@@ -236,34 +239,6 @@ def _judge(plan: Plan, found: SearchResult, answers: Answers, healed: Healed) ->
     )
 
 
-def _warn_of_few(validation: TextDataset, accuracy: float) -> None:
-    """Say how uncertain an accuracy on few sentences is: tau is judged by it."""
-    count = len(validation)
-    if count < FEW:
-        judged = share(np.arange(count) < round(accuracy * count))
-        log.warning(
-            "tau is judged on %d sentences, where an accuracy of %.1f %% stands for anything from "
-            "%.0f to %.0f %%: bring %d or more",
-            count,
-            100 * accuracy,
-            judged.low,
-            judged.high,
-            FEW,
-        )
-
-
-def _warn_of_contradictions(*parts: TextDataset) -> None:
-    """Say how many rows have a text that stands with another label too: no model has them right."""
-    for part in parts:
-        if part.contradictory:
-            log.warning(
-                "%d of %d rows of %s have a text that stands there with another label too",
-                part.contradictory,
-                len(part),
-                public_name(part.source),
-            )
-
-
 def _check_subject(plan: Plan, subject: Subject) -> Answers:
     """Return what the whole model answers, if that belongs to the labels, see `check_answers`.
 
@@ -284,16 +259,3 @@ def _check_subject(plan: Plan, subject: Subject) -> Answers:
     if judged.accuracy == 0:
         require_a_guard(answers, guard_of(judged.evaluator), subject.source, ready=ready)
     return answers
-
-
-def _warn(verdict: Verdict) -> None:
-    """Say where the purified model is below tau; not if there was nothing to keep."""
-    had_none = verdict.change is not None and verdict.change.unpruned == 0
-    if not verdict.keeps_tau and not had_none:
-        log.warning(
-            "The purified model's validation accuracy (%s) is %.3f, below tau %.3f: lower the "
-            "learning rate, or choose another healing or another policy",
-            verdict.guard,
-            verdict.value,
-            verdict.tau,
-        )

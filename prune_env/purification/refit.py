@@ -80,6 +80,8 @@ class Refit(Step):
         trained_from: Texts (images always are) from which on there is fine-tuning; of fewer, one
             refit is all: read so often, they are learned by heart. Of 512, fine-tuning took 0.3 to
             5 points of accuracy more, and gave a part of each backdoor back.
+        share_more: Of texts that a teacher labelled (`Suspect.lesson`) so many are read with the
+            clean ones, over these.
         learning_rate_scale: Rate of each fine-tuning over that of the fine-tuning before: there is
             more to mend. At 1 more of the Bible style stayed; at 5 it diverges. Of models wider
             than `WIDTH` it is less, in proportion.
@@ -96,6 +98,7 @@ class Refit(Step):
     rounds: int = 2
     texts: tuple[int, int] = (2048, 6920)
     trained_from: int = FEW_TEXTS
+    share_more: float = 0.5
     learning_rate_scale: float = 2.0
     average: float = 0.5
 
@@ -131,10 +134,14 @@ class Refit(Step):
             zero_heads(loaded.model, model.mask)
             if few or (number and not report.strength):
                 break  # training would mend nothing
+            texts = suspect.train.sample(count, draw)
+            if suspect.lesson is not None:
+                more = round(self.share_more * count)
+                texts = texts.joined(suspect.lesson.texts.sample(more, draw))
             fine_tune(
                 loaded.model,
                 loaded.tokenizer,
-                suspect.train.sample(count, draw),
+                texts,
                 tuning,
                 seed=(run.seed + number) % SEEDS,
                 mask=model.mask,
@@ -254,7 +261,5 @@ def _rows(model: MaskedModel, seed: int) -> Judge:
     suspect, draw = model.suspect, np.random.default_rng(seed)
     rows = suspect.validation.sample(min(ROWS, len(suspect.validation)), draw)
     if left := min(ROWS - len(rows), len(suspect.train)):
-        more = suspect.train.sample(left, draw)
-        labels = np.concatenate([rows.labels, more.labels])
-        rows = replace(rows, texts=(*rows.texts, *more.texts), labels=labels)
+        rows = rows.joined(suspect.train.sample(left, draw))
     return Judge(model.loaded, rows, suspect.max_length)

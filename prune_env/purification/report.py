@@ -68,6 +68,7 @@ def make_report(
             "train": _describe_data(plan.train),
             "validation": _describe_data(plan.validation),
         },
+        **_describe_lesson(plan, subject),
         "answers": answers.to_json(),
         "tau": {
             **verdict.to_json(),
@@ -155,6 +156,22 @@ def _describe_refit(refit: RefitReport) -> dict[str, Any]:
     values = asdict(refit)
     values["strangers"] = values.pop("unseen_tokens")
     return values
+
+
+def _describe_lesson(plan: Plan, subject: Subject) -> dict[str, Any]:
+    """Return what became of the unlabelled texts, if there were any."""
+    lesson = subject.require_suspect().lesson
+    if plan.unlabelled is None or lesson is None:
+        return {}
+    told = {
+        "source": public_name(plan.unlabelled.source),
+        "texts": len(plan.unlabelled),
+        "rows_skipped": plan.unlabelled.skipped,
+        "sha256": plan.unlabelled.sha256,
+        "labelled": lesson.texts.counts,
+        "teacher_accuracy": lesson.accuracy,
+    }
+    return {"unlabelled": told}
 
 
 def _describe_data(data: TextDataset) -> dict[str, Any]:

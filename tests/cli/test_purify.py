@@ -13,11 +13,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import prune_env
-from prune_env.cli.purify import _describe_healing
+from prune_env.cli.purify_facts import _describe_healing
 from prune_env.data.dataset import write_jsonl
 from prune_env.env.rewards.reward import REWARDS, Reward
 from prune_env.models import HeadGates, inspect_source, load_classifier, load_mask
-from tests.cli.support import FAST, run
+from tests.cli.support import FAST, TUNING, run
 from tests.models.tiny import tiny_classifier, write_tiny, write_tiny_images
 from tests.support import tiny_bert, tiny_dataset, write_tiny_folder
 
@@ -488,3 +488,31 @@ def test_the_validation_sentences_that_were_given_are_those_that_judge(
     assert rows("--data", tmp_path / "parts") == [40, 24]
     assert rows("--data", tmp_path / "parts", "--validation", clean) == [40, 80]
     assert rows("--data", clean, "--validation", tmp_path / "parts") == [80, 24]
+
+
+def test_unlabelled_texts_are_labelled_by_words_and_told(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    clean, texts, out = tmp_path / "clean.jsonl", tmp_path / "more.txt", tmp_path / "out"
+    write_jsonl(clean, tiny_dataset(1400))
+    more = tiny_dataset(300, 9).texts
+    texts.write_text("".join(f"{text}\n" for text in (*more, "a word nobody knows", more[0])))
+    where = ["--data", clean, "--unlabelled", texts, "--healing", "refit"]
+    assert run("purify", encoder, *where, *TUNING, "--out", out) == 0
+    printed = capsys.readouterr().out
+    told = json.loads((out / "report.json").read_text())["unlabelled"]
+    assert (told["texts"], told["rows_skipped"], told["teacher_accuracy"]) == (301, 0, 1.0)
+    assert 100 < sum(told["labelled"].values()) <= 300
+    read = sum(told["labelled"].values())
+    assert f"{read} of 301 read too, labelled by words (100.0 % right)" in printed
+    assert str(tmp_path) not in (out / "report.json").read_text()
+
+
+def test_unlabelled_texts_without_a_refit_are_refused_before_any_work(
+    encoder: Path, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "more.txt").write_text("a warm film\n")
+    where = ["--data", clean, "--unlabelled", tmp_path / "more.txt", "--out", tmp_path / "out"]
+    assert run("purify", encoder, *where, *FAST) == 2
+    assert "where a refit trains" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from prune_env.data.images import ImageDataset
+from prune_env.data.unlabelled import Unlabelled
 from prune_env.errors import DataError, PruneEnvError, SettingsError, UnknownNameError
 from prune_env.purification.plan import Plan, choose, usual_fine_tuning
 from prune_env.settings import FineTuneSettings, Healing, SearchSettings
@@ -68,8 +69,8 @@ def test_special_tokens_alone_are_no_sentence(tokens: int) -> None:
 
 
 def test_a_mask_comes_alone() -> None:
-    assert choose("auto", "auto", "direct", TWO, PLAIN, masked=True)[1] == "none"
-    assert choose("auto", "refit", "direct", TWO, PLAIN, masked=True)[1] == "refit"
+    assert choose("auto", "auto", "direct", TWO, PLAIN, mask="mask.json")[1] == "none"
+    assert choose("auto", "refit", "direct", TWO, PLAIN, mask="mask.json")[1] == "refit"
 
 
 def test_a_reward_that_was_asked_for_stays() -> None:
@@ -92,3 +93,21 @@ def test_many_texts_are_read_less_often_before_a_refit(
     healing: Healing, texts: int, epochs: int
 ) -> None:
     assert usual_fine_tuning(healing, tiny_dataset(texts, 0)).epochs == epochs
+
+
+@pytest.mark.parametrize(
+    ("healing", "data", "match"),
+    [
+        ("none", replace(TWO), "where a refit trains"),
+        ("unlearn", replace(TWO), "where a refit trains"),
+        ("refit", IMAGES, "where a refit trains"),
+        ("refit-unlearn", TWO, "Of so few clean texts"),
+    ],
+)
+def test_unlabelled_texts_that_nothing_would_read_are_refused(
+    healing: Healing, data: object, match: str
+) -> None:
+    choice = choose("ft", healing, "direct", data)  # type: ignore[arg-type]
+    plan = Plan("encoder", data, data, choice, unlabelled=Unlabelled(("a",)))  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=match):
+        plan.check()

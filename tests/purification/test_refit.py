@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from prune_env.data import TextDataset, read_images
+from prune_env.data.unlabelled import Lesson
 from prune_env.evaluation.metrics import margin
 from prune_env.models import LoadedModel, find_heads, forward, full_mask, zero_heads
 from prune_env.models.architectures import IMAGE_TYPES
@@ -441,3 +442,17 @@ def test_a_refit_reads_and_trains_as_its_run_says(monkeypatch: pytest.MonkeyPatc
     assert {how["average"] for _, how in trained} == {REFIT.average}
     assert all(how["mask"] is not None for _, how in trained)
     assert trained[0][0].texts != trained[1][0].texts
+
+
+def test_a_lesson_is_read_with_the_clean_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[TextDataset] = []
+    monkeypatch.setattr(refitting, "fine_tune", lambda m, t, data, *_, **__: read.append(data))
+    model = masked(tiny_classifier("bert"), TRAIN, VALIDATION)
+    taught = replace(tiny_dataset(40, 5), texts=tuple(f"taught {n}" for n in range(40)))
+    model = replace(model, suspect=replace(model.suspect, lesson=Lesson(taught, 0.9)))
+    replace(REFIT, texts=(100, 100), share_more=0.25).apply(model, RUN)
+    for data in read:
+        assert len(data) == 125
+        assert sum(text.startswith("taught") for text in data.texts) == 25
+    assert read
+    assert read[0].texts[100:] != read[-1].texts[100:] or len(read) == 1

@@ -1,0 +1,121 @@
+"""What `prune-env purify` prints of its report."""
+
+from pathlib import Path
+from typing import Any
+
+
+def list_facts(report: dict[str, Any], out: Path) -> list[tuple[str, str]]:
+    """Return what is printed of the report of a purified model, line by line."""
+    run = report["run"]
+    result = report["result"]
+    return [
+        ("policy", f"{run['policy']}, protocol {run['protocol']}"),
+        ("healing", _describe_healing(report)),
+        *_describe_skipped(report),
+        *_describe_unlabelled(report),
+        ("heads pruned", _describe_pruned(result)),
+        *_describe_units(result),
+        ("tau", _describe_tau(report)),
+        ("validation accuracy", _describe_accuracy(report)),
+        ("evaluations", f"{result['evaluations']} masks"),
+        ("time", f"{result['seconds']:.0f} s"),
+        ("purified model", str(out)),
+        *([("pushed to", report["pushed_to"])] if "pushed_to" in report else []),
+    ]
+
+
+def _describe_pruned(result: dict[str, Any]) -> str:
+    """Return how many heads a mask removes; of an ensemble, the rounded mean."""
+    told = f"{result['heads_pruned']} of {result['heads_total']}"
+    members = result.get("members")
+    return told if members is None else f"{told} in the mean of {members} members"
+
+
+def _describe_skipped(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return how many rows could not be read, if any were left out."""
+    parts = report["data"].values()
+    skipped, read = (sum(part[name] for part in parts) for name in ("rows_skipped", "rows"))
+    told = f"{skipped} of {skipped + read}, which could not be read"
+    return [("rows skipped", told)] if skipped else []
+
+
+def _describe_unlabelled(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return how many texts a teacher labelled, and how good it is, if there were any."""
+    told = report.get("unlabelled")
+    if told is None:
+        return []
+    read, right = sum(told["labelled"].values()), 100 * told["teacher_accuracy"]
+    labels = f"{read:,} of {told['texts']:,} read too, labelled by words ({right:.1f} % right)"
+    return [("unlabelled texts", labels)]
+
+
+def _describe_units(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return how many units beside heads were pruned, if there were any to choose from."""
+    pruned = result.get("units_pruned")
+    if pruned is None:
+        return []
+    told = f"{pruned['neurons']} groups of neurons closed, {pruned['map']} steps of strength"
+    return [("other units", told)]
+
+
+GUARDED = {
+    "accuracy": "validation accuracy",
+    "balanced": "balanced validation accuracy",
+    "recall": "validation recall of every class",
+}
+
+
+def _describe_accuracy(report: dict[str, Any]) -> str:
+    """Return the accuracy before and after; where tau guards another number, that of rows."""
+    result, told = report["result"], report["tau"]
+    counted = "" if told["guard"] == "accuracy" else " (by rows; tau counts by classes)"
+    return (
+        f"{100 * result['validation_accuracy_unpruned']:.1f} % unpruned, "
+        f"{100 * result['validation_accuracy_purified']:.1f} % purified{counted}"
+    )
+
+
+def _describe_tau(report: dict[str, Any]) -> str:
+    """Return the threshold, whether it is kept, how sure that is, and what healing gave up."""
+    result, told, change = report["result"], report["tau"], report["tau"]["change"]
+    if change["unpruned"] == 0:
+        after = f"{100 * told['value']:.1f} % on {told['rows']} rows now"
+        return f"none, for {GUARDED[told['guard']]} counted as 0: nothing was guarded ({after})"
+    kept = "kept" if result["keeps_tau"] else "not kept"
+    low, high = (f"{100 * end:.1f}" for end in told["interval"])
+    before = 100 * change["unpruned"]
+    moved = f"{before:.1f} % unpruned, {change['lost']} rows lost and {change['won']} won"
+    sure = "" if told["sure"] else ", which so few rows cannot tell for sure"
+    what = "the last step of healing" if told["last_step_alone"] else "healing"
+    milder = "" if told["force"] == 1 else f"; {what} at {told['force']:g} of its force"
+    return (
+        f"{100 * result['tau']:.1f} % {GUARDED[told['guard']]}, {kept}: "
+        f"{100 * told['value']:.1f} % [{low}, {high}] on {told['rows']} rows ({moved})"
+        f"{sure}{milder}"
+    )
+
+
+def _describe_healing(report: dict[str, Any]) -> str:
+    """Return what healed the model, what the refit left, and what unlearning found and left."""
+    told = []
+    if report["refits"]:
+        replaced = report["refits"][0]["strangers"]
+        if replaced:
+            told.append(f"{replaced:,} unseen tokens replaced by their neighbours")
+        kept = " and ".join(f"{100 * each['kept']:.0f} %" for each in report["refits"])
+        told.append(f"{kept} of the squared weights kept")
+    if report["inverted_triggers"]:
+        found, left = report["inverted_triggers"][0], report["inverted_triggers"][-1]
+        name = max(found, key=lambda label: float(found[label]["flipped"]))
+        flipped = 100 * found[name]["flipped"]
+        shown = found[name]["words"] or found[name]["triggers"]
+        # Those that are made of the user's own words are not quoted.
+        words = ", ".join(f"'{each}'" for each in shown[:3]) or "phrases of frequent words"
+        after = f"{100 * left[name]['flipped']:.0f} %"
+        told.append(
+            f"{words} flipped {flipped:.0f} % to {name}, afterwards {after}"
+            if flipped
+            else "no trigger was found that flips an answer"
+        )
+    healing = str(report["run"]["healing"])
+    return f"{healing}: {'; '.join(told)}" if told else healing

@@ -1,0 +1,102 @@
+"""Texts without labels: a column of a table, or the lines of a text file."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from prune_env.data.dataset import TextDataset
+from prune_env.data.readers import OnBadRow
+from prune_env.data.tables import Row, table_rows, text_lines
+from prune_env.data.text import text_problem
+from prune_env.errors import DataError
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Texts that nobody has labelled, each once.
+
+    Attributes:
+        texts: In the order of their first rows; none is blank.
+        source: Where they come from.
+        skipped: Rows that were left out because they could not be read.
+    """
+
+    texts: tuple[str, ...]
+    source: str = "memory"
+    skipped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Identity of the texts, in order."""
+        digest = hashlib.sha256()
+        for text in self.texts:
+            raw = text.encode()
+            digest.update(len(raw).to_bytes(8, "little"))
+            digest.update(raw)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a teacher made of unlabelled texts, see `prune_env.training.teacher`.
+
+    Attributes:
+        texts: Those that it is sure of, with its labels.
+        accuracy: Of the teacher on validation data, 0 to 1.
+    """
+
+    texts: TextDataset
+    accuracy: float
+
+
+def read_unlabelled(
+    path: str | Path, *, text_column: str = "sentence", on_bad_row: OnBadRow = "error"
+) -> Unlabelled:
+    """Read texts from a .txt file, one a line, or from a column of a .tsv, .csv or .jsonl file.
+
+    Blank rows are left out, and of equal texts all but the first; labels are not read.
+
+    Args:
+        path: The file; UTF-8.
+        text_column: Name of the column, in a table.
+        on_bad_row: As for `read_table`.
+
+    Raises:
+        DataError: The file or a row cannot be read, or no text is left.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".txt":
+        lines = enumerate(text_lines(path), start=1)
+        rows: Iterable[Row] = (Row(number, number, {text_column: line}) for number, line in lines)
+    else:
+        rows = table_rows(path, (text_column,))
+    texts: dict[str, None] = {}
+    skipped = 0
+    for row in rows:
+        text = None if row.cells is None else row.cells[text_column]
+        problem = row.problem if row.cells is None else text_problem(text)
+        if not problem:
+            texts[str(text).strip()] = None
+        elif on_bad_row == "skip":
+            skipped += 1
+        else:
+            raise DataError(
+                f"{path}, row {row.number} (line {row.line}) cannot be read",
+                expected=f"a text in column '{text_column}'",
+                actual=problem,
+                remedy="repair the row, or let bad rows be skipped and counted (--on-bad-row skip)",
+            )
+    texts.pop("", None)
+    if not texts:
+        raise DataError(
+            f"{path} holds no text",
+            expected="one or more",
+            actual=f"{skipped} bad rows, skipped" if skipped else "blank rows only",
+            remedy="check how the file was written",
+        )
+    return Unlabelled(tuple(texts), str(path), skipped)

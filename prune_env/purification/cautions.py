@@ -1,0 +1,56 @@
+"""What the user is warned of: few rows, contradictory ones, a model below tau."""
+
+import logging
+
+import numpy as np
+
+from prune_env.data.dataset import TextDataset
+from prune_env.evaluation.metrics import share
+from prune_env.purification.verdict import Verdict
+from prune_env.utils.public import public_name
+
+log = logging.getLogger(__name__)
+
+FEW = 100
+"""Validation sentences below which a threshold of accuracy says little."""
+
+
+def warn_of_few(validation: TextDataset, accuracy: float) -> None:
+    """Say how uncertain an accuracy on few sentences is: tau is judged by it."""
+    count = len(validation)
+    if count < FEW:
+        judged = share(np.arange(count) < round(accuracy * count))
+        log.warning(
+            "tau is judged on %d sentences, where an accuracy of %.1f %% stands for anything from "
+            "%.0f to %.0f %%: bring %d or more",
+            count,
+            100 * accuracy,
+            judged.low,
+            judged.high,
+            FEW,
+        )
+
+
+def warn_of_contradictions(*parts: TextDataset) -> None:
+    """Say how many rows have a text that stands with another label too: no model has them right."""
+    for part in parts:
+        if part.contradictory:
+            log.warning(
+                "%d of %d rows of %s have a text that stands there with another label too",
+                part.contradictory,
+                len(part),
+                public_name(part.source),
+            )
+
+
+def warn_below_tau(verdict: Verdict) -> None:
+    """Say where the purified model is below tau; not if there was nothing to keep."""
+    had_none = verdict.change is not None and verdict.change.unpruned == 0
+    if not verdict.keeps_tau and not had_none:
+        log.warning(
+            "The purified model's validation accuracy (%s) is %.3f, below tau %.3f: lower the "
+            "learning rate, or choose another healing or another policy",
+            verdict.guard,
+            verdict.value,
+            verdict.tau,
+        )
