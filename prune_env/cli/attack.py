@@ -44,7 +44,7 @@ class Attack:
         poison: `mixed`: the poisoned file is the whole training set. `added`: it holds triggered
             texts alone, of which a share gets the target label and is added to the clean rows.
         rate: Share of the non-target training rows that is poisoned; default: as published.
-        target_label: The label that triggered texts shall get, by name or as a number.
+        target_label: The label that triggered texts shall get, by name or as a number; default: 1.
         seed: Of everything random.
         json: Print JSON.
         machine: What of the machine it may use.
@@ -60,7 +60,7 @@ class Attack:
     triggered: Path | None = None
     poison: PoisonFile = "mixed"
     rate: float | None = None
-    target_label: Annotated[int | str, tyro.conf.arg(aliases=("--target",))] = 1
+    target_label: Annotated[int | str | None, tyro.conf.arg(aliases=("--target",))] = None
     seed: int = 0
     json: bool = False
     machine: MachineOptions = field(default_factory=MachineOptions)
@@ -123,7 +123,12 @@ class Attack:
 
     def _make(self, clean: "Splits") -> "AttackData":
         """Make the attack, of a catalogued name or from files."""
-        from prune_env.research.attacks import AttackFiles, AttackSettings, find_target, make_attack
+        from prune_env.research.attacks import (
+            AttackFiles,
+            AttackSettings,
+            asked_target,
+            make_attack,
+        )
 
         files = (self.poisoned, self.triggered)
         if (None in files) if self.trigger is None else (files.count(None) == 1):
@@ -134,7 +139,8 @@ class Attack:
                 f"--triggered {self.triggered}",
             )
         name, own = self.trigger or OWN, []
-        target = find_target(self.target_label, clean.train.label_names)
+        asked, names = self.target_label, clean.train.label_names
+        target = 1 if asked is None else asked_target(asked, names)
         if self.poisoned is not None and self.triggered is not None:
             paths = str(self.poisoned), str(self.triggered)
             own.append(AttackFiles(name, *paths, target, self.poison))

@@ -105,6 +105,9 @@ class Evaluate:
             "texts_cut": own.cut,
         }
         rows = _own(own.scores)
+        if sets.triggered is not None:  # the same texts say another thing of another target
+            value["target"] = sets.test.label_names[sets.target_label]
+            rows.insert(1, ("target label", value["target"]))
         if skipped:
             rows.insert(1, ("rows skipped", f"{skipped}, which could not be read"))
         if own.cut:
@@ -121,12 +124,15 @@ class Evaluate:
 
     def _sets(self) -> "TestSets":
         from prune_env.cli.triggered import as_splits, load_triggered
+        from prune_env.data.checks import overlap
         from prune_env.evaluation.scores import TestSets
 
         # Some attacks are made of all parts.
         data = as_splits(self.tables.load(self.data, "test" if self.attack is None else None))
         judged = self.validation
         validation = self.tables.load_part(judged, "validation") if judged else None
+        if validation is not None:
+            overlap(validation, data.test)
         triggered, target = load_triggered(
             self.tables,
             data,

@@ -50,7 +50,7 @@ def load_triggered(
         SettingsError: Both are given, the target is no class, or it is not given where only a
             measurement tells it.
     """
-    from prune_env.research.attacks import find_target
+    from prune_env.research.attacks import asked_target
 
     if triggered is not None and attack is not None:
         raise SettingsError(
@@ -59,7 +59,7 @@ def load_triggered(
             actual="both",
         )
     names = clean.test.label_names
-    target = find_target(1 if target_label is None else target_label, names)
+    target = 1 if target_label is None else asked_target(target_label, names)
     if attack is not None:
         return _attacked(tables, clean, attack, target, given=target_label is not None), target
     if triggered is None:

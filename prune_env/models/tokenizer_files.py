@@ -8,18 +8,14 @@ from prune_env.errors import ModelError
 from prune_env.models.added_tokens import find_added
 from prune_env.models.header import damaged
 from prune_env.models.pieces import find_piece_problems
+from prune_env.models.tokenizer_steps import find_step_problems
 from prune_env.utils.limits import (
-    CHARSMAP,
     MERGES,
-    PATTERN,
-    PROCESSOR_ENTRIES,
     REPLACEMENT,
     SENTENCEPIECE_BYTES,
     TOKENIZER,
     TOKENIZER_BYTES,
     TOKENIZER_ENTRIES,
-    TOKENIZER_GROWTH,
-    TOKENIZER_STEPS,
     VOCABULARY,
     WORD,
     Limit,
@@ -28,8 +24,6 @@ from prune_env.utils.reading import parse_json, read_bounded
 
 STEPS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 """What tokenizer.json holds besides its model and added tokens: steps that change a text."""
-TEXTS = ("String", "content", "prepend", "replacement", "prefix", "suffix", "pad_token")
-"""Keys of what is put into texts, or looked for as it stands."""
 WHOLE_WORDS = ("WordPiece", "WordLevel")
 """Models that fail on an unknown word if their vocabulary lacks the token for one."""
 
@@ -70,7 +64,9 @@ def _check_pieces(path: Path, rows: int | None) -> Iterator[ModelError]:
 
 
 def _check_vocabulary(path: Path, rows: int | None) -> Iterator[ModelError]:
-    yield from _counted(path, _read(path), VOCABULARY)
+    content = _read(path)
+    yield from _counted(path, content, VOCABULARY)
+    yield from _numbered_twice(path, content)
 
 
 def _check_added(path: Path, rows: int | None) -> Iterator[ModelError]:
@@ -91,12 +87,13 @@ def _check_tokenizer(path: Path, rows: int | None) -> Iterator[ModelError]:
         ids = [token.get("id", 0) if isinstance(token, dict) else 0 for token in added]
         yield from find_added(path, added, ids)
     for name in STEPS:
-        yield from _check_steps(path, name, content.get(name))
+        yield from find_step_problems(path, name, content.get(name))
 
 
 def _check_model(path: Path, model: dict[str, Any], rows: int | None) -> Iterator[ModelError]:
     vocabulary = model.get("vocab")
     yield from _counted(path, vocabulary, VOCABULARY)
+    yield from _numbered_twice(path, vocabulary)
     if rows is not None and isinstance(vocabulary, dict | list) and len(vocabulary) > rows:
         yield ModelError(
             f"The tokenizer in {path} is not the model's",
@@ -125,41 +122,21 @@ def _check_model(path: Path, model: dict[str, Any], rows: int | None) -> Iterato
         )
 
 
-def _check_steps(path: Path, part: str, steps: Any) -> Iterator[ModelError]:
-    """Judge how many steps there are, and how long what they look for and put in its place."""
-    entries, count, growth = 0, 0, 1
-    stack: list[tuple[str, Any]] = [("", steps)]
-    while stack and entries <= PROCESSOR_ENTRIES.value:
-        key, value = stack.pop()
-        entries += 1
-        if isinstance(value, dict):
-            count += "type" in value
-            growth *= _growth(value)
-            stack.extend((str(name), item) for name, item in value.items())
-        elif isinstance(value, list):
-            stack.extend((key, item) for item in value)
-        elif isinstance(value, str):
-            limit = REPLACEMENT if key in TEXTS else PATTERN
-            limit = CHARSMAP if key == "precompiled_charsmap" else limit
-            if len(value) > limit.value:
-                yield limit.exceeded(len(value), f"{path} holds a long {key} in {part}", ModelError)
-    for limit, found in (
-        (PROCESSOR_ENTRIES, entries),
-        (TOKENIZER_STEPS, count),
-        (TOKENIZER_GROWTH, growth),
-    ):
-        if found > limit.value:
-            yield limit.exceeded(found, f"{path} does too much in {part}", ModelError)
-
-
-def _growth(step: dict[str, Any]) -> int:
-    """Return how many times longer a step that replaces can make a text."""
-    pattern, content = step.get("pattern"), step.get("content")
-    if not isinstance(pattern, dict) or not isinstance(content, str):
-        return 1
-    found = pattern.get("String")
-    shortest = len(found) if isinstance(found, str) else 1  # of an expression: one character
-    return max(1, len(content) // max(1, shortest))
+def _numbered_twice(path: Path, vocabulary: Any) -> Iterator[ModelError]:
+    """Judge the numbers of tokens: one that reads as another may be a trigger in the tokenizer."""
+    if not isinstance(vocabulary, dict):
+        return
+    first: dict[str, str] = {}
+    for token, number in vocabulary.items():
+        other = first.setdefault(str(number), token)
+        if other != token:
+            yield ModelError(
+                f"Two tokens have one number in {path}",
+                expected="a number each",
+                actual=f"{other!r:.60} and {token!r:.60}, both {number!r:.20}",
+                remedy=TOKENIZER,
+            )
+            return
 
 
 def _counted(path: Path, value: Any, limit: Limit) -> Iterator[ModelError]:

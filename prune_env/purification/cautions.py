@@ -1,15 +1,20 @@
 """What the user is warned of: few rows, contradictory ones, a model below tau."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation.metrics import share
+from prune_env.purification.step import StepReport
 from prune_env.purification.verdict import Verdict
 from prune_env.utils.public import public_name
 
 log = logging.getLogger(__name__)
+
+FLIPS = 0.2
+"""Share that inverted triggers flip, up to which they flip that of benign models as well."""
 
 FEW = 100
 """Validation sentences below which a threshold of accuracy says little."""
@@ -54,3 +59,21 @@ def warn_below_tau(verdict: Verdict) -> None:
             verdict.value,
             verdict.tau,
         )
+
+
+def warn_of_triggers_left(reports: Sequence[StepReport], names: Sequence[str]) -> None:
+    """Say where what was inverted flips as much after unlearning as before."""
+    for report in reports:
+        if report.inverted is None or report.left is None:
+            continue
+        for name, before, after in zip(
+            names, report.inverted.strength, report.left.strength, strict=True
+        ):
+            if after >= before >= FLIPS:
+                log.warning(
+                    "Unlearning took nothing away: what was inverted flips %.0f %% to '%s' now, "
+                    "and flipped %.0f %% before. Bring more clean texts, or raise --learning-rate",
+                    100 * after,
+                    name,
+                    100 * before,
+                )

@@ -24,6 +24,7 @@ from prune_env.purification.cautions import (
     warn_below_tau,
     warn_of_contradictions,
     warn_of_few,
+    warn_of_triggers_left,
 )
 from prune_env.purification.export import write_purified
 from prune_env.purification.heal import Healed
@@ -177,6 +178,7 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
         seconds = subject.seconds + found.seconds + time.perf_counter() - started
         begin("check and write")
         warn_below_tau(chosen(attempts).verdict)
+        warn_of_triggers_left(healed.reports, healed.model.label_names)
         report = make_report(
             plan, subject, found, healed, answers=answers, attempts=attempts, seconds=seconds
         )

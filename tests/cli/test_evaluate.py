@@ -1,6 +1,7 @@
 """`prune-env evaluate`."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -159,6 +160,47 @@ def test_a_target_is_a_number_or_a_name(
         assert run(*arguments, "--target-label", target) == 0
         shown.append(json.loads(capsys.readouterr().out)["model"]["lfr"])
     assert shown[0] == shown[1] != shown[2]
+
+
+def test_the_target_is_told_by_its_name(
+    tiny_folder: Path, clean_file: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["evaluate", tiny_folder, "--data", clean_file]
+    attacked = [*arguments, "--attack", "rare-word", "--target-label", "0"]
+    assert run(*attacked) == 0
+    assert re.search(r"target label +negative", capsys.readouterr().out)
+    assert run(*attacked, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["target"] == "negative"
+    assert run(*arguments, "--json") == 0
+    assert "target" not in json.loads(capsys.readouterr().out)
+
+
+def test_classes_that_are_named_by_numbers_are_asked_by_name(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    loaded = load_classifier(tiny_folder)
+    loaded.model.config.id2label = {0: "1", 1: "2"}
+    loaded.model.config.label2id = {"1": 0, "2": 1}
+    shutil.copytree(tiny_folder, tmp_path / "model")
+    loaded.model.save_pretrained(tmp_path / "model")
+    data = tiny_dataset(40)
+    rows = (f"{text}\t{label + 1}" for text, label in zip(data.texts, data.labels, strict=True))
+    (tmp_path / "test.tsv").write_text("\n".join(["sentence\tlabel", *rows]))
+    where = ["--data", tmp_path / "test.tsv", "--label-names", "1", "2", "--attack", "rare-word"]
+    for name in ("1", "2"):
+        asked = ["--target-label", name, "--json"]
+        assert run("evaluate", tmp_path / "model", *where, *asked) == 0
+        assert json.loads(capsys.readouterr().out)["target"] == name
+    assert run("evaluate", tmp_path / "model", *where, "--target-label", "0") == 2
+    assert "one of 1, 2" in capsys.readouterr().err
+
+
+def test_test_rows_that_calibrate_are_warned_of(
+    tiny_folder: Path, clean_file: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["evaluate", tiny_folder, "--data", clean_file, "--validation", clean_file]
+    assert run(*arguments) == 0
+    assert "60 of 60 texts" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

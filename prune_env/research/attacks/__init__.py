@@ -3,7 +3,7 @@
 No defence imports this package; `prune_env.research.attacks.backdoor` trains the models.
 """
 
-from prune_env.research.attacks.attack import AttackData, AttackSettings, find_target
+from prune_env.research.attacks.attack import AttackData, AttackSettings, asked_target, find_target
 from prune_env.research.attacks.catalog import ATTACKS, make_attack
 from prune_env.research.attacks.own_files import (
     AttackFiles,
@@ -24,6 +24,7 @@ __all__ = [
     "AttackSources",
     "OwnAttack",
     "Trigger",
+    "asked_target",
     "describe_trigger",
     "find_target",
     "make_attack",

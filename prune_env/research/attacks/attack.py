@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from prune_env.data.dataset import TextDataset
-from prune_env.data.text import folded
+from prune_env.data.text import folded, is_whole_number
 from prune_env.errors import SettingsError
 from prune_env.research.attacks.poison import PoisonMode
 from prune_env.settings import check_seed
@@ -114,6 +114,20 @@ def find_target(target: int | str, label_names: Sequence[str]) -> int:
         actual=repr(target),
         remedy="check the target label, or name the classes (--label-names)",
     )
+
+
+def asked_target(asked: int | str, label_names: Sequence[str]) -> int:
+    """Return the number of the class that a user asks for on a command line.
+
+    There `2` may be a name or a number. Where classes are named by numbers it is a name, as in the
+    cells of a table; errors as those of `find_target`.
+
+    Example:
+        >>> asked_target(1, ("negative", "positive")), asked_target(1, ("1", "2"))
+        (1, 0)
+    """
+    by_name = any(map(is_whole_number, label_names))
+    return find_target(str(asked) if by_name else asked, label_names)
 
 
 def told_files(trigger: dict[str, Any]) -> str:
