@@ -51,7 +51,10 @@ class PruneEnvError(Exception):
         if expected is not None:
             parts.append(f"Expected: {expected}")
         if actual is not None:
-            parts.append(f"Actual: {actual}")
+            # Of an error that was the cause, its own remedy would stand beside this one.
+            own = isinstance(actual, PruneEnvError)
+            told = str(actual).split(" Remedy: ")[0].rstrip(".") if own else actual
+            parts.append(f"Actual: {told}")
         if remedy:
             parts.append(f"Remedy: {remedy.rstrip('.')}")
         sentences = (printable(part, LONGEST) for part in parts)

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -25,6 +26,9 @@ UNWINDING = 10.0
 """Seconds for which further signals are ignored: what is unfinished is being removed."""
 AGAIN = 0.05
 """Seconds after which a signal that was lost is sent again."""
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""Which Gymnasium puts round its warnings."""
+
 LEFT = "Nothing half written is left."
 
 
@@ -58,7 +62,9 @@ def speaking_on(terminal: Console, *, debug: bool = False) -> Iterator[list[int]
         )
     try:
         with warnings.catch_warnings(), _stopping_once() as signals:
-            warnings.showwarning = lambda message, *_, **__: logger.warning("%s", message)
+            warnings.showwarning = lambda message, *_, **__: logger.warning(
+                "%s", _COLOURS.sub("", str(message))
+            )
             yield signals
     finally:
         logging.setLogRecordFactory(make_record)

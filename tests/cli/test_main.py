@@ -1,6 +1,7 @@
 """What every verb answers to errors of the machine."""
 
 import errno
+import io
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from prune_env.__main__ import start
 from prune_env.cli import main
@@ -24,8 +26,10 @@ from prune_env.cli.inspect import Inspect
 from prune_env.cli.purify import Purify
 from prune_env.cli.record import Record
 from prune_env.cli.score import Score
+from prune_env.cli.terminal import speaking_on
 from prune_env.cli.train import Train
 from prune_env.data.dataset import write_jsonl
+from prune_env.errors import SettingsError
 from tests.support import tiny_dataset
 
 
@@ -114,6 +118,7 @@ from prune_env.cli.inspect import Inspect
 from prune_env.cli.purify import Purify
 from prune_env.cli.record import Record
 from prune_env.cli.score import Score
+from prune_env.cli.terminal import speaking_on
 from prune_env.cli.train import Train
 def run(self):
     try:
@@ -271,3 +276,20 @@ def test_ctrl_c_while_the_program_loads_is_one_line(
     monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
     assert start() == 130
     assert capsys.readouterr().err == "Interrupted: nothing half written was left.\n"
+
+
+def test_colours_of_a_library_are_no_part_of_a_warning() -> None:
+    terminal = Console(file=io.StringIO(), width=200)
+    with speaking_on(terminal):
+        warnings.warn("\x1b[33mWARN: an old environment\x1b[0m", UserWarning, stacklevel=1)
+    assert "WARN: an old environment" in terminal.file.getvalue()
+    assert "x1b" not in terminal.file.getvalue()
+
+
+def test_an_error_tells_its_cause_without_the_remedy_of_that() -> None:
+    cause = SettingsError("It is old", expected="new", actual="old", remedy="make it anew")
+    error = SettingsError("It cannot be read", actual=cause, remedy="choose another")
+    told = (
+        "It cannot be read. Actual: It is old. Expected: new. Actual: old. Remedy: choose another."
+    )
+    assert str(error) == told
