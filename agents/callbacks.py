@@ -7,12 +7,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from prune_env.agents.checkpoint import read_checkpoint
 from prune_env.agents.record import TIE, EpisodeCallback, EpisodeReport, LearningRecord
 from prune_env.env.mask_events import tell_mask
 from prune_env.env.play import play_steps
+from prune_env.errors import StateError
 from prune_env.utils.files import read_json, shaped, write_json
 
 BEST = "best.json"
+BEST_AGENT = "best"
 
 Played = Callable[[int, Sequence[dict[str, Any]]], None]
 """Takes the steps learned from, and what the agent reached on each model."""
@@ -108,7 +111,7 @@ class KeepBest:
         total_reward = float(np.mean([result["total_reward"] for result in played]))
         best = read_best(self._folder)
         if best is None or _better(total_reward, played, best):
-            self._agent.save(self._folder / "best", weights_only=True)
+            self._agent.save(self._folder / BEST_AGENT, weights_only=True)
             write_json(
                 self._folder / BEST,
                 {"steps": steps, "total_reward": total_reward, "models": played},
@@ -139,15 +142,56 @@ def read_best(folder: Path) -> dict[str, Any] | None:
         played = [
             {
                 "model": str(each["model"]),
-                **{name: float(each[name]) for name in ("total_reward", "accuracy")},
+                **{name: _finite(each[name]) for name in ("total_reward", "accuracy")},
                 "heads_pruned": int(each["heads_pruned"]),
                 **_units(each),
                 "mask": [[int(kept) for kept in row] for row in each["mask"]],
             }
             for each in best["models"]
         ]
-        total_reward = float(best["total_reward"])
+        if not played:
+            raise ValueError("models: none was played")
+        total_reward = _finite(best["total_reward"])
         return {"steps": int(best["steps"]), "total_reward": total_reward, "models": played}
+
+
+def _finite(value: Any) -> float:
+    """Return a number of a file; raise a `ValueError` if it is NaN or infinite."""
+    number = float(value)
+    if not np.isfinite(number):
+        raise ValueError(f"{number} is not finite")
+    return number
+
+
+def check_best(folder: Path) -> None:
+    """Raise if the best agent of a run, if one was tested, is not what `best.json` tells of.
+
+    Args:
+        folder: Of the run.
+
+    Raises:
+        StateError: `best.json` is not what `KeepBest` writes, or the newest whole checkpoint in
+            `best/` is of an earlier step, or there is none.
+    """
+    best = read_best(folder)
+    if best is None:
+        return
+    kept = folder / BEST_AGENT
+    try:
+        steps = read_checkpoint(kept).step
+    except StateError:
+        found = "none"
+    else:
+        # The agent is written before best.json: a run killed between the two left a newer one.
+        if steps >= best["steps"]:
+            return
+        found = f"one of {steps} steps"
+    raise StateError(
+        f"The best agent in {kept} is missing or damaged",
+        expected=f"a whole checkpoint of {best['steps']} steps, of which {BEST} tells",
+        actual=found,
+        remedy=f"delete {folder / BEST} and {kept}; the agent is tested anew",
+    )
 
 
 def play(env: gym.Env[Any, Any], policy: Any, model: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import gymnasium as gym
 from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.agents.agent import Agent
-from prune_env.agents.callbacks import EarlyStop, KeepBest, chain, read_best
+from prune_env.agents.callbacks import EarlyStop, KeepBest, chain, check_best, read_best
 from prune_env.agents.checkpoint import read_checkpoint
 from prune_env.agents.interrupt import Interrupt
 from prune_env.agents.recommended import judge_best_met, recommend
@@ -84,8 +84,8 @@ def train(
 
     Raises:
         OutputExistsError: The folder is not empty and `resume` is not asked for.
-        StateError: There is nothing to resume, its settings differ, or another process trains in
-            the folder.
+        StateError: There is nothing to resume, its settings differ, its best agent is damaged, or
+            another process trains in the folder.
         UnknownNameError: No environment has this id.
         SettingsError: A hyperparameter or the part of sentences is wrong, or tau is out of reach.
     """
@@ -143,7 +143,7 @@ def _check_folder(settings: TrainSettings, folder: Path, *, resume: bool) -> Non
     """Raise if a training cannot begin in the folder, or cannot go on there; see `train`."""
     if resume:
         check_same_settings(settings, folder)
-        read_best(folder)  # what is damaged must be known before the training, not after it
+        check_best(folder)  # what is damaged must be known before the training, not after it
     else:
         check_new(folder)
 

@@ -20,7 +20,7 @@ from prune_env.utils.registry import fill_from
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from prune_env.data import TextDataset, load_data
+    from prune_env.data import TextDataset, load_data, read_unlabelled
     from prune_env.env.batch_core import BatchCore
     from prune_env.env.episode_settings import EpisodeSettings
     from prune_env.env.head_pruning_env import HeadPruningEnv
@@ -65,6 +65,7 @@ _HOMES = {
     "PruneEnvError": "errors",
     "purify": "purification",
     "read_states": "env.state",
+    "read_unlabelled": "data",
     "ReferenceEvaluator": "evaluation",
     "Reward": "env.rewards.reward",
     "REWARDS": "env.rewards.reward",
@@ -107,6 +108,7 @@ __all__ = [
     "load_pruned",
     "purify",
     "read_states",
+    "read_unlabelled",
     "validate",
     "write_states",
 ]

@@ -11,6 +11,7 @@ from prune_env.cli.hyperparameters import one_each, several_each
 from prune_env.cli.options import MachineOptions, TableOptions, facts, show
 from prune_env.cli.watch.origin import Origin
 from prune_env.cli.watch.serve import beside
+from prune_env.data.loading import has_parts
 from prune_env.data.table_format import TableFormat
 from prune_env.errors import SettingsError
 from prune_env.settings import Guard
@@ -205,9 +206,8 @@ class Train:
         best = max(results, key=lambda each: each.rank)
         rows = [(result.name, _told(result).partition(": ")[2]) for result in results]
         if best.recommended is not None:
-            rows.append(
-                ("use the best", _use(self.out / best.name, best.recommended, hybrid=best.hybrid))
-            )
+            command = self._use(self.out / best.name, best.recommended, hybrid=best.hybrid)
+            rows.append(("use the best", command))
         show(self.json, [asdict(result) for result in results], facts(rows))
         signal = next((each.signal for each in results if each.signal is not None), None)
         if signal is not None:
@@ -242,10 +242,23 @@ class Train:
             rows.append((f"best episode on {met['model']}", reached))
         if result.signal is None:
             hybrid = any("units_pruned" in each for each in (*played, met or {}))
-            rows.append(("use it", _use(self.out, report["recommended"], hybrid=hybrid)))
+            rows.append(("use it", self._use(self.out, report["recommended"], hybrid=hybrid)))
         else:
             rows.append(("interrupted", "the agent is saved; the same command with --resume"))
         return [*rows, ("watch it", f"tensorboard --logdir {self.out}")]
+
+    def _use(self, folder: Path, recommended: str | None, *, hybrid: bool) -> str:
+        """Return the command that uses what a training recommends."""
+        from prune_env.agents.recommended import BEST_MET
+
+        best_met = recommended == "best_met"
+        option = f"--mask {folder}/{BEST_MET}" if best_met else f"--policy {folder}/best"
+        units = " --units hybrid" if hybrid else ""
+        read = self.environment.data
+        if hybrid and best_met and read is not None and not has_parts(read):
+            # Units are cut from all rows of a single table, of which purify would hold back some.
+            option = f"--validation DATA {option}"
+        return f"prune-env purify MODEL --data DATA {option}{units}"
 
 
 def _pruned(played: Mapping[str, Any]) -> str:
@@ -254,16 +267,6 @@ def _pruned(played: Mapping[str, Any]) -> str:
     if units := played.get("units_pruned"):
         told += f", {units['neurons']} groups of neurons and {units['map']} steps of strength"
     return f"{told} pruned"
-
-
-def _use(folder: Path, recommended: str | None, *, hybrid: bool) -> str:
-    """Return the command that uses what a training recommends."""
-    from prune_env.agents.recommended import BEST_MET
-
-    best_met = recommended == "best_met"
-    option = f"--mask {folder}/{BEST_MET}" if best_met else f"--policy {folder}/best"
-    units = " --units hybrid" if hybrid else ""
-    return f"prune-env purify MODEL --data DATA {option}{units}"
 
 
 def _told(result: "TrialResult") -> str:

@@ -6,6 +6,7 @@ from prune_env.data.images import ImageDataset, read_images
 from prune_env.data.library import read_datasets
 from prune_env.data.loading import DATASETS, load_data, load_named
 from prune_env.data.readers import read_table
+from prune_env.data.unlabelled import Unlabelled, read_unlabelled
 
 __all__ = [
     "DATASETS",
@@ -13,11 +14,13 @@ __all__ = [
     "ImageDataset",
     "Splits",
     "TextDataset",
+    "Unlabelled",
     "load_data",
     "load_named",
     "overlap",
     "read_datasets",
     "read_images",
     "read_table",
+    "read_unlabelled",
     "require_all_labels",
 ]

@@ -102,11 +102,15 @@ def _sources(model: Any, evaluator: Any, pool: Any) -> list[Any]:
     given = [name for name, value in named.items() if value is not None]
     if len(given) != 1:
         kind = SettingsError if given else MissingArgumentError
+        remedy = "for example model='path/to/classifier', data='clean.tsv'"
+        if given[:1] == ["model"]:  # maybe of the id, and not of the user
+            beside = " and ".join(given[1:])
+            remedy = f"an id may bring a model of its own: give model=None beside {beside}"
         raise kind(
             "An environment plays one model or one pool",
             expected="exactly one of model, evaluator, pool",
             actual=", ".join(given) or "none of them",
-            remedy="for example model='path/to/classifier', data='clean.tsv'",
+            remedy=remedy,
         )
     if pool is not None:
         return models_of(pool)

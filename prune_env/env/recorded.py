@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.env.rewards.reward import Reward, Scores
+from prune_env.env.rewards.reward import REWARDS, Reward, Scores
 from prune_env.env.subject import Subject
 from prune_env.env.surrogate_check import check_surrogate
 from prune_env.errors import SettingsError, UnknownNameError
@@ -203,12 +203,27 @@ def recorded_rewards(subjects: Sequence[Subject]) -> dict[str, Reward]:
 
     The order of the models does not matter. What some were recorded with stands for all, and
     `RecordedReward.check` refuses the others. A reward that needs no record, see `COMPUTED`, is
-    always computed: it pays the same in whatever company a model is played.
+    always computed: it pays the same in whatever company a model is played. Where every model is
+    recorded, so is every other reward of this package: it would ask a model for its texts, where
+    `RecordedReward.check` tells what was recorded.
     """
     recorded = [recorded_of(subject.evaluator) for subject in subjects]
     names = [_names_of(each) if each else set() for each in recorded]
     some = set().union(*names) | ({"oracle"} if any(recorded) else set())  # no object stands here
+    if all(recorded):
+        some |= _shipped()
     return {name: RecordedReward(name) for name in sorted(some - COMPUTED)}
+
+
+def _shipped() -> set[str]:
+    """Return the rewards of this package that read a model; one of others may read masks alone."""
+    return {
+        entry.name
+        for entry in REWARDS
+        if isinstance(entry.target, str)
+        and not entry.distribution
+        and entry.target.startswith("prune_env.")
+    }
 
 
 def _names_of(evaluator: RecordedEvaluator) -> set[str]:

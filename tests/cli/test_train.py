@@ -13,6 +13,7 @@ import pytest
 from prune_env.cli.watch.origin import Origin, find_origin
 from prune_env.data.dataset import write_jsonl
 from prune_env.models import load_mask
+from prune_env.research.attacks.tiny import cached_tiny_model
 from prune_env.utils.files import sha256_of
 from tests.cli.support import run
 from tests.support import tiny_dataset, write_tiny_folder
@@ -175,6 +176,30 @@ def test_what_was_learned_on_units_is_used_as_the_last_line_says(
     words[1:-2] = ["".join(words[1:-2])]
     purify = ["--out", tmp_path / "out", "--max-drop", 0.3, "--guard", "accuracy"]
     assert run("purify", tiny_folder, "--data", clean, *words, *purify) == 0
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_mask_of_units_met_on_a_single_table_is_used_as_the_last_line_says(
+    several: bool,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    model, data = (cached_tiny_model() / name for name in ("classifier", "validation.jsonl"))
+    monkeypatch.setattr("prune_env.agents.training.recommend", lambda *_: "best_met")
+    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.chdir(tmp_path)
+    game = ["--env", "prune_env/HybridPruning-v0", "--model", model, "--data", data]
+    learn = ["--algo", "epsilon-greedy", "--steps", 40, "--out", "run"]
+    assert run("train", *game, *learn, *(["--seeds", 0] if several else [])) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    words = told.partition("prune-env purify MODEL ")[2].partition(" watch it")[0].split()
+    place = "run/seed-0" if several else "run"
+    mask = ["--mask", f"{place}/best_met.json", "--units", "hybrid"]
+    assert words == ["--data", "DATA", "--validation", "DATA", *mask]
+    words = [data if word == "DATA" else word for word in words]
+    assert run("purify", model, *words, "--out", "purified") == 0
 
 
 @pytest.mark.parametrize("several", [False, True])

@@ -67,6 +67,18 @@ def test_numbers_of_a_landscape_are_whole(number):
         HeadPruningEnv(f"landscape:{number}")
 
 
+def test_a_number_of_a_model_is_given_once():
+    with pytest.raises(SettingsError, match=r"layers=3'.*Actual: layers is given twice"):
+        HeadPruningEnv("landscape:layers=2, layers=3")
+
+
+@pytest.mark.parametrize("make", [gym.make, gym.make_vec])
+def test_a_model_that_the_id_brings_is_told_to_be_left_out(make):
+    with pytest.raises(SettingsError, match=r"Remedy: .*give model=None beside pool\."):
+        make("prune_env/Landscape-v0", pool=[SMALL])
+    make("prune_env/Landscape-v0", pool=[SMALL], model=None)
+
+
 def test_numbers_of_numpy_become_pythons(tmp_path):
     arguments = {
         "tau": np.float32(0.75),

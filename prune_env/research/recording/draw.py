@@ -13,6 +13,8 @@ NOISE = (0.0, 0.3, 1.0)
 ROUND = 4
 """Masks met among which the best one has its neighbours looked at."""
 FLIPS = 3
+TRIES = 50
+"""Draws for each mask that is asked for; where nearly all are known, more would take too long."""
 
 
 def draw_block(
@@ -36,8 +38,8 @@ def draw_block(
         random: Source of the draw.
 
     Returns:
-        Bool (at most `count`, L, H), fewer where the model has not so many different masks, and
-        the index in `KINDS` of each.
+        Bool (at most `count`, L, H), fewer where `TRIES` draws for each find no more new ones,
+        though the model may have some; and the index in `KINDS` of each.
     """
     available, met = table.available, table.masks
     known = {mask.tobytes() for mask in met}
@@ -45,7 +47,7 @@ def draw_block(
     kinds: list[int] = []
     least = int(available.any(axis=1).sum())
     largest = int(min(round(LARGEST_SHARE * available.sum()), available.sum() - least))
-    for _ in range(50 * count):
+    for _ in range(TRIES * count):
         if len(masks) == count or largest < 1:
             break
         kind = int(random.integers(len(KINDS)))

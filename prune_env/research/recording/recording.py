@@ -16,7 +16,7 @@ from prune_env.errors import SettingsError
 from prune_env.evaluation import metrics
 from prune_env.evaluation.base import Evaluator
 from prune_env.models.masks import Mask
-from prune_env.research.recording.draw import draw_block
+from prune_env.research.recording.draw import LARGEST_SHARE, draw_block
 from prune_env.research.recording.table import MaskTable, read_record, write_record
 from prune_env.utils.leases import alone, check_alone
 from prune_env.utils.plain import check_same
@@ -97,7 +97,7 @@ class Recording:
             masks: Masks that it shall hold, the unpruned model included.
 
         Returns:
-            All of them; fewer where the model has no more.
+            All of them; fewer where no further one was found, see `draw_block`.
 
         Raises:
             SettingsError: No mask is asked for.
@@ -111,7 +111,7 @@ class Recording:
             return self._grow(path, masks)
 
     def _grow(self, path: Path, masks: int) -> MaskTable:
-        """Return all masks of the file, once it holds so many or all that the model has."""
+        """Return all masks of the file, once it holds so many or no further one is found."""
         table = self._open(path)
         if not path.exists():
             write_record(path, table)  # it may be all, and tells early where nothing can be written
@@ -134,7 +134,13 @@ class Recording:
                     np.random.default_rng([self._seed, done]),
                 )
                 if not len(drawn):
-                    log.warning("The model has no more than %d different masks.", done)
+                    log.warning(
+                        "No further mask was found after %d masks: all that were drawn since are "
+                        "among them. Draws at random and by metrics prune at most %d %% of the "
+                        "heads.",
+                        done,
+                        round(100 * LARGEST_SHARE),
+                    )
                     break
                 # Neighbours share their first layers, which an evaluator then computes once.
                 order = np.lexsort(drawn.reshape(len(drawn), -1).T[::-1])

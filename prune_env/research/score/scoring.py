@@ -1,5 +1,6 @@
 """Scoring: every game is played with every seed, and what the masks are worth is looked up."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ from prune_env.utils.leases import alone
 from prune_env.utils.output import check_writable
 from prune_env.utils.progress import progress
 from prune_env.utils.runtime import auto_means
+
+log = logging.getLogger(__name__)
 
 SCORE = "score.json"
 FORMAT = "prune-env-score"
@@ -228,6 +231,13 @@ def _judged(
     game: TaskGame, reference: TaskReference, seeds: Sequence[int], found: Sequence[FinalMask]
 ) -> Iterator[ScoredRun]:
     values = game.values(np.stack([each.mask for each in found]))
+    if not values.legal.all():
+        illegal = [str(seed) for seed, legal in zip(seeds, values.legal, strict=True) if not legal]
+        log.warning(
+            "%s, seed %s: the mask falls below tau or empties a layer, and counts as no pruning",
+            game.task.name,
+            ", ".join(illegal),
+        )
     for row, (seed, each) in enumerate(zip(seeds, found, strict=True)):
         spared = None if values.spared is None else float(values.spared[row])
         gained = float(values.gained[row])

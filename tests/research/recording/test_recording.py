@@ -18,7 +18,8 @@ from gymnasium.utils.env_checker import check_env
 from prune_env.env import recorded
 from prune_env.env.landscape import LandscapeEvaluator, landscape_subject
 from prune_env.env.recorded import recorded_subject
-from prune_env.env.rewards.reward import Accuracy, make_reward
+from prune_env.env.rewards.reward import REWARDS as REWARDS_TABLE
+from prune_env.env.rewards.reward import Accuracy, Reward, Scores, make_reward
 from prune_env.env.subject import Subject
 from prune_env.env.subjects import DEFAULT_RECORD
 from prune_env.errors import OutputExistsError, SettingsError, StateError, UnknownNameError
@@ -182,10 +183,14 @@ def test_one_that_only_looks_whether_a_record_is_free_stops_no_recording(tmp_pat
         assert len(recorded.result().masks) == 1
 
 
-def test_a_model_with_few_masks_is_recorded_whole(tmp_path: Path) -> None:
+def test_a_model_with_few_masks_is_recorded_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     evaluator = LandscapeEvaluator(2, 2)
     subject = Subject(evaluator, evaluator.importance(), DEFAULT_METRICS)
     table = Recording(subject, REWARDS).run(tmp_path / "r.npz", 50)
+    assert any(each.startswith("No further mask was found after 9") for each in caplog.messages)
+    assert not any("different masks" in each for each in caplog.messages)  # nobody counted them
     possible = [m for m in product([True, False], repeat=4) if any(m[:2]) and any(m[2:])]
     assert {tuple(mask.ravel()) for mask in table.masks} == set(possible)
     with pytest.raises(SettingsError, match="too few masks"):
@@ -364,6 +369,34 @@ def test_every_model_of_a_pool_was_recorded_with_the_reward(
         assert type(env.unwrapped.reward.terms[0][1]) is Accuracy
     with pytest.raises(SettingsError, match="plain was recorded without the reward 'oracle'"):
         gym.make("prune_env/Recorded-v0", model=str(others / "plain.npz"), reward="oracle")
+
+
+@pytest.mark.parametrize("reward", ["inverted-trigger", "consistency", "surrogate", "flips-clause"])
+def test_a_reward_that_no_record_holds_is_refused_by_what_they_hold(
+    others: Path, reward: str
+) -> None:
+    plain = str(others / "plain.npz")
+    for make in (gym.make, gym.make_vec):
+        with pytest.raises(SettingsError, match=f"without the reward '{reward}'.* one of accuracy"):
+            make("prune_env/Recorded-v0", model=plain, reward=f"sparsity + 0.5 * {reward}")
+
+
+def test_a_reward_of_somebody_else_is_paid_on_a_record(
+    others: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FirstLayer(Reward):
+        name = "first-layer"
+
+        def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
+            scores: Scores = 1 - masks[:, 0].mean(axis=1)
+            return scores
+
+    monkeypatch.setattr(REWARDS_TABLE, "_entries", dict(REWARDS_TABLE._entries))
+    REWARDS_TABLE.register("first-layer", FirstLayer, help="heads pruned in the first layer")
+    plain = str(others / "plain.npz")
+    env = gym.make("prune_env/Recorded-v0", model=plain, reward="first-layer", tau=None)
+    env.reset(seed=0)
+    assert env.step(0)[1] == pytest.approx(1 / 6)
 
 
 def test_a_model_of_the_options_was_recorded_with_the_reward(others: Path) -> None:

@@ -174,9 +174,15 @@ def test_masks_of_another_model_are_refused(tmp_path: Path) -> None:
                 score_of(folder)
 
 
-def test_a_submitted_mask_that_breaks_the_rules_counts_as_no_pruning(tmp_path: Path) -> None:
+def test_a_submitted_mask_that_breaks_the_rules_counts_as_no_pruning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     broken = score_of(submission(tmp_path / "broken", {"0": [0, 1, 2, 3]}))
+    [said] = caplog.messages
+    assert said.startswith("small, seed 0, 1: ")
+    assert said.endswith("counts as no pruning")
     none = score_of(submission(tmp_path / "none", {}))
+    assert len(caplog.messages) == 1
     assert [run.return_score for run in broken.runs] == [run.return_score for run in none.runs]
     assert [run.legal for run in broken.runs] == [False, False]
     assert all(run.return_score < 0 for run in none.runs)
@@ -288,6 +294,17 @@ def test_the_verb_prints_a_table(
     told = json.loads(capsys.readouterr().out)
     assert (told["name"], told["digest"]) == ("out", SUITE.digest)
     assert main(["score", "gradient", "--tiers", "cloud"]) == 2
+
+
+def test_the_verb_warns_of_a_mask_that_counts_as_no_pruning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("prune_env.research.score.suite.read_suite", lambda version: SUITE)
+    runs = {"0": {"pruned": {}}, "1": {"pruned": {"0": [0, 1, 2, 3]}}}
+    assert main(["score", str(submission(tmp_path, {}, masks={"small": runs})), "--json"]) == 0
+    printed = capsys.readouterr()
+    json.loads(printed.out)
+    assert "small, seed 1: the mask falls below tau" in " ".join(printed.err.split())
 
 
 @pytest.fixture
