@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 from torch.utils.tensorboard import SummaryWriter
@@ -135,6 +135,7 @@ def _report(
         "best": best,
         "best_met": met,
         "recommended": recommend(best, met),
+        **({"oracle": True} if cast(Any, env.unwrapped).reward.oracle else {}),
         "meta": runtime.describe(),
     }
 

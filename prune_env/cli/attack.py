@@ -44,7 +44,7 @@ class Attack:
         poison: `mixed`: the poisoned file is the whole training set. `added`: it holds triggered
             texts alone, of which a share gets the target label and is added to the clean rows.
         rate: Share of the non-target training rows that is poisoned; default: as published.
-        target_label: The label that triggered texts shall get, by name or as a number; default: 1.
+        target_label: The label that triggered texts shall get, by name or as a number.
         seed: Of everything random.
         json: Print JSON.
         machine: What of the machine it may use.
@@ -60,7 +60,7 @@ class Attack:
     triggered: Path | None = None
     poison: PoisonFile = "mixed"
     rate: float | None = None
-    target_label: Annotated[int | str | None, tyro.conf.arg(aliases=("--target",))] = None
+    target_label: Annotated[int | str, tyro.conf.arg(aliases=("--target",))] = 1
     seed: int = 0
     json: bool = False
     machine: MachineOptions = field(default_factory=MachineOptions)
@@ -139,8 +139,7 @@ class Attack:
                 f"--triggered {self.triggered}",
             )
         name, own = self.trigger or OWN, []
-        asked, names = self.target_label, clean.train.label_names
-        target = 1 if asked is None else asked_target(asked, names)
+        target = asked_target(self.target_label, clean.train.label_names)
         if self.poisoned is not None and self.triggered is not None:
             paths = str(self.poisoned), str(self.triggered)
             own.append(AttackFiles(name, *paths, target, self.poison))

@@ -62,7 +62,7 @@ class Purify:
         validation_share: That share, when no validation set is given.
         unlabelled: Texts like those of `data` that nobody has labelled: a .txt file, one a line, or
             a table, of which the column of texts is read. A refit also trains on those that a
-            linear model of the clean data is sure of: less of a backdoor stays. Needs
+            linear model of the clean data is sure of, which may take more of a backdoor. Needs
             `prune-env[unlabelled]`.
         policy: Who chooses the heads: a name, see `prune-env list`; or what `prune-env train`
             learned, `runs/NAME/best`, which then plays without learning more. `auto` is what was

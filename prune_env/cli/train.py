@@ -240,7 +240,9 @@ class Train:
             below = "" if met["keeps_tau"] else ", below tau"
             reached = f"{_pruned(met)}, {100 * met['accuracy']:.1f} % {judged}{below}"
             rows.append((f"best episode on {met['model']}", reached))
-        if result.signal is None:
+        if result.signal is None and "oracle" in report:
+            rows.append(("use it", "to compare with: its reward reads the trigger, so no defence"))
+        elif result.signal is None:
             hybrid = any("units_pruned" in each for each in (*played, met or {}))
             rows.append(("use it", self._use(self.out, report["recommended"], hybrid=hybrid)))
         else:

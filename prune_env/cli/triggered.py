@@ -59,7 +59,9 @@ def load_triggered(
             actual="both",
         )
     names = clean.test.label_names
-    target = 1 if target_label is None else asked_target(target_label, names)
+    if triggered is None and attack is None and target_label is None:
+        return None, 1
+    target = asked_target(1 if target_label is None else target_label, names)
     if attack is not None:
         return _attacked(tables, clean, attack, target, given=target_label is not None), target
     if triggered is None:

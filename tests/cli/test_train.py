@@ -235,3 +235,16 @@ def test_how_a_table_is_read_is_refused_without_one(
     assert run("train", "--out", tmp_path / "out", *LANDSCAPE, "--text-column", "mail") == 2
     assert "--data beside options of tables" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_paid_by_the_trigger_is_no_defence(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    what = ["--env", "prune_env/Recorded-v0", "--algo", "epsilon-greedy", "--steps", "20"]
+    for reward in ("oracle", "inverted-trigger"):
+        assert run("train", "--out", tmp_path / reward, *what, "--reward", reward) == 0
+        told = " ".join(capsys.readouterr().out.split())
+        assert ("its reward reads the trigger, so no defence" in told) == (reward == "oracle")
+        assert ("prune-env purify MODEL" in told) == (reward != "oracle")
+        report = json.loads((tmp_path / reward / "report.json").read_text())
+        assert ("oracle" in report) == (reward == "oracle")
