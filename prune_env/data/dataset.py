@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.data.draw import about
-from prune_env.data.text import folded, is_whole_number, normalised, text_problem
+from prune_env.data.text import folded, hash_texts, is_whole_number, normalised, text_problem
 from prune_env.errors import DataError, SettingsError
 from prune_env.settings import check_seed
 from prune_env.utils.files import write_bytes
@@ -99,10 +99,7 @@ class TextDataset:
         """Identity of the content: texts, labels and label names, in order; not the source."""
         digest = hashlib.sha256(json.dumps(self.label_names).encode())
         digest.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
-        for text in self.texts:
-            raw = text.encode()
-            digest.update(len(raw).to_bytes(8, "little"))
-            digest.update(raw)
+        hash_texts(digest, self.texts)
         return digest.hexdigest()
 
     @property

@@ -121,6 +121,22 @@ def two_columns(text: str, label: str) -> tuple[str, str]:
     return text, label
 
 
+REPAIR = "repair the row, or let bad rows be skipped and counted (--on-bad-row skip)"
+"""What can be done about a row that cannot be read."""
+
+
+def unreadable(
+    source: str | Path, row: Row, problem: str, *, expected: str, remedy: str = REPAIR
+) -> DataError:
+    """Return the error of a row that cannot be read."""
+    return DataError(
+        f"{source}, row {row.number} (line {row.line}) cannot be read",
+        expected=expected,
+        actual=problem,
+        remedy=remedy,
+    )
+
+
 def collect(
     rows: Iterable[Row],
     source: str,
@@ -136,7 +152,7 @@ def collect(
     skipped = 0
     for row in rows:
         problem, expected = row.problem, "a row with every column"
-        remedy = "repair the row, or let bad rows be skipped and counted (--on-bad-row skip)"
+        remedy = REPAIR
         if row.cells is not None:
             text, cell = (row.cells[column] for column in columns)
             problem = "an empty text" if text == "" else text_problem(text)
@@ -154,12 +170,7 @@ def collect(
         elif on_bad_row == "skip":
             skipped += 1
         else:
-            raise DataError(
-                f"{source}, row {row.number} (line {row.line}) cannot be read",
-                expected=expected,
-                actual=problem,
-                remedy=remedy,
-            )
+            raise unreadable(source, row, problem, expected=expected, remedy=remedy)
     if not texts:
         raise DataError(
             f"{source} has no rows",

@@ -1,5 +1,6 @@
 """A single text: whether it can be read, and when two of them are the same."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 
@@ -21,6 +22,14 @@ def text_problem(text: object) -> str:
     except UnicodeEncodeError as error:
         return f"a lone surrogate at character {error.start}"
     return ""
+
+
+def hash_texts(digest: "hashlib._Hash", texts: Sequence[str]) -> None:
+    """Add texts to a hash, each after its length, so that no two lists of them are alike."""
+    for text in texts:
+        raw = text.encode()
+        digest.update(len(raw).to_bytes(8, "little"))
+        digest.update(raw)
 
 
 def normalised(text: str) -> str:

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from prune_env.data.dataset import TextDataset
-from prune_env.data.readers import OnBadRow
+from prune_env.data.readers import OnBadRow, unreadable
 from prune_env.data.tables import Row, table_rows, text_lines
-from prune_env.data.text import text_problem
+from prune_env.data.text import hash_texts, text_problem
 from prune_env.errors import DataError
 
 
@@ -34,10 +34,7 @@ class Unlabelled:
     def sha256(self) -> str:
         """Identity of the texts, in order."""
         digest = hashlib.sha256()
-        for text in self.texts:
-            raw = text.encode()
-            digest.update(len(raw).to_bytes(8, "little"))
-            digest.update(raw)
+        hash_texts(digest, self.texts)
         return digest.hexdigest()
 
 
@@ -85,12 +82,7 @@ def read_unlabelled(
         elif on_bad_row == "skip":
             skipped += 1
         else:
-            raise DataError(
-                f"{path}, row {row.number} (line {row.line}) cannot be read",
-                expected=f"a text in column '{text_column}'",
-                actual=problem,
-                remedy="repair the row, or let bad rows be skipped and counted (--on-bad-row skip)",
-            )
+            raise unreadable(path, row, problem, expected=f"a text in column '{text_column}'")
     texts.pop("", None)
     if not texts:
         raise DataError(

@@ -222,7 +222,7 @@ def usual_fine_tuning(healing: Healing, train: TextDataset) -> FineTuneSettings:
     Clean data is read three times; where a refit follows, of many texts less often, see `READ`.
     """
     usual = FineTuneSettings()
-    if not any(isinstance(step, Refit) for step in steps_of(healing)):
+    if not _refits(healing):
         return usual
     return replace(usual, epochs=int(np.clip(round(READ / len(train)), 1, usual.epochs)))
 
@@ -234,10 +234,14 @@ def best_healing(train: TextDataset) -> Healing:
     return "refit" if isinstance(train, ImageDataset) else "none"
 
 
+def _refits(healing: Healing) -> bool:
+    """Return whether a healing refits the layers."""
+    return any(isinstance(step, Refit) for step in steps_of(healing))
+
+
 def _check_unlabelled(healing: Healing, train: TextDataset) -> None:
     """Raise a `SettingsError` unless unlabelled texts can be labelled and would be read."""
-    refits = any(isinstance(step, Refit) for step in steps_of(healing))
-    if not refits or isinstance(train, ImageDataset):
+    if not _refits(healing) or isinstance(train, ImageDataset):
         raise SettingsError(
             "Unlabelled texts are read where a refit trains",
             expected="texts, and healing refit or refit-unlearn",
