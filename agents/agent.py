@@ -13,9 +13,9 @@ from prune_env.agents.checkpoint import Checkpoint, read_checkpoint, require_old
 from prune_env.agents.features import BoolArray, as_batch
 from prune_env.agents.record import Budget, EpisodeCallback, LearningRecord, asked_masks
 from prune_env.env.arguments import whole_number
+from prune_env.env.batch_core import BatchCore
 from prune_env.env.observation import DEFAULT_OBSERVATION, require_parts
 from prune_env.env.policy import Observation, Requirements, no_variant
-from prune_env.env.pool import Pool
 from prune_env.errors import DivergedError, SettingsError, StateError
 from prune_env.utils.files import shaped
 
@@ -248,9 +248,13 @@ class Agent(ABC):
             )
         return batch, single
 
-    def _begin_budget(self, pool: Pool, max_evaluations: int | None) -> Budget:
-        """Return the budget of a call of `learn`, which goes on from that of a checkpoint."""
+    def _begin_budget(self, core: BatchCore, max_evaluations: int | None) -> Budget:
+        """Return the budget of a call of `learn`, which goes on from that of a checkpoint.
+
+        From now on the record says if the reward that is learned from reads the trigger.
+        """
         if max_evaluations is not None:
             max_evaluations = whole_number("max_evaluations", max_evaluations, 1)
-        self._budget, self._asked = Budget(pool, max_evaluations, self._asked), {}
+        self.record.oracle |= core.reward.oracle
+        self._budget, self._asked = Budget(core.pool, max_evaluations, self._asked), {}
         return self._budget

@@ -75,6 +75,7 @@ class LearningRecord:
         since_best_test: Episodes between that test and the last one.
         asked: See `EpisodeReport`.
         finished: Whether patience has ended the learning.
+        oracle: Whether any of it was paid by a reward that reads triggered texts, see `Reward`.
     """
 
     steps: int = 0
@@ -88,6 +89,7 @@ class LearningRecord:
     since_best_test: int = 0
     asked: int = 0
     finished: bool = False
+    oracle: bool = False
 
     def add(
         self,
@@ -160,6 +162,7 @@ class LearningRecord:
             "since_best_test": self.since_best_test,
             "asked": self.asked,
             "finished": self.finished,
+            **({"oracle": True} if self.oracle else {}),
         }
 
     @classmethod
@@ -173,6 +176,8 @@ class LearningRecord:
         for name in ("steps", "episodes", "best_episode", "since_best_test", "asked"):
             if type(known.get(name, 0)) is not int:
                 raise TypeError(f"{name}: {known[name]!r:.80}")
+        if type(known.get("oracle", False)) is not bool:
+            raise TypeError(f"oracle: {known['oracle']!r:.80}")
         for name in ("best_return", "best_test", "best_accuracy"):
             known[name] = float(known.get(name, -np.inf))
         if "best_mask" in known:

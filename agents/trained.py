@@ -61,7 +61,8 @@ class TrainedPolicy:
     Attributes:
         folder: Of the agent that plays.
         agent: The agent.
-        identity: Algorithm, steps learned and SHA-256 of the numbers, as plain values.
+        identity: Algorithm, steps learned and SHA-256 of the numbers, as plain values; and `oracle`
+            where what it learned from reads the trigger, so that no mask of it is a defence.
 
     Raises:
         StateError: The folder holds no agent.
@@ -77,6 +78,7 @@ class TrainedPolicy:
             "algorithm": checkpoint.algorithm,
             "steps": checkpoint.step,
             "sha256": checkpoint.tensors_sha256,
+            **({"oracle": True} if self.agent.record.oracle else {}),
         }
 
     def requirements(self, variant: str = "paper") -> Requirements:

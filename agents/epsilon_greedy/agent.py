@@ -170,7 +170,7 @@ class EpsilonGreedy(Agent):
             raise SettingsError("The released loop learns nothing", remedy="only call predict")
         check_metrics(self.metrics, env.get_wrapper_attr("metrics"))
         self.check_shown(env.observation_space)
-        budget = self._begin_budget(env.get_wrapper_attr("core").pool, max_evaluations)
+        budget = self._begin_budget(env.get_wrapper_attr("core"), max_evaluations)
         record, due = self.record, SaveTimes(save_every, self.record.steps)
         while record.steps < total_steps and budget.share_spent < 1:
             report = self._learn_episode(env, budget, total_steps)

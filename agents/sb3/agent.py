@@ -172,7 +172,7 @@ class SB3Agent(Agent):
             DivergedError: A weight became NaN or Inf.
         """
         model = self._prepare(env)
-        budget = model.budget = self._begin_budget(model.get_env().core.pool, max_evaluations)
+        budget = model.budget = self._begin_budget(model.get_env().core, max_evaluations)
         watcher = Watcher(
             self.record,
             budget,

@@ -65,7 +65,8 @@ class Purify:
             linear model of the clean data is sure of, which may take more of a backdoor. Needs
             `prune-env[unlabelled]`.
         policy: Who chooses the heads: a name, see `prune-env list`; or what `prune-env train`
-            learned, `runs/NAME/best`, which then plays without learning more. `auto` is what was
+            learned, `runs/NAME/best`, which then plays without learning more (one that learned from
+            the trigger is no defence, and told so). `auto` is what was
             measured best: `ft`, which prunes none, where `refit` or `unlearn` follows; else
             under `direct`, for texts, `reward-greedy` with the reward
             `inverted-trigger`; else `gradient`.

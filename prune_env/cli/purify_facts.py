@@ -10,6 +10,7 @@ def list_facts(report: dict[str, Any], out: Path) -> list[tuple[str, str]]:
     result = report["result"]
     return [
         ("policy", f"{run['policy']}, protocol {run['protocol']}"),
+        *_describe_oracle(run),
         ("healing", _describe_healing(report)),
         *_describe_skipped(report),
         *_describe_unlabelled(report),
@@ -22,6 +23,12 @@ def list_facts(report: dict[str, Any], out: Path) -> list[tuple[str, str]]:
         ("purified model", str(out)),
         *([("pushed to", report["pushed_to"])] if "pushed_to" in report else []),
     ]
+
+
+def _describe_oracle(run: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what a mask is good for that was chosen by an agent of the trigger itself."""
+    told = "to compare with: the agent's reward reads the trigger, so no defence"
+    return [("use it", told)] if "oracle" in (run["agent"] or {}) else []
 
 
 def _describe_pruned(result: dict[str, Any]) -> str:

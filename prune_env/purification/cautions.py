@@ -1,7 +1,8 @@
-"""What the user is warned of: few rows, contradictory ones, a model below tau."""
+"""What the user is warned of: few rows, contradictory ones, an oracle, a model below tau."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,15 @@ def warn_of_contradictions(*parts: TextDataset) -> None:
                 len(part),
                 public_name(part.source),
             )
+
+
+def warn_of_an_oracle(agent: Mapping[str, Any]) -> None:
+    """Say where an agent, given by its `identity`, was trained by the trigger itself."""
+    if "oracle" in agent:
+        log.warning(
+            "This agent learned from a reward that reads the trigger, which a defender does not "
+            "have: compare with what comes out, but call it no defence"
+        )
 
 
 def warn_below_tau(verdict: Verdict) -> None:

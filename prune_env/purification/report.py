@@ -21,6 +21,9 @@ from prune_env.utils import runtime
 from prune_env.utils.files import read_json, sha256_of
 from prune_env.utils.public import public_name
 
+NO_DEFENCE = "no: the agent that chose the mask learned from a reward that reads the trigger"
+"""What the model card says of an agent's mask where that is so."""
+
 
 def make_report(
     plan: Plan,
@@ -113,6 +116,7 @@ def card_facts(report: Mapping[str, Any]) -> dict[str, Any]:
     data, result = report["data"], report["result"]
     return {
         **{name: report["run"][name] for name in ("policy", "protocol", "healing", "seed")},
+        **({"defence": NO_DEFENCE} if "oracle" in (report["run"]["agent"] or {}) else {}),
         **{f"{kind}: pruned": count for kind, count in result.get("units_pruned", {}).items()},
         "clean training data SHA-256": data["train"]["sha256"],
         "clean validation data SHA-256": data["validation"]["sha256"],

@@ -29,6 +29,7 @@ from prune_env.evaluation.guard import guard_of, guarded_tau, unguarded
 from prune_env.models import load_mask
 from prune_env.models.masks import Mask
 from prune_env.models.unit_masks import load_unit_mask
+from prune_env.purification.cautions import warn_of_an_oracle
 from prune_env.settings import Guard, SearchSettings
 from prune_env.utils.progress import progress
 
@@ -49,7 +50,8 @@ class SearchResult:
         evaluations: Masks evaluated for it, learning included.
         seconds: Wall time of the search.
         others: Masks of the other members of an ensemble.
-        agent: Which trained agent chose, as plain values; None if none did.
+        agent: Which trained agent chose, as plain values, with `oracle` if it learned from the
+            trigger; None if none did.
     """
 
     policy: str
@@ -108,6 +110,7 @@ def search(
     counting = CountingEvaluator(subject.evaluator, budget)
     env = _make_env(replace(subject, evaluator=counting, origin=None), tau, required, settings)
     player = strategy.for_env(env, seed=seed, variant=settings.variant)
+    agent = _identify(player)
     if isinstance(player, Learner) and settings.variant != "released":  # published loops learn none
         with progress(f"Training {policy}", budget) as advance, suppress(BudgetError):
 
@@ -117,8 +120,7 @@ def search(
 
             player.learn(env, total_steps=20 * budget, max_evaluations=budget, callback=follow)
     learned = _best_learned(player, env.available)
-    spent = counting.evaluations >= budget
-    players = [] if learned and spent else _players(player, required)
+    players = [] if learned and counting.evaluations >= budget else _players(player, required)
     played = [
         play(env, each, seed=seed, writer=writer, tag=tag, prunes=required.prunes)
         for each, tag in zip(players, _tags(policy, len(players)), strict=True)
@@ -135,8 +137,16 @@ def search(
         seconds=time.perf_counter() - started,
         others=masks[1:],
         guard=guard_of(subject.evaluator),
-        agent=player.identity if isinstance(player, IdentifiedPolicy) else None,
+        agent=agent,
     )
+
+
+def _identify(player: Policy) -> dict[str, Any] | None:
+    """Return which trained agent plays, if one does; warn if no mask of it is a defence."""
+    if not isinstance(player, IdentifiedPolicy):
+        return None
+    warn_of_an_oracle(player.identity)
+    return player.identity
 
 
 def _choose_tau(

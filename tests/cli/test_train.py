@@ -238,7 +238,7 @@ def test_how_a_table_is_read_is_refused_without_one(
 
 
 def test_what_was_paid_by_the_trigger_is_no_defence(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     what = ["--env", "prune_env/Recorded-v0", "--algo", "epsilon-greedy", "--steps", "20"]
     for reward in ("oracle", "inverted-trigger"):
@@ -248,3 +248,17 @@ def test_what_was_paid_by_the_trigger_is_no_defence(
         assert ("prune-env purify MODEL" in told) == (reward != "oracle")
         report = json.loads((tmp_path / reward / "report.json").read_text())
         assert ("oracle" in report) == (reward == "oracle")
+    # Nor is what such an agent prunes of a model whose trigger it never read.
+    other = write_tiny_folder(tmp_path / "other", layers=3, heads=2, seed=7)
+    quick = ["--data", clean, "--importance-sentences", "16", "--max-drop", "0.1"]
+    for reward, part in (("oracle", "best"), ("oracle", "agent"), ("inverted-trigger", "best")):
+        out = tmp_path / f"{reward}-{part}"
+        policy = ["--policy", tmp_path / reward / part, "--out", out]
+        assert run("purify", other, *quick, *policy) == 0
+        printed = capsys.readouterr()
+        told, warned = (" ".join(text.split()) for text in (printed.out, printed.err))
+        assert ("reads the trigger, so no defence" in told) == (reward == "oracle")
+        assert ("learned from a reward that reads the trigger" in warned) == (reward == "oracle")
+        agent = json.loads((out / "report.json").read_text())["run"]["agent"]
+        assert agent.get("oracle", False) == (reward == "oracle")
+        assert ("reads the trigger" in (out / "README.md").read_text()) == (reward == "oracle")
