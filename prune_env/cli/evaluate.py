@@ -103,6 +103,7 @@ class Evaluate:
             "rows_skipped": skipped,
             "max_length": length,
             "texts_cut": own.cut,
+            "models": {name: _identified(str(models[name]), measured[name]) for name in measured},
         }
         rows = _own(own.scores)
         if sets.triggered is not None:  # the same texts say another thing of another target
@@ -119,6 +120,7 @@ class Evaluate:
             rows += _against_benign(own.scores, benign.scores, value)
         if before is not None:
             rows += _against_backdoored(own, before, value)
+        rows += [(f"files of {name}", _known(**each)) for name, each in value["models"].items()]
         rows += [(f"{name} texts", _told(**each)) for name, each in value["data"].items()]
         show(self.json, value, facts(rows))
 
@@ -196,6 +198,18 @@ def _described(sets: "TestSets") -> dict[str, dict[str, Any]]:
             "file_sha256": sha256_of(file) if os.path.isfile(file) else None,
         }
     return found
+
+
+def _identified(model: str, measured: "Measured") -> dict[str, str]:
+    """Return which model was measured; `sha256` is that of `inspect` and of `purify`'s report."""
+    from prune_env.utils.public import public_name
+
+    return {"source": public_name(model), "sha256": measured.sha256}
+
+
+def _known(source: str, sha256: str) -> str:
+    """Return a model in a line, with the hash of its files."""
+    return f"{source} (SHA-256 {sha256[:12]})"
 
 
 def _told(source: str, rows: int, sha256: str, file_sha256: str | None) -> str:

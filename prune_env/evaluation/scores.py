@@ -115,11 +115,13 @@ class Measured:
         scores: Its scores.
         right: Bool (N,), of each sentence of the clean test set.
         cut: How many texts of all sets were longer than what the model read of them.
+        sha256: Identity of the files that the model was loaded from, see `LoadedModel`.
     """
 
     scores: Scores
     right: npt.NDArray[np.bool_]
-    cut: int = 0
+    cut: int
+    sha256: str
 
 
 def score(loaded: LoadedModel, sets: TestSets, *, max_length: int = 128) -> Scores:
@@ -167,7 +169,7 @@ def measure(
     lfr = None if triggered is None else metrics.label_flip_rate(triggered, target)
     right = metrics.predict(test, target) == sets.test.labels
     if sets.validation is None or validation is None:
-        return Measured(Scores(acc, lfr), right, answers.cut)
+        return Measured(Scores(acc, lfr), right, answers.cut, loaded.sha256)
     labels = sets.validation.labels
     near = metrics.calibrated_threshold(validation, labels, target)
     threshold = metrics.calibrated_threshold(
@@ -180,7 +182,7 @@ def measure(
         metrics.accuracy(test, sets.test.labels, target, threshold),
         None if triggered is None else metrics.label_flip_rate(triggered, target, threshold),
     )
-    return Measured(scores, right, answers.cut)
+    return Measured(scores, right, answers.cut, loaded.sha256)
 
 
 class _Screened:

@@ -317,6 +317,25 @@ def test_the_files_are_named_with_their_hashes(
     assert str(clean_file.parent) not in shown + str(told)
 
 
+def test_the_models_are_named_with_their_identity(
+    tiny_folder: Path, clean_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """One changed weight is another model, told by the same hash as elsewhere."""
+    before = write_tiny_folder(tmp_path / "before", seed=1)
+    arguments = ["evaluate", tiny_folder, "--data", clean_file, "--backdoored", before]
+    assert run(*arguments, "--json") == 0
+    told = json.loads(capsys.readouterr().out)["models"]
+    assert run(*arguments) == 0
+    shown = capsys.readouterr().out
+    assert set(told) == {"model", "backdoored"}
+    for name, folder in (("model", tiny_folder), ("backdoored", before)):
+        assert told[name] == {"source": folder.name, "sha256": load_classifier(folder).sha256}
+        assert run("inspect", folder, "--json") == 0
+        assert told[name]["sha256"] == json.loads(capsys.readouterr().out)["sha256"]
+        assert f"{folder.name} (SHA-256 {told[name]['sha256'][:12]})" in shown
+    assert str(tmp_path) not in shown
+
+
 def test_a_model_below_chance_is_warned_of(
     tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
