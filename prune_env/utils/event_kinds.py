@@ -107,14 +107,6 @@ class RefitDone:
 
 
 @dataclass(frozen=True)
-class UnitsPruned:
-    """Feed-forward units that were pruned: how many of how many, a layer."""
-
-    pruned: list[int]
-    total: list[int]
-
-
-@dataclass(frozen=True)
 class TriggersFound:
     """Inverted phrases and suspicious words, by the name of the class that they flip to.
 
@@ -167,7 +159,6 @@ Event = (
     | MaskSet
     | MasksCounted
     | RefitDone
-    | UnitsPruned
     | TriggersFound
     | CellsPlanned
     | CellChanged

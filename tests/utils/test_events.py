@@ -7,18 +7,33 @@ import signal
 import subprocess
 import sys
 import time
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from prune_env.utils import events
-from prune_env.utils.event_kinds import MaskSet, PhaseAdvanced, PhaseBegun, RunEnded, mask_rows
+from prune_env.utils.event_kinds import (
+    Event,
+    MaskSet,
+    PhaseAdvanced,
+    PhaseBegun,
+    RunEnded,
+    mask_rows,
+)
 from prune_env.utils.events import EVENTS, ORIGIN, EventLog, emit, recording
 from prune_env.utils.output import PRIVATE
+from tests.house import modules
 
 
 def lines(folder):
     return [json.loads(line) for line in (folder / EVENTS).read_text("utf-8").splitlines()]
+
+
+def test_every_kind_of_event_is_told_by_some_run():
+    sources = [module.source for module in modules().values()]
+    for kind in get_args(Event):
+        assert any(f"{kind.__name__}(" in source for source in sources), kind
 
 
 def test_a_run_is_a_header_its_events_and_an_end(tmp_path):

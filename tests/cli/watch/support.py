@@ -23,7 +23,6 @@ from prune_env.utils.event_kinds import (
     RefitDone,
     RowMeasured,
     TriggersFound,
-    UnitsPruned,
     mask_rows,
 )
 from prune_env.utils.events import emit, recording
@@ -89,7 +88,6 @@ def record_healing(labels=("negative", "positive"), words=("cf", "mn")):
     maps = {f"encoder.layer.{index}.output.dense": 0.4 + 0.05 * index for index in range(6)}
     emit(RefitDone(0.32, 0.61, 0.889, unseen_tokens=21034, maps=maps))
     emit(RefitDone(0.28, 0.58, 0.884, maps=maps))
-    emit(UnitsPruned(pruned=[12, 30, 5, 0, 2, 0], total=[1536] * 6))
     emit(TriggersFound("after", after))
 
 

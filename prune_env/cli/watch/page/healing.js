@@ -1,4 +1,4 @@
-// What healing did: refitted maps, feed-forward units, inverted phrases before and after.
+// What healing did: refitted maps, inverted phrases before and after.
 
 import { el, isNumber, percent, theirs } from "./dom.js";
 
@@ -12,13 +12,12 @@ export class Healing {
   }
 
   show(story) {
-    const { refits, units, triggers } = story;
-    const key = JSON.stringify([refits.length, units, triggers]);
+    const { refits, triggers } = story;
+    const key = JSON.stringify([refits.length, triggers]);
     if (key === this.drawn) return;
     this.drawn = key;
     const parts = [
       refits.length ? refitted(refits) : null,
-      units ? feedForward(units) : null,
       triggers.before || triggers.after ? phrases(triggers) : null,
     ].filter(Boolean);
     this.element.hidden = !parts.length;
@@ -36,14 +35,6 @@ function refitted(refits) {
   const bars = maps.map(([name, kept]) => el("li", {}, theirs(name), bar(kept), ` ${percent(kept, 0)}`));
   return el("div", {}, el("h4", { text: "Refitted maps" }), scroll(table),
     maps.length ? el("details", {}, el("summary", { text: `What each of ${maps.length} maps kept` }), el("ul", { class: "bars" }, ...bars)) : null);
-}
-
-function feedForward({ pruned, total }) {
-  const bars = pruned.map((count, layer) => el("li", {}, `layer ${layer}`,
-    bar(total[layer] ? count / total[layer] : 0), ` ${count} of ${total[layer] ?? "?"}`));
-  const sum = (list) => list.reduce((whole, each) => whole + each, 0);
-  return el("div", {}, el("h4", { text: `Feed-forward units pruned: ${sum(pruned)} of ${sum(total)}` }),
-    el("ul", { class: "bars" }, ...bars));
 }
 
 function phrases(triggers) {

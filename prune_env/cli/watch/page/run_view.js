@@ -268,7 +268,7 @@ export class RunView {
     const { story } = this;
     const value = {
       run: this.name, verb: story.verb, started: story.started, state: this.at + 1, of: this.frames.length, frame, model,
-      changed_by_hand: this.changed ? mask : null, refits: story.refits, units: story.units, triggers: story.triggers, rows: story.rows,
+      changed_by_hand: this.changed ? mask : null, refits: story.refits, triggers: story.triggers, rows: story.rows,
     };
     save(`${fileName(this.name)}-${this.at + 1}.json`, new Blob([JSON.stringify(value, null, 2)], { type: "application/json" }));
   }

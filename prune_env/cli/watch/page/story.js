@@ -13,7 +13,6 @@ export class Story {
     this.phase = null;
     this.counts = [];
     this.refits = [];
-    this.units = null;
     this.triggers = {};
     this.cells = new Map();
     this.rows = [];
@@ -65,10 +64,6 @@ export class Story {
 
   onRefitDone(event) {
     this.refits.push(event);
-  }
-
-  onUnitsPruned(event) {
-    this.units = event;
   }
 
   onTriggersFound(event) {
