@@ -1,7 +1,8 @@
 """Every error that a user can cause: what was expected, what was found, what to do about it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from typing import Any
 
 from gymnasium.error import MissingArgument
 
@@ -40,25 +41,60 @@ class PruneEnvError(Exception):
     Args:
         what: One sentence that names the file, row, key or argument.
         expected: What would have been right.
-        actual: What was found.
+        actual: What was found; of another error of the package, what it tells but its remedy.
         remedy: What the user can do.
+
+    Attributes:
+        message: The sentence `what`, without its full stop.
+        expected: As text; None if it was not given.
+        actual: As text; None if it was not given.
+        remedy: Without its full stop; empty if it was not given.
     """
+
+    message: str
+    expected: str | None
+    actual: str | None
+    remedy: str
 
     def __init__(
         self, what: str, *, expected: object = None, actual: object = None, remedy: str = ""
     ) -> None:
-        parts = [what.rstrip(".")]
-        if expected is not None:
-            parts.append(f"Expected: {expected}")
-        if actual is not None:
+        if isinstance(actual, PruneEnvError):
             # Of an error that was the cause, its own remedy would stand beside this one.
-            own = isinstance(actual, PruneEnvError)
-            told = str(actual).split(" Remedy: ")[0].rstrip(".") if own else actual
-            parts.append(f"Actual: {told}")
-        if remedy:
-            parts.append(f"Remedy: {remedy.rstrip('.')}")
-        sentences = (printable(part, LONGEST) for part in parts)
-        super().__init__(" ".join(each if each.endswith("?") else f"{each}." for each in sentences))
+            actual = actual.without_remedy.rstrip(".")
+        self.message = what.rstrip(".")
+        self.expected = None if expected is None else str(expected)
+        self.actual = None if actual is None else str(actual)
+        self.remedy = remedy.rstrip(".")
+        told = f"Remedy: {self.remedy}" if remedy else ""
+        super().__init__(" ".join(filter(None, (self.without_remedy, _sentence(told)))))
+
+    @property
+    def without_remedy(self) -> str:
+        """What is wrong, what was expected and what was found: for who knows what to do."""
+        parts = [self.message]
+        if self.expected is not None:
+            parts.append(f"Expected: {self.expected}")
+        if self.actual is not None:
+            parts.append(f"Actual: {self.actual}")
+        return " ".join(map(_sentence, parts))
+
+    def __reduce__(self) -> tuple[Callable[..., "PruneEnvError"], tuple[Any, ...], dict[str, Any]]:
+        # Another process puts it together as it is: what subclasses are made of is not kept.
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _sentence(part: str) -> str:
+    """Return a part of a message as a sentence; of none, nothing."""
+    part = printable(part, LONGEST)
+    return part if not part or part.endswith("?") else f"{part}."
+
+
+def _again(kind: type[PruneEnvError], args: tuple[Any, ...]) -> PruneEnvError:
+    """Return an error of a kind that says what another one said."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
 
 
 class SettingsError(PruneEnvError, ValueError):
