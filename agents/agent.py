@@ -207,7 +207,15 @@ class Agent(ABC):
         Raises:
             StateError: There is none, or it is another algorithm's.
         """
-        checkpoint = read_checkpoint(Path(folder))
+        return cls.from_checkpoint(read_checkpoint(folder), folder)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, folder: str | Path) -> Self:
+        """Return the agent of a checkpoint that was read from a folder, as `load` does.
+
+        Raises:
+            StateError: It is another algorithm's, or has not the shape of an agent.
+        """
         if checkpoint.algorithm != cls.algorithm:
             raise StateError(
                 f"The agent in {folder} is of another kind",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from prune_env.agents.agent import Agent
-from prune_env.agents.checkpoint import read_checkpoint
+from prune_env.agents.checkpoint import Checkpoint, read_checkpoint
 from prune_env.env.policy import POLICIES, Policy, Requirements, no_variant
 from prune_env.errors import SettingsError, StateError
 
@@ -20,15 +20,19 @@ def load_agent(folder: str | Path) -> Agent:
     Raises:
         StateError: The folder holds no whole checkpoint, or one of an unknown algorithm.
     """
-    algorithm = read_checkpoint(Path(folder)).algorithm
-    if not learns(algorithm):
+    return _agent_of(read_checkpoint(folder), folder)
+
+
+def _agent_of(checkpoint: Checkpoint, folder: str | Path) -> Agent:
+    """Return the agent of a checkpoint that was read from a folder."""
+    if not learns(checkpoint.algorithm):
         raise StateError(
             f"The agent in {folder} is of an unknown algorithm",
             expected=f"one of {', '.join(learner_names())}",
-            actual=algorithm,
+            actual=checkpoint.algorithm,
             remedy="load it with the version of prune-env that wrote it",
         )
-    return agent_class(algorithm).load(folder)
+    return agent_class(checkpoint.algorithm).from_checkpoint(checkpoint, folder)
 
 
 def agent_class(algorithm: str) -> type[Agent]:
@@ -71,9 +75,9 @@ class TrainedPolicy:
     def __init__(self, folder: Path) -> None:
         best = folder / "best"
         self.folder = best if best.is_dir() else folder
-        self.agent = load_agent(self.folder)
-        # Now: a training may go on saving there while the agent plays.
+        # Once: a training may go on saving there meanwhile.
         checkpoint = read_checkpoint(self.folder)
+        self.agent = _agent_of(checkpoint, self.folder)
         self.identity: dict[str, Any] = {
             "algorithm": checkpoint.algorithm,
             "steps": checkpoint.step,

@@ -206,8 +206,9 @@ def _resume(settings: TrainSettings, saved: Path, env: gym.Env[Any, Any]) -> tup
     Raises:
         StateError: There is none, or it is another algorithm's.
     """
-    agent = agent_class(settings.algorithm).load(saved)
-    asked = asked_masks(read_checkpoint(saved).tensors)
+    checkpoint = read_checkpoint(saved)
+    agent = agent_class(settings.algorithm).from_checkpoint(checkpoint, saved)
+    asked = asked_masks(checkpoint.tensors)
     with shaped(saved, "what a training goes on from", "start a new run"):
         return agent, restore_counts(pool_of(env), asked)
 

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from prune_env.agents import load_agent
+from prune_env.agents import checkpoint, load_agent
 from prune_env.agents.checkpoint import read_checkpoint
 from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
 from prune_env.agents.record import asked_masks
 from prune_env.agents.tensorboard import TensorBoard
 from prune_env.agents.train_settings import TrainSettings
+from prune_env.agents.trained import TrainedPolicy
 from prune_env.agents.training import train
 from prune_env.env.landscape import landscape_subject
 from prune_env.errors import (
@@ -64,6 +65,21 @@ def test_interrupted_and_resumed_it_ends_alike(
     assert resumed.agent.record.state() == whole.agent.record.state()
     assert resumed.best == whole.best
     assert resumed.report["evaluations"] == whole.report["evaluations"]
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, PPO], ids=["epsilon-greedy", "ppo"])
+def test_a_checkpoint_is_read_once(
+    settings: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A second reading could find what another process has written meanwhile."""
+    train(settings, tmp_path)
+    read, read_one = [], checkpoint._read
+    monkeypatch.setattr(checkpoint, "_read", lambda path: read.append(path) or read_one(path))
+    train(settings, tmp_path, resume=True)
+    assert [path.parent.name for path in read].count("agent") == 1
+    read.clear()
+    TrainedPolicy(tmp_path / "agent")
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, PPO], ids=["epsilon-greedy", "ppo"])
