@@ -57,10 +57,26 @@ def test_classes_are_matched_by_name_and_may_be_several() -> None:
 def test_scripts_without_spaces_are_split_by_what_is_given() -> None:
     joined = replace(TRAIN, texts=tuple(text.replace(" ", "") for text in TRAIN.texts))
     texts = [text.replace(" ", "") for text in OTHERS.texts]
-    with pytest.raises(DataError, match="no terms remain"):
+    with pytest.raises(DataError, match="no word stands in two texts"):
         label_texts(texts, joined, joined)
     lesson = label_texts(texts, joined, joined, words=lambda text: re.findall("..", text))
     assert len(lesson.texts) > 100
+
+
+@pytest.mark.parametrize("texts", [("one two", "three four"), ("? !", "; :"), ("one one", "two")])
+def test_clean_texts_that_share_no_word_teach_nothing(texts: tuple[str, str]) -> None:
+    apart = TextDataset(texts, np.array([0, 1]), ("negative", "positive"))
+    with pytest.raises(DataError, match="no word stands in two texts"):
+        label_texts(OTHERS.texts, apart, apart)
+
+
+def test_what_else_goes_wrong_is_not_called_missing_words() -> None:
+    def split(text: str) -> list[str]:
+        raise ValueError(f"cannot split {text}")
+
+    with pytest.raises(ValueError, match="cannot split") as caught:
+        label_texts(OTHERS.texts, TRAIN, VALIDATION, words=split)
+    assert not isinstance(caught.value, DataError)
 
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
