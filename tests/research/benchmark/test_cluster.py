@@ -35,7 +35,13 @@ from prune_env.research.benchmark.runner import RunSettings, run_benchmark
 from prune_env.utils import cluster as connecting
 from tests.research.benchmark import plugin
 from tests.research.benchmark.support import write_grid
-from tests.research.benchmark.test_runner import CODE, ROOT, results, wait_for_cells
+from tests.research.benchmark.test_runner import (
+    CODE,
+    ROOT,
+    results,
+    wait_for_cells,
+    wait_for_files,
+)
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: the extra `cluster`")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
@@ -180,6 +186,8 @@ def test_a_driver_that_was_killed_goes_on_with_the_same_command(
     ) as first:
         try:
             wait_for_cells(out, 2, first)
+            # A model is larger than the figures of its cells, and may reach the driver after them.
+            wait_for_files(tmp_path / "store", "attacks", 1, first)
         finally:
             first.send_signal(signal.SIGKILL)
             hold.unlink()

@@ -55,8 +55,13 @@ def begin(grid: Path, out: Path) -> subprocess.Popen:
 
 
 def wait_for_cells(out: Path, count: int, process: subprocess.Popen) -> None:
+    wait_for_files(out, "cells", count, process)
+
+
+def wait_for_files(folder: Path, part: str, count: int, process: subprocess.Popen) -> None:
+    """Wait until a process has written so many JSON files into a part of a folder."""
     end = time.monotonic() + 200
-    while len(list((out / "cells").glob("*.json"))) < count:
+    while len(list((folder / part).glob("*.json"))) < count:
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.02)
