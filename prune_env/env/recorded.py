@@ -11,13 +11,18 @@ import numpy.typing as npt
 from prune_env.env.rewards.reward import REWARDS, Reward, Scores
 from prune_env.env.subject import Subject
 from prune_env.env.surrogate_check import check_surrogate
+from prune_env.env.text_margins import TextMargins
 from prune_env.errors import SettingsError, UnknownNameError
 from prune_env.evaluation.base import Evaluation, Evaluator, check_masks
 from prune_env.models.masks import Mask
 from prune_env.utils.arrays import ArrayFormat
 
 FORMAT = ArrayFormat(
-    "prune-env-surrogate", 1, "surrogate", "make it with prune-env record --surrogate FILE"
+    "prune-env-surrogate",
+    2,
+    "surrogate",
+    "make it with prune-env record --surrogate FILE",
+    older=(1,),
 )
 REWARD, HIDDEN = "reward ", "lfr_calibrated"
 COMPUTED = {"sparsity", "accuracy"}
@@ -32,7 +37,9 @@ class RecordedEvaluator:
     """Answers about masks by kernel ridge regression on masks that were measured.
 
     A value of a mask is its mean plus a weighted sum over the measured masks of exp(-d / scale),
-    d the number of heads in which the two differ, kept within the values that were measured.
+    d the number of heads in which the two differ, kept within the values that were measured. So
+    are the margins of the validation texts, in modes, and from them the accuracy; of files of
+    version 1, which hold no margins, the accuracy is a value like the others.
 
     Args:
         arrays: What a surrogate's file holds.
@@ -59,6 +66,10 @@ class RecordedEvaluator:
         self._kernel = np.exp(-np.arange(heads + 1) / float(facts["scale"])).astype(np.float32)
         self._weights: Floats = arrays["weights"].astype(np.float32)
         self._mean, self._least, self._greatest = arrays["statistics"].astype(np.float64)
+        self._texts = None
+        if "modes" in arrays:
+            mean, spread = arrays["margins"].astype(np.float64)
+            self._texts = TextMargins(mean, spread, arrays["modes"].astype(np.float64))
         self._remembered: dict[bytes, npt.NDArray[np.float64]] = {}
 
     @property
@@ -133,7 +144,10 @@ class RecordedEvaluator:
         signs = 1 - 2 * kept.astype(np.float32)
         apart = ((len(self._signs) - signs @ self._signs) / 2).astype(np.intp)
         sums = self._kernel[apart] @ self._weights
-        found: npt.NDArray[np.float64] = np.clip(sums + self._mean, self._least, self._greatest)
+        values = sums[: len(self._mean)] + self._mean
+        found: npt.NDArray[np.float64] = np.clip(values, self._least, self._greatest)
+        if self._texts is not None:
+            found[self._columns["accuracy"]] = self._texts.accuracy(sums[len(self._mean) :])
         return found
 
     def __deepcopy__(self, memo: dict[int, object]) -> "RecordedEvaluator":

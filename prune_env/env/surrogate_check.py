@@ -31,9 +31,10 @@ def check_surrogate(arrays: Arrays, facts: Mapping[str, Any]) -> None:
     count = len(masks) if masks.ndim else 0
     _require(count > 0 and masks.dtype == np.uint8, "no masks")
     _require(masks.shape == (count, -(-available.size // 8)), "masks of another model")
+    modes = _check_margins(arrays) if "modes" in arrays else 0
     for name, shape in (
         ("importance", (*available.shape, len(metrics))),
-        ("weights", (count, len(columns))),
+        ("weights", (count, len(columns) + modes)),
         ("statistics", (3, len(columns))),
     ):
         found = arrays[name].shape
@@ -43,6 +44,20 @@ def check_surrogate(arrays: Arrays, facts: Mapping[str, Any]) -> None:
     _require(bool((least <= greatest).all()), "a least value above the greatest")
     place = columns.index("accuracy")
     _require(least[place] >= 0 and greatest[place] <= 1, "an accuracy outside of 0 to 1")
+
+
+def _check_margins(arrays: Arrays) -> int:
+    """Return the number of modes of the margins; files of version 1 have none."""
+    margins, modes = arrays["margins"], arrays["modes"]
+    _require(modes.ndim == 2, "modes that are no table")
+    fits = (2, modes.shape[1])
+    _require(
+        margins.shape == fits, f"margins of shape {margins.shape}, where {fits} fits the modes"
+    )
+    _require(modes.shape[1] > 0, "margins of no text")
+    _require(bool(np.isfinite(margins).all() and np.isfinite(modes).all()), "margins not finite")
+    _require(bool((margins[1] > 0).all()), "a spread of 0 or less")
+    return len(modes)
 
 
 def check_available(available: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

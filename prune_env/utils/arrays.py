@@ -46,12 +46,14 @@ class ArrayFormat:
         version: Likewise.
         kind: For messages, such as "record".
         remedy: What the user can do about one that is damaged.
+        older: Versions that are read as well.
     """
 
     name: str
     version: int
     kind: str
     remedy: str
+    older: tuple[int, ...] = ()
 
     def write(
         self, path: str | Path, facts: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
@@ -76,7 +78,8 @@ class ArrayFormat:
             data = read_bounded(path, STATE_BYTES, StateError)
             arrays = unpacked(data, f"{path} unpacks to too much")
             head = json.loads(arrays.pop(HEAD).tobytes())
-            if (head["format"], head["version"]) != (self.name, self.version):
+            known = head["version"] in (self.version, *self.older)
+            if head["format"] != self.name or not known:
                 raise ValueError(f"{head['format']} {head['version']}")
             yield head, arrays, hashlib.sha256(data).hexdigest()
         except PruneEnvError:

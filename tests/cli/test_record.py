@@ -92,7 +92,9 @@ def test_what_cannot_be_recorded_is_refused_before_the_work(
         np.zeros((1, 2, 0)),
         np.ones((1, 1, 2), bool),
         np.zeros(1, np.uint8),
+        np.zeros(1, np.uint32),
         {"accuracy": np.ones(1, np.float32)},
+        np.ones((1, 3), np.float16),
     )
     for name in ("r.npz", "other.npz"):
         if name == "other.npz" or value.endswith("r.npz"):

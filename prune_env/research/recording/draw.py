@@ -1,4 +1,10 @@
-"""Which masks a record holds: random ones, those that orders walk through, and neighbours."""
+"""Which masks a record holds: random ones, those that orders walk through, and neighbours.
+
+They come in families that share their first layers, which an evaluator computes once: of a MiniLM
+eight masks cost what one and a half would alone.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,58 +18,82 @@ NOISE = (0.0, 0.3, 1.0)
 """Noise that is put on an order, in standard deviations of its metric; 0 is the order itself."""
 ROUND = 4
 """Masks met among which the best one has its neighbours looked at."""
-FLIPS = 3
-TRIES = 50
-"""Draws for each mask that is asked for; where nearly all are known, more would take too long."""
+VERSIONS = (2, 4)
+"""Of each of the last layers, for every version of the layers before: 8 masks a family.
+
+Larger families are more masks in the same time, but tell less of the first layers.
+"""
+Relative = Callable[[], Mask]
+"""Draws a mask of the same kind as another one."""
 
 
-def draw_block(
+def draw_family(
     importance: npt.NDArray[np.float32],
     table: MaskTable,
     worth: npt.NDArray[np.float64],
-    count: int,
     random: np.random.Generator,
-) -> tuple[Mask, npt.NDArray[np.uint8]]:
-    """Draw the next masks of a record, all new.
+) -> tuple[Mask, int]:
+    """Draw masks that share their first layers.
 
-    A third each: heads at random, of every number up to `LARGEST_SHARE`; the way of an order by
-    one importance metric, with and without noise; and masks met before with 1 to 3 heads pruned or
-    brought back, of which the best of a few is taken. Every layer keeps a head.
+    One of them is, by a third each: without heads at random, of every number up to
+    `LARGEST_SHARE`; on the way of an order by one importance metric, with and without noise; a mask
+    met before, the best of a few. The others have the last layers of its relatives: other heads at
+    random; another draw of the noise; about one head a layer pruned or brought back. Every layer
+    keeps a head.
 
     Args:
         importance: Float32 (L, H, M), scaled.
         table: The masks drawn so far.
         worth: Float64 (N,), how good each is to search around.
-        count: Masks to draw.
         random: Source of the draw.
 
     Returns:
-        Bool (at most `count`, L, H), fewer where `TRIES` draws for each find no more new ones,
-        though the model may have some; and the index in `KINDS` of each.
+        Bool (N, L, H), all different, some of which may be in the table; and their index in
+        `KINDS`.
     """
-    available, met = table.available, table.masks
-    known = {mask.tobytes() for mask in met}
-    masks: list[Mask] = []
-    kinds: list[int] = []
+    available, shape = table.available, table.available.shape
+    kind = int(random.integers(len(KINDS)))
+    heads = int(random.integers(1, largest_number(available) + 1))
+
+    def at_random() -> Mask:
+        return _prune(available, random.random(shape), heads)
+
+    column = importance[..., int(random.integers(importance.shape[2]))]
+
+    def on_the_way(noise: float = NOISE[-1]) -> Mask:
+        return _prune(available, column + noise * random.normal(size=shape), heads)
+
+    if kind == 0:
+        return _family(at_random(), at_random), kind
+    if kind == 1:
+        return _family(on_the_way(float(random.choice(NOISE))), on_the_way), kind
+    rows = random.integers(len(table.masks), size=ROUND)
+    best = table.masks[rows[worth[rows].argmax()]]
+    # The best one itself is known: the family's first layers differ from it as well.
+    first = _neighbour(available, best, random)
+    return _family(first, lambda: _neighbour(available, first, random)), kind
+
+
+def largest_number(available: Mask) -> int:
+    """Return how many heads a drawn mask prunes at most; 0 where every layer has but one."""
     least = int(available.any(axis=1).sum())
-    largest = int(min(round(LARGEST_SHARE * available.sum()), available.sum() - least))
-    for _ in range(TRIES * count):
-        if len(masks) == count or largest < 1:
-            break
-        kind = int(random.integers(len(KINDS)))
-        if kind == 2:
-            mask = _neighbour(available, met, worth, random)
-        else:
-            order = random.random(available.shape)
-            if kind == 1:
-                column = importance[..., int(random.integers(importance.shape[2]))]
-                order = column + float(random.choice(NOISE)) * random.normal(size=available.shape)
-            mask = _prune(available, order, int(random.integers(1, largest + 1)))
-        if mask.tobytes() not in known:
-            known.add(mask.tobytes())
-            masks.append(mask)
-            kinds.append(kind)
-    return np.array(masks, np.bool_).reshape(-1, *available.shape), np.array(kinds, np.uint8)
+    return int(min(round(LARGEST_SHARE * available.sum()), available.sum() - least))
+
+
+def _family(first: Mask, relative: Relative) -> Mask:
+    """Return a mask (L, H) and others (N, L, H) that have the last layers of its relatives."""
+    layers = len(first)
+    versions = (*[1] * layers, *VERSIONS)[-layers:]
+    begun = first[None, :0]
+    for layer, each in enumerate(versions):
+        begun = np.array(
+            [
+                [*rows, relative()[layer] if version else first[layer]]
+                for rows in begun
+                for version in range(each)
+            ]
+        )
+    return np.unique(begun, axis=0).astype(np.bool_)
 
 
 def _prune(available: Mask, order: npt.NDArray[np.floating], heads: int) -> Mask:
@@ -78,13 +108,10 @@ def _prune(available: Mask, order: npt.NDArray[np.floating], heads: int) -> Mask
     return mask
 
 
-def _neighbour(
-    available: Mask, met: Mask, worth: npt.NDArray[np.float64], random: np.random.Generator
-) -> Mask:
-    rows = random.integers(len(met), size=ROUND)
-    mask: Mask = met[rows[worth[rows].argmax()]].copy()
-    heads = np.flatnonzero(available)
-    for head in random.choice(heads, size=min(len(heads), int(random.integers(1, FLIPS + 1)))):
-        if not mask.flat[head] or mask[head // mask.shape[1]].sum() > 1:
-            mask.flat[head] = not mask.flat[head]
-    return mask
+def _neighbour(available: Mask, mask: Mask, random: np.random.Generator) -> Mask:
+    """Return a mask in which about one head a layer is pruned or brought back."""
+    heads = np.maximum(available.sum(axis=1, keepdims=True), 1)
+    other = mask ^ (available & (random.random(mask.shape) < 1 / heads))
+    emptied = ~other.any(axis=1)
+    other[emptied] = mask[emptied]
+    return np.asarray(other, np.bool_)

@@ -5,20 +5,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.env.recorded import FORMAT
+from prune_env.env.recorded import FORMAT, RecordedEvaluator
+from prune_env.env.text_margins import TextMargins
 from prune_env.errors import SettingsError, StateError
+from prune_env.research.recording.regression import KernelFit, Places, best_fit
 from prune_env.research.recording.table import MaskTable
 from prune_env.utils.output import check_writable
 
-CENTRES = 4_000
-"""Measured masks that a prediction looks at; more only judge the fit."""
 HELD_OUT = 0.1
+"""Part of the families on which the fidelity is measured; of the others such a part chooses."""
 LEAST = 40
-RIDGES = (1e-6, 1e-4, 1e-2)
-SCALES = (0.125, 0.25, 0.5, 1.0, 2.0)
-"""Distances at which masks are alike, as shares of the number of heads."""
-
-Floats = npt.NDArray[np.float64]
+MODES = 32
+"""In which the margins of the texts move together; what is left of them is dropped."""
+LEAST_SPREAD = 0.05
+"""Of a margin about its prediction, in logits: so few masks cannot tell that one is certain."""
 
 
 def check_places(out: str | Path, surrogate: str | Path | None) -> None:
@@ -68,8 +68,8 @@ def check_surrogate_place(path: str | Path) -> None:
 def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict[str, float]:
     """Fit kernel ridge regression to a record, and write it; see `RecordedEvaluator`.
 
-    A tenth of the masks, and whatever is left of more than 4,000, are held out. Ridge and scale are
-    chosen on another tenth of those that are fitted.
+    A tenth of the families is held out: the masks of one are alike. Ridge and scale are chosen on
+    another tenth, which also tells how far the margins of texts are from their predictions.
 
     Args:
         record: At least 40 masks.
@@ -87,71 +87,71 @@ def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict
     count = len(record.masks)
     if count < LEAST:
         raise SettingsError("The record holds too few masks", expected=LEAST, actual=count)
-    names = list(record.columns)
-    values = np.stack([record.columns[name] for name in names], axis=1).astype(np.float64)
-    order = np.random.default_rng(seed).permutation(np.arange(1, count))
-    held = max(1, round(HELD_OUT * count), count - 1 - CENTRES)
-    test, train = order[:held], np.concatenate([[0], order[held:]])
+    test, choosing, learning = _split(record.families, np.random.default_rng(seed))
+    fitted = np.concatenate([learning, choosing])
+    values = np.stack(list(record.columns.values()), axis=1).astype(np.float64)
+    margins = record.margins.astype(np.float64)
+    texts = TextMargins.of(margins[fitted], MODES)
     signs = 1 - 2 * record.masks[:, record.available].astype(np.float64)
-    scale, ridge = _choose(signs[train], values[train])
-    weights, mean = _solve(signs[train], values[train], scale, ridge)
-    limits = values[train].min(axis=0), values[train].max(axis=0)
-    predicted = np.clip(_kernel(signs[test], signs[train], scale) @ weights + mean, *limits)
-    fidelity = {
-        name: _spearman(predicted[:, place], values[test, place])
-        for place, name in enumerate(names)
-    }
-    facts = {
-        **record.identity,
-        "columns": names,
-        "scale": scale,
-        "ridge": ridge,
-        "recorded": count,
-        "fitted": len(train),
-        "held_out": len(test),
-        "fidelity": fidelity,
-    }
+    targets = np.concatenate([values, texts.scores(margins)], axis=1)
+    count_values = values.shape[1]
+
+    chosen = best_fit(signs, targets, count_values, learning, choosing)
+    left = texts.margins(chosen(signs[choosing])[:, count_values:]) - margins[choosing]
+    spread = np.sqrt((left**2).mean(axis=0) + LEAST_SPREAD**2)
+    fit = KernelFit.of(signs, targets, fitted, chosen.scale, chosen.ridge)
+    middle = texts.margins(fit.mean[count_values:])
     arrays = {
         "available": record.available,
         "importance": record.importance,
-        "masks": np.packbits(record.masks[train].reshape(len(train), -1), axis=1),
-        "weights": weights.astype(np.float32),
-        "statistics": np.stack([mean, *limits]),
+        "masks": np.packbits(record.masks[fit.centres].reshape(len(fit.centres), -1), axis=1),
+        "weights": fit.weights.astype(np.float32),
+        "statistics": np.stack(
+            [fit.mean[:count_values], values[fitted].min(axis=0), values[fitted].max(axis=0)]
+        ),
+        "margins": np.stack([middle, spread]).astype(np.float32),
+        "modes": texts.modes.astype(np.float32),
     }
-    FORMAT.write(path, {"facts": facts}, arrays)
+    facts = {
+        **record.identity,
+        "columns": list(record.columns),
+        "scale": fit.scale,
+        "ridge": fit.ridge,
+        "recorded": count,
+        "fitted": len(fitted),
+        "held_out": len(test),
+    }
+    fidelity = _fidelity(record, RecordedEvaluator(arrays, facts, ""), test)
+    FORMAT.write(path, {"facts": {**facts, "fidelity": fidelity}}, arrays)
     return fidelity
 
 
-def _choose(signs: Floats, values: Floats) -> tuple[float, float]:
-    """Return the scale and the ridge that leave the least error on a tenth."""
-    part = max(1, len(signs) // 10)
-    spread = np.maximum(values.std(axis=0), 1e-9)
-    errors = {}
-    for share in SCALES:
-        scale = share * signs.shape[1]
-        for ridge in RIDGES:
-            weights, mean = _solve(signs[part:], values[part:], scale, ridge)
-            predicted = _kernel(signs[:part], signs[part:], scale) @ weights + mean
-            error = ((predicted - values[:part]) / spread) ** 2
-            errors[float(error.mean())] = scale, ridge
-    return errors[min(errors)]
+def _split(
+    families: npt.NDArray[np.uint32], random: np.random.Generator
+) -> tuple[Places, Places, Places]:
+    """Return which masks judge the fit, which choose it, and which it learns from.
+
+    Whole families go together. The unpruned model, where all play begins, is the first to be
+    learned from; the others are in random order, so that any of them may become centres.
+    """
+    others = random.permutation(np.unique(families[1:]))
+    test = max(1, round(HELD_OUT * len(others)))
+    choosing = max(1, round(HELD_OUT * (len(others) - test)))
+    places = 1 + random.permutation(len(families) - 1)
+    of = families[places]
+    judging = np.isin(of, others[:test])
+    deciding = np.isin(of, others[test : test + choosing])
+    learning = places[~(judging | deciding)]
+    return places[judging], places[deciding], np.concatenate([[0], learning])
 
 
-def _solve(signs: Floats, values: Floats, scale: float, ridge: float) -> tuple[Floats, Floats]:
-    mean = values.mean(axis=0)
-    kernel = _kernel(signs, signs, scale) + ridge * np.eye(len(signs))
-    return np.linalg.solve(kernel, values - mean), mean
-
-
-def _kernel(left: Floats, right: Floats, scale: float) -> Floats:
-    apart = (left.shape[1] - left @ right.T) / 2
-    kernel: Floats = np.exp(-apart / scale)
-    return kernel
-
-
-def _spearman(predicted: Floats, measured: Floats) -> float:
+def _fidelity(record: MaskTable, played: RecordedEvaluator, test: Places) -> dict[str, float]:
+    """Return the rank correlation of what is played and what was measured, by column."""
     from scipy.stats import spearmanr  # noqa: PLC0415 - a second of imports
 
-    if np.ptp(predicted) == 0 or np.ptp(measured) == 0:
-        return 0.0
-    return float(spearmanr(predicted, measured).statistic)
+    fidelity = {}
+    for name, column in record.columns.items():
+        predicted, measured = played.column(name, record.masks[test]), column[test]
+        constant = np.ptp(predicted) == 0 or np.ptp(measured) == 0
+        fidelity[name] = 0.0 if constant else float(spearmanr(predicted, measured).statistic)
+    return fidelity

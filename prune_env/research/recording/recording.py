@@ -16,16 +16,20 @@ from prune_env.errors import SettingsError
 from prune_env.evaluation import metrics
 from prune_env.evaluation.base import Evaluator
 from prune_env.models.masks import Mask
-from prune_env.research.recording.draw import LARGEST_SHARE, draw_block
-from prune_env.research.recording.table import MaskTable, read_record, write_record
+from prune_env.research.recording.draw import LARGEST_SHARE, draw_family, largest_number
+from prune_env.research.recording.table import MaskTable, RecordedValues, read_record, write_record
 from prune_env.utils.leases import alone, check_alone
 from prune_env.utils.plain import check_same
 from prune_env.utils.progress import progress
 
 log = logging.getLogger(__name__)
 
-BLOCK = 32
-"""Masks between two writes of the file."""
+BLOCK = 64
+"""Masks, at least, between two writes of the file."""
+TRIES = 50
+"""Families in a row that may hold no new mask; a record that knows nearly all ends there."""
+LARGEST_MARGIN = 100.0
+"""Margins are kept within it; of a text whose logits overflow it is minus that."""
 COSTS_TOO_MUCH = 0.05
 """Accuracy that a mask may lose and still have its neighbours looked at."""
 
@@ -122,17 +126,11 @@ class Recording:
                 len(table.masks),
                 masks,
             )
-        importance = self._subject.scaled_importance()
+        written = len(table.masks)
         with progress(f"Recording {self._subject.name}", masks) as advance:
             while (done := len(table.masks)) < masks:
                 advance(done)
-                drawn, kinds = draw_block(
-                    importance,
-                    table,
-                    _worth(table),
-                    min(BLOCK, masks - done),
-                    np.random.default_rng([self._seed, done]),
-                )
+                kind, drawn = self._draw(table, masks - done)
                 if not len(drawn):
                     log.warning(
                         "No further mask was found after %d masks: all that were drawn since are "
@@ -142,12 +140,29 @@ class Recording:
                         round(100 * LARGEST_SHARE),
                     )
                     break
-                # Neighbours share their first layers, which an evaluator then computes once.
-                order = np.lexsort(drawn.reshape(len(drawn), -1).T[::-1])
-                table = table.extended(drawn[order], kinds[order], self._measure(drawn[order]))
-                write_record(path, table)
+                table = table.extended(kind, drawn, self._measure(drawn))
+                if len(table.masks) - written >= BLOCK:
+                    write_record(path, table)
+                    written = len(table.masks)
+            write_record(path, table)
             advance(masks)
         return table
+
+    def _draw(self, table: MaskTable, most: int) -> tuple[int, Mask]:
+        """Return the kind of a further family, and of its masks so many at most, all new."""
+        random = np.random.default_rng([self._seed, len(table.masks)])
+        none = table.masks[:0]
+        if largest_number(table.available) < 1:
+            return 0, none
+        known = {mask.tobytes() for mask in table.masks}
+        for _ in range(TRIES):
+            family, kind = draw_family(
+                self._subject.scaled_importance(), table, _worth(table), random
+            )
+            new = [mask for mask in family if mask.tobytes() not in known]
+            if new:
+                return kind, np.array(new[:most])
+        return 0, none
 
     def _open(self, path: Path) -> MaskTable:
         """Return what the file holds; where there is none, the unpruned model."""
@@ -156,25 +171,31 @@ class Recording:
             check_same(path, "recording", self._identity, held.identity)
             return held
         available = np.asarray(self._subject.evaluator.available, np.bool_)
-        columns = self._measure(available[None])
+        measured = self._measure(available[None])
         return MaskTable(
             self._identity,
             available,
             self._subject.importance,
             available[None],
             np.zeros(1, np.uint8),
-            {name: column.astype(np.float32) for name, column in columns.items()},
+            np.zeros(1, np.uint32),
+            measured.columns,
+            measured.margins,
         )
 
-    def _measure(self, masks: Mask) -> Columns:
+    def _measure(self, masks: Mask) -> RecordedValues:
         evaluator = self._subject.evaluator
+        clean = evaluator.evaluate(masks)
         columns = {"accuracy": evaluator.accuracy(masks)}
         for name, reward in self._rewards.items():
             scores = reward.score(self._subject, masks, columns["accuracy"])
             columns[f"{REWARD}{name}"] = scores.sum(axis=1)
         if self._triggered is not None:
             columns |= hidden_rates(evaluator, self._triggered, masks, self._target)
-        return columns
+        return RecordedValues(
+            {name: column.astype(np.float32) for name, column in columns.items()},
+            _margins(clean.logits, clean.labels),
+        )
 
 
 def check_rewards(names: Sequence[str]) -> dict[str, WeightedSum]:
@@ -219,6 +240,20 @@ def _worth(table: MaskTable) -> npt.NDArray[np.float64]:
     reward = next(column for name, column in table.columns.items() if name.startswith(REWARD))
     accuracy = table.columns["accuracy"].astype(np.float64)
     return np.where(accuracy >= accuracy[0] - COSTS_TOO_MUCH, reward, accuracy - 2)
+
+
+def _margins(
+    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float16]:
+    """Return the logit of the label minus the largest other one, (N, S), of logits (N, S, C)."""
+    place = labels[None, :, None]
+    own = np.take_along_axis(logits, place, axis=2)[..., 0]
+    others = logits.copy()
+    np.put_along_axis(others, place, -np.inf, axis=2)
+    overflows = ~np.isfinite(logits).all(axis=2)
+    with np.errstate(invalid="ignore"):
+        margins = np.where(overflows, -LARGEST_MARGIN, own - others.max(axis=2))
+    return margins.clip(-LARGEST_MARGIN, LARGEST_MARGIN).astype(np.float16)
 
 
 def hidden_rates(evaluator: Evaluator, triggered: Evaluator, masks: Mask, target: int) -> Columns:

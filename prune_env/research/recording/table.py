@@ -11,10 +11,23 @@ from prune_env.env.surrogate_check import check_available
 from prune_env.models.masks import Mask
 from prune_env.utils.arrays import ArrayFormat
 
-FORMAT = ArrayFormat("prune-env-record", 1, "record", "record anew")
+FORMAT = ArrayFormat("prune-env-record", 2, "record", "record anew")
 COLUMN = "column "
 KINDS = ("random", "path", "neighbour")
 """How a mask was drawn."""
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedValues:
+    """What was measured under some masks.
+
+    Attributes:
+        columns: As of a `MaskTable`.
+        margins: Likewise.
+    """
+
+    columns: dict[str, npt.NDArray[np.float32]]
+    margins: npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +40,11 @@ class MaskTable:
         importance: Float64 (L, H, M), as the metrics give it.
         masks: Bool (N, L, H), True = kept, all different; the first is the unpruned model.
         kinds: uint8 (N,), how each was drawn, an index in `KINDS`.
+        families: uint32 (N,), equal for masks that were drawn together, ascending.
         columns: By name, float32 (N,): `accuracy`, `reward NAME`; and, where an attack was named,
             `lfr` and `lfr_calibrated`. Shares, 0 to 1.
+        margins: Float16 (N, S), of the clean validation texts: the logit of the label minus the
+            largest other one.
     """
 
     identity: dict[str, Any]
@@ -36,22 +52,25 @@ class MaskTable:
     importance: npt.NDArray[np.float64]
     masks: Mask
     kinds: npt.NDArray[np.uint8]
+    families: npt.NDArray[np.uint32]
     columns: dict[str, npt.NDArray[np.float32]]
+    margins: npt.NDArray[np.float16]
 
-    def extended(
-        self, masks: Mask, kinds: npt.NDArray[np.uint8], columns: dict[str, npt.NDArray[Any]]
-    ) -> "MaskTable":
-        """Return the record with further masks."""
+    def extended(self, kind: int, masks: Mask, measured: RecordedValues) -> "MaskTable":
+        """Return the record with a further family of masks."""
+        count = len(masks)
         return MaskTable(
             self.identity,
             self.available,
             self.importance,
             np.concatenate([self.masks, masks]),
-            np.concatenate([self.kinds, kinds]),
+            np.concatenate([self.kinds, np.full(count, kind, np.uint8)]),
+            np.concatenate([self.families, np.full(count, self.families[-1] + 1, np.uint32)]),
             {
-                name: np.concatenate([column, columns[name]]).astype(np.float32)
+                name: np.concatenate([column, measured.columns[name]])
                 for name, column in self.columns.items()
             },
+            np.concatenate([self.margins, measured.margins]),
         )
 
 
@@ -62,6 +81,8 @@ def write_record(path: str | Path, record: MaskTable) -> None:
         "importance": record.importance,
         "masks": np.packbits(record.masks.reshape(len(record.masks), -1), axis=1),
         "kinds": record.kinds,
+        "families": record.families,
+        "margins": record.margins,
         **{f"{COLUMN}{name}": column for name, column in record.columns.items()},
     }
     FORMAT.write(path, {"identity": record.identity}, arrays)
@@ -83,15 +104,22 @@ def read_record(path: str | Path) -> MaskTable:
             if name.startswith(COLUMN)
         }
         importance, kinds = held["importance"].astype(np.float64), held["kinds"]
-        shapes = {kinds.shape, (len(masks),), *(column.shape for column in columns.values())}
+        families, margins = held["families"], held["margins"]
+        shapes = {(len(masks),), *(each.shape for each in (kinds, families, *columns.values()))}
         if importance.shape[:2] != available.shape or len(shapes) != 1:
             raise ValueError("its parts are of different lengths")
+        if margins.ndim != 2 or len(margins) != len(masks) or margins.dtype != np.float16:
+            raise ValueError("its margins are not one of each text a mask")
+        if families.dtype != np.uint32 or (np.diff(families.astype(np.int64)) < 0).any():
+            raise ValueError("its families do not follow one another")
         if (
             kinds.dtype != np.uint8
             or kinds.max(initial=0) >= len(KINDS)
             or "accuracy" not in columns
         ):
             raise ValueError("its masks are of no known kind, or without accuracy")
-        if not all(np.isfinite(column).all() for column in columns.values()):
+        if not all(np.isfinite(each).all() for each in (margins, *columns.values())):
             raise ValueError("a value that is not finite")
-        return MaskTable(head["identity"], available, importance, masks, kinds, columns)
+        return MaskTable(
+            head["identity"], available, importance, masks, kinds, families, columns, margins
+        )

@@ -1,5 +1,6 @@
 """Records of a tiny model: measured, gone on with, fitted and played without the model."""
 
+import copy
 import resource
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from scipy.stats import spearmanr
 
 from prune_env.env import recorded
 from prune_env.env.landscape import LandscapeEvaluator, landscape_subject
@@ -83,11 +85,62 @@ def test_a_record_holds_what_the_model_answers(tiny_folder, tiny_data, tmp_path:
     assert set(table.kinds) == {0, 1, 2}
     np.testing.assert_allclose(table.columns["accuracy"], clean.accuracy(table.masks), atol=1e-6)
     logits, hits = clean.evaluate(table.masks).logits, triggered.evaluate(table.masks).logits
+    other = 1 - clean.labels
+    texts = np.arange(len(clean.labels))
+    margins = logits[:, texts, clean.labels] - logits[:, texts, other]
+    np.testing.assert_allclose(table.margins, margins, rtol=1e-3, atol=1e-3)
     for row in range(40):
         threshold = calibrated_threshold(logits[row], clean.labels)
         plain, calibrated = label_flip_rate(hits[row]), label_flip_rate(hits[row], 1, threshold)
         assert table.columns["lfr"][row] == pytest.approx(plain.percent / 100)
         assert table.columns["lfr_calibrated"][row] == pytest.approx(calibrated.percent / 100)
+
+
+def test_masks_come_in_families_that_share_their_first_layers(tmp_path: Path) -> None:
+    """Else a real model would compute each of them alone, at seven times the price."""
+    table = Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 200)
+    assert (table.families[0], table.families.max() > 10) == (0, True)
+    sizes = []
+    for family in range(1, int(table.families.max())):  # the last one may be cut short
+        masks = table.masks[table.families == family]
+        sizes.append(len(masks))
+        assert len(np.unique(masks[:, :2], axis=0)) == 1
+        assert len(np.unique(masks[:, :3], axis=0)) <= 2
+        assert len(set(table.kinds[table.families == family])) == 1
+    assert max(sizes) == 8
+    assert np.mean(sizes) > 4
+
+
+def test_the_fidelity_is_of_families_that_were_not_fitted(tmp_path: Path) -> None:
+    table = Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 200)
+    fidelity = fit_surrogate(table, tmp_path / "s.npz")
+    played = recorded_subject(str(tmp_path / "s.npz"), DEFAULT_METRICS).evaluator
+    assert isinstance(played, recorded.RecordedEvaluator)
+    assert played.facts["fitted"] + played.facts["held_out"] == len(table.masks)
+    with np.load(tmp_path / "s.npz") as held:
+        bits = np.unpackbits(held["masks"], axis=1, count=24).astype(bool).reshape(-1, 4, 6)
+    centres = {mask.tobytes() for mask in bits}
+    known = np.array([mask.tobytes() in centres for mask in table.masks])
+    assert not set(table.families[known]) & set(table.families[~known])
+    found = played.column("accuracy", table.masks[~known])
+    measured = spearmanr(found, table.columns["accuracy"][~known]).statistic
+    assert fidelity["accuracy"] == pytest.approx(measured)
+
+
+def test_accuracy_is_told_by_margins_better_than_by_itself(tmp_path: Path) -> None:
+    """Margins move smoothly with a mask; single answers, and so the accuracy, in steps."""
+    table = Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 600)
+    fit_surrogate(table, tmp_path / "s.npz")
+    played = recorded_subject(str(tmp_path / "s.npz"), DEFAULT_METRICS).evaluator
+    assert isinstance(played, recorded.RecordedEvaluator)
+    plain = copy.copy(played)
+    plain._texts, plain._remembered = None, {}
+    random = np.random.default_rng(5)
+    masks = random.random((300, 4, 6)) < 0.7
+    masks[:, :, 0] |= ~masks.any(axis=2)
+    truth = landscape().evaluator.accuracy(masks)
+    wrong = [np.abs(each.column("accuracy", masks) - truth).mean() for each in (played, plain)]
+    assert wrong[0] < wrong[1]
 
 
 def test_a_record_of_no_mask_is_refused(tmp_path: Path) -> None:
@@ -117,6 +170,8 @@ def test_a_mask_that_overflows_does_not_end_a_recording(
     spoilt = ~table.masks[:, 0, 0]
     assert spoilt.any()
     assert not spoilt.all()
+    assert (table.margins[spoilt] == -100).all()
+    assert (table.margins[~spoilt] > -100).all()
     assert np.array_equal(table.columns["lfr"][spoilt], table.columns["lfr_calibrated"][spoilt])
 
 
@@ -394,7 +449,7 @@ def test_a_reward_of_somebody_else_is_paid_on_a_record(
     monkeypatch.setattr(REWARDS_TABLE, "_entries", dict(REWARDS_TABLE._entries))
     REWARDS_TABLE.register("first-layer", FirstLayer, help="heads pruned in the first layer")
     plain = str(others / "plain.npz")
-    env = gym.make("prune_env/Recorded-v0", model=plain, reward="first-layer", tau=None)
+    env = gym.make("prune_env/Recorded-v0", model=plain, reward="first-layer", max_drop=0.5)
     env.reset(seed=0)
     assert env.step(0)[1] == pytest.approx(1 / 6)
 
