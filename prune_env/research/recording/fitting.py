@@ -8,12 +8,14 @@ import numpy.typing as npt
 from prune_env.env.recorded import FORMAT, RecordedEvaluator
 from prune_env.env.text_margins import TextMargins
 from prune_env.errors import SettingsError, StateError
-from prune_env.research.recording.regression import KernelFit, Places, best_fit
+from prune_env.research.recording.regression import KernelFit, Places, cross_validated
 from prune_env.research.recording.table import MaskTable
 from prune_env.utils.output import check_writable
 
 HELD_OUT = 0.1
-"""Part of the families on which the fidelity is measured; of the others such a part chooses."""
+"""Part of the families on which the fidelity is measured."""
+FOLDS = 5
+"""Of the other families, each left out once to choose scale and ridge."""
 LEAST = 40
 MODES = 32
 """In which the margins of the texts move together; what is left of them is dropped."""
@@ -68,8 +70,8 @@ def check_surrogate_place(path: str | Path) -> None:
 def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict[str, float]:
     """Fit kernel ridge regression to a record, and write it; see `RecordedEvaluator`.
 
-    A tenth of the families is held out: the masks of one are alike. Ridge and scale are chosen on
-    another tenth, which also tells how far the margins of texts are from their predictions.
+    A tenth of the families is held out: the masks of one are alike. Ridge and scale are chosen by
+    cross-validation on the others, which also tells how far margins are from their predictions.
 
     Args:
         record: At least 40 masks.
@@ -87,8 +89,7 @@ def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict
     count = len(record.masks)
     if count < LEAST:
         raise SettingsError("The record holds too few masks", expected=LEAST, actual=count)
-    test, choosing, learning = _split(record.families, np.random.default_rng(seed))
-    fitted = np.concatenate([learning, choosing])
+    test, fitted, folds = _split(record.families, np.random.default_rng(seed))
     values = np.stack(list(record.columns.values()), axis=1).astype(np.float64)
     margins = record.margins.astype(np.float64)
     texts = TextMargins.of(margins[fitted], MODES)
@@ -96,10 +97,10 @@ def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict
     targets = np.concatenate([values, texts.scores(margins)], axis=1)
     count_values = values.shape[1]
 
-    chosen = best_fit(signs, targets, count_values, learning, choosing)
-    left = texts.margins(chosen(signs[choosing])[:, count_values:]) - margins[choosing]
+    scale, ridge, told = cross_validated(signs, targets, count_values, fitted, folds)
+    left = texts.margins(told[:, count_values:]) - margins[fitted]
     spread = np.sqrt((left**2).mean(axis=0) + LEAST_SPREAD**2)
-    fit = KernelFit.of(signs, targets, fitted, chosen.scale, chosen.ridge)
+    fit = KernelFit.of(signs, targets, fitted, scale, ridge)
     middle = texts.margins(fit.mean[count_values:])
     arrays = {
         "available": record.available,
@@ -115,8 +116,8 @@ def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict
     facts = {
         **record.identity,
         "columns": list(record.columns),
-        "scale": fit.scale,
-        "ridge": fit.ridge,
+        "scale": scale,
+        "ridge": ridge,
         "recorded": count,
         "fitted": len(fitted),
         "held_out": len(test),
@@ -129,20 +130,19 @@ def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict
 def _split(
     families: npt.NDArray[np.uint32], random: np.random.Generator
 ) -> tuple[Places, Places, Places]:
-    """Return which masks judge the fit, which choose it, and which it learns from.
+    """Return which masks judge the fit, which are fitted, and the fold of each of these.
 
-    Whole families go together. The unpruned model, where all play begins, is the first to be
-    learned from; the others are in random order, so that any of them may become centres.
+    Whole families go together. The unpruned model, where all play begins, is the first that is
+    fitted; the others are in random order, so that any of them may become centres.
     """
     others = random.permutation(np.unique(families[1:]))
     test = max(1, round(HELD_OUT * len(others)))
-    choosing = max(1, round(HELD_OUT * (len(others) - test)))
     places = 1 + random.permutation(len(families) - 1)
-    of = families[places]
-    judging = np.isin(of, others[:test])
-    deciding = np.isin(of, others[test : test + choosing])
-    learning = places[~(judging | deciding)]
-    return places[judging], places[deciding], np.concatenate([[0], learning])
+    judging = np.isin(families[places], others[:test])
+    fitted = np.concatenate([[0], places[~judging]])
+    fold = np.zeros(families.max() + 1, np.int64)
+    fold[others] = np.arange(len(others)) % FOLDS
+    return places[judging], fitted, fold[families[fitted]]
 
 
 def _fidelity(record: MaskTable, played: RecordedEvaluator, test: Places) -> dict[str, float]:

@@ -55,33 +55,40 @@ class KernelFit:
         return predicted
 
 
-def best_fit(
-    signs: Floats, targets: Floats, values: int, learning: Places, choosing: Places
-) -> KernelFit:
-    """Return the fit of some places whose scale and ridge err least on others.
+def cross_validated(
+    signs: Floats, targets: Floats, values: int, places: Places, folds: Places
+) -> tuple[float, float, Floats]:
+    """Return the scale and the ridge that err least on folds that were not fitted.
 
     Args:
         signs: Float (N, H).
         targets: Float (N, T). Each of the first counts by itself, all that follow count as one.
         values: How many are counted by themselves.
-        learning: Places (P,) to fit.
-        choosing: Places (Q,) to judge by.
+        places: Places (P,) of what is known.
+        folds: Int (P,), the fold of each.
+
+    Returns:
+        Scale, ridge, and what was predicted of each place while its fold was left out, (P, T).
     """
+    known = targets[places]
+    variance = np.maximum(known.var(axis=0), 1e-12)
 
-    def error(fit: KernelFit) -> float:
-        measured = targets[choosing]
-        wrong = ((fit(signs[choosing]) - measured) ** 2).mean(axis=0)
-        spread = np.maximum(measured.var(axis=0), 1e-12)
-        together = wrong[values:].sum() / spread[values:].sum()
-        return float((wrong[:values] / spread[:values]).sum() + together)
+    def predicted(scale: float, ridge: float) -> Floats:
+        told = np.empty_like(known)
+        for fold in np.unique(folds):
+            out = folds == fold
+            fit = KernelFit.of(signs, targets, places[~out], scale, ridge)
+            told[out] = fit(signs[places[out]])
+        return told
 
-    heads = signs.shape[1]
-    tried = (
-        KernelFit.of(signs, targets, learning, share * heads, ridge)
-        for share in SCALES
-        for ridge in RIDGES
-    )
-    return min(tried, key=error)
+    def error(told: Floats) -> float:
+        wrong = ((told - known) ** 2).mean(axis=0)
+        together = wrong[values:].sum() / variance[values:].sum()
+        return float((wrong[:values] / variance[:values]).sum() + together)
+
+    scales = (share * signs.shape[1] for share in SCALES)
+    tried = ((scale, ridge, predicted(scale, ridge)) for scale in scales for ridge in RIDGES)
+    return min(tried, key=lambda each: error(each[2]))
 
 
 def _kernel(left: Floats, right: Floats, scale: float) -> Floats:
