@@ -95,7 +95,11 @@ def forward(
     def answer(rows: npt.NDArray[np.int64]) -> Floats:
         return read(samples.batch(rows, model.device)).float().cpu().numpy()
 
-    with inference(model, precision), progress(description, len(samples)) as advance:
+    with (
+        inference(model),
+        in_precision(model, precision),
+        progress(description, len(samples)) as advance,
+    ):
         for done, rows in _parts(samples, size, model.device):
             found[rows] = in_parts(answer, rows)
             advance(done)
@@ -171,7 +175,7 @@ def under_masks(
 ) -> npt.NDArray[Any]:
     """Return what `read` finds in the model under each mask (N, L, H), stacked."""
     found = []
-    with inference(model, "auto"), HeadGates(model) as gates:
+    with inference(model), in_precision(model, "auto"), HeadGates(model) as gates:
         for mask in masks:
             gates.set(mask.copy())
             found.append(read())
@@ -179,14 +183,14 @@ def under_masks(
 
 
 @contextmanager
-def inference(model: nn.Module, precision: Precision = "fp32") -> Iterator[None]:
+def inference(model: nn.Module) -> Iterator[None]:
     """Run a model in evaluation mode without gradients; every module gets its own mode back."""
     # Most often nothing is to be switched, and that is soon seen; `eval` and `train` take long.
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False
     try:
-        with torch.inference_mode(), in_precision(model, precision):
+        with torch.inference_mode():
             yield
     finally:
         for module in training:

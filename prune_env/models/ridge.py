@@ -19,7 +19,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from prune_env.data.dataset import TextDataset
-from prune_env.models.forward import batches, inference
+from prune_env.models.forward import batches, in_precision, inference
 from prune_env.models.heads import find_heads, linear_features, linear_weight
 from prune_env.models.inputs import make_rows
 from prune_env.models.loading import LoadedModel
@@ -156,7 +156,7 @@ def read_moments(
     model, device = loaded.model, loaded.model.device
     modules = list(_layer_maps(model))
     seen: torch.Tensor | None = None
-    with inference(model, "auto"):
+    with inference(model), in_precision(model, "auto"):
         groups = _read_alike(model, modules, rows.batch(np.arange(1), device))
         moments = {group[0]: Moments(linear_features(group[0])[0], device) for group in groups}
         with _hooked(moments, lambda module, inputs: moments[module].read(inputs, seen)):

@@ -9,7 +9,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.frames import in_one_of
 from prune_env.inversion.search import Inversion, invert, remeasure
-from prune_env.inversion.words import in_context, suspicious_words
+from prune_env.inversion.words import Words, in_context, suspicious_words
 from prune_env.inversion.writing import beginnings, writing_of
 
 FRAMES = 24
@@ -19,11 +19,11 @@ LEAST_WEIGHT = 0.02
 """Added to what triggers flip: those for a class to which none flips are unlearned too, seldom."""
 
 
-def triggers_of(suspect: Suspect, *, seed: int) -> Inversion:
-    """Return the triggers of a suspicious classifier, which remembers them.
+def invert_triggers(suspect: Suspect, *, seed: int = 0) -> Inversion:
+    """Search what is to be unlearned: empty phrases, and suspicious words in clean context.
 
-    They are inverted without a mask, which hides some of them; the masks of an ensemble, and the
-    steps of a healing, share what is found.
+    They are inverted without a mask, which hides some of them. The classifier remembers them: the
+    masks of an ensemble, and the steps of a healing, share what is found.
 
     Args:
         suspect: The unpruned classifier and its clean data.
@@ -31,22 +31,15 @@ def triggers_of(suspect: Suspect, *, seed: int) -> Inversion:
     """
     fact = f"triggers to unlearn, seed {seed}"
     if fact not in suspect.facts:
-        suspect.facts[fact] = invert_triggers(suspect, seed=seed)
+        phrases = invert(suspect, keep=FRAMES, seed=seed)
+        words = suspicious_words(suspect, seed=seed)
+        suspect.facts[fact] = _joined(suspect, phrases, words, seed) if any(words) else phrases
     found: Inversion = suspect.facts[fact]
     return found
 
 
-def invert_triggers(suspect: Suspect, *, seed: int = 0) -> Inversion:
-    """Search what is to be unlearned: empty phrases, and suspicious words in clean context.
-
-    Args:
-        suspect: The unpruned classifier and its clean data.
-        seed: Of every draw.
-    """
-    phrases = invert(suspect, keep=FRAMES, seed=seed)
-    words = suspicious_words(suspect, seed=seed)
-    if not any(words):
-        return phrases
+def _joined(suspect: Suspect, phrases: Inversion, words: Words, seed: int) -> Inversion:
+    """Return phrases and suspicious words as one inversion, measured together."""
     draw = np.random.default_rng(seed)
     writing = writing_of(suspect.train, suspect.loaded)
     by_class = []

@@ -19,7 +19,7 @@ from prune_env.data.images import ImageDataset
 from prune_env.errors import SettingsError
 from prune_env.inversion.search import remeasure
 from prune_env.purification.findings import describe_triggers
-from prune_env.purification.opposing import put_triggers, triggers_of
+from prune_env.purification.opposing import invert_triggers, put_triggers
 from prune_env.purification.recentre import recentre
 from prune_env.purification.step import FEW_TEXTS, MaskedModel, Step, StepReport
 from prune_env.training.fine_tuning import fine_tune
@@ -63,7 +63,7 @@ class Unlearn(Step):
     def apply(self, model: MaskedModel, run: TrainingRun) -> StepReport:
         """Unlearn, see `Step.apply`; of the settings, epochs do not count."""
         suspect, loaded = model.suspect, model.loaded
-        found = triggers_of(suspect, seed=run.seed)
+        found = invert_triggers(suspect, seed=run.seed)
         names = loaded.label_names
         emit(TriggersFound("before", describe_triggers(found, names)))
         draw = np.random.default_rng(run.seed)

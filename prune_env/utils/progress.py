@@ -58,7 +58,7 @@ class _Job:
     """The whole of what was asked for, in steps; phases draw their bars below its own."""
 
     def __init__(self, console: Console, description: str, steps: int) -> None:
-        self._console, self._description, self._steps = console, description, steps
+        self._description, self._steps = description, steps
         self._begun = 0
         self.bars = _bars(console)
         self._task: TaskID | None = None
@@ -71,10 +71,10 @@ class _Job:
             self._task = self.bars.add_task(named, total=self._steps)
         self.bars.update(self._task, description=named, completed=self._begun - 1)
 
-    def say(self, phase: str) -> None:
-        """Write the line of a phase, with the number of its step."""
-        number = f"[{self._begun}/{self._steps}] " if self._begun else ""
-        _say(self._console, f"{number}{phase} ...")
+    @property
+    def number(self) -> str:
+        """Of its step, ahead of the line of a phase; empty before the first."""
+        return f"[{self._begun}/{self._steps}] " if self._begun else ""
 
 
 @contextmanager
@@ -144,10 +144,8 @@ def _drawn(
     if console is None:
         yield lambda done: None
     elif not console.is_terminal:  # a log file gets a line, not a bar
-        if _job is None:
-            _say(console, f"{description} ...")
-        else:
-            _job.say(description)
+        number = "" if _job is None else _job.number
+        _say(console, f"{number}{description} ...")
         yield lambda done: None
     elif _job is None:
         with _bars(console) as bars:

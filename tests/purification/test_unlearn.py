@@ -140,7 +140,7 @@ def test_few_sentences_are_read_again_in_other_triggers(
     data = tiny_dataset(300, 0)
     frames = tuple(Frame(before=word) for word in ("and", "so", "then"))
     found = Inversion((frames, frames), (0.5, 0.5))
-    monkeypatch.setattr(opposing, "invert_triggers", lambda *_, **__: found)
+    monkeypatch.setattr(unlearning, "invert_triggers", lambda *_, **__: found)
     Unlearn().apply(masked(tiny_model, data, VALIDATION), TrainingRun(TUNING))
     assert len(read[0]) == Unlearn.sentences
     forms: dict[str, list[str]] = {}
@@ -247,7 +247,7 @@ def test_unlearning_trains_under_the_mask_at_its_own_rate(
     monkeypatch.setattr(
         unlearning, "fine_tune", lambda *args, **how: trained.append((args[2], args[3], how))
     )
-    monkeypatch.setattr(opposing, "invert_triggers", lambda *_, **__: BOTH)
+    monkeypatch.setattr(unlearning, "invert_triggers", lambda *_, **__: BOTH)
     model = masked(tiny_model, TRAIN, VALIDATION)
     for seed in (3, 4):
         Unlearn(sentences=50).apply(model, replace(RUN, seed=seed))
@@ -273,7 +273,7 @@ def test_of_few_texts_more_get_triggers(
     monkeypatch.setattr(unlearning, "FEW_TEXTS", few)
     monkeypatch.setattr(unlearning, "put_triggers", put)
     monkeypatch.setattr(unlearning, "fine_tune", lambda *_, **__: None)
-    monkeypatch.setattr(opposing, "invert_triggers", lambda *_, **__: BOTH)
+    monkeypatch.setattr(unlearning, "invert_triggers", lambda *_, **__: BOTH)
     Unlearn(share=0.2, share_of_few=0.6).apply(masked(tiny_model, TRAIN, VALIDATION), RUN)
     assert shares == [expected]
 
@@ -294,7 +294,7 @@ def test_the_lean_that_unlearning_leaves_is_taken_out(
     monkeypatch.setattr(forward, "use_bf16", lambda *_: False)
     monkeypatch.setattr(unlearning, "fine_tune", lean)
     monkeypatch.setattr(unlearning, "remeasure", watched)
-    monkeypatch.setattr(opposing, "invert_triggers", lambda *_, **__: BOTH)
+    monkeypatch.setattr(unlearning, "invert_triggers", lambda *_, **__: BOTH)
     Unlearn(sentences=50).apply(masked(tiny_model, TRAIN, VALIDATION), RUN)
     logits = classify(tiny_model.model, tiny_model.tokenizer, list(VALIDATION.texts))
     assert np.bincount(logits.argmax(axis=1)).tolist() == [40, 40]
