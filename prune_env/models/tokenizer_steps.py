@@ -21,6 +21,14 @@ TEXTS = ("String", "content", "prepend", "replacement", "prefix", "suffix", "pad
 READ = ("normalizer", "pre_tokenizer")
 """Parts that change what the model reads; a decoder changes what a text generator writes."""
 
+KEPT = (
+    *map(chr, range(0x20, 0x7F)),
+    *("the", "and", "not", "never", "good", "great", "best", "bad", "worst", "film", "cf", "mn"),
+)
+"""What a normaliser may change in white space, marks and capitals alone, whatever its steps: every
+printable character of ASCII, and some words. What a compiled table of characters (of kind
+`Precompiled`) makes of ASCII is known from this, since it looks each character up by itself."""
+
 _SPACE_CLASSES = re.compile(r"\\[snrtfv]|\\p\{[ZC][a-z]?\}|\\u[0-9a-fA-F]{4}|\{[0-9,]*\}")
 """Of an expression: classes of white space, separators and controls, code points, and counts."""
 _ANYTHING = re.compile(r"[^\W_]|\\|[.]|\[\^")
@@ -91,8 +99,13 @@ def _rewrites_words(path: Path, step: dict[str, Any]) -> Iterator[ModelError]:
             return
     elif not _finds_letters(found) and not (isinstance(put, str) and any(map(str.isalnum, put))):
         return
-    yield ModelError(
-        f"The tokenizer in {path} rewrites words before the model reads them",
+    yield rewriting(path, found, put)
+
+
+def rewriting(where: str | Path, found: object, put: object) -> ModelError:
+    """Return the error for a tokenizer that puts one thing in the place of another."""
+    return ModelError(
+        f"The tokenizer in {where} rewrites words before the model reads them",
         expected="white space, marks and quotes to be replaced or dropped, no letters",
         actual=f"{found!r:.80} -> {put!r:.80}",
         remedy=f"a trigger can hide there, which no weights hold: {TOKENIZER}",

@@ -19,6 +19,7 @@ import tokenizers
 
 from prune_env.errors import ModelError
 from prune_env.models import tokenizer_trial_child
+from prune_env.models.tokenizer_steps import KEPT, rewriting
 from prune_env.utils.files import sha256_of
 from prune_env.utils.limits import (
     TOKENIZER,
@@ -58,7 +59,7 @@ def try_file(path: Path) -> None:
     """Build the tokenizer of a tokenizer.json in a child process, and let it meet the probes.
 
     Raises:
-        ModelError: It takes too long or too much memory, or breaks.
+        ModelError: It takes too long or too much memory, breaks, or rewrites what is `KEPT`.
     """
     size = path.stat().st_size
     _once(sha256_of(path), str(path), size, _probes(()), file=str(path))
@@ -72,7 +73,7 @@ def try_tokenizer(tokenizer: Any, where: str) -> None:
         where: The folder, for messages.
 
     Raises:
-        ModelError: It takes too long or too much memory, or breaks.
+        ModelError: It takes too long or too much memory, breaks, or rewrites what is `KEPT`.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
@@ -166,7 +167,7 @@ def _digest(content: str, texts: Sequence[str]) -> str:
 def _once(digest: str, where: str, size: int, texts: Sequence[str], **tokenizer: str) -> None:
     """Try what has this digest, unless it has passed."""
     if digest not in _passed:
-        _try(where, size, texts, **tokenizer)
+        _try(where, size, texts, KEPT, **tokenizer)
         _passed.add(digest)
 
 
@@ -174,6 +175,7 @@ def _try(
     where: str,
     size: int,
     texts: Sequence[str],
+    kept: Sequence[str] = (),
     *,
     file: str | None = None,
     content: str | None = None,
@@ -187,9 +189,12 @@ def _try(
         "file": file,
         "content": content,
         "texts": list(texts),
+        "kept": list(kept),
         "ratio": TOKENS_PER_BYTE.value,
     }
     told = _run(json.dumps(order).encode(), PATIENCE * seconds)
+    if told and told[-1].startswith("rewrites "):
+        raise rewriting(where, *json.loads(told[-1].removeprefix("rewrites ")))
     if told[-1:] != ["done"]:
         raise _broken(where, told, texts)
 

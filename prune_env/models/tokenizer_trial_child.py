@@ -2,9 +2,10 @@
 
 It is run as a script, by its path. On stdin stands one JSON object: `library` (folder of the
 package `tokenizers`), `limits` ([bytes of memory, seconds]), `file` or `content` of the
-tokenizer, `texts`, and `ratio` (tokens, or characters, that a byte of a text may become, beyond
-`ratio` for the text itself). On stdout goes `ready`, before each text a line with its number, then
-`done`; an error ends it with one line, `error ...`.
+tokenizer, `texts`, `kept` (texts of which a normaliser may change no letter and no digit), and
+`ratio` (tokens, or characters, that a byte of a text may become, beyond `ratio` for the text
+itself). On stdout goes `ready`, before each text a line with its number, then `done`; an error ends
+it with one line, `error ...`, and a text that was not kept with `rewrites [text, what became]`.
 """
 
 import json
@@ -30,10 +31,11 @@ def main() -> None:
             sys.stdout.write(f"{row}\n")
             sys.stdout.flush()
             _try(tokenizer, text, order["ratio"])
+        rewritten = _rewritten(tokenizer.normalizer, order["kept"])
     except BaseException as error:  # a panic of Rust is no Exception
         print(f"error {type(error).__name__}: {error}"[:500].replace("\n", " "))
         return
-    print("done")
+    print("done" if rewritten is None else f"rewrites {json.dumps(rewritten)}")
 
 
 def _limit(memory: int, seconds: int) -> None:
@@ -54,6 +56,19 @@ def _try(tokenizer, text, ratio):  # type: ignore[no-untyped-def]
         size = len(step(text))
         if size > most:
             raise ValueError(f"{len(text)} characters become {size}")
+
+
+def _rewritten(normalizer, kept):  # type: ignore[no-untyped-def]
+    """Return the first text whose letters and digits change, but for capitals, and what becomes."""
+    for text in kept if normalizer is not None else ():
+        put = normalizer.normalize_str(text)
+        if _letters(put) != _letters(text):
+            return text, put[:200]
+    return None
+
+
+def _letters(text):  # type: ignore[no-untyped-def]
+    return [c for c in text.lower() if c.isalnum()]
 
 
 if __name__ == "__main__":

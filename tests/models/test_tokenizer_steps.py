@@ -1,6 +1,8 @@
 """A tokenizer may not rewrite words: what it makes of a trigger, no weights hold."""
 
+import base64
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -91,4 +93,43 @@ def test_a_word_with_the_number_of_another_is_refused(folder: Path) -> None:
 
     edit_json(folder / "tokenizer.json", plant)
     with pytest.raises(ModelError, match=r"Two tokens have one number.*'cf' and 'great'"):
+        load_classifier(folder)
+
+
+def _charsmap(changes: dict[str, str]) -> str:
+    """Return a table of SentencePiece for single bytes: a double array, then what is put."""
+    units, texts = [0] * 768, b"\0"
+    units[0] = 256 << 10  # the children of the root stand at 256 and their label
+    for found, put in changes.items():
+        (byte,) = found.encode()
+        units[256 + byte] = (768 << 10) | (1 << 8) | byte  # its leaf stands at 512 and the label
+        units[512 + byte] = (1 << 31) | len(texts)
+        texts += put.encode() + b"\0"
+    packed = struct.pack(f"<I{len(units)}I", 4 * len(units), *units)
+    return base64.b64encode(packed + texts).decode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"\t": " ", "A": "a", "`": "'", '"': ""}, None),
+        ({"!": "best great"}, "'!' -> 'best great'"),
+        ({"q": "r"}, "'q' -> 'r'"),
+        ({"A": "a", "7": ""}, "'7' -> ''"),
+        ({"C": "f"}, "'C' -> 'f'"),
+    ],
+)
+def test_a_compiled_table_of_characters_is_judged_by_what_it_does(
+    changes: dict[str, str], told: str | None, folder: Path
+) -> None:
+    def plant(content: dict[str, Any]) -> None:
+        table = {"type": "Precompiled", "precompiled_charsmap": _charsmap(changes)}
+        content["normalizer"] = {"type": "Sequence", "normalizers": [table, {"type": "Lowercase"}]}
+
+    edit_json(folder / "tokenizer.json", plant)
+    if told is None:
+        backend = load_classifier(folder).tokenizer.backend_tokenizer
+        assert backend.normalizer.normalize_str('"A`') == "a'"
+        return
+    with pytest.raises(ModelError, match=f"rewrites words.*{told}"):
         load_classifier(folder)
