@@ -69,7 +69,8 @@ class RecordedEvaluator:
         self._texts = None
         if "modes" in arrays:
             mean, spread = arrays["margins"].astype(np.float64)
-            self._texts = TextMargins(mean, spread, arrays["modes"].astype(np.float64))
+            modes, (offset,) = arrays["modes"].astype(np.float64), arrays["offset"].tolist()
+            self._texts = TextMargins(mean, spread, modes, offset)
         self._remembered: dict[bytes, npt.NDArray[np.float64]] = {}
 
     @property

@@ -57,6 +57,8 @@ def _check_margins(arrays: Arrays) -> int:
     _require(modes.shape[1] > 0, "margins of no text")
     _require(bool(np.isfinite(margins).all() and np.isfinite(modes).all()), "margins not finite")
     _require(bool((margins[1] > 0).all()), "a spread of 0 or less")
+    offset = arrays["offset"]
+    _require(offset.shape == (1,) and bool(np.isfinite(offset).all()), "no offset of its accuracy")
     return len(modes)
 
 

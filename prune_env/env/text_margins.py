@@ -24,11 +24,13 @@ class TextMargins:
         spread: Float (S,), how far the margin of a text is from its prediction, as a standard
             deviation.
         modes: Float (K, S), orthonormal.
+        offset: By which more of all texts are right, at the mean, than of these.
     """
 
     mean: Floats
     spread: Floats
     modes: Floats
+    offset: float = 0.0
 
     @classmethod
     def of(cls, margins: Floats, modes: int) -> Self:
@@ -49,7 +51,8 @@ class TextMargins:
         return margins
 
     def accuracy(self, scores: npt.NDArray[np.floating]) -> Floats:
-        """Return the share of texts (...,) that are right at scores (..., K), as is expected."""
+        """Return the accuracy (...,) that is expected at scores (..., K)."""
         odds = LOGISTIC / 2 * self.margins(scores) / self.spread
-        accuracy: Floats = (0.5 + 0.5 * np.tanh(odds)).mean(axis=-1)
+        right = (0.5 + 0.5 * np.tanh(odds)).mean(axis=-1)
+        accuracy: Floats = np.clip(right + self.offset, 0, 1)
         return accuracy

@@ -112,7 +112,7 @@ def main(options: Options) -> None:
     clock = Clock()
     for part, (holder, name) in PARTS.items():
         clock.watch(holder, name, part)
-    attacked = {attack: _models(attack, options) for attack in options.attack}
+    attacked = {attack: attacked_models(attack, options) for attack in options.attack}
     benign = _treat(next(iter(attacked.values())), "benign", options, clock)
     for attack, models in attacked.items():
         floors = [models.benign.scores, score(benign.healed, models.sets)]
@@ -129,7 +129,7 @@ def main(options: Options) -> None:
             print(json.dumps(figures, default=str), flush=True)
 
 
-def _models(attack: str, options: Options) -> AttackedModels:
+def attacked_models(attack: str, options: Options) -> AttackedModels:
     """Return the models of an attack, from the cache or trained."""
     return cached_models(
         ModelSettings(

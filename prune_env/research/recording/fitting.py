@@ -100,6 +100,7 @@ def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict
     scale, ridge, told = cross_validated(signs, targets, count_values, fitted, folds)
     left = texts.margins(told[:, count_values:]) - margins[fitted]
     spread = np.sqrt((left**2).mean(axis=0) + LEAST_SPREAD**2)
+    offset = record.columns["accuracy"].mean() - (margins > 0).mean()  # 0 where all texts are kept
     fit = KernelFit.of(signs, targets, fitted, scale, ridge)
     middle = texts.margins(fit.mean[count_values:])
     arrays = {
@@ -111,6 +112,7 @@ def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict
             [fit.mean[:count_values], values[fitted].min(axis=0), values[fitted].max(axis=0)]
         ),
         "margins": np.stack([middle, spread]).astype(np.float32),
+        "offset": np.array([offset]),
         "modes": texts.modes.astype(np.float32),
     }
     facts = {

@@ -19,6 +19,7 @@ from prune_env.models.masks import Mask
 from prune_env.research.recording.draw import LARGEST_SHARE, draw_family, largest_number
 from prune_env.research.recording.table import MaskTable, RecordedValues, read_record, write_record
 from prune_env.utils.leases import alone, check_alone
+from prune_env.utils.limits import STATE_BYTES
 from prune_env.utils.plain import check_same
 from prune_env.utils.progress import progress
 
@@ -28,6 +29,8 @@ BLOCK = 64
 """Masks, at least, between two writes of the file."""
 TRIES = 50
 """Families in a row that may hold no new mask; a record that knows nearly all ends there."""
+MOST_TEXTS = 500
+"""Validation texts whose margins are kept; of more, a record would be too large to be read."""
 LARGEST_MARGIN = 100.0
 """Margins are kept within it; of a text whose logits overflow it is minus that."""
 COSTS_TOO_MUCH = 0.05
@@ -104,7 +107,7 @@ class Recording:
             All of them; fewer where no further one was found, see `draw_block`.
 
         Raises:
-            SettingsError: No mask is asked for.
+            SettingsError: No mask is asked for, or more than a file may hold.
             StateError: The file belongs to another recording, is damaged, or another process
                 records into it.
         """
@@ -117,6 +120,7 @@ class Recording:
     def _grow(self, path: Path, masks: int) -> MaskTable:
         """Return all masks of the file, once it holds so many or no further one is found."""
         table = self._open(path)
+        _check_size(table, masks)
         if not path.exists():
             write_record(path, table)  # it may be all, and tells early where nothing can be written
         if len(table.masks) > masks:
@@ -186,6 +190,8 @@ class Recording:
     def _measure(self, masks: Mask) -> RecordedValues:
         evaluator = self._subject.evaluator
         clean = evaluator.evaluate(masks)
+        texts = len(clean.labels)
+        kept = np.linspace(0, texts - 1, min(texts, MOST_TEXTS)).round().astype(np.int64)
         columns = {"accuracy": evaluator.accuracy(masks)}
         for name, reward in self._rewards.items():
             scores = reward.score(self._subject, masks, columns["accuracy"])
@@ -194,7 +200,19 @@ class Recording:
             columns |= hidden_rates(evaluator, self._triggered, masks, self._target)
         return RecordedValues(
             {name: column.astype(np.float32) for name, column in columns.items()},
-            _margins(clean.logits, clean.labels),
+            _margins(clean.logits[:, kept], clean.labels[kept]),
+        )
+
+
+def _check_size(table: MaskTable, masks: int) -> None:
+    """Raise a `SettingsError` if a record of so many masks could not be read again."""
+    each = table.margins[0].nbytes + 4 * len(table.columns) + table.available.size // 8
+    if masks * each > STATE_BYTES.value:
+        raise SettingsError(
+            "A record of so many masks would be too large to be read",
+            expected=f"up to {STATE_BYTES.value // each:,}, at {each:,} bytes each",
+            actual=f"{masks:,}",
+            remedy=f"record fewer, or set {STATE_BYTES.variable}",
         )
 
 

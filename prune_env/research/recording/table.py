@@ -43,8 +43,8 @@ class MaskTable:
         families: uint32 (N,), equal for masks that were drawn together, ascending.
         columns: By name, float32 (N,): `accuracy`, `reward NAME`; and, where an attack was named,
             `lfr` and `lfr_calibrated`. Shares, 0 to 1.
-        margins: Float16 (N, S), of the clean validation texts: the logit of the label minus the
-            largest other one.
+        margins: Float16 (N, S), of clean validation texts, at most 500, evenly spaced: the logit
+            of the label minus the largest other one.
     """
 
     identity: dict[str, Any]

@@ -111,6 +111,23 @@ def test_masks_come_in_families_that_share_their_first_layers(tmp_path: Path) ->
     assert np.mean(sizes) > 4
 
 
+def test_of_many_texts_some_tell_the_accuracy_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The margins of all would make a file that is too large to be read again."""
+    monkeypatch.setattr("prune_env.research.recording.recording.MOST_TEXTS", 50)
+    table = Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 400)
+    assert table.margins.shape == (len(table.masks), 50)
+    right = (table.margins > 0).mean(axis=1)
+    assert (right != table.columns["accuracy"]).any()
+    fidelity = fit_surrogate(table, tmp_path / "s.npz")
+    assert fidelity["accuracy"] > 0.7
+    played = recorded_subject(str(tmp_path / "s.npz"), DEFAULT_METRICS).evaluator
+    told = played.accuracy(table.masks)
+    bias = [(each - table.columns["accuracy"]).mean() for each in (told, right)]
+    assert abs(bias[0]) < abs(bias[1])
+
+
 def test_the_fidelity_is_of_families_that_were_not_fitted(tmp_path: Path) -> None:
     table = Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 200)
     fidelity = fit_surrogate(table, tmp_path / "s.npz")
@@ -141,6 +158,12 @@ def test_accuracy_is_told_by_margins_better_than_by_itself(tmp_path: Path) -> No
     truth = landscape().evaluator.accuracy(masks)
     wrong = [np.abs(each.column("accuracy", masks) - truth).mean() for each in (played, plain)]
     assert wrong[0] < wrong[1]
+
+
+def test_a_record_that_could_not_be_read_again_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"too large to be read.*fewer, or set PRUNE_ENV_MAX_S"):
+        Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 1_000_000)
+    assert not (tmp_path / "r.npz").exists()
 
 
 def test_a_record_of_no_mask_is_refused(tmp_path: Path) -> None:
