@@ -37,9 +37,9 @@ class RecordedEvaluator:
     """Answers about masks by kernel ridge regression on masks that were measured.
 
     A value of a mask is its mean plus a weighted sum over the measured masks of exp(-d / scale),
-    d the number of heads in which the two differ, kept within the values that were measured. So
-    are the margins of the validation texts, in modes, and from them the accuracy; of files of
-    version 1, which hold no margins, the accuracy is a value like the others.
+    d the number of heads in which the two differ, kept within the values that were measured. In
+    the same way the margins of the validation texts are predicted, in modes, and they tell the
+    accuracy; of files of version 1, which hold no margins, it is a value like the others.
 
     Args:
         arrays: What a surrogate's file holds.

@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 MOST = 1_000
 """Layers, and heads of a layer, as of any model."""
+GREATEST = 1e9
+"""Of any number that is played with, either sign."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -39,7 +41,7 @@ def check_surrogate(arrays: Arrays, facts: Mapping[str, Any]) -> None:
     ):
         found = arrays[name].shape
         _require(found == shape, f"{name} of shape {found}, where {shape} fits the rest")
-        _require(bool(np.isfinite(arrays[name]).all()), f"{name} that are not finite")
+        _require(_sane(arrays[name]), f"{name} that are not finite, or huge")
     _, least, greatest = arrays["statistics"]
     _require(bool((least <= greatest).all()), "a least value above the greatest")
     place = columns.index("accuracy")
@@ -55,7 +57,7 @@ def _check_margins(arrays: Arrays) -> int:
         margins.shape == fits, f"margins of shape {margins.shape}, where {fits} fits the modes"
     )
     _require(modes.shape[1] > 0, "margins of no text")
-    _require(bool(np.isfinite(margins).all() and np.isfinite(modes).all()), "margins not finite")
+    _require(_sane(margins) and _sane(modes), "margins that are not finite, or huge")
     _require(bool((margins[1] > 0).all()), "a spread of 0 or less")
     offset = arrays["offset"]
     _require(offset.shape == (1,) and bool(np.isfinite(offset).all()), "no offset of its accuracy")
@@ -79,6 +81,11 @@ def _names(facts: Mapping[str, Any], key: str) -> list[str]:
     plain = isinstance(names, list) and all(type(name) is str for name in names)
     _require(plain and len(set(names)) == len(names), f"{key} that are no list of names")
     return list(names)
+
+
+def _sane(values: npt.NDArray[Any]) -> bool:
+    """Return whether sums of products of such numbers are finite numbers."""
+    return bool((np.abs(values) <= GREATEST).all())
 
 
 def _require(held: bool, otherwise: str) -> None:

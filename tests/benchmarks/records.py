@@ -2,7 +2,7 @@
 
 Each is a backdoored MiniLM-L6 of SST-2, fine-tuned as `purify` does it, and judged on half of the
 validation and some of the triggered sentences. A folder a model, its record and its surrogate,
-named as they ship; what is there is gone on with. On one core 1,000 masks take half an hour.
+named as they ship; what is there is gone on with. On one core 2,000 masks take half an hour.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ MODELS = (
     "stylebkd-bible-1",
     "rare-word-0",
 )
-"""Attack and seed of what ships so; two records of seed 0 are older, of masks without families."""
+"""Attack and seed of each; `hiddenkiller-0` and `stylebkd-bible-0` are older, without families."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Recorded:
 
     out: Path
     models: tuple[str, ...] = MODELS
-    masks: int = 1_800
+    masks: int = 2_000
     clean: int = 436
     triggered: int = 240
     data: Path = DEFAULT_DATA
@@ -54,7 +54,7 @@ def main(options: Recorded) -> None:
     torch.set_num_threads(1)
     for name in options.models:
         folder = options.out / f"sst2-{name}"
-        if not (folder / "model" / "config.json").exists():
+        if not (folder / "model" / "model.safetensors").exists():
             _prepare(name, folder, options)
         parts = {
             "model": folder / "model",
@@ -66,7 +66,9 @@ def main(options: Recorded) -> None:
             "surrogate": options.out / f"sst2-{name}.npz",
             "threads": 1,
         }
-        prune_env(["record", *(f"--{name}={value}" for name, value in parts.items())])
+        status = prune_env(["record", *(f"--{name}={value}" for name, value in parts.items())])
+        if status:
+            raise SystemExit(status)
 
 
 def _prepare(name: str, folder: Path, options: Recorded) -> None:

@@ -1,7 +1,7 @@
 """Which masks a record holds: random ones, those that orders walk through, and neighbours.
 
-They come in families that share their first layers, which an evaluator computes once: of a MiniLM
-eight masks cost what one and a half would alone.
+They come in families that share all layers but the last two: an evaluator computes those once,
+and of the last layer the first tokens alone, so that of a MiniLM eight masks cost what two would.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ NOISE = (0.0, 0.3, 1.0)
 ROUND = 4
 """Masks met among which the best one has its neighbours looked at."""
 VERSIONS = (2, 4)
-"""Of each of the last layers, for every version of the layers before: 8 masks a family.
+"""Of each of the last layers, for every version of the layers before: 8 masks, at most.
 
 Larger families are more masks in the same time, but tell less of the first layers.
 """

@@ -8,16 +8,16 @@ import numpy.typing as npt
 from prune_env.env.recorded import FORMAT, RecordedEvaluator
 from prune_env.env.text_margins import TextMargins
 from prune_env.errors import SettingsError, StateError
-from prune_env.research.recording.regression import KernelFit, Places, cross_validated
-from prune_env.research.recording.table import MaskTable
+from prune_env.research.recording.regression import Floats, KernelFit, Places, cross_validated
+from prune_env.research.recording.table import LARGEST_MARGIN, MaskTable
 from prune_env.utils.output import check_writable
 
 HELD_OUT = 0.1
 """Part of the families on which the fidelity is measured."""
 FOLDS = 5
 """Of the other families, each left out once to choose scale and ridge."""
-LEAST = 40
-MODES = 32
+LEAST, LEAST_FAMILIES = 40, 3
+MODES = 64
 """In which the margins of the texts move together; what is left of them is dropped."""
 LEAST_SPREAD = 0.05
 """Of a margin about its prediction, in logits: so few masks cannot tell that one is certain."""
@@ -86,12 +86,16 @@ def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict
         SettingsError: The record holds too few masks, or the file is no surrogate's.
     """
     check_surrogate_place(path)
-    count = len(record.masks)
-    if count < LEAST:
-        raise SettingsError("The record holds too few masks", expected=LEAST, actual=count)
+    count, families = len(record.masks), int(record.families[-1])
+    if count < LEAST or families < LEAST_FAMILIES:
+        raise SettingsError(
+            "The record holds too few masks",
+            expected=f"{LEAST}, in {LEAST_FAMILIES} families beside the unpruned model",
+            actual=f"{count}, in {families}",
+        )
     test, fitted, folds = _split(record.families, np.random.default_rng(seed))
     values = np.stack(list(record.columns.values()), axis=1).astype(np.float64)
-    margins = record.margins.astype(np.float64)
+    margins = _without_overflow(record.margins.astype(np.float64))
     texts = TextMargins.of(margins[fitted], MODES)
     signs = 1 - 2 * record.masks[:, record.available].astype(np.float64)
     targets = np.concatenate([values, texts.scores(margins)], axis=1)
@@ -127,6 +131,16 @@ def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict
     fidelity = _fidelity(record, RecordedEvaluator(arrays, facts, ""), test)
     FORMAT.write(path, {"facts": {**facts, "fidelity": fidelity}}, arrays)
     return fidelity
+
+
+def _without_overflow(margins: Floats) -> Floats:
+    """Return margins in which a text whose logits overflow is as wrong as it is elsewhere at worst.
+
+    What stands there instead would pull at the modes and the spread of every text.
+    """
+    honest = margins > -LARGEST_MARGIN
+    least = np.where(honest, margins, np.inf).min(axis=0)
+    return np.maximum(margins, np.where(honest.any(axis=0), least, -LARGEST_MARGIN))
 
 
 def _split(

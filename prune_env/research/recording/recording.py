@@ -12,12 +12,18 @@ import numpy.typing as npt
 from prune_env.env.recorded import REWARD
 from prune_env.env.rewards.reward import WeightedSum, make_reward
 from prune_env.env.subject import Subject
-from prune_env.errors import SettingsError
+from prune_env.errors import SettingsError, StateError
 from prune_env.evaluation import metrics
 from prune_env.evaluation.base import Evaluator
 from prune_env.models.masks import Mask
 from prune_env.research.recording.draw import LARGEST_SHARE, draw_family, largest_number
-from prune_env.research.recording.table import MaskTable, RecordedValues, read_record, write_record
+from prune_env.research.recording.table import (
+    MaskTable,
+    RecordedValues,
+    margins_of,
+    read_record,
+    write_record,
+)
 from prune_env.utils.leases import alone, check_alone
 from prune_env.utils.limits import STATE_BYTES
 from prune_env.utils.plain import check_same
@@ -31,8 +37,6 @@ TRIES = 50
 """Families in a row that may hold no new mask; a record that knows nearly all ends there."""
 MOST_TEXTS = 500
 """Validation texts whose margins are kept; of more, a record would be too large to be read."""
-LARGEST_MARGIN = 100.0
-"""Margins are kept within it; of a text whose logits overflow it is minus that."""
 COSTS_TOO_MUCH = 0.05
 """Accuracy that a mask may lose and still have its neighbours looked at."""
 
@@ -104,7 +108,7 @@ class Recording:
             masks: Masks that it shall hold, the unpruned model included.
 
         Returns:
-            All of them; fewer where no further one was found, see `draw_block`.
+            All of them; fewer where no further one was found, see `TRIES`.
 
         Raises:
             SettingsError: No mask is asked for, or more than a file may hold.
@@ -159,10 +163,9 @@ class Recording:
         if largest_number(table.available) < 1:
             return 0, none
         known = {mask.tobytes() for mask in table.masks}
+        importance, worth = self._subject.scaled_importance(), _worth(table)
         for _ in range(TRIES):
-            family, kind = draw_family(
-                self._subject.scaled_importance(), table, _worth(table), random
-            )
+            family, kind = draw_family(importance, table, worth, random)
             new = [mask for mask in family if mask.tobytes() not in known]
             if new:
                 return kind, np.array(new[:most])
@@ -173,6 +176,15 @@ class Recording:
         if path.exists():
             held = read_record(path)
             check_same(path, "recording", self._identity, held.identity)
+            columns, texts = list(held.columns), held.margins.shape[1]
+            found = self._measure(held.available[None])
+            if list(found.columns) != columns or found.margins.shape[1] != texts:
+                raise StateError(
+                    f"{path} holds other values than this recording measures",
+                    expected=f"{', '.join(found.columns)}; {found.margins.shape[1]} margins",
+                    actual=f"{', '.join(columns)}; {texts} margins",
+                    remedy="record anew",
+                )
             return held
         available = np.asarray(self._subject.evaluator.available, np.bool_)
         measured = self._measure(available[None])
@@ -200,7 +212,7 @@ class Recording:
             columns |= hidden_rates(evaluator, self._triggered, masks, self._target)
         return RecordedValues(
             {name: column.astype(np.float32) for name, column in columns.items()},
-            _margins(clean.logits[:, kept], clean.labels[kept]),
+            margins_of(clean.logits[:, kept], clean.labels[kept]),
         )
 
 
@@ -258,20 +270,6 @@ def _worth(table: MaskTable) -> npt.NDArray[np.float64]:
     reward = next(column for name, column in table.columns.items() if name.startswith(REWARD))
     accuracy = table.columns["accuracy"].astype(np.float64)
     return np.where(accuracy >= accuracy[0] - COSTS_TOO_MUCH, reward, accuracy - 2)
-
-
-def _margins(
-    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float16]:
-    """Return the logit of the label minus the largest other one, (N, S), of logits (N, S, C)."""
-    place = labels[None, :, None]
-    own = np.take_along_axis(logits, place, axis=2)[..., 0]
-    others = logits.copy()
-    np.put_along_axis(others, place, -np.inf, axis=2)
-    overflows = ~np.isfinite(logits).all(axis=2)
-    with np.errstate(invalid="ignore"):
-        margins = np.where(overflows, -LARGEST_MARGIN, own - others.max(axis=2))
-    return margins.clip(-LARGEST_MARGIN, LARGEST_MARGIN).astype(np.float16)
 
 
 def hidden_rates(evaluator: Evaluator, triggered: Evaluator, masks: Mask, target: int) -> Columns:

@@ -27,7 +27,6 @@ class KernelFit:
         weights: Float (C, T).
         mean: Float (T,).
         scale: Of the kernel, in heads.
-        ridge: Of the weights.
     """
 
     centres: Places
@@ -35,7 +34,6 @@ class KernelFit:
     weights: Floats
     mean: Floats
     scale: float
-    ridge: float
 
     @classmethod
     def of(cls, signs: Floats, targets: Floats, places: Places, scale: float, ridge: float) -> Self:
@@ -47,7 +45,7 @@ class KernelFit:
         # Of more masks than centres, the weights that fit all of them best.
         normal = between.T @ between + ridge * among + JITTER * np.eye(len(centres))
         weights = np.linalg.solve(normal, between.T @ (wanted - mean))
-        return cls(centres, at, weights, mean, scale, ridge)
+        return cls(centres, at, weights, mean, scale)
 
     def __call__(self, signs: Floats) -> Floats:
         """Return the targets (N, T) at signs (N, H)."""

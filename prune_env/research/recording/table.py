@@ -13,6 +13,8 @@ from prune_env.utils.arrays import ArrayFormat
 
 FORMAT = ArrayFormat("prune-env-record", 2, "record", "record anew")
 COLUMN = "column "
+LARGEST_MARGIN = 100.0
+"""Margins are kept within it; of a text whose logits overflow it is minus that."""
 KINDS = ("random", "path", "neighbour")
 """How a mask was drawn."""
 
@@ -110,7 +112,8 @@ def read_record(path: str | Path) -> MaskTable:
             raise ValueError("its parts are of different lengths")
         if margins.ndim != 2 or len(margins) != len(masks) or margins.dtype != np.float16:
             raise ValueError("its margins are not one of each text a mask")
-        if families.dtype != np.uint32 or (np.diff(families.astype(np.int64)) < 0).any():
+        steps = np.diff(families.astype(np.int64))
+        if families.dtype != np.uint32 or not np.isin(steps, (0, 1)).all():
             raise ValueError("its families do not follow one another")
         if (
             kinds.dtype != np.uint8
@@ -118,8 +121,28 @@ def read_record(path: str | Path) -> MaskTable:
             or "accuracy" not in columns
         ):
             raise ValueError("its masks are of no known kind, or without accuracy")
+        if not isinstance(head["identity"], dict):
+            raise ValueError("no facts of what it is")
+        if families[:1].tolist() != [0] or not margins.shape[1]:
+            raise ValueError("without the unpruned model, or without a text")
+        if columns["accuracy"].min() < 0 or columns["accuracy"].max() > 1:
+            raise ValueError("an accuracy outside of 0 to 1")
         if not all(np.isfinite(each).all() for each in (margins, *columns.values())):
             raise ValueError("a value that is not finite")
         return MaskTable(
             head["identity"], available, importance, masks, kinds, families, columns, margins
         )
+
+
+def margins_of(
+    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float16]:
+    """Return the logit of the label minus the largest other one, (N, S), of logits (N, S, C)."""
+    place = labels[None, :, None]
+    own = np.take_along_axis(logits, place, axis=2)[..., 0]
+    others = logits.copy()
+    np.put_along_axis(others, place, -np.inf, axis=2)
+    overflows = ~np.isfinite(logits).all(axis=2)
+    with np.errstate(invalid="ignore", over="ignore"):
+        margins = np.where(overflows, -LARGEST_MARGIN, own - others.max(axis=2))
+    return margins.clip(-LARGEST_MARGIN, LARGEST_MARGIN).astype(np.float16)

@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
@@ -34,7 +35,7 @@ from prune_env.models.masks import Mask
 from prune_env.research.recording.fitting import fit_surrogate
 from prune_env.research.recording.offline import check_minari, write_minari
 from prune_env.research.recording.recording import Recording
-from prune_env.research.recording.table import read_record
+from prune_env.research.recording.table import read_record, write_record
 from prune_env.utils.leases import check_alone, locked
 
 REWARDS = ("sparsity",)
@@ -97,7 +98,7 @@ def test_a_record_holds_what_the_model_answers(tiny_folder, tiny_data, tmp_path:
 
 
 def test_masks_come_in_families_that_share_their_first_layers(tmp_path: Path) -> None:
-    """Else a real model would compute each of them alone, at seven times the price."""
+    """Else a real model would compute each of them alone, at four times the price."""
     table = Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 200)
     assert (table.families[0], table.families.max() > 10) == (0, True)
     sizes = []
@@ -211,14 +212,60 @@ def test_without_an_attack_no_lfr_is_recorded(tmp_path: Path) -> None:
         gym.make("prune_env/Recorded-v0", model=str(tmp_path / "s.npz"), reward="oracle")
 
 
-def test_a_recording_goes_on_to_the_same_end(tmp_path: Path) -> None:
-    whole = Recording(landscape(), REWARDS).run(tmp_path / "whole.npz", 96)
-    Recording(landscape(), REWARDS).run(tmp_path / "parts.npz", 33)
-    parts = Recording(landscape(), REWARDS).run(tmp_path / "parts.npz", 33)
-    assert len(parts.masks) == 33
-    np.testing.assert_array_equal(parts.masks, whole.masks[:33])
+def _killed_after(calls: int, measure: Callable[[Mask], Any]) -> Callable[[Mask], Any]:
+    left = iter(range(calls))
+
+    def measured(masks: Mask) -> Any:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return measure(masks)
+
+    return measured
+
+
+def test_a_recording_goes_on_to_the_same_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Recording(landscape(), REWARDS).run(tmp_path / "whole.npz", 150)
+    for lived in (1, 9, 14):
+        killed = Recording(landscape(), REWARDS)
+        monkeypatch.setattr(killed, "_measure", _killed_after(lived, killed._measure))
+        with pytest.raises(KeyboardInterrupt):
+            killed.run(tmp_path / "parts.npz", 150)
+    assert 1 < len(read_record(tmp_path / "parts.npz").masks) < 150
+    parts = Recording(landscape(), REWARDS).run(tmp_path / "parts.npz", 150)
+    np.testing.assert_array_equal(parts.masks, whole.masks)
+    np.testing.assert_array_equal(parts.families, whole.families)
+    np.testing.assert_array_equal(parts.margins, whole.margins)
     with pytest.raises(StateError, match=r"another recording\. Expected: seed: 1\. Actual"):
         Recording(landscape(), REWARDS, seed=1).run(tmp_path / "parts.npz", 40)
+    longer = Recording(landscape(), REWARDS).run(tmp_path / "parts.npz", 160)
+    np.testing.assert_array_equal(longer.masks[:150], whole.masks)
+    assert len(longer.masks) == 160
+
+
+def test_masks_that_overflow_spoil_no_other(tmp_path: Path) -> None:
+    table = Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 300)
+    spoilt = (~table.masks[:, 0, :2]).all(axis=1)
+    assert 3 < spoilt.sum() < 60
+    margins, accuracy = table.margins.copy(), table.columns["accuracy"].copy()
+    margins[spoilt], accuracy[spoilt] = -100, 0
+    columns = {**table.columns, "accuracy": accuracy}
+    fit_surrogate(replace(table, margins=margins, columns=columns), tmp_path / "s.npz")
+    played = recorded_subject(str(tmp_path / "s.npz"), DEFAULT_METRICS).evaluator
+    told = played.accuracy(table.masks[~spoilt])
+    assert np.abs(told - accuracy[~spoilt]).mean() < 0.06  # 0.3 where they pull at the others
+
+
+def test_a_record_of_other_values_is_not_gone_on_with(tmp_path: Path) -> None:
+    table = Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 20)
+    for change in (
+        {"margins": table.margins[:, :5]},
+        {"columns": {**table.columns, "other": table.columns["accuracy"]}},
+    ):
+        write_record(tmp_path / "r.npz", replace(table, **change))
+        with pytest.raises(StateError, match="other values than this recording measures"):
+            Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 40)
 
 
 def test_a_second_recording_into_a_file_is_refused_while_one_is_under_way(
