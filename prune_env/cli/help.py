@@ -58,6 +58,7 @@ METAVARS = {
     "surrogate": "FILE",
     "test": "AUDIT ...",
     "text_column": "COLUMN",
+    "unlabelled": "FILE",
     "tiers": "landscape,tiny,recorded,minilm",
     "trigger": "ATTACK",
     "triggered": "FILE",

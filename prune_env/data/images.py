@@ -4,6 +4,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,7 +59,7 @@ def read_images(
         on_bad_row: `"error"`; or `"skip"`, which also leaves out images that cannot be read.
 
     Raises:
-        DataError: As `read_table` says, or a file is missing.
+        DataError: As `read_table` says, or a file is missing or begins as no image does.
     """
     table = read_table(
         path,
@@ -80,6 +81,9 @@ def read_images(
             actual=", ".join(f"{name:.300}" for name in missing[:3]),
             remedy="correct the paths",
         )
+    for name in files:
+        with _headed(name):  # hours of work may come before its row
+            pass
     return ImageDataset(files, table.labels, table.label_names, table.source, table.skipped)
 
 
@@ -120,7 +124,21 @@ def open_image(path: str) -> "Image":
     Raises:
         DataError: The file is missing, damaged, too large, or of another format.
     """
-    from PIL import Image, ImageOps  # noqa: PLC0415 - texts need it not
+    from PIL import ImageOps  # noqa: PLC0415 - texts need it not
+
+    with _headed(path) as image:
+        rgb: Image = ImageOps.exif_transpose(image).convert("RGB")
+        return rgb
+
+
+@contextmanager
+def _headed(path: str) -> "Iterator[Image]":
+    """Give an image whose header alone is read to a body that may decode it.
+
+    Raises:
+        DataError: As `open_image`; what the body raises counts as damage.
+    """
+    from PIL import Image  # noqa: PLC0415 - texts need it not
 
     try:
         with (
@@ -128,13 +146,11 @@ def open_image(path: str) -> "Image":
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
             Image.open(file, formats=FORMATS) as image,
         ):
-            # Nothing is decoded yet: the size stands in the header.
             pixels = image.width * image.height
             IMAGE_PIXELS.check(pixels, f"{path[:200]!r} is too large an image", DataError)
             ratio = max(image.size) // max(1, min(image.size))
             IMAGE_RATIO.check(ratio, f"{path[:200]!r} is too long an image", DataError)
-            rgb: Image.Image = ImageOps.exif_transpose(image).convert("RGB")
-            return rgb
+            yield image
     except DataError:
         raise
     except Exception as error:  # each format of the library has errors of its own

@@ -73,7 +73,7 @@ def _check_columns(table: Any, columns: tuple[str, str], source: str) -> None:
             f"{source}: no column {', '.join(missing)}",
             expected=f"the columns {', '.join(columns)}",
             actual=", ".join(table.column_names),
-            remedy="name them: --text-column, --label-column (text_column, label_column)",
+            remedy="name them: --text-column, or --image-column of images, and --label-column",
         )
 
 

@@ -116,7 +116,7 @@ def two_columns(text: str, label: str) -> tuple[str, str]:
             "Texts and labels cannot stand in one column",
             expected="two names",
             actual=text,
-            remedy="name them: --text-column, --label-column (text_column, label_column)",
+            remedy="name them: --text-column, or --image-column of images, and --label-column",
         )
     return text, label
 

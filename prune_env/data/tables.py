@@ -146,7 +146,7 @@ def _remedy(found: list[str], columns: tuple[str, ...]) -> str:
     folded = {name.casefold() for name in columns}
     alike = [name for name in found if name.casefold() in folded and name not in columns]
     asked = f", as the table spells them ({', '.join(alike)})" if alike else ""
-    return f"name them{asked}: --text-column, --label-column (text_column, label_column)"
+    return f"name them{asked}: --text-column, or --image-column of images, and --label-column"
 
 
 def _cells(header: list[str], cells: list[str], number: int, line: int) -> Row:

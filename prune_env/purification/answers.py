@@ -185,15 +185,15 @@ def check_answers(
     if ready and (answers.below_chance or len(answers.labels) >= ROWS):
         raise DataError(
             f"The answers of {source} are {'worse' if answers.below_chance else 'no better'} than "
-            "chance: texts and labels do not belong together, or not to this model",
+            "chance: rows and labels do not belong together, or not to this model",
             expected=f"balanced accuracy above {answers.chance:.3f}",
             actual=f"{found}; {answers.describe()}",
-            remedy="check the columns (--text-column, --label-column), the label names and the "
-            "language of the data; --head new trains another head",
+            remedy="check the columns (--text-column or --image-column, --label-column), the label "
+            "names, and of texts the language; --head new trains another head",
         )
     log.warning(
         "Balanced accuracy before any pruning is %s, which cannot be told from chance (%.3f): what "
-        "tau guards is worth nothing. Check that texts and labels belong together; %s",
+        "tau guards is worth nothing. Check that rows and labels belong together; %s",
         found,
         answers.chance,
         answers.describe(),

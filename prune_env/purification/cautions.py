@@ -18,16 +18,16 @@ FLIPS = 0.2
 """Share that inverted triggers flip, up to which they flip that of benign models as well."""
 
 FEW = 100
-"""Validation sentences below which a threshold of accuracy says little."""
+"""Validation rows below which a threshold of accuracy says little."""
 
 
 def warn_of_few(validation: TextDataset, accuracy: float) -> None:
-    """Say how uncertain an accuracy on few sentences is: tau is judged by it."""
+    """Say how uncertain an accuracy on few rows is: tau is judged by it."""
     count = len(validation)
     if count < FEW:
         judged = share(np.arange(count) < round(accuracy * count))
         log.warning(
-            "tau is judged on %d sentences, where an accuracy of %.1f %% stands for anything from "
+            "tau is judged on %d rows, where an accuracy of %.1f %% stands for anything from "
             "%.0f to %.0f %%: bring %d or more",
             count,
             100 * accuracy,

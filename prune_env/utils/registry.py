@@ -46,7 +46,7 @@ class Entry(Generic[T]):
         module, _, attribute = self.target.partition(":")
         try:
             return cast(T, getattr(import_module(module), attribute))
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a module of others may end the program
             if not self.distribution:
                 raise
             raise SettingsError(

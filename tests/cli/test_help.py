@@ -76,6 +76,22 @@ def test_a_page_fits_and_says_each_default_once(
     assert "examples" in lines
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_is_explained(
+    verb: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: list[str] = []
+    for line in page(capsys, monkeypatch, verb, "--help"):
+        if re.match("  --[a-z]", line):
+            options.append("")
+        if line.startswith("  ") and options:
+            options[-1] += f" {line.strip()}"
+    assert options
+    for option in options:
+        said = re.sub(r"^ --\S+|\{.*?\}|\(default: [^)]*\)|\(required\)|-{5,}", "", option)
+        assert re.search(r"\b[A-Z]?[a-z]+\b", said), option
+
+
 @pytest.mark.parametrize("command", EACH)
 def test_the_examples_are_taken(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for verb in _VERBS:

@@ -97,9 +97,13 @@ def test_a_damaged_image_is_named(tmp_path: Path, how: str) -> None:
     table = write_tiny_images(tmp_path / "a", rows=2)
     path = tmp_path / "a" / "0-1.png"
     spoil(path, how)
-    data = read_images(table)
     with pytest.raises(DataError, match=r"0-1\.png"):
-        open_image(data.texts[1])
+        open_image(str(path))
+    if how == "cut":  # what follows the header is read when it is needed
+        read_images(table)
+        return
+    with pytest.raises(DataError, match=r"0-1\.png"):
+        read_images(table)
 
 
 def test_images_are_compared_by_their_content_not_by_their_path(tmp_path: Path) -> None:
