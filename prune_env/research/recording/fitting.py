@@ -86,13 +86,7 @@ def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict
         SettingsError: The record holds too few masks, or the file is no surrogate's.
     """
     check_surrogate_place(path)
-    count, families = len(record.masks), int(record.families[-1])
-    if count < LEAST or families < LEAST_FAMILIES:
-        raise SettingsError(
-            "The record holds too few masks",
-            expected=f"{LEAST}, in {LEAST_FAMILIES} families beside the unpruned model",
-            actual=f"{count}, in {families}",
-        )
+    _check_count(record)
     test, fitted, folds = _split(record.families, np.random.default_rng(seed))
     values = np.stack(list(record.columns.values()), axis=1).astype(np.float64)
     margins = _without_overflow(record.margins.astype(np.float64))
@@ -124,13 +118,24 @@ def fit_surrogate(record: MaskTable, path: str | Path, *, seed: int = 0) -> dict
         "columns": list(record.columns),
         "scale": scale,
         "ridge": ridge,
-        "recorded": count,
+        "recorded": len(record.masks),
         "fitted": len(fitted),
         "held_out": len(test),
     }
     fidelity = _fidelity(record, RecordedEvaluator(arrays, facts, ""), test)
     FORMAT.write(path, {"facts": {**facts, "fidelity": fidelity}}, arrays)
     return fidelity
+
+
+def _check_count(record: MaskTable) -> None:
+    """Raise a `SettingsError` if a record is too small to be fitted and judged."""
+    count, families = len(record.masks), int(record.families[-1])
+    if count < LEAST or families < LEAST_FAMILIES:
+        raise SettingsError(
+            "The record holds too few masks",
+            expected=f"{LEAST}, in {LEAST_FAMILIES} families beside the unpruned model",
+            actual=f"{count}, in {families}",
+        )
 
 
 def _without_overflow(margins: Floats) -> Floats:
