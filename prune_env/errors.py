@@ -35,8 +35,8 @@ def printable(text: str, limit: int | None = None) -> str:
 class PruneEnvError(Exception):
     """Base of all errors of the package; the command line answers one with exit status 2.
 
-    What a file of a stranger put into a part, such as a name, is shown on one line and does
-    nothing to a terminal.
+    As text an error stands on one line and does nothing to a terminal, whatever a file of a
+    stranger put into a part, such as a name; the parts by themselves are as they came.
 
     Args:
         what: One sentence that names the file, row, key or argument.

@@ -229,6 +229,8 @@ def _broken(where: str, told: Sequence[str], texts: Sequence[str]) -> ModelError
         reason, told = told[-1].removeprefix("error "), told[:-1]
     if told[-1].isdecimal():
         at = f"at the text {texts[int(told[-1])]!r:.60}"
+    elif told[-1] == "kept":
+        at = "as it normalised plain ASCII"
     else:
         at = "as it was built"
         if raised:

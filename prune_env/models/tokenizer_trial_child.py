@@ -4,8 +4,9 @@ It is run as a script, by its path. On stdin stands one JSON object: `library` (
 package `tokenizers`), `limits` ([bytes of memory, seconds]), `file` or `content` of the
 tokenizer, `texts`, `kept` (texts of which a normaliser may change no letter and no digit), and
 `ratio` (tokens, or characters, that a byte of a text may become, beyond `ratio` for the text
-itself). On stdout goes `ready`, before each text a line with its number, then `done`; an error ends
-it with one line, `error ...`, and a text that was not kept with `rewrites [text, what became]`.
+itself). On stdout goes `ready`, before each text a line with its number, before what is kept
+`kept`, then `done`; an error ends it with one line, `error ...`, and a text that was not kept with
+`rewrites [text, what became]`.
 """
 
 import json
@@ -31,6 +32,7 @@ def main() -> None:
             sys.stdout.write(f"{row}\n")
             sys.stdout.flush()
             _try(tokenizer, text, order["ratio"])
+        print("kept", flush=True)
         rewritten = _rewritten(tokenizer.normalizer, order["kept"])
     except BaseException as error:  # a panic of Rust is no Exception
         print(f"error {type(error).__name__}: {error}"[:500].replace("\n", " "))
