@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 from prune_env.data.dataset import TextDataset
+from prune_env.env.mask_events import tell_mask
 from prune_env.env.subject import Subject
 from prune_env.evaluation.guard import guarded
 from prune_env.models.masks import Mask
@@ -139,6 +140,8 @@ def heal_above_tau(
                 FORCES[number + 1],
             )
     assert best is not None
+    if steps or protocol != "direct":  # else it is the model under the mask, which was told
+        tell_mask(masks[-1], chosen(attempts).verdict.value, "healed", model=subject.name)
     return best, tuple(attempts)
 
 

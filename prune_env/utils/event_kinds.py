@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 Status = Literal["done", "failed", "interrupted"]
 CellStatus = Literal["pending", "running", "done", "failed"]
-Stage = Literal["start", "search", "tried", "learn", "test", "chosen"]
+Stage = Literal["start", "search", "tried", "learn", "test", "chosen", "healed"]
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,9 @@ class MaskSet:
         mask: See the module.
         accuracy: On clean validation data under it.
         stage: Where in the run: before any pruning, a policy's step, one of the masks that a
-            search tries, what an episode of learning left, or a test without exploration, or the
-            mask that is handed out.
+            search tries, what an episode of learning left, or a test without exploration, the
+            mask that is handed out, or the purified model under it, once what was trained or
+            refitted is judged (of an ensemble that of all members, under the last one's mask).
         model: Name of the model.
         action: Head that was pruned last, `[layer, head]`.
         reward: What was paid since the mask before, or in the whole episode.

@@ -88,6 +88,12 @@ def test_healing_tells_refits_and_triggers(encoder, clean, tmp_path):
     before, after = told(out, "TriggersFound")
     assert (before["moment"], after["moment"]) == ("before", "after")
     assert [before["by_label"], after["by_label"]] == report["inverted_triggers"]
+    chosen, healed = told(out, "MaskSet")[-2:]
+    assert [chosen["stage"], healed["stage"]] == ["chosen", "healed"]
+    assert healed["mask"] == chosen["mask"]
+    assert healed["accuracy"] == report["tau"]["value"]
+    if report["tau"]["guard"] == "accuracy":
+        assert healed["accuracy"] == report["result"]["validation_accuracy_purified"]
 
 
 def test_a_run_that_fails_leaves_nothing_and_has_told_why(encoder, clean, tmp_path, monkeypatch):

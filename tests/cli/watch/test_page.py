@@ -90,6 +90,17 @@ def test_what_healing_did_is_shown(page, tmp_path):
         assert healing.get_by_text("encoder.layer.5.output.dense").is_visible()
 
 
+def test_the_accuracy_of_the_purified_model_is_the_last(page, tmp_path):
+    with recording(tmp_path, "purify"):
+        emit(ModelShown("model", FULL, 0.9125, 0.8, rows=80))
+        emit(MaskSet(FULL, 0.9125, "chosen"))
+        emit(MaskSet(FULL, 0.95, "healed"))
+    with served(tmp_path) as place:
+        go(page, place)
+        assert re.search(r"accuracy\s+95.0 % \[", page.locator(".facts").inner_text())
+        assert page.get_by_text("3 of 3 · purified model").is_visible()
+
+
 def test_the_colours_follow_the_metric(page, tmp_path):
     with served(record_purify(tmp_path / "run")) as place:
         go(page, place)

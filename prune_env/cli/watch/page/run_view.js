@@ -283,7 +283,7 @@ export class RunView {
 const UNITS = "This run prunes other units beside heads: the columns behind the heads are groups of feed-forward neurons and steps of strength. The model is asked about heads alone, in runs that prune nothing else.";
 
 function place(frame) {
-  const names = { start: "unpruned", search: "search", tried: "tried", learn: "learning", test: "test", chosen: "chosen mask" };
+  const names = { start: "unpruned", search: "search", tried: "tried", learn: "learning", test: "test", chosen: "chosen mask", healed: "purified model" };
   const step = isNumber(frame.step) ? ` ${frame.step.toLocaleString("en")}` : "";
   const head = frame.action ? `, layer ${frame.action[0]} head ${frame.action[1]} went` : "";
   return `${names[frame.stage] ?? frame.stage}${step}${head} · ${duration(frame.t)}`;
