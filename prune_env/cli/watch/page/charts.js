@@ -43,14 +43,14 @@ class Chart {
     const axis = { stroke: quiet, grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
     const options = {
       width: this.width, height: HEIGHT, legend: { show: false }, cursor: { y: false, drag: { setScale: false } },
-      scales: { x: { time: false, range: (_, low, high) => [low, Math.max(high, low + 1)] } },
+      scales: { x: { time: false, range: (_, low, high) => [low, Math.max(high, low + 1)] }, y: { range: room } },
       axes: [
         { ...axis, size: 26, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] },
         { ...axis, size: 58, values: (_, ticks) => ticks.map((tick) => this.write(tick)) },
       ],
       series: [{}, ...series.map((each) => ({
         stroke: each.hidden ? undefined : colour(each.colour), width: each.width ?? 2, dash: each.dash ?? [],
-        points: { show: each.values.length < 2 && !each.hidden }, spanGaps: true,
+        points: { show: (plot, at) => !each.hidden && alone(plot.data[at]) }, spanGaps: true,
       }))],
       bands: bands.map((band) => ({ ...band, fill: fade(colour("--blue")) })),
       hooks: { draw: [(plot) => this.mark(plot)] },
@@ -128,6 +128,18 @@ export class RewardChart extends Chart {
       })),
     ], index, { write: plain });
   }
+}
+
+/** Whether there is no line to draw, only a point: asked at each draw, as values come. */
+function alone(values) {
+  return values.filter((value) => value !== null).length < 2;
+}
+
+/** The ends of the y axis; where all values are equal, near to them. */
+function room(_, low, high) {
+  if (low === null || low < high) return uPlot.rangeNum(low ?? 0, high ?? 1, 0.1, true);
+  const beside = 0.1 * Math.abs(low) || 0.1;
+  return [low - beside, low + beside];
 }
 
 function swatch(series) {
