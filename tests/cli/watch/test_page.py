@@ -101,6 +101,55 @@ def test_the_accuracy_of_the_purified_model_is_the_last(page, tmp_path):
         assert page.get_by_text("3 of 3 · purified model").is_visible()
 
 
+INK = """canvas => {
+  const [pen, blue] = [canvas.getContext("2d"), [0, 114, 178]];
+  const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
+  let count = 0;
+  for (let at = 0; at < data.length; at += 4) count += blue.every((part, of) => data[at + of] === part);
+  return count;
+}"""
+"""Pixels of a canvas in the colour of the first curve."""
+
+
+def test_a_single_reward_is_a_point_on_an_axis_near_to_it(page, tmp_path):
+    with recording(tmp_path, "purify"):
+        emit(ModelShown("model", FULL, 0.9125, 0.8, rows=80))
+        emit(MaskSet(FULL, 0.9125, "search", reward=0.0, terms={"sparsity": 0.0}, step=1))
+        emit(MaskSet(FULL, 0.9125, "chosen"))
+    page.add_init_script("""
+        window.ticks = new Set();
+        const draw = CanvasRenderingContext2D.prototype.fillText;
+        CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+          window.ticks.add(text);
+          return draw.call(this, text, ...place);
+        };
+    """)
+    with served(tmp_path) as place:
+        go(page, place)
+        canvas = page.get_by_role("figure").filter(has_text="Reward").locator("canvas")
+        canvas.evaluate("() => new Promise(requestAnimationFrame)")
+        assert canvas.evaluate(INK) > 4
+        assert not page.evaluate("[...window.ticks].filter((text) => Number(text) > 10)")
+
+
+def test_points_go_once_there_is_a_line(page, tmp_path):
+    """A page that was open from the first mask on draws as one that was opened at the end."""
+    log = EventLog(tmp_path / EVENTS, "train")
+    log.write(ModelShown("model", FULL, 0.9, 0.8))
+    with served(tmp_path) as place:
+        go(page, place)
+        page.get_by_text("1 of 1 ").wait_for()
+        for step in range(1, 30):
+            log.write(MaskSet(FULL, 0.9 - step / 400, "learn", step=step))
+        page.get_by_text("30 of 30").wait_for()
+        canvas = page.locator(".chart canvas").first
+        live = canvas.evaluate(INK)
+        page.reload()
+        page.get_by_text("30 of 30").wait_for()
+        assert live == canvas.evaluate(INK)
+    log.close()
+
+
 def test_the_colours_follow_the_metric(page, tmp_path):
     with served(record_purify(tmp_path / "run")) as place:
         go(page, place)
@@ -180,6 +229,9 @@ def test_a_click_on_a_head_asks_the_model(page, asked_run):
         panel.get_by_text("Under the changed mask").wait_for()
         assert "On all 16 validation texts" in panel.inner_text()
         assert page.locator(".head.changed:not(i)").count() == 1
+        facts = page.locator(".facts").inner_text()
+        assert re.search(r"heads pruned\s+0 of 8", facts)  # what the accuracy beside it is of
+        assert re.search(r"heads pruned with changes by hand\s+1 of 8", facts)
         panel.get_by_role("button", name="Back to the run's mask").click()
         assert page.locator(".head.changed:not(i)").count() == 0
 

@@ -59,9 +59,9 @@ function drawHeads(pen, mask, available, values) {
   });
 }
 
-/** The lines of text under the title of a picture. */
-export function captions(frame, model, counted) {
+/** The lines of text under the title of a picture; accuracy is always that of the run's mask. */
+export function captions(frame, model, counted, byHand) {
   const tau = model ? `, tau ${percent(model.tau)}` : "";
-  const pruned = counted.map(([name, value]) => `${name} ${value}`).join(", ");
-  return [`accuracy ${percent(frame.accuracy)}${tau}; ${pruned}`];
+  const [told, changed] = [counted, byHand].map((facts) => facts.map((fact) => fact.join(" ")).join(", "));
+  return [`accuracy ${percent(frame.accuracy)}${tau}; ${told}`, ...(changed ? [changed] : [])];
 }

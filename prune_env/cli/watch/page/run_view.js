@@ -5,6 +5,7 @@ import { duration, el, isNumber, percent, save, theirs, wilson } from "./dom.js"
 import { Examine, ask } from "./examine.js";
 import { Healing } from "./healing.js";
 import { HeadGrid } from "./heads.js";
+import { counted } from "./masks.js";
 import { captions, picture } from "./picture.js";
 import { Research } from "./research.js";
 import { Story } from "./story.js";
@@ -210,13 +211,13 @@ export class RunView {
       this.phaseName.textContent = `${phase.name}: ${phase.done.toLocaleString("en")} of ${phase.total.toLocaleString("en")}, ${story.toGo === null ? "time to go unknown" : `${duration(story.toGo)} to go`}`;
       Object.assign(this.phase, { max: Math.max(1, phase.total), value: phase.done });
     }
-    const { frame, model, mask, available } = this.current();
+    const { frame, model, available } = this.current();
     const told = [["elapsed", duration(story.seconds)]];
     if (frame) {
       const interval = wilson(frame.accuracy, model?.rows);
       const range = interval ? ` [${percent(interval[0])}, ${percent(interval[1])}]` : "";
       told.push(["accuracy", `${percent(frame.accuracy)}${range}`], ["tau", percent(model?.tau)],
-        ...this.counted(mask, available));
+        ...counted(frame.mask, available, this.heads), ...this.countedByHand(available));
     }
     if (pace) {
       told.push(["masks asked", `${pace.asked.toLocaleString("en")}${isNumber(pace.rate) ? ` (${pace.rate.toFixed(pace.rate < 10 ? 1 : 0)} a second)` : ""}`],
@@ -225,15 +226,9 @@ export class RunView {
     this.facts.replaceChildren(...told.map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: value }))));
   }
 
-  /** How many heads are pruned, and how many other units where there are some. */
-  counted(mask, available) {
-    const part = (from, to) => {
-      const [own, all] = [mask, available].map((rows) => rows.map((row) => row.slice(from, to)));
-      return `${pruned(own, all)} of ${count(all)}`;
-    };
-    const told = [["heads pruned", part(0, this.heads)]];
-    if (isFinite(this.heads)) told.push(["other units pruned", part(this.heads)]);
-    return told;
+  countedByHand(available) {
+    const told = this.changed ? counted(this.changed, available, this.heads) : [];
+    return told.map(([name, value]) => [`${name} with changes by hand`, value]);
   }
 
   drawModels() {
@@ -256,8 +251,7 @@ export class RunView {
 
   async savePicture() {
     const { frame, model, metrics, mask, available } = this.current();
-    const lines = captions(frame, model, this.counted(mask, available));
-    if (this.changed) lines.push("with changes by hand: the accuracy is that of the run's own mask");
+    const lines = captions(frame, model, counted(frame.mask, available, this.heads), this.countedByHand(available));
     const chart = this.accuracy.plot?.ctx.canvas;
     const blob = await picture({ title: `${this.name}: ${place(frame)}`, lines, mask, available, values: metrics[this.metric.value], chart });
     save(`${fileName(this.name)}-${this.at + 1}.png`, blob);
@@ -287,14 +281,6 @@ function place(frame) {
   const step = isNumber(frame.step) ? ` ${frame.step.toLocaleString("en")}` : "";
   const head = frame.action ? `, layer ${frame.action[0]} head ${frame.action[1]} went` : "";
   return `${names[frame.stage] ?? frame.stage}${step}${head} · ${duration(frame.t)}`;
-}
-
-function count(mask) {
-  return mask.join("").replaceAll("0", "").length;
-}
-
-function pruned(mask, available) {
-  return [...mask.join("")].filter((kept, index) => kept === "0" && available.join("")[index] === "1").length;
 }
 
 function fileName(name) {
