@@ -110,11 +110,16 @@ def tell_mask(
     )
 
 
-def tell_counts(evaluator: Evaluator) -> None:
-    """Tell how many masks an evaluator was asked, and how many of them it computed."""
+def tell_counts(evaluator: Evaluator, *, last: bool = False) -> None:
+    """Tell how many masks an evaluator was asked, and how many of them it computed.
+
+    Args:
+        evaluator: As it stands.
+        last: Tell it also where it was told just now: there is no more to come.
+    """
     from prune_env.evaluation import MaskEvaluator  # noqa: PLC0415 - imports torch
 
     evaluator = unguarded(evaluator)
     computed = evaluator.evaluations
     remembered = evaluator.memo_hits if isinstance(evaluator, MaskEvaluator) else 0
-    emit(MasksCounted(asked=computed + remembered, computed=computed), sometimes=True)
+    emit(MasksCounted(asked=computed + remembered, computed=computed), sometimes=not last)

@@ -206,8 +206,9 @@ def _measure(subject: Subject, masks: Sequence[Mask]) -> float:
     accuracies = subject.evaluator.accuracy(np.stack(masks))
     for mask, accuracy in zip(masks, accuracies.tolist(), strict=True):
         tell_mask(mask, accuracy, "chosen", model=subject.name)
-    tell_counts(subject.evaluator)
-    return float(unguarded(subject.evaluator).accuracy(np.stack(masks)).mean())
+    plain = float(unguarded(subject.evaluator).accuracy(np.stack(masks)).mean())
+    tell_counts(subject.evaluator, last=True)
+    return plain
 
 
 def _best_learned(player: Policy, unpruned: Mask) -> tuple[Mask, float] | None:

@@ -95,5 +95,8 @@ def test_masks_that_were_remembered_were_asked_and_not_computed(
         evaluator.accuracy(masks)
     tell_counts(evaluator)
     assert list(told) == [{"asked": 3, "computed": 1}]
+    evaluator.accuracy(masks)
     tell_counts(evaluator)  # just now
     assert len(list(told)) == 1
+    tell_counts(evaluator, last=True)
+    assert list(told)[1:] == [{"asked": 4, "computed": 1}]

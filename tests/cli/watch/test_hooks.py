@@ -15,6 +15,7 @@ import pytest
 
 from prune_env.cli.watch.origin import Origin, find_origin
 from prune_env.cli.watch.run_log import RunLog
+from prune_env.evaluation.guard import unguarded
 from prune_env.utils.events import EVENTS, ORIGIN
 from tests.cli.support import FAST, TUNING, run
 from tests.research.benchmark.support import write_grid
@@ -49,6 +50,25 @@ def test_a_search_tells_its_model_its_masks_and_its_end(searched):
     assert pruned == report["result"]["heads_pruned"]
     assert told(searched, "PhaseBegun")[0]["name"] == "Fine-tuning the suspicious model"
     assert told(searched, "RunEnded")[0]["status"] == "done"
+
+
+def test_the_last_count_of_a_search_that_was_told_just_now_is_told(encoder, clean, tmp_path):
+    """An agent counts while it learns; what it asked since is told too, however soon it ends."""
+    out, seen = tmp_path / "out", []
+    purify = ["purify", encoder, "--data", clean, "--out", out, "--policy", "epsilon-greedy"]
+    module = importlib.import_module("prune_env.purification.search")
+    tell = module.tell_counts
+    with pytest.MonkeyPatch.context() as patch:
+
+        def spy(evaluator, **options):
+            evaluator = unguarded(evaluator)
+            seen.append(evaluator.evaluations + evaluator.memo_hits)
+            tell(evaluator, **options)
+
+        patch.setattr(module, "tell_counts", spy)
+        patch.setattr("prune_env.utils.events.INTERVAL_S", 1000.0)
+        assert run(*purify, "--budget", "8", *FAST) == 0
+    assert told(out, "MasksCounted")[-1]["asked"] == seen[-1] > seen[0]
 
 
 def test_each_mask_of_a_search_lacks_one_head_more_the_one_that_is_named(searched):
