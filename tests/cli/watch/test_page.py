@@ -101,6 +101,21 @@ def test_the_accuracy_of_the_purified_model_is_the_last(page, tmp_path):
         assert page.get_by_text("3 of 3 · purified model").is_visible()
 
 
+def test_numbers_are_rounded_as_in_the_terminal(page, tmp_path):
+    shares = [0.9125, 0.9375, 0.91251, 0.5, 0.125, 0.005, 0.0, 1.0, -0.9125, 1e22, 1 / 3, 0.0005]
+    with served(record_purify(tmp_path / "run", steps=1)) as place:
+        go(page, place)
+        script = """async (shares) => {
+            const { percent } = await import("./dom.js");
+            return shares.map((share) => [0, 1].map((digits) => percent(share, digits)));
+        }"""
+        written = page.evaluate(script, shares)
+        assert len(written) == len(shares)
+        for share, (whole, tenths) in zip(shares, written, strict=True):
+            if share < 1e21:
+                assert [whole, tenths] == [f"{100 * share:.0f} %", f"{100 * share:.1f} %"]
+
+
 INK = """canvas => {
   const [pen, blue] = [canvas.getContext("2d"), [0, 114, 178]];
   const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);

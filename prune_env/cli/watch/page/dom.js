@@ -18,12 +18,21 @@ export function theirs(text, tag = "bdi") {
   return el(tag, { class: "theirs", text: String(text) });
 }
 
+/** As the terminal writes it: just between two, Python takes the even one, JavaScript the larger. */
+export function fixed(value, digits) {
+  const exact = value.toFixed(100);
+  const cut = exact.length - 100 + digits;
+  const down = exact.slice(0, digits ? cut : cut - 1);
+  const between = /^50*$/.test(exact.slice(cut));
+  return between && Number(down.at(-1)) % 2 === 0 ? down : value.toFixed(digits);
+}
+
 export function percent(share, digits = 1) {
-  return isNumber(share) ? `${(100 * share).toFixed(digits)} %` : "–";
+  return isNumber(share) ? `${fixed(100 * share, digits)} %` : "–";
 }
 
 export function points(value) {
-  return isNumber(value) ? value.toFixed(1) : "–";
+  return isNumber(value) ? fixed(value, 1) : "–";
 }
 
 export function plain(value) {
