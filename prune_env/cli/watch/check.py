@@ -165,6 +165,44 @@ def _is_mask(rows: list[str]) -> bool:
     return small and set().union(*rows) <= set("01")
 
 
+class Shapes:
+    """The shapes of the models of a run, which its masks have too."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[str, tuple[int, int]] = {}  # by name; no mask is told before its model
+
+    def fit(self, event: dict[str, Any], name: str, number: int) -> dict[str, Any]:
+        """Return an event, its mask cut to its model.
+
+        Where models of several shapes are played at once, masks are as wide as the widest model,
+        and have only zeros where a narrower one has no heads.
+
+        Args:
+            event: What `read_event` returned.
+            name: How messages call the file.
+            number: Of the line, from 1.
+
+        Raises:
+            StateError: The mask is of another model.
+        """
+        if event["kind"] == ModelShown.__name__:
+            rows = event["available"]
+            self._shapes[event["model"]] = len(rows), len(rows[0])
+        if event["kind"] != MaskSet.__name__ or not self._shapes:
+            return event
+        # As the page does: what is of no model that it knows is drawn as of the last one.
+        last = next(reversed(self._shapes.values()))
+        layers, heads = self._shapes.get(event.get("model", MaskSet.model), last)
+        rows = event["mask"]
+        if len(rows) == layers and len(rows[0]) == heads:
+            return event
+        beyond = [*(row[heads:] for row in rows[:layers]), *rows[layers:]]
+        if len(rows) < layers or len(rows[0]) < heads or "1" in "".join(beyond):
+            shape = f"{len(rows)} x {len(rows[0])}"
+            raise _damaged(name, number, f"a mask of {shape} for a model of {layers} x {heads}")
+        return {**event, "mask": [row[:heads] for row in rows[:layers]]}
+
+
 def _damaged(name: str, number: int, actual: str) -> StateError:
     return StateError(
         f"Line {number} of {name} is damaged",

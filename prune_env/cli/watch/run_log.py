@@ -6,7 +6,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from prune_env.cli.watch.check import read_event, read_header
+from prune_env.cli.watch.check import Shapes, read_event, read_header
 from prune_env.errors import StateError, printable
 from prune_env.utils.event_kinds import MasksCounted, MaskSet, PhaseAdvanced, RunEnded
 from prune_env.utils.events import EVENTS, is_written
@@ -66,6 +66,7 @@ class RunLog:
         self._read_events = 0
         self._entries = 0
         self._held: dict[bytes, tuple[int, bytes]] = {}  # the last line of each superseded kind
+        self._shapes = Shapes()
         self._flushed = 0.0
         self._cut = False  # whether the rest of the file is left out
         if not wait:
@@ -187,7 +188,7 @@ class RunLog:
         self._read_events += 1
         event = read_event(line, name, number) if number > 1 else read_header(line, name)
         if event is not None:
-            self.events.append(event)
+            self.events.append(self._shapes.fit(event, name, number))
         return True
 
     def _leave_out(self, file: BinaryIO) -> None:

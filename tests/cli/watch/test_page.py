@@ -120,7 +120,9 @@ INK = """canvas => {
   const [pen, blue] = [canvas.getContext("2d"), [0, 114, 178]];
   const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
   let count = 0;
-  for (let at = 0; at < data.length; at += 4) count += blue.every((part, of) => data[at + of] === part);
+  for (let at = 0; at < data.length; at += 4) {
+    count += blue.every((part, of) => data[at + of] === part);
+  }
   return count;
 }"""
 """Pixels of a canvas in the colour of the first curve."""

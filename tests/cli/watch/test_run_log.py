@@ -10,7 +10,7 @@ import pytest
 from prune_env.cli.watch import run_log
 from prune_env.cli.watch.run_log import RunLog
 from prune_env.errors import StateError
-from prune_env.utils.event_kinds import MaskSet, PhaseBegun, RunEnded
+from prune_env.utils.event_kinds import MaskSet, ModelShown, PhaseBegun, RunEnded
 from prune_env.utils.events import EVENTS, EventLog, emit, recording
 from prune_env.utils.files import new_folder
 from tests.cli.watch.support import record_benchmark, record_purify
@@ -122,6 +122,10 @@ def test_waiting_takes_the_run_that_begins_and_no_older_one(tmp_path):
         (lambda path: _lines(path, _mask(mask=["10", "1"])), "mask"),
         (lambda path: _lines(path, _mask(mask=["1x"])), "mask"),
         (lambda path: _lines(path, _mask(mask=["1" * 10**6])), "mask"),
+        (lambda path: _lines(path, _model("111"), _mask()), "2 x 2 for a model of 1 x 3"),
+        (lambda path: _lines(path, _model("11"), _mask()), "Line 3 of"),
+        (lambda path: _lines(path, _model("11", "11", "11"), _mask()), "for a model of 3 x 2"),
+        (lambda path: _lines(path, _model("11", "11"), _model("1"), _mask(model="x")), "1 x 1"),
         (lambda path: _lines(path, _mask(accuracy="high")), "accuracy"),
         (lambda path: _lines(path, _mask(stage="other")), "stage"),
         (lambda path: _lines(path, '{"kind": "PhaseEnded", "t": 1e999}'), "Line 2 of"),
@@ -138,6 +142,17 @@ def test_what_is_no_run_is_told(tmp_path, make, told):
     with pytest.raises(StateError, match="Remedy") as caught:
         RunLog(path)
     assert told in str(caught.value)
+
+
+def test_a_mask_as_wide_as_the_widest_model_is_cut_to_its_own(tmp_path):
+    models = _model("11", "11", model="small"), _model("111", "111", "111", model="large")
+    masks = [
+        _mask(mask=["100", "110", "000"], model="small"),
+        _mask(mask=["101", "111", "111"], model="large"),
+    ]
+    _lines(tmp_path / "run", *models, *masks)
+    read = [each["mask"] for each in RunLog(tmp_path / "run").events if "mask" in each]
+    assert read == [["10", "11"], ["101", "111", "111"]]
 
 
 def test_a_kind_of_a_later_release_is_passed_over(tmp_path):
@@ -236,6 +251,11 @@ def _lines(path, *lines):
 def _mask(**changed):
     event = MaskSet(["10", "11"], 0.5, "search")
     return json.dumps({"kind": "MaskSet", "t": 1.0, **vars(event), **changed})
+
+
+def _model(*available, model="model"):
+    event = ModelShown(model, list(available), 0.9, 0.8)
+    return json.dumps({"kind": "ModelShown", "t": 1.0, **vars(event)})
 
 
 def _row(row):
