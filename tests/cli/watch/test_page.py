@@ -128,25 +128,35 @@ INK = """canvas => {
 """Pixels of a canvas in the colour of the first curve."""
 
 
+DRAWN = """
+window.texts = [];
+window.images = [];
+const { fillText, drawImage } = CanvasRenderingContext2D.prototype;
+CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+  window.texts.push(text);
+  return fillText.call(this, text, ...place);
+};
+CanvasRenderingContext2D.prototype.drawImage = function (image, x, y, width, height) {
+  const { a, d } = this.getTransform();
+  window.images.push([image.width / (a * width), image.height / (d * height)]);
+  return drawImage.call(this, image, x, y, width, height);
+};
+"""
+"""Keeps the texts that are drawn on canvases, and by how much images are made smaller."""
+
+
 def test_a_single_reward_is_a_point_on_an_axis_near_to_it(page, tmp_path):
     with recording(tmp_path, "purify"):
         emit(ModelShown("model", FULL, 0.9125, 0.8, rows=80))
         emit(MaskSet(FULL, 0.9125, "search", reward=0.0, terms={"sparsity": 0.0}, step=1))
         emit(MaskSet(FULL, 0.9125, "chosen"))
-    page.add_init_script("""
-        window.ticks = new Set();
-        const draw = CanvasRenderingContext2D.prototype.fillText;
-        CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
-          window.ticks.add(text);
-          return draw.call(this, text, ...place);
-        };
-    """)
+    page.add_init_script(DRAWN)
     with served(tmp_path) as place:
         go(page, place)
         canvas = page.get_by_role("figure").filter(has_text="Reward").locator("canvas")
         canvas.evaluate("() => new Promise(requestAnimationFrame)")
         assert canvas.evaluate(INK) > 4
-        assert not page.evaluate("[...window.ticks].filter((text) => Number(text) > 10)")
+        assert not page.evaluate("window.texts.filter((text) => Number(text) > 10)")
 
 
 def test_points_go_once_there_is_a_line(page, tmp_path):
@@ -363,6 +373,26 @@ def test_any_state_is_saved_as_picture_and_as_values(page, tmp_path):
         value = json.loads(found.value.path().read_text("utf-8"))
         assert value["state"] == 6
         assert "".join(value["frame"]["mask"]).count("0") == 5
+
+
+@pytest.mark.parametrize("ratio", [1, 1.5, 2])
+def test_a_picture_has_its_chart_sharp_with_title_and_legend(browser, tmp_path, ratio):
+    context = browser.new_context(device_scale_factor=ratio)
+    page = context.new_page()
+    page.add_init_script(DRAWN)
+    with served(record_purify(tmp_path / "run")) as place:
+        go(page, place)
+        move(page, 5)
+        page.evaluate("window.texts.length = 0")
+        with page.expect_download():
+            page.get_by_label("Save this state as PNG").click()
+        ((across, down),) = page.evaluate("window.images")
+        assert (across, down) == (pytest.approx(1), pytest.approx(1))
+        texts = page.evaluate("window.texts")
+        assert "Accuracy on clean validation texts, over the masks" in texts
+        shown = page.locator(".chart").first.locator("li").all_inner_texts()
+        assert [" ".join(each.split()) for each in shown] == texts[-2:]
+    context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

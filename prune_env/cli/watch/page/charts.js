@@ -11,6 +11,7 @@ const HEIGHT = 190;
 class Chart {
   constructor(title, onPick) {
     this.onPick = onPick;
+    this.title = title;
     this.place = el("div", { class: "plot" });
     this.names = el("ul", { class: "legend" });
     this.element = el("figure", { class: "chart" }, el("figcaption", { text: title }), this.place, this.names);
@@ -29,9 +30,14 @@ class Chart {
     const key = JSON.stringify(series.map((each) => each.name));
     if (!this.plot || key !== this.key) this.make(series, data, bands, key);
     else this.plot.setData(data);
-    this.names.replaceChildren(...series.filter((each) => !each.hidden).map((each) =>
-      el("li", {}, swatch(each), " ", el("bdi", { text: each.name }), " ",
-        el("b", { text: write(each.values[index]) }))));
+    this.names.replaceChildren(...this.legend(series).map((each) =>
+      el("li", {}, swatch(each), " ", el("bdi", { text: each.name }), " ", el("b", { text: each.value }))));
+  }
+
+  /** What is under a chart: every curve with its value where the mark is. */
+  legend(series) {
+    return series.filter((each) => !each.hidden).map(({ name, values, colour: own, dash }) =>
+      ({ name, colour: own, dash, value: this.write(values[this.index]) }));
   }
 
   make(series, data, bands, key) {
@@ -39,27 +45,44 @@ class Chart {
     this.series = series;
     this.bands = bands;
     this.plot?.destroy();
-    const quiet = colour("--quiet");
-    const axis = { stroke: quiet, grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
-    const options = {
-      width: this.width, height: HEIGHT, legend: { show: false }, cursor: { y: false, drag: { setScale: false } },
-      scales: { x: { time: false, range: (_, low, high) => [low, Math.max(high, low + 1)] }, y: { range: room } },
-      axes: [
-        { ...axis, size: 26, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] },
-        { ...axis, size: 58, values: (_, ticks) => ticks.map((tick) => this.write(tick)) },
-      ],
-      series: [{}, ...series.map((each) => ({
-        stroke: each.hidden ? undefined : colour(each.colour), width: each.width ?? 2, dash: each.dash ?? [],
-        points: { show: (plot, at) => !each.hidden && alone(plot.data[at]) }, spanGaps: true,
-      }))],
-      bands: bands.map((band) => ({ ...band, fill: fade(colour("--blue")) })),
-      hooks: { draw: [(plot) => this.mark(plot)] },
-    };
-    this.plot = new uPlot(options, data, this.place);
+    this.plot = new uPlot(this.options(), data, this.place);
     this.plot.over.addEventListener("click", () => {
       const at = this.plot.cursor.idx;
       if (at !== null && at !== undefined) this.onPick(at);
     });
+  }
+
+  /** What uPlot is told; everything is so many times as large as on the page. */
+  options(times = 1) {
+    const grid = { stroke: colour("--line"), width: times };
+    const axis = { stroke: colour("--quiet"), grid, ticks: { show: false }, font: `${12 * times}px system-ui`, gap: 5 * times };
+    return {
+      width: this.width * times, height: HEIGHT * times, legend: { show: false }, cursor: { y: false, drag: { setScale: false } },
+      scales: { x: { time: false, range: (_, low, high) => [low, Math.max(high, low + 1)] }, y: { range: room } },
+      axes: [
+        { ...axis, size: 26 * times, space: 50 * times, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] },
+        { ...axis, size: 58 * times, space: 30 * times, values: (_, ticks) => ticks.map((tick) => this.write(tick)) },
+      ],
+      series: [{}, ...this.series.map((each) => ({
+        stroke: each.hidden ? undefined : colour(each.colour), width: times * (each.width ?? 2), dash: (each.dash ?? []).map((part) => times * part),
+        points: { show: (plot, at) => !each.hidden && alone(plot.data[at]) }, spanGaps: true,
+      }))],
+      bands: this.bands.map((band) => ({ ...band, fill: fade(colour("--blue")) })),
+      hooks: { draw: [(plot) => this.mark(plot, times)] },
+    };
+  }
+
+  /** Draw it anew for a picture: its canvas, of two pixels a point whatever the screen has. */
+  async picture() {
+    if (!this.plot) return null;
+    const legend = this.legend(this.series.map((each, at) => ({ ...each, values: this.plot.data[at + 1] })));
+    const options = this.options(2 / devicePixelRatio);
+    const plot = await new Promise((resolve) => {
+      options.hooks.ready = [resolve];
+      new uPlot(options, this.plot.data, document.createElement("div"));
+    });
+    plot.destroy();
+    return { canvas: plot.ctx.canvas, title: this.title, legend };
   }
 
   get width() {
@@ -75,13 +98,13 @@ class Chart {
     if (this.plot) this.make(this.series, this.plot.data, this.bands, this.key);
   }
 
-  mark(plot) {
+  mark(plot, times) {
     const x = Math.round(plot.valToPos(this.index, "x", true));
     const { top, height } = plot.bbox;
     const pen = plot.ctx;
     pen.save();
     pen.strokeStyle = colour("--text");
-    pen.lineWidth = devicePixelRatio;
+    pen.lineWidth = times * devicePixelRatio;
     pen.setLineDash([]);
     pen.beginPath();
     pen.moveTo(x, top);

@@ -11,24 +11,49 @@ const TOP = 96;
 export function picture({ title, lines, mask, available, values, chart }) {
   const heads = mask[0].length;
   const grid = LEFT + SIZE * heads + 20;
-  const width = Math.max(720, grid, chart ? chart.width / devicePixelRatio + 40 : 0);
+  const width = Math.max(720, grid, chart ? chart.canvas.width / 2 + 40 : 0);
   const below = TOP + SIZE * mask.length + 40;
-  const chartHeight = chart ? chart.height / devicePixelRatio + 20 : 0;
+  const height = below + (chart ? chart.canvas.height / 2 + 50 : 0);
   const canvas = document.createElement("canvas");
   canvas.width = 2 * width;
-  canvas.height = 2 * (below + chartHeight);
+  canvas.height = 2 * height;
   const pen = canvas.getContext("2d");
   pen.scale(2, 2);
   pen.fillStyle = colour("--page");
-  pen.fillRect(0, 0, width, below + chartHeight);
+  pen.fillRect(0, 0, width, height);
   pen.fillStyle = colour("--text");
   pen.font = "600 18px system-ui";
   pen.fillText(title, 20, 30, width - 40);
   pen.font = "13px system-ui";
   lines.forEach((line, index) => pen.fillText(line, 20, 52 + 18 * index, width - 40));
   drawHeads(pen, mask, available, values);
-  if (chart) pen.drawImage(chart, 20, below, chart.width / devicePixelRatio, chart.height / devicePixelRatio);
+  if (chart) drawChart(pen, chart, below);
   return new Promise((resolve) => { canvas.toBlob(resolve, "image/png"); });
+}
+
+/** Draw a chart pixel by pixel, its title above and its legend below. */
+function drawChart(pen, { canvas, title, legend }, top) {
+  const [width, height] = [canvas.width / 2, canvas.height / 2];
+  pen.fillStyle = colour("--text");
+  pen.font = "600 14px system-ui";
+  pen.fillText(title, 20, top, width);
+  pen.drawImage(canvas, 20, top + 10, width, height);
+  pen.font = "13px system-ui";
+  let x = 20;
+  const y = top + height + 28;
+  for (const { name, value, colour: own, dash } of legend) {
+    pen.strokeStyle = colour(own);
+    pen.lineWidth = 3;
+    pen.setLineDash(dash ?? []);
+    pen.beginPath();
+    pen.moveTo(x, y - 4.5);
+    pen.lineTo(x + 22, y - 4.5);
+    pen.stroke();
+    const told = `${name} ${value}`;
+    pen.fillText(told, x + 28, y);
+    x += 28 + pen.measureText(told).width + 20;
+  }
+  pen.setLineDash([]);
 }
 
 function drawHeads(pen, mask, available, values) {

@@ -252,9 +252,9 @@ export class RunView {
   async savePicture() {
     const { frame, model, metrics, mask, available } = this.current();
     const lines = captions(frame, model, counted(frame.mask, available, this.heads), this.countedByHand(available));
-    const chart = this.accuracy.plot?.ctx.canvas;
-    const blob = await picture({ title: `${this.name}: ${place(frame)}`, lines, mask, available, values: metrics[this.metric.value], chart });
-    save(`${fileName(this.name)}-${this.at + 1}.png`, blob);
+    const [values, file] = [metrics[this.metric.value], `${fileName(this.name)}-${this.at + 1}.png`];
+    const chart = await this.accuracy.picture();
+    save(file, await picture({ title: `${this.name}: ${place(frame)}`, lines, mask, available, values, chart }));
   }
 
   saveValues() {
