@@ -37,7 +37,7 @@ class Score:
     """
 
     entrant: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENTRANT")]
-    suite: str = "v1"
+    suite: str = "v2"
     tiers: str | None = None
     out: Path | None = None
     json: bool = False

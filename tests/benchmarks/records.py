@@ -21,9 +21,10 @@ from tests.benchmarks.purify import DEFAULT_DATA, Options, attacked_models
 
 MODELS = (
     "hiddenkiller-1",
+    "hiddenkiller-2",
     "stylebkd-poetry-0",
+    "stylebkd-poetry-1",
     "stylebkd-bible-1",
-    "rare-word-0",
 )
 """Attack and seed of each; `hiddenkiller-0` and `stylebkd-bible-0` are older, without families."""
 

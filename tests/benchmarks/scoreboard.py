@@ -64,7 +64,7 @@ class Options:
 def main(options: Options) -> None:
     """Score, and write the tables."""
     torch.set_num_threads(1)
-    suite = read_suite("v1")
+    suite = read_suite("v2")
     for name in options.entrants:
         entrant = find_entrant(name, suite)
         score(entrant, suite, suite.quick, options.out / entrant.name)

