@@ -21,6 +21,7 @@ from rich.logging import RichHandler
 from prune_env.errors import PruneEnvError, printable
 from prune_env.utils import progress
 from prune_env.utils.memory import out_of_memory
+from prune_env.utils.registry import FOREIGN
 
 UNWINDING = 10.0
 """Seconds for which further signals are ignored: what is unfinished is being removed."""
@@ -139,6 +140,15 @@ def tell_error(terminal: Console, error: BaseException, *, debug: bool = False) 
         traceback.print_exception(error, file=sys.stderr)
 
 
+def _whose(error: BaseException) -> str:
+    """Return which distribution of others an error passed, and where; empty if none."""
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package in FOREIGN:
+            return f"the distribution {FOREIGN[package]} ({frame.f_code.co_filename}, line {line})"
+    return ""
+
+
 def _message(error: BaseException) -> str:
     if isinstance(error, PruneEnvError):
         return str(error)
@@ -152,6 +162,11 @@ def _message(error: BaseException) -> str:
         return (
             "There is not enough memory. Remedy: use a machine with more, or a smaller "
             f"--batch-size, --max-length or model. {LEFT}"
+        )
+    if whose := _whose(error):
+        return (
+            f"Code of {whose} failed: {type(error).__name__}: {error!s:.500}. {LEFT} Remedy: "
+            "report this to those who wrote it, with what the same command prints with --debug"
         )
     return (
         f"Something that was not foreseen: {type(error).__name__}: {error!s:.500}. Expected: a "

@@ -12,6 +12,9 @@ from prune_env.errors import SettingsError, UnknownNameError
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+FOREIGN: dict[str, str] = {}
+"""Distributions of others whose entry points were loaded, by their package."""
+
 
 def first_line(text: str | None) -> str:
     """Return the first line of a docstring, which `python -OO` takes away."""
@@ -44,6 +47,8 @@ class Entry(Generic[T]):
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(":")
+        if self.distribution:
+            FOREIGN[module.partition(".")[0]] = self.distribution
         try:
             return cast(T, getattr(import_module(module), attribute))
         except (Exception, SystemExit) as error:  # a module of others may end the program

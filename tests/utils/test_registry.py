@@ -6,7 +6,9 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
+from rich.console import Console
 
+from prune_env.cli.terminal import tell_error
 from prune_env.env.policy import POLICIES, find_policy
 from prune_env.env.rewards.reward import REWARDS, Sparsity, make_reward
 from prune_env.errors import SettingsError, UnknownNameError
@@ -49,6 +51,11 @@ class Tripled(Sparsity):
     name = "tripled"
     def score(self, subject, masks, accuracy):
         return 3 * super().score(subject, masks, accuracy)
+
+class Failing(Sparsity):
+    name = "failing"
+    def score(self, subject, masks, accuracy):
+        return {}["deep"]
 """
 POINTS = """
 [prune_env.policies]
@@ -56,6 +63,7 @@ theirs = plugin_of_a_test:Missing
 
 [prune_env.rewards]
 tripled = plugin_of_a_test:Tripled
+failing = plugin_of_a_test:Failing
 sparsity = plugin_of_a_test:Tripled
 """
 
@@ -94,3 +102,16 @@ def test_a_broken_entry_point_is_told_in_one_message() -> None:
     assert "AttributeError" in str(told.value)
     POLICIES.register("theirs", "elsewhere:Policy", help="a name of one's own wins")
     assert POLICIES._entries["theirs"].target == "elsewhere:Policy"
+
+
+@pytest.mark.usefixtures("distribution")
+def test_a_failure_in_code_of_others_names_them(capsys: pytest.CaptureFixture[str]) -> None:
+    env = gym.make("prune_env/Landscape-v0", reward="failing")
+    try:
+        env.reset(seed=0)
+        env.step(0)
+    except KeyError as error:
+        tell_error(Console(), error)
+    told = capsys.readouterr().out
+    assert "Code of the distribution plugin-of-a-test (" in told
+    assert "plugin_of_a_test.py, line 12) failed: KeyError: 'deep'" in told
