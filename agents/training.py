@@ -190,6 +190,7 @@ def _learn(
             # An interrupted run ends later, and then as if it had not been interrupted.
             if interrupt.signal is None:
                 keep_best.test(agent.record.steps)
+            _tell_asked(agent.record.asked, env)  # the last time, however soon after another
         finally:
             tensorboard.close()
 
@@ -253,10 +254,15 @@ def _follow(advance: Callable[[int], object], env: gym.Env[Any, Any]) -> Episode
     def tell(report: EpisodeReport) -> None:
         advance(report.steps)
         if due(MasksCounted):
-            computed = sum(each.evaluations for each in _evaluators(env))
-            emit(MasksCounted(asked=max(report.asked, computed), computed=computed))
+            _tell_asked(report.asked, env)
 
     return tell
+
+
+def _tell_asked(asked: int, env: gym.Env[Any, Any]) -> None:
+    """Tell how many masks all episodes looked at, and how many of them were computed."""
+    computed = sum(each.evaluations for each in _evaluators(env))
+    emit(MasksCounted(asked=max(asked, computed), computed=computed))
 
 
 def _tell_subjects(env: gym.Env[Any, Any]) -> None:
