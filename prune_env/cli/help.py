@@ -184,7 +184,9 @@ def _fields(info: StructTypeInfo) -> StructConstructorSpec | None:
         return None
     told = {
         each.arg_name: " ".join((each.description or "").split())
-        for each in docstring_parser.parse(kind.__doc__ or "").params
+        for base in reversed(kind.__mro__)  # a field may be explained where it is inherited from
+        if is_dataclass(base)
+        for each in docstring_parser.parse(base.__doc__ or "").params
     }
     hints = get_type_hints(kind, include_extras=True)
     return StructConstructorSpec(

@@ -63,13 +63,6 @@ class TableOptions(TableFormat):
     """How tables are read, and whether data and models may be fetched.
 
     Attributes:
-        text_column: Column of the texts.
-        image_column: For models that read images: column of the paths of PNG, JPEG, WebP or BMP
-            files, relative to the table; there is no text column then.
-        label_column: Column of the labels.
-        label_names: Names of the classes in label order; default: negative positive.
-        on_bad_row: `error` stops at a row that cannot be read, `skip` leaves it out and counts it.
-        data_folder: Where the files of a named data set are, such as sst2.
         allow_download: Let a named data set be fetched from its publishers, and a model to purify
             or evaluate from the Hugging Face Hub (safetensors only, no code).
     """
