@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.env.recorded import REWARD
+from prune_env.env.recorded import HIDDEN, REWARD
 from prune_env.env.rewards.reward import WeightedSum, make_reward
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, StateError
@@ -20,12 +20,12 @@ from prune_env.research.recording.draw import LARGEST_SHARE, draw_family, larges
 from prune_env.research.recording.table import (
     MaskTable,
     RecordedValues,
+    check_size,
     margins_of,
     read_record,
     write_record,
 )
 from prune_env.utils.leases import alone, check_alone
-from prune_env.utils.limits import STATE_BYTES
 from prune_env.utils.plain import check_same
 from prune_env.utils.progress import progress
 
@@ -35,6 +35,7 @@ BLOCK = 64
 """Masks, at least, between two writes of the file."""
 TRIES = 50
 """Families in a row that may hold no new mask; a record that knows nearly all ends there."""
+LFR = "lfr"
 MOST_TEXTS = 500
 """Validation texts whose margins are kept; of more, a record would be too large to be read."""
 COSTS_TOO_MUCH = 0.05
@@ -124,7 +125,7 @@ class Recording:
     def _grow(self, path: Path, masks: int) -> MaskTable:
         """Return all masks of the file, once it holds so many or no further one is found."""
         table = self._open(path)
-        _check_size(table, masks)
+        check_size(table, masks)
         if not path.exists():
             write_record(path, table)  # it may be all, and tells early where nothing can be written
         if len(table.masks) > masks:
@@ -134,11 +135,11 @@ class Recording:
                 len(table.masks),
                 masks,
             )
-        written = len(table.masks)
+        written, importance = len(table.masks), self._subject.scaled_importance()
         with progress(f"Recording {self._subject.name}", masks) as advance:
             while (done := len(table.masks)) < masks:
                 advance(done)
-                kind, drawn = self._draw(table, masks - done)
+                kind, drawn = self._draw(table, importance, masks - done)
                 if not len(drawn):
                     log.warning(
                         "No further mask was found after %d masks: all that were drawn since are "
@@ -152,18 +153,21 @@ class Recording:
                 if len(table.masks) - written >= BLOCK:
                     write_record(path, table)
                     written = len(table.masks)
-            write_record(path, table)
+            if len(table.masks) > written:
+                write_record(path, table)
             advance(masks)
         return table
 
-    def _draw(self, table: MaskTable, most: int) -> tuple[int, Mask]:
+    def _draw(
+        self, table: MaskTable, importance: npt.NDArray[np.float32], most: int
+    ) -> tuple[int, Mask]:
         """Return the kind of a further family, and of its masks so many at most, all new."""
         random = np.random.default_rng([self._seed, len(table.masks)])
         none = table.masks[:0]
         if largest_number(table.available) < 1:
             return 0, none
         known = {mask.tobytes() for mask in table.masks}
-        importance, worth = self._subject.scaled_importance(), _worth(table)
+        worth = _worth(table)
         for _ in range(TRIES):
             family, kind = draw_family(importance, table, worth, random)
             new = [mask for mask in family if mask.tobytes() not in known]
@@ -176,15 +180,7 @@ class Recording:
         if path.exists():
             held = read_record(path)
             check_same(path, "recording", self._identity, held.identity)
-            columns, texts = list(held.columns), held.margins.shape[1]
-            found = self._measure(held.available[None])
-            if list(found.columns) != columns or found.margins.shape[1] != texts:
-                raise StateError(
-                    f"{path} holds other values than this recording measures",
-                    expected=f"{', '.join(found.columns)}; {found.margins.shape[1]} margins",
-                    actual=f"{', '.join(columns)}; {texts} margins",
-                    remedy="record anew",
-                )
+            self._check_values(path, held)
             return held
         available = np.asarray(self._subject.evaluator.available, np.bool_)
         measured = self._measure(available[None])
@@ -199,11 +195,23 @@ class Recording:
             measured.margins,
         )
 
+    def _check_values(self, path: Path, held: MaskTable) -> None:
+        """Raise a `StateError` if a file holds other values; the dear ones are not measured."""
+        hidden = () if self._triggered is None else (LFR, HIDDEN)
+        names = ["accuracy", *(f"{REWARD}{name}" for name in self._rewards), *hidden]
+        texts = len(_kept(self._subject.evaluator.evaluate(held.available[None]).labels))
+        if sorted(held.columns) != sorted(names) or held.margins.shape[1] != texts:
+            raise StateError(
+                f"{path} holds other values than this recording measures",
+                expected=f"{', '.join(names)}; {texts} margins",
+                actual=f"{', '.join(held.columns)}; {held.margins.shape[1]} margins",
+                remedy="record anew",
+            )
+
     def _measure(self, masks: Mask) -> RecordedValues:
         evaluator = self._subject.evaluator
         clean = evaluator.evaluate(masks)
-        texts = len(clean.labels)
-        kept = np.linspace(0, texts - 1, min(texts, MOST_TEXTS)).round().astype(np.int64)
+        kept = _kept(clean.labels)
         columns = {"accuracy": evaluator.accuracy(masks)}
         for name, reward in self._rewards.items():
             scores = reward.score(self._subject, masks, columns["accuracy"])
@@ -216,16 +224,9 @@ class Recording:
         )
 
 
-def _check_size(table: MaskTable, masks: int) -> None:
-    """Raise a `SettingsError` if a record of so many masks could not be read again."""
-    each = table.margins[0].nbytes + 4 * len(table.columns) + table.available.size // 8
-    if masks * each > STATE_BYTES.value:
-        raise SettingsError(
-            "A record of so many masks would be too large to be read",
-            expected=f"up to {STATE_BYTES.value // each:,}, at {each:,} bytes each",
-            actual=f"{masks:,}",
-            remedy=f"record fewer, or set {STATE_BYTES.variable}",
-        )
+def _kept(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the places of the texts whose margins are kept, evenly spaced."""
+    return np.linspace(0, len(labels) - 1, min(len(labels), MOST_TEXTS)).round().astype(np.int64)
 
 
 def check_rewards(names: Sequence[str]) -> dict[str, WeightedSum]:
@@ -290,4 +291,4 @@ def hidden_rates(evaluator: Evaluator, triggered: Evaluator, masks: Mask, target
         threshold = metrics.threshold_of(logits, clean.labels, target)
         for place, at in enumerate((0.0, threshold)):
             rates[place, row] = metrics.label_flip_rate(hits, target, at).percent / 100
-    return {"lfr": rates[0], "lfr_calibrated": rates[1]}
+    return {LFR: rates[0], HIDDEN: rates[1]}

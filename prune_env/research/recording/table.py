@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.env.surrogate_check import check_available
+from prune_env.errors import SettingsError
 from prune_env.models.masks import Mask
 from prune_env.utils.arrays import ArrayFormat
+from prune_env.utils.limits import STATE_BYTES
 
 FORMAT = ArrayFormat("prune-env-record", 2, "record", "record anew")
 COLUMN = "column "
@@ -131,6 +133,18 @@ def read_record(path: str | Path) -> MaskTable:
             raise ValueError("a value that is not finite")
         return MaskTable(
             head["identity"], available, importance, masks, kinds, families, columns, margins
+        )
+
+
+def check_size(table: MaskTable, masks: int) -> None:
+    """Raise a `SettingsError` if a record of so many masks could not be read again."""
+    each = table.margins[0].nbytes + 4 * len(table.columns) + table.available.size // 8
+    if masks * each > STATE_BYTES.value:
+        raise SettingsError(
+            "A record of so many masks would be too large to be read",
+            expected=f"up to {STATE_BYTES.value // each:,}, at {each:,} bytes each",
+            actual=f"{masks:,}",
+            remedy=f"record fewer, or set {STATE_BYTES.variable}",
         )
 
 
