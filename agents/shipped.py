@@ -13,7 +13,10 @@ SHIPPED: dict[Pruned, Path] = {
     "heads": _ROOM / "shipped_agents",
     "hybrid": _ROOM / "shipped_hybrid_agents",
 }
-"""By what masks choose from: folders of agents, by algorithm, see docs/scoreboard.md."""
+"""By what masks choose from: folders of agents that learned on landscapes, by algorithm, see
+docs/scoreboard.md."""
+RECORDED = _ROOM / "shipped_recorded_agents"
+"""Folders of agents for heads that learned on recorded models, by algorithm."""
 
 
 class ShippedAgent:
@@ -21,14 +24,16 @@ class ShippedAgent:
 
     Args:
         algorithm: Name of their folders.
+        heads: Holds the folder of the one for heads; None takes the one of landscapes.
     """
 
-    def __init__(self, algorithm: str) -> None:
+    def __init__(self, algorithm: str, heads: Path | None = None) -> None:
         self._algorithm = algorithm
+        self._place = heads or SHIPPED["heads"]
 
     @cached_property
     def _heads(self) -> TrainedPolicy:
-        return TrainedPolicy(SHIPPED["heads"] / self._algorithm)
+        return TrainedPolicy(self._place / self._algorithm)
 
     @cached_property
     def _hybrid(self) -> TrainedPolicy:
@@ -55,6 +60,6 @@ DQN = ShippedAgent("dqn")
 PPO = ShippedAgent("ppo")
 A2C = ShippedAgent("a2c")
 MASKABLE_PPO = ShippedAgent("maskable_ppo")
-CARRIED_OVER = MASKABLE_PPO
-"""What scored best, on heads and on units, on games that none of them had learned on, see
-docs/scoreboard.md and docs/hybrid.md."""
+CARRIED_OVER = ShippedAgent("maskable_ppo", RECORDED)
+"""What carries over to real models: for heads, an agent that learned on recorded ones; for units,
+what scored best of those that learned on landscapes, see docs/scoreboard.md and docs/hybrid.md."""

@@ -37,7 +37,7 @@ class Score:
     """
 
     entrant: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENTRANT")]
-    suite: str = "v2"
+    suite: str = "v3"
     tiers: str | None = None
     out: Path | None = None
     json: bool = False

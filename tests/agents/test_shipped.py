@@ -1,5 +1,6 @@
 """Agents that come with the package are small and whole, and play models that they never saw."""
 
+from dataclasses import replace
 from typing import get_args
 
 import gymnasium as gym
@@ -7,14 +8,15 @@ import numpy as np
 import pytest
 
 from prune_env.agents.checkpoint import read_checkpoint
-from prune_env.agents.shipped import CARRIED_OVER, SHIPPED
+from prune_env.agents.shipped import CARRIED_OVER, RECORDED, SHIPPED
 from prune_env.agents.trained import TrainedPolicy, learner_names
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.landscape import landscape_subject
 from prune_env.env.policy import POLICIES, TrainedStrategy, find_policy
 from prune_env.errors import SettingsError
-from prune_env.importance.registry import UNIT_METRICS
+from prune_env.importance.registry import DEFAULT_METRICS, UNIT_METRICS
 from prune_env.purification.search import search
+from prune_env.research.score.suite import ScoredTask, read_suite
 from prune_env.settings import Pruned, SearchSettings
 
 
@@ -32,7 +34,7 @@ def strategy_name(algorithm: str) -> str:
 @pytest.mark.parametrize("units", get_args(Pruned))
 def test_there_is_a_small_one_an_algorithm(units: Pruned) -> None:
     assert sorted(path.name for path in SHIPPED[units].iterdir()) == learner_names()
-    for folder in SHIPPED[units].iterdir():
+    for folder in (*SHIPPED[units].iterdir(), *RECORDED.iterdir()):
         assert sum(path.stat().st_size for path in folder.iterdir()) < 150_000
         assert read_checkpoint(folder).algorithm == folder.name
 
@@ -67,10 +69,29 @@ def test_what_shows_no_kinds_is_told_apart() -> None:
         search(subject, "carried-over", SearchSettings(tau=0.85))
 
 
-def test_the_carried_over_one_prunes_more_than_random_order() -> None:
-    assert POLICIES["carried-over"] is CARRIED_OVER
+def test_one_that_learned_on_landscapes_prunes_more_than_random_order() -> None:
     random = [pruned("random", seed) for seed in range(5)]
-    assert pruned("carried-over", 0) > np.mean(random) + 5
+    assert pruned("trained-maskable-ppo", 0) > np.mean(random) + 5
+
+
+@pytest.mark.parametrize(
+    "task", read_suite("v3").tasks_of(["recorded"]), ids=lambda task: task.name
+)
+def test_the_carried_over_one_is_paid_on_real_models_that_it_never_saw(task: ScoredTask) -> None:
+    """Within 40 masks nothing that knows this model alone is paid as much, docs/scoreboard.md."""
+    assert POLICIES["carried-over"] is CARRIED_OVER
+    rules = replace(task.search, budget=40)
+    env = gym.make(task.env, **task.arguments(DEFAULT_METRICS)).unwrapped
+    assert isinstance(env, HeadPruningEnv)
+
+    def paid(policy: str, seed: int = 0) -> float:
+        mask = search(env.subject, policy, rules, seed=seed).mask[None]
+        score = env.subject.evaluator.column(f"reward {task.reward}", mask)
+        return float(score[0])
+
+    carried = paid("carried-over")
+    assert carried > np.mean([paid("random", seed) for seed in range(5)]) + 0.02
+    assert carried > max(paid(policy) for policy in ("gate-gradient", "reward-greedy", "greedy"))
 
 
 def test_the_carried_over_one_prunes_more_units_than_random_order() -> None:

@@ -10,12 +10,11 @@ import pytest
 import prune_env  # noqa: F401 - registers the environments
 from prune_env.agents.callbacks import play
 from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
-from prune_env.agents.shipped import SHIPPED
+from prune_env.agents.shipped import RECORDED, SHIPPED
 from prune_env.agents.trained import TrainedPolicy, load_agent
 from prune_env.env.policy import POLICIES, find_policy, requirements_of
 from prune_env.errors import SettingsError, StateError, UnknownNameError
 from prune_env.importance import DEFAULT_METRICS
-from prune_env.settings import Pruned
 from tests.agents.observations import random_observation
 
 MODEL = "landscape:layers=2,heads=4"
@@ -121,9 +120,9 @@ def test_a_batch_of_observations_is_answered_as_a_batch(folder: Path):
     assert actions.shape == (3,)
 
 
-@pytest.mark.parametrize("units", SHIPPED)
-def test_no_agent_that_comes_trained_learned_from_the_trigger(units: Pruned) -> None:
-    folders = [folder for folder in SHIPPED[units].iterdir() if folder.is_dir()]
+@pytest.mark.parametrize("place", [*SHIPPED.values(), RECORDED], ids=lambda place: place.name)
+def test_no_agent_that_comes_trained_learned_from_the_trigger(place: Path) -> None:
+    folders = [folder for folder in place.iterdir() if folder.is_dir()]
     assert folders
     for each in folders:
         assert "oracle" not in TrainedPolicy(each).identity

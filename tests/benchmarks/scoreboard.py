@@ -43,6 +43,7 @@ ENTRANTS = (
     "trained-ppo",
     "trained-a2c",
     "trained-maskable-ppo",
+    "carried-over",
 )
 
 
@@ -64,7 +65,7 @@ class Options:
 def main(options: Options) -> None:
     """Score, and write the tables."""
     torch.set_num_threads(1)
-    suite = read_suite("v2")
+    suite = read_suite("v3")
     for name in options.entrants:
         entrant = find_entrant(name, suite)
         score(entrant, suite, suite.quick, options.out / entrant.name)

@@ -3,15 +3,18 @@
     OMP_NUM_THREADS=1 python -m tests.benchmarks.shipped_agents --out runs/shipped
 
 Each algorithm learns to prune as many heads as it can on 48 landscapes of three sizes, of which the
-suite of `prune-env score` has none; on fewer, epsilon-greedy learns the landscapes by heart. It
+suites of `prune-env score` have none; on fewer, epsilon-greedy learns the landscapes by heart. It
 learns once more on 48 landscapes of hybrid units. No model, recorded or not, is learned on, so that
-all of them show what carries over. What did best without exploration is taken. One thread; a run
-that was killed goes on with the same command. `--units hybrid` makes those of hybrid units alone.
+all of them show what carries over. MaskablePPO learns on recorded models too, one of each kind of
+trigger, with three seeds; of the three the one that does best on these models is taken, and the
+suite from v3 on plays others. What did best without exploration is what is put there. One thread; a
+run that was killed goes on with the same command. `--kinds hybrid` makes those of hybrid units
+alone.
 """
 
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +23,11 @@ import tyro
 
 import prune_env  # noqa: F401 - registers policies
 from prune_env.agents.checkpoint import read_checkpoint, write_checkpoint
-from prune_env.agents.shipped import SHIPPED
+from prune_env.agents.shipped import RECORDED, SHIPPED
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.trained import learner_names
 from prune_env.agents.training import train
 from prune_env.importance.registry import UNIT_METRICS
-from prune_env.settings import Pruned
 
 
 def landscapes(
@@ -41,15 +43,69 @@ def landscapes(
 
 SEEDS = range(1, 17)
 UNITS = ",groups=8,steps=4"
-GAMES: dict[Pruned, dict[str, Any]] = {
-    "heads": {"pool": landscapes(((4, 8), (6, 12), (8, 12)), SEEDS), "max_drop": 0.05},
-    "hybrid": {
-        "pool": landscapes(((2, 6), (3, 8), (4, 12)), SEEDS, UNITS),
-        "max_drop": 0.03,
-        "metrics": list(UNIT_METRICS),
-    },
+
+
+@dataclass(frozen=True)
+class Course:
+    """What agents of one kind learn.
+
+    Attributes:
+        place: Folder of the package that takes them.
+        env: Id of the environment.
+        arguments: Of the environment.
+        steps: Environment steps of each.
+        algorithms: Names of those that learn.
+        seeds: Of the agents; the best of them is taken.
+        test_every: Episodes between two tests without exploration.
+    """
+
+    place: Path
+    env: str
+    arguments: Mapping[str, Any]
+    steps: int = 12_000
+    algorithms: tuple[str, ...] = field(default_factory=lambda: tuple(learner_names()))
+    seeds: tuple[int, ...] = (0,)
+    test_every: int = 100
+
+
+COURSES = {
+    "heads": Course(
+        SHIPPED["heads"],
+        "prune_env/Landscape-v0",
+        {
+            "model": None,
+            "tau": None,
+            "pool": landscapes(((4, 8), (6, 12), (8, 12)), SEEDS),
+            "max_drop": 0.05,
+        },
+    ),
+    "hybrid": Course(
+        SHIPPED["hybrid"],
+        "prune_env/Landscape-v0",
+        {
+            "model": None,
+            "tau": None,
+            "pool": landscapes(((2, 6), (3, 8), (4, 12)), SEEDS, UNITS),
+            "max_drop": 0.03,
+            "metrics": list(UNIT_METRICS),
+        },
+    ),
+    "records": Course(
+        RECORDED,
+        "prune_env/Recorded-v0",
+        {
+            "model": None,
+            "tau": None,
+            "pool": ["sst2-hiddenkiller-0", "sst2-stylebkd-bible-0", "sst2-stylebkd-poetry-0"],
+            "reward": "inverted-trigger",
+            "max_drop": 0.03,
+        },
+        steps=20_000,
+        algorithms=("maskable_ppo",),
+        seeds=(0, 1, 2),
+        test_every=50,
+    ),
 }
-"""Arguments of `Landscape-v0`, by what masks choose from."""
 
 
 @dataclass(frozen=True)
@@ -58,41 +114,47 @@ class Options:
 
     Attributes:
         out: Folder of the runs.
-        units: What masks choose from.
-        algorithms: Some or all of those that learn.
-        steps: Environment steps of each.
+        kinds: Some of `COURSES`.
     """
 
     out: Path
-    units: tuple[Pruned, ...] = ("heads", "hybrid")
-    algorithms: tuple[str, ...] = tuple(learner_names())
-    steps: int = 12_000
+    kinds: tuple[str, ...] = tuple(COURSES)
 
 
 def main(options: Options) -> None:
-    """Train each algorithm, on each kind of game."""
+    """Train each algorithm of each kind, and put what is best into the package."""
     torch.set_num_threads(1)
-    for units in options.units:
-        for algorithm in options.algorithms:
-            train_one(units, algorithm, options)
+    for kind in options.kinds:
+        course = COURSES[kind]
+        for algorithm in course.algorithms:
+            folders = [options.out / kind / f"{algorithm}-{seed}" for seed in course.seeds]
+            returns = [
+                train_one(course, algorithm, seed, folder)
+                for seed, folder in zip(course.seeds, folders, strict=True)
+            ]
+            print(kind, algorithm, returns, flush=True)
+            ship(folders[returns.index(max(returns))] / "best", course.place / algorithm)
 
 
-def train_one(units: Pruned, algorithm: str, options: Options) -> None:
-    """Train an agent, and put it into the package."""
-    folder = options.out / ("" if units == "heads" else units) / algorithm
+def train_one(course: Course, algorithm: str, seed: int, folder: Path) -> float:
+    """Train an agent; return what it was paid at its best, without exploration."""
     settings = TrainSettings(
         algorithm=algorithm,
-        env="prune_env/Landscape-v0",
-        env_arguments={"model": None, "tau": None, **GAMES[units]},
-        total_steps=options.steps,
-        test_every=100,
+        env=course.env,
+        env_arguments=dict(course.arguments),
+        total_steps=course.steps,
+        seed=seed,
+        test_every=course.test_every,
     )
     result = train(settings, folder, resume=(folder / "settings.json").exists())
-    best = result.best and result.best["total_reward"]
-    print(units, algorithm, best, result.report["evaluations"], flush=True)
-    place = SHIPPED[units] / algorithm
+    assert result.best is not None
+    return float(result.best["total_reward"])
+
+
+def ship(best: Path, place: Path) -> None:
+    """Put an agent into the package."""
     shutil.rmtree(place, ignore_errors=True)
-    found = read_checkpoint(folder / "best")
+    found = read_checkpoint(best)
     # What epsilon-greedy remembers of single landscapes is of no use on any other model.
     kept = {name: found.tensors[name] for name in found.tensors if "experience." not in name}
     write_checkpoint(place, replace(found, tensors=kept))

@@ -41,6 +41,7 @@ TASK = ScoredTask(
     tau=0.85,
 )
 SUITE = Suite("test", (0, 1), (TASK,))
+V3 = "76d439656031b465b2098dea899ab0f4b2bbdc53458aa828acb7e98d814e8e1a"
 V2 = "044f120bae152e68dfbe97d6e1a1e010d80e248363fe4828a522492da714841c"
 V1 = "42ab51521b83d12980c2c5f664b0d5176238e08e0a5bd443cbeecb590db6b676"
 
@@ -277,7 +278,7 @@ def test_unknown_names_say_what_there_is() -> None:
             find_entrant(policy, SUITE)
 
 
-@pytest.mark.parametrize(("version", "digest"), [("v1", V1), ("v2", V2)])
+@pytest.mark.parametrize(("version", "digest"), [("v1", V1), ("v2", V2), ("v3", V3)])
 def test_the_suites_are_frozen(version: str, digest: str) -> None:
     """Whoever changes one makes another suite: scores of old ones must stay comparable."""
     suite = read_suite(version)
@@ -331,7 +332,7 @@ def test_a_record_that_ships_is_played_by_its_name(record: str) -> None:
         gym.make("prune_env/Recorded-v0", model="shipped-1")
 
 
-@pytest.mark.parametrize(("version", "records"), [("v1", 1), ("v2", 7)])
+@pytest.mark.parametrize(("version", "records"), [("v1", 1), ("v2", 7), ("v3", 4)])
 def test_a_suite_plays_records_as_they_ship(version: str, records: int) -> None:
     """One that was made anew would be refused."""
     tasks = read_suite(version).tasks_of(["recorded"])
