@@ -39,7 +39,8 @@ class PruneEnvError(Exception):
     stranger put into a part, such as a name; the parts by themselves are as they came.
 
     Args:
-        what: One sentence that names the file, row, key or argument.
+        what: One sentence that names the file, row, key or argument; or an error of the package,
+            whose words this one repeats, as Gymnasium's `AsyncVectorEnv` asks for.
         expected: What would have been right.
         actual: What was found; of another error of the package, what it tells but its remedy.
         remedy: What the user can do.
@@ -57,8 +58,18 @@ class PruneEnvError(Exception):
     remedy: str
 
     def __init__(
-        self, what: str, *, expected: object = None, actual: object = None, remedy: str = ""
+        self,
+        what: "str | PruneEnvError",
+        *,
+        expected: object = None,
+        actual: object = None,
+        remedy: str = "",
     ) -> None:
+        if isinstance(what, PruneEnvError):
+            # The error of a worker is raised anew there by its class, which is given itself.
+            self.__dict__.update(what.__dict__)
+            super().__init__(*what.args)
+            return
         if isinstance(actual, PruneEnvError):
             # Of an error that was the cause, its own remedy would stand beside this one.
             actual = actual.without_remedy.rstrip(".")
@@ -145,7 +156,7 @@ class UnknownNameError(PruneEnvError, KeyError):
     """A name is not registered; the message lists those that are.
 
     Args:
-        kind: What is named.
+        kind: What is named; or an error whose words this one repeats, and nothing else.
         name: The name.
         known: Those that are registered.
         described: The command that describes them; empty where none does.
@@ -154,12 +165,15 @@ class UnknownNameError(PruneEnvError, KeyError):
 
     def __init__(
         self,
-        kind: str,
-        name: object,
-        known: Iterable[str],
+        kind: str | PruneEnvError,
+        name: object = "",
+        known: Iterable[str] = (),
         described: str = "prune-env list",
         besides: str = "",
     ) -> None:
+        if isinstance(kind, PruneEnvError):
+            super().__init__(kind)
+            return
         known = sorted(known)
         close = get_close_matches(str(name), known, n=1)
         meant = f"did you mean '{close[0]}'?" if close else ""

@@ -49,6 +49,18 @@ def test_every_error_is_the_same_in_another_process(kind: type[PruneEnvError]) -
     assert told(pickle.loads(pickle.dumps(error))) == told(error)
 
 
+@pytest.mark.parametrize("kind", list(kinds()), ids=lambda kind: kind.__name__)
+def test_an_error_that_is_raised_anew_by_its_class_says_the_same(kind: type[PruneEnvError]) -> None:
+    error = kind("It is odd", expected="even", actual=3, remedy="add one")
+    assert told(kind(error)) == told(error)
+
+
+def test_an_unknown_name_that_is_raised_anew_says_the_same() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        refuse("sparsty")
+    assert told(UnknownNameError(caught.value)) == told(caught.value)
+
+
 def test_an_unknown_name_comes_back_from_a_process() -> None:
     with (
         ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,

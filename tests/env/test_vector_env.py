@@ -173,3 +173,12 @@ def test_actions_are_one_per_episode(actions):
 def test_an_option_of_no_name_is_refused():
     with pytest.raises(SettingsError, match="Unknown reset option 1"):
         HeadPruningVectorEnv(2, **ARGUMENTS).reset(options={1: 2})
+
+
+@pytest.mark.filterwarnings("ignore:.*ERROR:UserWarning")  # Gymnasium logs the workers' traces so
+def test_asynchronous_environments_tell_an_error_as_it_is():
+    envs = gym.make_vec("prune_env/Landscape-v0", num_envs=2, vectorization_mode="async")
+    with pytest.raises(SettingsError, match="The model 'nowhere' comes without data") as caught:
+        envs.reset(options={"model": "nowhere"})
+    assert caught.value.remedy.startswith("give data=")
+    envs.close()
