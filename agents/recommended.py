@@ -11,6 +11,7 @@ from prune_env.agents.record import TIE, LearningRecord
 from prune_env.env.subject import Subject
 from prune_env.evaluation.guard import tau_of
 from prune_env.models import Mask, save_mask
+from prune_env.models.masks import oracle_mark
 
 BEST_MET = "best_met.json"
 
@@ -26,7 +27,7 @@ def judge_best_met(
     Args:
         record: Of the agent.
         tests: An environment of the same models, on all sentences.
-        folder: Takes the mask, as `best_met.json`.
+        folder: Takes the mask, as `best_met.json`, which tells if the trigger chose it.
     """
     if record.best_mask is None or record.best_model is None:
         return None
@@ -37,7 +38,7 @@ def judge_best_met(
     scores = core.reward.score(board.subject, masks, judged).sum(axis=1)
     accuracy, unpruned = judged.tolist()
     mask = masks[0]
-    _write(folder / BEST_MET, mask, board.subject)
+    _write(folder / BEST_MET, mask, board.subject, oracle=record.oracle)
     pruned = board.pruned(record.best_mask)
     return {
         "model": record.best_model,
@@ -50,15 +51,16 @@ def judge_best_met(
     }
 
 
-def _write(path: Path, mask: Mask, subject: Subject) -> None:
+def _write(path: Path, mask: Mask, subject: Subject, *, oracle: bool) -> None:
     """Write a mask, in the form that says what it chooses from."""
+    meta = {"model": subject.name, **oracle_mark(oracle)}
     unit_map = None if subject.suspect is None else subject.suspect.unit_map
     if unit_map is None:
-        save_mask(path, mask, model=subject.name)
+        save_mask(path, mask, **meta)
         return
     from prune_env.models.unit_masks import save_unit_mask  # noqa: PLC0415 - imports torch
 
-    save_unit_mask(path, mask, unit_map, model=subject.name)
+    save_unit_mask(path, mask, unit_map, **meta)
 
 
 def recommend(

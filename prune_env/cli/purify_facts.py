@@ -26,8 +26,8 @@ def list_facts(report: dict[str, Any], out: Path) -> list[tuple[str, str]]:
 
 
 def _describe_oracle(run: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what a mask is good for that was chosen by an agent of the trigger itself."""
-    told = "to compare with: the agent's reward reads the trigger, so no defence"
+    """Return what a mask is good for that was chosen by the trigger itself."""
+    told = "to compare with: the mask's reward reads the trigger, so no defence"
     return [("use it", told)] if "oracle" in (run["agent"] or {}) else []
 
 

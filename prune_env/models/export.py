@@ -18,7 +18,7 @@ from prune_env.models.classification import classifier_class, plan_head
 from prune_env.models.heads import HeadMap, LayerHeads, find_heads
 from prune_env.models.inspection import identity, list_files
 from prune_env.models.loading import LoadedModel
-from prune_env.models.masks import save_mask
+from prune_env.models.masks import oracle_mark, save_mask
 from prune_env.models.processor import (
     fit_processor,
     load_processor,
@@ -130,6 +130,8 @@ def write_zeroed(
     mask: npt.ArrayLike,
     folder: str | Path,
     facts: Mapping[str, Any] | None = None,
+    *,
+    oracle: bool = False,
 ) -> None:
     """Write the model with its pruned heads at zero, tokenizer, `mask.json` and model card.
 
@@ -140,6 +142,7 @@ def write_zeroed(
         mask: Bool (L, H), True = kept.
         folder: Existing folder, which the caller makes appear at once (`files.new_folder`).
         facts: Lines of the model card, such as policy, data hash, ACC, LFR.
+        oracle: Whether the trigger itself chose the mask, which `mask.json` then says.
 
     Raises:
         SettingsError: The mask does not fit the model.
@@ -151,7 +154,7 @@ def write_zeroed(
     zero_heads(model, mask)
     with writing(folder):
         model.save_pretrained(folder)
-    _finish(loaded, mask, folder, "zeroed", facts)
+    _finish(loaded, mask, folder, "zeroed", facts, oracle=oracle)
 
 
 def write_sliced(
@@ -159,6 +162,8 @@ def write_sliced(
     mask: npt.ArrayLike,
     folder: str | Path,
     facts: Mapping[str, Any] | None = None,
+    *,
+    oracle: bool = False,
 ) -> None:
     """Write the model without its pruned heads; `prune_env.load_pruned` reads it.
 
@@ -171,6 +176,7 @@ def write_sliced(
         mask: Bool (L, H), True = kept.
         folder: Existing folder, which the caller makes appear at once (`files.new_folder`).
         facts: Lines of the model card, such as policy, data hash, ACC, LFR.
+        oracle: Whether the trigger itself chose the mask, which `mask.json` then says.
 
     Raises:
         SettingsError: The mask does not fit the model.
@@ -209,7 +215,7 @@ def write_sliced(
         "layers": [{"heads": cut.heads, "kv_heads": cut.kv_heads} for cut in cuts],
     }
     write_json(folder / SLICED_MANIFEST, manifest)
-    _finish(loaded, mask, folder, "sliced", facts)
+    _finish(loaded, mask, folder, "sliced", facts, oracle=oracle)
 
 
 def tied_names(model: nn.Module) -> dict[str, str]:
@@ -247,12 +253,13 @@ def _finish(
     folder: Path,
     form: str,
     facts: Mapping[str, Any] | None,
+    *,
+    oracle: bool,
 ) -> None:
     """Add all but the weights, read everything back, and make it durable."""
     save_processor(loaded.tokenizer, folder)
-    save_mask(
-        folder / "mask.json", mask, source=public_name(loaded.source), source_sha256=loaded.sha256
-    )
+    origin = {"source": public_name(loaded.source), "source_sha256": loaded.sha256}
+    save_mask(folder / "mask.json", mask, **origin, **oracle_mark(oracle))
     write_bytes(folder / "README.md", model_card(loaded, mask, form, facts or {}).encode())
     for problem in find_problems(folder):
         raise problem

@@ -87,6 +87,21 @@ def mask_content(mask: npt.ArrayLike, **meta: Any) -> dict[str, Any]:
     }
 
 
+def oracle_mark(oracle: bool) -> dict[str, bool]:
+    """Return what the meta of a mask file says of a mask that was chosen by the trigger itself.
+
+    A defender does not have it, so what such a mask makes of a model is no defence.
+    """
+    return {"oracle": True} if oracle else {}
+
+
+def read_oracle_mark(path: str | Path) -> dict[str, bool]:
+    """Return the `oracle_mark` of a file that `load_mask` reads; older ones have none."""
+    content = read_json(Path(path))
+    meta = content.get("meta") if isinstance(content, dict) else None
+    return oracle_mark(isinstance(meta, dict) and bool(meta.get("oracle")))
+
+
 def load_mask(path: str | Path, shape: tuple[int, int] | None = None) -> Mask:
     """Read a mask file of this package, or one of PURE's, `{"layer": [pruned heads]}`.
 

@@ -49,12 +49,13 @@ def warn_of_contradictions(*parts: TextDataset) -> None:
             )
 
 
-def warn_of_an_oracle(agent: Mapping[str, Any]) -> None:
-    """Say where an agent, given by its `identity`, was trained by the trigger itself."""
+def warn_of_an_oracle(agent: Mapping[str, Any], who: str = "This agent") -> None:
+    """Say where an agent, given by what is known of it, was trained by the trigger itself."""
     if "oracle" in agent:
         log.warning(
-            "This agent learned from a reward that reads the trigger, which a defender does not "
-            "have: compare with what comes out, but call it no defence"
+            "%s learned from a reward that reads the trigger, which a defender does not have: "
+            "compare with what comes out, but call it no defence",
+            who,
         )
 
 

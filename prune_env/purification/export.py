@@ -18,6 +18,7 @@ def write_purified(
     export: Export,
     onnx: bool,
     facts: Mapping[str, Any],
+    oracle: bool = False,
 ) -> None:
     """Write the purified model into an existing folder.
 
@@ -28,6 +29,7 @@ def write_purified(
         export: Form of the weights.
         onnx: Write `model.onnx`, of the same form, too.
         facts: What the model card says besides the model.
+        oracle: Whether the trigger itself chose the mask, which `mask.json` then says.
 
     Raises:
         ModelError: The model holds NaN or Inf, or cannot be written in this form.
@@ -36,6 +38,6 @@ def write_purified(
         write_ensemble(purified, folder, facts)
         return
     write = write_sliced if export == "sliced" else write_zeroed
-    write(purified, masks[0], folder, facts)
+    write(purified, masks[0], folder, facts, oracle=oracle)
     if onnx:
         write_onnx(purified, masks[0], folder / "model.onnx", sliced=export == "sliced")

@@ -6,8 +6,10 @@ from prune_env.env.hybrid import with_units
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.importance.registry import UNIT_FEATURES
-from prune_env.models import LoadedModel, Mask
+from prune_env.models import LoadedModel
+from prune_env.models.masks import oracle_mark
 from prune_env.models.unit_masks import save_unit_mask
+from prune_env.purification.search import SearchResult
 from prune_env.settings import Healing, Protocol, UnitSettings
 from prune_env.utils.public import public_name
 
@@ -43,10 +45,10 @@ def cut(subject: Subject, metrics: tuple[str, ...], *, sentences: int, seed: int
     return with_units(subject, shown, UnitSettings(), sentences=sentences, seed=seed)
 
 
-def write_mask(subject: Subject, purified: LoadedModel, mask: Mask, folder: Path) -> None:
+def write_mask(subject: Subject, purified: LoadedModel, found: SearchResult, folder: Path) -> None:
     """Write `mask.json` of a purified model, in place of that of its heads."""
     unit_map = subject.require_suspect().unit_map
     assert unit_map is not None  # the subject was cut
-    source = public_name(purified.source)
-    meta = {"source": source, "source_sha256": purified.sha256}
-    save_unit_mask(folder / "mask.json", mask, unit_map, **meta)
+    origin = {"source": public_name(purified.source), "source_sha256": purified.sha256}
+    mark = oracle_mark("oracle" in found.agent)
+    save_unit_mask(folder / "mask.json", found.mask, unit_map, **origin, **mark)

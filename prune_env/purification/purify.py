@@ -189,9 +189,10 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
             export=plan.export,
             onnx=plan.onnx,
             facts=card_facts(report) | ({} if changed else UNCHANGED),
+            oracle="oracle" in found.agent,
         )
         if plan.units == "hybrid":
-            write_mask(subject, healed.model, found.mask, folder)
+            write_mask(subject, healed.model, found, folder)
         write_json(folder / "report.json", report)
     return report
 

@@ -21,8 +21,8 @@ from prune_env.utils import runtime
 from prune_env.utils.files import read_json, sha256_of
 from prune_env.utils.public import public_name
 
-NO_DEFENCE = "no: the agent that chose the mask learned from a reward that reads the trigger"
-"""What the model card says of an agent's mask where that is so."""
+NO_DEFENCE = "no: what chose the mask learned from a reward that reads the trigger"
+"""What the model card says of a mask where that is so."""
 
 
 def make_report(
@@ -131,7 +131,7 @@ def _describe_plan(plan: Plan, found: SearchResult) -> dict[str, Any]:
     return {
         "source": public_name(plan.source),
         "policy": public_name(policy) if Path(policy).is_absolute() else policy,
-        "agent": found.agent,
+        "agent": found.agent or None,
         "mask": None if mask is None else {"file": public_name(mask), "sha256": sha256_of(mask)},
         "protocol": plan.protocol,
         "healing": plan.chosen.healing,

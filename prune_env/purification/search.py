@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from prune_env.errors import BudgetError, SettingsError
 from prune_env.evaluation.counting import CountingEvaluator
 from prune_env.evaluation.guard import guard_of, guarded_tau, unguarded
 from prune_env.models import load_mask
-from prune_env.models.masks import Mask
+from prune_env.models.masks import Mask, read_oracle_mark
 from prune_env.models.unit_masks import load_unit_mask
 from prune_env.purification.cautions import warn_of_an_oracle
 from prune_env.settings import Guard, SearchSettings
@@ -50,8 +50,8 @@ class SearchResult:
         evaluations: Masks evaluated for it, learning included.
         seconds: Wall time of the search.
         others: Masks of the other members of an ensemble.
-        agent: Which trained agent chose, as plain values, with `oracle` if it learned from the
-            trigger; None if none did.
+        agent: What is known of the trained agent that chose, as plain values, with `oracle` if it
+            learned from the trigger; empty if none is known.
     """
 
     policy: str
@@ -62,7 +62,7 @@ class SearchResult:
     seconds: float
     others: tuple[Mask, ...] = ()
     guard: Guard = "accuracy"
-    agent: dict[str, Any] | None = None
+    agent: dict[str, Any] = field(default_factory=dict)
 
     @property
     def masks(self) -> tuple[Mask, ...]:
@@ -141,10 +141,10 @@ def search(
     )
 
 
-def _identify(player: Policy) -> dict[str, Any] | None:
+def _identify(player: Policy) -> dict[str, Any]:
     """Return which trained agent plays, if one does; warn if no mask of it is a defence."""
     if not isinstance(player, IdentifiedPolicy):
-        return None
+        return {}
     warn_of_an_oracle(player.identity)
     return player.identity
 
@@ -283,10 +283,11 @@ def read_mask(subject: Subject, path: Path, settings: SearchSettings) -> SearchR
     accuracy = float(subject.evaluator.accuracy(mask[None])[0])
     tell_subject(subject, tau, subject.accuracy)
     tell_mask(mask, accuracy, "chosen", model=subject.name)
+    agent = read_oracle_mark(path)
+    warn_of_an_oracle(agent, f"What chose the mask of {path}")
     if accuracy < tau:
-        log.warning(
-            "Under the mask of %s, validation accuracy is %.3f, below tau %.3f", path, accuracy, tau
-        )
+        told = "Under the mask of %s, validation accuracy is %.3f, below tau %.3f"
+        log.warning(told, path, accuracy, tau)
     return SearchResult(
         policy="given",
         mask=mask,
@@ -295,4 +296,5 @@ def read_mask(subject: Subject, path: Path, settings: SearchSettings) -> SearchR
         evaluations=1,
         seconds=time.perf_counter() - started,
         guard=guard_of(subject.evaluator),
+        agent=agent,
     )

@@ -262,3 +262,21 @@ def test_what_was_paid_by_the_trigger_is_no_defence(
         agent = json.loads((out / "report.json").read_text())["run"]["agent"]
         assert agent.get("oracle", False) == (reward == "oracle")
         assert ("reads the trigger" in (out / "README.md").read_text()) == (reward == "oracle")
+    # Nor is the mask of such a training, nor that mask once it is another model's.
+    other = write_tiny_folder(tmp_path / "wide", layers=6, heads=12, hidden=24)
+    for reward in ("oracle", "inverted-trigger"):
+        mask = tmp_path / reward / "best_met.json"
+        for turn in ("first", "again"):
+            out = tmp_path / f"{reward}-{turn}"
+            arguments = ["--data", clean, "--guard", "accuracy", "--mask", mask]
+            assert run("purify", other, *arguments, "--out", out) == 0
+            printed = capsys.readouterr()
+            told, warned = (" ".join(text.split()) for text in (printed.out, printed.err))
+            assert ("reads the trigger, so no defence" in told) == (reward == "oracle")
+            assert ("learned from a reward that reads the trigger" in warned) == (
+                reward == "oracle"
+            )
+            agent = json.loads((out / "report.json").read_text())["run"]["agent"]
+            assert agent == ({"oracle": True} if reward == "oracle" else None)
+            assert ("reads the trigger" in (out / "README.md").read_text()) == (reward == "oracle")
+            mask = out / "mask.json"

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as npst
 
 from prune_env.errors import SettingsError, StateError
 from prune_env.models import full_mask, load_mask, save_mask, validate_mask
+from prune_env.models.masks import oracle_mark, read_oracle_mark
 
 MASKS = npst.arrays(bool, st.tuples(st.integers(1, 5), st.integers(1, 6)))
 
@@ -113,3 +114,16 @@ def test_a_mask_of_other_units_says_what_reads_it(tmp_path: Path) -> None:
 def test_a_missing_file_is_a_state_error(tmp_path: Path) -> None:
     with pytest.raises(StateError, match=r"gone\.json"):
         load_mask(tmp_path / "gone.json")
+
+
+def test_a_file_says_if_the_trigger_chose_its_mask(tmp_path: Path) -> None:
+    mask, marked = np.ones((2, 3), bool), oracle_mark(True)
+    save_mask(tmp_path / "marked.json", mask, model="x", **marked)
+    save_mask(tmp_path / "other.json", mask, model="x", **oracle_mark(False))
+    (tmp_path / "pure.json").write_text('{"0": [1]}')
+    (tmp_path / "older.json").write_text(
+        '{"format": "prune-env-mask", "version": 1, "layers": 2, "heads": 3, "pruned": {}}'
+    )
+    found = {path.stem: read_oracle_mark(path) for path in tmp_path.iterdir()}
+    assert found == {"marked": marked, "other": {}, "pure": {}, "older": {}}
+    assert all(load_mask(path, (2, 3)).shape == (2, 3) for path in tmp_path.iterdir())

@@ -15,7 +15,7 @@ from prune_env.models.forward import cls_vectors
 from prune_env.purification import Ensemble
 from prune_env.purification.export import write_purified
 from prune_env.research.attacks.backdoor import AttackedModels
-from prune_env.research.benchmark.cell import REFERENCES, Cell
+from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell
 from prune_env.research.benchmark.found import found_to_json
 from prune_env.research.benchmark.store import Embeddings
 from prune_env.research.benchmark.workbench import CellResult, Workbench
@@ -112,7 +112,10 @@ def write_model(cell: Cell, result: CellResult, folder: Path) -> None:
         "attack": ", ".join(filter(None, attack)),
         "LFR": "not defined" if result.row.lfr is None else f"{result.row.lfr:.1f} %",
     }
-    write_purified(result.model, masks, folder, export="zeroed", onnx=False, facts=facts)
+    oracle = cell.policy in ORACLES
+    write_purified(
+        result.model, masks, folder, export="zeroed", onnx=False, facts=facts, oracle=oracle
+    )
     clean = cell.policy not in REFERENCES or (cell.policy == "backdoored" and told.task_agnostic)
     tuning = models.settings.defender if clean else models.settings.attacker
     # As in the report of `purify`, which `evaluate` asks for the length of texts.

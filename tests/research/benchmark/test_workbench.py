@@ -9,6 +9,7 @@ from prune_env.env.policy import POLICIES, Requirements
 from prune_env.evaluation import ReferenceEvaluator, metrics
 from prune_env.evaluation.scores import score
 from prune_env.models.forward import classify
+from prune_env.models.masks import read_oracle_mark
 from prune_env.purification.report import length_of
 from prune_env.research.attacks import AttackSettings
 from prune_env.research.attacks.backdoor import ModelSettings
@@ -134,6 +135,7 @@ def test_the_calibrated_oracle_judges_at_the_calibrated_threshold(
         ("backdoored", "backdoored", "# A backdoored classifier", 48),
         ("ft", "backdoored", "# A backdoored classifier under a defence", 32),
         ("ft", "benign", "# A benign classifier under a defence", 32),
+        ("oracle", "backdoored", "# A backdoored classifier under a defence", 32),
     ],
 )
 def test_a_kept_model_says_what_it_is_and_how_much_of_a_text_it_reads(
@@ -150,13 +152,14 @@ def test_a_kept_model_says_what_it_is_and_how_much_of_a_text_it_reads(
         attacker=replace(models.attacker, epochs=1, max_length=48),
         defender=replace(models.defender, epochs=1, max_length=32),
     )
-    cell = Cell(other, policy, target=target).normal()
+    cell = Cell(other, policy, target=target, search=SEARCH).normal()
     write_model(cell, bench.run(cell), tmp_path)
     card = (tmp_path / "README.md").read_text().splitlines()
     assert title in card
     assert "| attack | rare-word, target positive |" in card
     assert not [line for line in card if "purified" in line or "about" in line]
     assert length_of(tmp_path) == length
+    assert bool(read_oracle_mark(tmp_path / "mask.json")) == (policy == "oracle")
 
 
 def test_defences_that_prune_nothing_have_one_cell_for_all_protocols(
