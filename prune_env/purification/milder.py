@@ -14,7 +14,6 @@ from prune_env.env.subject import Subject
 from prune_env.evaluation.guard import guarded
 from prune_env.models.masks import Mask
 from prune_env.purification.heal import Healed, apply_steps, check_healing, ready_for, steps_of
-from prune_env.purification.refit import Refit
 from prune_env.purification.step import Step
 from prune_env.purification.unlearn import Unlearn
 from prune_env.purification.verdict import Verdict
@@ -55,26 +54,32 @@ class Attempt:
 def milder(steps: Sequence[Step], force: float, *, last_alone: bool = False) -> tuple[Step, ...]:
     """Return steps that cost less accuracy, and remove less.
 
-    Where layers are refitted, that is what costs accuracy as a rule, and what it no longer removes
-    is left to unlearning: of more of the texts, as it is without a refit. Where the steps before
-    the last are known to have kept tau, only that one is weakened.
+    The step that lost tau is weakened, and what it no longer removes is left to an unlearning after
+    it: of more of the texts, as it is alone. Any other step after it is weakened too.
+
+    Args:
+        steps: As they are.
+        force: Factor on what they may cost.
+        last_alone: Whether the steps before the last had kept tau; else the first is weakened.
 
     Example:
         >>> milder((Unlearn(share=0.4),), 0.5)[0].share
         0.2
+        >>> from prune_env.purification.refit import Refit
         >>> milder((Refit(max_drop=0.02), Unlearn(share=0.35)), 0.5)[1].share
         0.7
     """
-    if last_alone:
-        return (*steps[:-1], _weaker(steps[-1], force))
-    refitted = any(isinstance(step, Refit) for step in steps)
-    return tuple(
-        _more_unlearning(step, force) if refitted else _weaker(step, force) for step in steps
+    first = len(steps) - 1 if last_alone else 0
+    lost, after = steps[first : first + 1], steps[first + 1 :]
+    return (
+        *steps[:first],
+        *(_weaker(step, force) for step in lost),
+        *(_more_unlearning(step, force) for step in after),
     )
 
 
 def _more_unlearning(step: Step, force: float) -> Step:
-    """Return what a step is beside a weaker refit."""
+    """Return what a step is after a weaker one."""
     if isinstance(step, Unlearn):
         return replace(step, share=max(step.share, min(step.share / force, Unlearn.share)))
     return _weaker(step, force)
@@ -111,7 +116,7 @@ def heal_above_tau(
         loading: As for `heal`.
 
     Returns:
-        The first that keeps tau, or else that with the highest value, and every attempt.
+        The model of the attempt that is `chosen`, and every attempt.
     """
     check_healing(protocol, healing, subject.require_suspect().train)
     steps = steps_of(healing)
@@ -125,7 +130,7 @@ def heal_above_tau(
         healed = apply_steps(subject, masks, again, tried, protocol=protocol, loading=loading)
         verdict = judge(healed)
         attempts.append(Attempt(force, verdict, last_alone))
-        if best is None or verdict.value >= max(each.verdict.value for each in attempts):
+        if chosen(attempts) is attempts[-1]:
             best = healed
         if verdict.keeps_tau or not steps or subject.accuracy < verdict.tau:
             break
@@ -153,5 +158,5 @@ def _last_lost_it(healed: Healed, verdict: Verdict, validation: TextDataset) -> 
 
 
 def chosen(attempts: Sequence[Attempt]) -> Attempt:
-    """Return the attempt whose model is handed out."""
-    return max(reversed(attempts), key=lambda each: (each.verdict.keeps_tau, each.verdict.value))
+    """Return the attempt whose model is handed out: of the highest value, of equals the mildest."""
+    return max(reversed(attempts), key=lambda each: each.verdict.value)
