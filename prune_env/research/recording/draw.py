@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.env.recorded import REWARD
 from prune_env.models.masks import Mask
 from prune_env.research.recording.table import KINDS, MaskTable
 
@@ -16,6 +17,10 @@ LARGEST_SHARE = 0.6
 """Part of the heads that a drawn mask prunes at most; past it no model here keeps its accuracy."""
 NOISE = (0.0, 0.3, 1.0)
 """Noise that is put on an order, in standard deviations of its metric; 0 is the order itself."""
+TRIES = 50
+"""Families in a row that may hold no new mask; a record that knows nearly all ends there."""
+COSTS_TOO_MUCH = 0.05
+"""Accuracy that a mask may lose and still have its neighbours looked at."""
 ROUND = 4
 """Masks met among which the best one has its neighbours looked at."""
 VERSIONS = (2, 4)
@@ -25,6 +30,53 @@ Larger families are more masks in the same time, but tell less of the first laye
 """
 Relative = Callable[[], Mask]
 """Draws a mask of the same kind as another one."""
+
+
+def next_family(
+    table: MaskTable, importance: npt.NDArray[np.float32], seed: int
+) -> tuple[int, Mask]:
+    """Draw the masks of a further family that a record does not hold.
+
+    Args:
+        table: The masks drawn so far; with the seed they alone decide on what is drawn.
+        importance: Float32 (L, H, M), scaled.
+        seed: Of the recording.
+
+    Returns:
+        Their kind, an index in `KINDS`; and the masks, bool (N, L, H), none where `TRIES` families
+        in a row held no new one.
+    """
+    random = np.random.default_rng([seed, len(table.masks)])
+    if largest_number(table.available) >= 1:
+        known = {mask.tobytes() for mask in table.masks}
+        worth = _worth(table)
+        for _ in range(TRIES):
+            family, kind = draw_family(importance, table, worth, random)
+            new = [mask for mask in family if mask.tobytes() not in known]
+            if new:
+                return kind, np.array(new)
+    return 0, table.masks[:0]
+
+
+def rest_of_family(table: MaskTable, importance: npt.NDArray[np.float32], seed: int) -> Mask:
+    """Return what a record lacks of its last family, bool (N, L, H): a number of masks may cut it.
+
+    It is drawn once more. Where that gives other masks, another release drew those that are held.
+    """
+    begun = int(np.searchsorted(table.families, table.families[-1]))
+    held = table.masks[begun:]
+    if not begun:
+        return held[:0]  # the unpruned model is no family
+    _, drawn = next_family(table.first(begun), importance, seed)
+    same = np.array_equal(drawn[: len(held)], held)
+    return drawn[len(held) :] if same else held[:0]
+
+
+def _worth(table: MaskTable) -> npt.NDArray[np.float64]:
+    """Return how good each mask is to search around: by its first reward, while accuracy holds."""
+    reward = next(column for name, column in table.columns.items() if name.startswith(REWARD))
+    accuracy = table.columns["accuracy"].astype(np.float64)
+    return np.where(accuracy >= accuracy[0] - COSTS_TOO_MUCH, reward, accuracy - 2)
 
 
 def draw_family(

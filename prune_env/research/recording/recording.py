@@ -16,7 +16,7 @@ from prune_env.errors import SettingsError, StateError
 from prune_env.evaluation import metrics
 from prune_env.evaluation.base import Evaluator
 from prune_env.models.masks import Mask
-from prune_env.research.recording.draw import LARGEST_SHARE, draw_family, largest_number
+from prune_env.research.recording.draw import LARGEST_SHARE, next_family, rest_of_family
 from prune_env.research.recording.table import (
     MaskTable,
     RecordedValues,
@@ -33,13 +33,9 @@ log = logging.getLogger(__name__)
 
 BLOCK = 64
 """Masks, at least, between two writes of the file."""
-TRIES = 50
-"""Families in a row that may hold no new mask; a record that knows nearly all ends there."""
 LFR = "lfr"
 MOST_TEXTS = 500
 """Validation texts whose margins are kept; of more, a record would be too large to be read."""
-COSTS_TOO_MUCH = 0.05
-"""Accuracy that a mask may lose and still have its neighbours looked at."""
 
 DOING = "records into"
 """What another process does with the file, for messages."""
@@ -109,7 +105,8 @@ class Recording:
             masks: Masks that it shall hold, the unpruned model included.
 
         Returns:
-            All of them; fewer where no further one was found, see `TRIES`.
+            All of them, the same in however many calls; fewer where no further one was found, see
+            `next_family`.
 
         Raises:
             SettingsError: No mask is asked for, or more than a file may hold.
@@ -137,9 +134,13 @@ class Recording:
             )
         written, importance = len(table.masks), self._subject.scaled_importance()
         with progress(f"Recording {self._subject.name}", masks) as advance:
+            if written < masks and len(rest := rest_of_family(table, importance, self._seed)):
+                rest = rest[: masks - written]
+                table = table.extended(rest, self._measure(rest))
             while (done := len(table.masks)) < masks:
                 advance(done)
-                kind, drawn = self._draw(table, importance, masks - done)
+                kind, drawn = next_family(table, importance, self._seed)
+                drawn = drawn[: masks - done]
                 if not len(drawn):
                     log.warning(
                         "No further mask was found after %d masks: all that were drawn since are "
@@ -149,7 +150,7 @@ class Recording:
                         round(100 * LARGEST_SHARE),
                     )
                     break
-                table = table.extended(kind, drawn, self._measure(drawn))
+                table = table.extended(drawn, self._measure(drawn), kind=kind)
                 if len(table.masks) - written >= BLOCK:
                     write_record(path, table)
                     written = len(table.masks)
@@ -157,23 +158,6 @@ class Recording:
                 write_record(path, table)
             advance(masks)
         return table
-
-    def _draw(
-        self, table: MaskTable, importance: npt.NDArray[np.float32], most: int
-    ) -> tuple[int, Mask]:
-        """Return the kind of a further family, and of its masks so many at most, all new."""
-        random = np.random.default_rng([self._seed, len(table.masks)])
-        none = table.masks[:0]
-        if largest_number(table.available) < 1:
-            return 0, none
-        known = {mask.tobytes() for mask in table.masks}
-        worth = _worth(table)
-        for _ in range(TRIES):
-            family, kind = draw_family(importance, table, worth, random)
-            new = [mask for mask in family if mask.tobytes() not in known]
-            if new:
-                return kind, np.array(new[:most])
-        return 0, none
 
     def _open(self, path: Path) -> MaskTable:
         """Return what the file holds; where there is none, the unpruned model."""
@@ -264,13 +248,6 @@ def check_goes_on(path: Path, rewards: Sequence[str], seed: int) -> None:
         asked = {"rewards": list(rewards), "seed": seed}
         check_same(path, "recording", asked, {name: identity.get(name) for name in asked})
     check_alone(path, f"{DOING} {path}")
-
-
-def _worth(table: MaskTable) -> npt.NDArray[np.float64]:
-    """Return how good each mask is to search around: by its first reward, while accuracy holds."""
-    reward = next(column for name, column in table.columns.items() if name.startswith(REWARD))
-    accuracy = table.columns["accuracy"].astype(np.float64)
-    return np.where(accuracy >= accuracy[0] - COSTS_TOO_MUCH, reward, accuracy - 2)
 
 
 def hidden_rates(evaluator: Evaluator, triggered: Evaluator, masks: Mask, target: int) -> Columns:

@@ -1,6 +1,6 @@
 """The file of a record: masks, packed, and what was measured of each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,21 +60,35 @@ class MaskTable:
     columns: dict[str, npt.NDArray[np.float32]]
     margins: npt.NDArray[np.float16]
 
-    def extended(self, kind: int, masks: Mask, measured: RecordedValues) -> "MaskTable":
-        """Return the record with a further family of masks."""
-        count = len(masks)
+    def extended(
+        self, masks: Mask, measured: RecordedValues, *, kind: int | None = None
+    ) -> "MaskTable":
+        """Return the record with further masks: a family of a kind, or more of the last one."""
+        count, family = len(masks), self.families[-1] + (kind is not None)
+        kind = self.kinds[-1] if kind is None else kind
         return MaskTable(
             self.identity,
             self.available,
             self.importance,
             np.concatenate([self.masks, masks]),
             np.concatenate([self.kinds, np.full(count, kind, np.uint8)]),
-            np.concatenate([self.families, np.full(count, self.families[-1] + 1, np.uint32)]),
+            np.concatenate([self.families, np.full(count, family, np.uint32)]),
             {
                 name: np.concatenate([column, measured.columns[name]])
                 for name, column in self.columns.items()
             },
             np.concatenate([self.margins, measured.margins]),
+        )
+
+    def first(self, count: int) -> "MaskTable":
+        """Return the record of so many of its masks, from the first on."""
+        return replace(
+            self,
+            masks=self.masks[:count],
+            kinds=self.kinds[:count],
+            families=self.families[:count],
+            columns={name: column[:count] for name, column in self.columns.items()},
+            margins=self.margins[:count],
         )
 
 

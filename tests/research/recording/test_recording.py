@@ -5,7 +5,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
@@ -242,6 +242,31 @@ def test_a_recording_goes_on_to_the_same_end(
     longer = Recording(landscape(), REWARDS).run(tmp_path / "parts.npz", 160)
     np.testing.assert_array_equal(longer.masks[:150], whole.masks)
     assert len(longer.masks) == 160
+
+
+@pytest.mark.parametrize("numbers", [(33,), (33, 34), (2, 96), range(1, 96)])
+def test_a_record_that_grows_is_that_of_its_last_number(
+    tmp_path: Path, numbers: Sequence[int]
+) -> None:
+    """Also where a number falls into a family."""
+    whole = Recording(landscape(), REWARDS).run(tmp_path / "whole.npz", 96)
+    assert whole.families[32] == whole.families[33]
+    for number in (*numbers, 96):
+        grown = Recording(landscape(), REWARDS).run(tmp_path / "grown.npz", number)
+        assert len(grown.masks) == number
+    for name in ("masks", "kinds", "families", "margins"):
+        np.testing.assert_array_equal(getattr(grown, name), getattr(whole, name))
+    assert (tmp_path / "grown.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+def test_a_family_that_another_release_drew_is_left_as_it_is(tmp_path: Path) -> None:
+    table = Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 33)
+    assert table.families[-1] == table.families[-2]
+    table.masks[-2:] = table.masks[:-3:-1].copy()  # no family holds them in this order
+    write_record(tmp_path / "r.npz", table)
+    grown = Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 40)
+    np.testing.assert_array_equal(grown.masks[:33], table.masks)
+    assert grown.families[33] == table.families[-1] + 1
 
 
 def test_masks_that_overflow_spoil_no_other(tmp_path: Path) -> None:
