@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.errors import MetricError
+from prune_env.errors import MetricError, SettingsError
 from prune_env.utils.registry import Registry
 
 if TYPE_CHECKING:
@@ -52,10 +52,11 @@ def head_importance(
     Raises:
         UnknownNameError: A metric is not registered.
         UnsupportedModelError: The heads cannot be found, or the model gives no attention maps.
-        SettingsError: A size is below 1.
+        SettingsError: A size is below 1, or a name is one of `UNIT_FEATURES`: heads are all alike.
         DataError: There is no sentence, or a label is outside the model's range.
         MetricError: A metric is undefined on this model, or is not finite.
     """
+    _check_names(metrics)
     functions = {name: METRICS[name] for name in metrics}
     # Only here are torch and transformers needed: listing metrics stays cheap.
     from prune_env.importance.probe import Probe  # noqa: PLC0415
@@ -75,6 +76,17 @@ def head_importance(
         _check_values(name, values, probe.heads.shape)
         result[:, :, column] = values
     return result
+
+
+def _check_names(metrics: Sequence[str]) -> None:
+    # An agent that learned on other units reads these columns wherever it plays.
+    if of_units := [name for name in metrics if name in UNIT_FEATURES and name not in METRICS]:
+        raise SettingsError(
+            "Heads alone are measured, and a column is asked for that tells other units from them",
+            expected=f"some of {', '.join(METRICS.names())}",
+            actual=", ".join(of_units),
+            remedy="what learned on hybrid units plays them: `--units hybrid`, HybridPruning-v0",
+        )
 
 
 def _check_values(name: str, values: npt.NDArray[np.float64], shape: tuple[int, int]) -> None:

@@ -121,6 +121,10 @@ def test_bad_arguments_are_refused(tiny_data: TextDataset) -> None:
     subject = classifier()
     with pytest.raises(UnknownNameError, match="did you mean 'magnitude'"):
         head_importance(subject.model, subject.tokenizer, tiny_data, ["magnitud"])
+    with pytest.raises(SettingsError, match=r"Actual: is_map, step\. Remedy: .*--units hybrid"):
+        head_importance(
+            subject.model, subject.tokenizer, tiny_data, ["magnitude", "is_map", "step"]
+        )
     with pytest.raises(SettingsError, match="batch_size"):
         measure(subject, tiny_data, batch_size=0)
     with pytest.raises(DataError, match="clean sentences"):
