@@ -98,7 +98,7 @@ class PruneEnvError(Exception):
 def _sentence(part: str) -> str:
     """Return a part of a message as a sentence; of none, nothing."""
     part = printable(part, LONGEST)
-    return part if not part or part.endswith("?") else f"{part}."
+    return part if not part or part.endswith(("?", ".")) else f"{part}."
 
 
 def _again(kind: type[PruneEnvError], args: tuple[Any, ...]) -> PruneEnvError:

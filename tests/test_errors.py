@@ -39,6 +39,8 @@ def test_an_error_keeps_its_parts() -> None:
     assert told(error)[2:] == ("A row is bad", "2", "['a', 3]", "mend it")
     assert error.without_remedy == "A row is bad. Expected: 2. Actual: ['a', 3]."
     assert str(error) == f"{error.without_remedy} Remedy: mend it."
+    whole = DataError("A row is bad", expected="none.", actual=OSError("disk is full."))
+    assert str(whole) == "A row is bad. Expected: none. Actual: disk is full."
     short = DataError("A row is bad")
     assert told(short)[1:] == ("A row is bad.", "A row is bad", None, None, "")
 
