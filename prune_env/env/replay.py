@@ -106,9 +106,16 @@ def validate(state: State, env: Replayable | None = None) -> Validation:
             The environment itself is left as it is.
 
     Raises:
-        StateError: No environment is given, and the state does not tell how to make one of this
-            package's, or tells it wrongly.
+        StateError: It is no state; or no environment is given, and the state does not tell how to
+            make one of this package's, or tells it wrongly.
     """
+    if not isinstance(state, State):
+        raise StateError(
+            "This is no state of an episode",
+            expected="a State, such as env.state",
+            actual=type(state).__name__,
+            remedy="State.from_dict makes one of plain values, read_states of a file",
+        )
     if env is None:
         env = _make(state)
     replay = env.fork()

@@ -113,6 +113,13 @@ def test_a_state_before_any_action_and_after_an_illegal_end_are_restored():
     assert env.state == ended
 
 
+def test_what_is_no_state_is_told(played):
+    with pytest.raises(StateError, match=r"Actual: dict\. Remedy: State\.from_dict makes one"):
+        played.restore(played.state.to_dict())
+    with pytest.raises(StateError, match=r"Actual: str\."):
+        validate("states.json")
+
+
 def test_a_foreign_state_leaves_the_environment_as_it_was(played):
     before = played.state
     for change in ({"accuracy": 0.123}, {"fingerprint": "f"}, {"actions": (0, 0)}):
