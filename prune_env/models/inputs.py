@@ -200,10 +200,11 @@ def check_kind(processor: Any, data: TextDataset) -> None:
     images = reads_images(processor)
     if images != isinstance(data, ImageDataset):
         kinds = ("images", "texts") if images else ("texts", "images")
+        column = "of a table give --image-column" if images else "leave --image-column out"
         raise DataError(
             f"The model reads {kinds[0]}, and {data.source} holds {kinds[1]}",
             expected=f"a table of {'paths of images' if images else 'texts'} and labels",
-            remedy="give --image-column" if images else "leave --image-column out",
+            remedy=f"{column}, or choose another data set",
         )
     blank = [] if images else [text for text in data.texts if not text.strip()]
     if blank and not all(processor(blank)["input_ids"]):

@@ -79,7 +79,7 @@ def test_images_and_texts_are_not_mixed_up(model_type: str, tmp_path: Path) -> N
         lambda: head_importance(loaded.model, loaded.tokenizer, data, ["gate_gradient"]),
         lambda: fine_tune(loaded.model, loaded.tokenizer, data, run),
     ):
-        with pytest.raises(DataError, match="--image-column"):
+        with pytest.raises(DataError, match=r"--image-column.*, or choose another data set"):
             use()
 
 
