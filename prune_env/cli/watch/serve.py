@@ -64,9 +64,9 @@ def bind(host: str, port: int) -> socket.socket:
         bound.close()
         raise SettingsError(
             f"The page cannot be served on port {port} of {host}",
-            expected="a free port of this machine",
+            expected="a free port, 0 to 65535, of an interface of this machine",
             actual=getattr(error, "strerror", None) or error,
-            remedy="give another --port; --port 0 takes any that is free",
+            remedy="give another --port (--port 0 takes any that is free), or another --host",
         ) from None
     return bound
 

@@ -109,6 +109,12 @@ def test_a_port_that_is_none_is_told(tmp_path, capsys, port):
     assert "--port" in capsys.readouterr().err
 
 
+def test_a_host_that_is_none_of_this_machine_is_told(tmp_path, capsys):
+    place = record_purify(tmp_path / "run")
+    assert run("watch", place, "--host", "256.1.1.1", "--port", "0") == 2
+    assert "another --host" in capsys.readouterr().err
+
+
 def test_what_is_no_run_ends_with_status_2(tmp_path, capsys):
     assert run("watch", tmp_path / "none") == 2
     assert "No run" in capsys.readouterr().err
