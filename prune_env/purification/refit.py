@@ -47,6 +47,10 @@ ROWS = 640
 LEAST_DROP = 0.005
 """Separation that a refit may cost a model that tells its clean rows apart without a mistake."""
 
+SHARED = 3
+"""By so much at most what a refit may cost is divided, where a text may be lost to several classes:
+on ten classes of images a ninth left up to 17 points more of a backdoor than a third did."""
+
 WIDTH = 384
 """Width of the model that the rate was chosen on. What a wider one bears falls with its width
 (Tensor Programs V, Yang et al., 2022): MPNet-base fell to chance in the first 2,048 sentences."""
@@ -66,7 +70,9 @@ class Refit(Step):
         max_drop: What of the separation of classes (0 to 1, see `evaluation.separation`) on clean
             rows a refit may cost; not more than lacks to 1 already, if that is more than
             `LEAST_DROP`. It falls smoothly, as that of other rows does; validation accuracy on 128
-            rows chose any strength, from none to one that cost 5 points.
+            rows chose any strength, from none to one that cost 5 points. Of K classes a text may be
+            lost to K - 1, so that as much accuracy is so much less of separation: this and the
+            bounds below are divided by K - 1, or by `SHARED`.
         max_drop_again: What every later refit may cost of what is left by then, where that is more:
             a training may leave less than the first refit did. Of 1,600 sentences of the demo's
             attack no strength was left to the second, and a third of the backdoor stayed.
@@ -106,9 +112,9 @@ class Refit(Step):
         """Refit and fine-tune, see `Step.apply`; of the settings, epochs do not count."""
         suspect, loaded = model.suspect, model.loaded
         rows = _rows(model, run.seed)
-        before = rows.separation()
-        replaced = self._replace_unseen(model, rows, least=before - self.max_drop_unseen)
-        least = _least(before, self.max_drop)
+        before, shared = rows.separation(), min(len(suspect.train.label_names) - 1, SHARED)
+        replaced = self._replace_unseen(model, rows, least=before - self.max_drop_unseen / shared)
+        least = _least(before, self.max_drop / shared)
         tuning = replace(
             run.settings,
             epochs=1,
@@ -122,7 +128,7 @@ class Refit(Step):
         reports = []
         for number in range(self.rounds):
             if number:
-                least = min(least, _least(rows.separation(), self.max_drop_again))
+                least = min(least, _least(rows.separation(), self.max_drop_again / shared))
             report = self.refit(
                 model,
                 rows,

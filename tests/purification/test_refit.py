@@ -327,6 +327,35 @@ def test_a_later_refit_may_cost_something_too(
     assert least == [pytest.approx(bound) for bound in bounds]
 
 
+@pytest.mark.parametrize(("classes", "shared"), [(2, 1), (3, 2), (4, 3), (10, 3)])
+def test_of_more_classes_less_separation_may_be_lost(
+    classes: int, shared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    least: list[float] = []
+
+    def remember(*_: object, **how: float) -> RefitReport:
+        least.append(how["least"])
+        return RefitReport(1.0, 1.0, 1.0)
+
+    def unseen(*_: object, **how: float) -> int:
+        least.append(how["least"])
+        return 0
+
+    monkeypatch.setattr(Judge, "separation", lambda _: 0.9)
+    monkeypatch.setattr(refitting, "fine_tune", lambda *_, **__: None)
+    monkeypatch.setattr(Refit, "refit", remember)
+    monkeypatch.setattr(Refit, "_replace_unseen", unseen)
+    names = tuple(f"class {number}" for number in range(classes))
+    train, validation = (replace(each, label_names=names) for each in (TRAIN, VALIDATION))
+    loaded = tiny_classifier(
+        "bert", num_labels=classes, id2label=dict(enumerate(names)), label2id={}
+    )
+    step = replace(REFIT, max_drop=0.06, max_drop_again=0.03, max_drop_unseen=0.012)
+    step.apply(masked(loaded, train, validation), RUN)
+    lost = [0.012 / shared, 0.06 / shared, 0.06 / shared]
+    assert least == [pytest.approx(0.9 - each) for each in lost]
+
+
 @pytest.mark.parametrize(("rows", "validation"), [(40, 40), (60, 60), (70, 60), (1000, 60)])
 def test_so_many_clean_rows_are_asked_those_to_validate_first(
     rows: int, validation: int, monkeypatch: pytest.MonkeyPatch
