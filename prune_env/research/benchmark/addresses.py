@@ -41,4 +41,5 @@ def mask_file(cell: Cell, identity: dict[str, str]) -> str:
         identity: SHA-256 of data, model and files of attacks.
     """
     models_and_search = [asdict(cell.models), cell.target, cell.policy, to_plain(cell.search)]
-    return f"masks/{digest([models_and_search, identity_of(cell.models, identity)])}.json"
+    agent = [cell.agent] if cell.agent else []
+    return f"masks/{digest([models_and_search, identity_of(cell.models, identity), *agent])}.json"

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from prune_env.env.policy import Requirements, requirements_of
+from prune_env.env.policy import Requirements, TrainedStrategy, find_policy, requirements_of
 from prune_env.purification import removes_backdoor
 from prune_env.research.attacks.backdoor import ModelSettings
 from prune_env.settings import Healing, SearchSettings
@@ -80,13 +80,22 @@ class Cell:
         """Whether a mask is searched, under a threshold."""
         return self.policy not in REFERENCES and self.requirements.prunes
 
+    @property
+    def agent(self) -> dict[str, Any]:
+        """What tells an agent that comes trained from one that had its name before."""
+        if self.policy in (*REFERENCES, *ORACLES):
+            return {}
+        strategy = find_policy(self.policy)
+        return {"agent": strategy.identity} if isinstance(strategy, TrainedStrategy) else {}
+
     def key(self, identity: dict[str, str]) -> str:
         """Return the address of the cell's result: a hash of the cell and of what it reads.
 
         Args:
             identity: SHA-256 of data, model and files of attacks, as `data_identity` returns it.
         """
-        return digest({"cell": to_plain(self), "identity": identity_of(self.models, identity)})
+        read = identity_of(self.models, identity)
+        return digest({"cell": to_plain(self), "identity": read, **self.agent})
 
     def __str__(self) -> str:
         parts = [self.models.attack.title, f"seed {self.models.seed}", self.policy]

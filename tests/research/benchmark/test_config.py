@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from prune_env.agents.shipped import ShippedAgent
 from prune_env.errors import PruneEnvError, SettingsError, printable
 from prune_env.research.attacks import ATTACKS, AttackSettings
+from prune_env.research.benchmark.addresses import mask_file
 from prune_env.research.benchmark.config import (
     BenchmarkConfig,
     config_names,
@@ -183,6 +185,20 @@ def test_a_key_follows_the_cell_and_what_it_reads(tmp_path: Path) -> None:
     assert len({first.key({"data": "a"}), first.key({"data": "b"}), second.key({"data": "a"})}) == 3
     own, other = ({"data": "a", f"{name}/test.tsv": "b"} for name in ("rare-word", "hiddenkiller"))
     assert first.key(own) != first.key({"data": "a"}) == first.key(other)
+
+
+def test_a_key_follows_the_agent_that_comes_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another release may bring another one under the same name."""
+    cell = replace(read(tmp_path, GOOD).cells()[-1], policy="carried-over")
+    key, mask = cell.key({}), mask_file(cell, {})
+    assert cell.key({}) == key
+    monkeypatch.setattr(ShippedAgent, "identity", {"sha256": "another"})
+    assert cell.key({}) != key
+    assert mask_file(cell, {}) != mask
+    gradient = replace(cell, policy="gradient")
+    assert gradient.agent == replace(cell, policy="benign").agent == {}
 
 
 OWN = (
