@@ -99,7 +99,7 @@ def read_oracle_mark(path: str | Path) -> dict[str, bool]:
     """Return the `oracle_mark` of a file that `load_mask` reads; older ones have none."""
     content = read_json(Path(path))
     meta = content.get("meta") if isinstance(content, dict) else None
-    return oracle_mark(isinstance(meta, dict) and bool(meta.get("oracle")))
+    return oracle_mark(isinstance(meta, dict) and meta.get("oracle") is True)
 
 
 def load_mask(path: str | Path, shape: tuple[int, int] | None = None) -> Mask:

@@ -29,7 +29,8 @@ def write_purified(
         export: Form of the weights.
         onnx: Write `model.onnx`, of the same form, too.
         facts: What the model card says besides the model.
-        oracle: Whether the trigger itself chose the mask, which `mask.json` then says.
+        oracle: Whether the trigger itself chose the mask, which `mask.json` then says; nothing
+            chooses the masks of an ensemble so.
 
     Raises:
         ModelError: The model holds NaN or Inf, or cannot be written in this form.

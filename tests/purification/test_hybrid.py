@@ -1,6 +1,7 @@
 """Purifying by masks of heads, groups of neurons and strengths of maps."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from prune_env.agents.training import train
 from prune_env.data.dataset import write_jsonl
 from prune_env.errors import SettingsError, StateError
 from prune_env.evaluation import MaskEvaluator
-from prune_env.models import load_classifier, load_mask, save_mask
+from prune_env.models import find_heads, load_classifier, load_mask, save_mask
+from prune_env.models.masks import read_oracle_mark
 from prune_env.models.unit_map import measure_units
 from prune_env.models.unit_masks import load_unit_mask, save_unit_mask
 from prune_env.settings import SearchSettings, UnitSettings
@@ -177,3 +179,24 @@ def test_what_an_agent_learned_on_units_purifies(source: Path, tmp_path: Path) -
         source, TRAIN, VALIDATION, tmp_path / "b", policy=str(tmp_path / "run" / "best"), **shared
     )
     assert by_agent["result"]["keeps_tau"]
+
+
+def test_the_mark_of_a_mask_that_the_trigger_chose_stays_with_it(
+    source: Path, tmp_path: Path
+) -> None:
+    """Whatever form the model is written in, and whatever the mask then chooses from."""
+    mask = find_heads(load_classifier(source, num_labels=2).model).available.copy()
+    mask[0, 0] = False
+    save_mask(tmp_path / "mask.json", mask, oracle=True)
+    shared: dict[str, Any] = {"search_settings": replace(SEARCH, max_drop=0.9)}
+    given = tmp_path / "mask.json"
+    for name, how in (
+        ("sliced", {"export": "sliced", "healing": "none"}),
+        ("units", {"units": "hybrid"}),
+        ("units again", {"units": "hybrid"}),
+    ):
+        report = purify(source, TRAIN, VALIDATION, tmp_path / name, mask=given, **shared, **how)
+        assert report["run"]["agent"] == {"oracle": True}
+        if name != "sliced":
+            given = tmp_path / name / "mask.json"
+        assert read_oracle_mark(tmp_path / name / "mask.json") == {"oracle": True}
