@@ -78,7 +78,7 @@ def test_one_that_learned_on_landscapes_prunes_more_than_random_order() -> None:
     "task", read_suite("v3").tasks_of(["recorded"]), ids=lambda task: task.name
 )
 def test_the_carried_over_one_is_paid_on_real_models_that_it_never_saw(task: ScoredTask) -> None:
-    """Within 40 masks nothing that knows this model alone is paid as much, docs/scoreboard.md."""
+    """Within 40 masks it is paid more than orders and searches are, docs/agents.md."""
     assert POLICIES["carried-over"] is CARRIED_OVER
     rules = replace(task.search, budget=40)
     env = gym.make(task.env, **task.arguments(DEFAULT_METRICS)).unwrapped
