@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import tyro
@@ -41,6 +41,7 @@ def landscapes(
     ]
 
 
+Kind = Literal["heads", "hybrid", "records"]
 SEEDS = range(1, 17)
 UNITS = ",groups=8,steps=4"
 
@@ -68,7 +69,7 @@ class Course:
     test_every: int = 100
 
 
-COURSES = {
+COURSES: dict[Kind, Course] = {
     "heads": Course(
         SHIPPED["heads"],
         "prune_env/Landscape-v0",
@@ -118,7 +119,7 @@ class Options:
     """
 
     out: Path
-    kinds: tuple[str, ...] = tuple(COURSES)
+    kinds: tuple[Kind, ...] = get_args(Kind)
 
 
 def main(options: Options) -> None:
