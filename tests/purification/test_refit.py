@@ -45,6 +45,20 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forward, "use_bf16", lambda *_: False)
 
 
+@pytest.fixture
+def least(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Collect what each refit must leave of the separation, in place of refits and trainings."""
+    bounds: list[float] = []
+
+    def remember(*_: object, **how: float) -> RefitReport:
+        bounds.append(how["least"])
+        return RefitReport(1.0, 1.0, 1.0)
+
+    monkeypatch.setattr(refitting, "fine_tune", lambda *_, **__: None)
+    monkeypatch.setattr(Refit, "refit", remember)
+    return bounds
+
+
 def logits(loaded: LoadedModel) -> torch.Tensor:
     with torch.no_grad():
         return loaded.model(**tiny_inputs(loaded)).logits
@@ -288,17 +302,9 @@ def test_of_many_texts_some_are_trained_on(monkeypatch: pytest.MonkeyPatch) -> N
     ("before", "bound"), [(0.95, 0.935), (0.99, 0.98), (0.998, 0.993), (1.0, 0.995)]
 )
 def test_where_little_is_lacking_little_may_be_lost(
-    before: float, bound: float, monkeypatch: pytest.MonkeyPatch
+    before: float, bound: float, least: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    least: list[float] = []
-
-    def remember(*_: object, **how: float) -> RefitReport:
-        least.append(how["least"])
-        return RefitReport(0.0, 1.0, 1.0)
-
     monkeypatch.setattr(Judge, "separation", lambda _: before)
-    monkeypatch.setattr(refitting, "fine_tune", lambda *_, **__: None)
-    monkeypatch.setattr(Refit, "refit", remember)
     step = replace(REFIT, rounds=1, max_drop=0.015)
     step.apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), RUN)
     assert least == [pytest.approx(bound)]
@@ -309,19 +315,14 @@ def test_where_little_is_lacking_little_may_be_lost(
     [(0.96, (0.935, 0.935)), (0.94, (0.935, 0.9325)), (0.91, (0.935, 0.9025))],
 )
 def test_a_later_refit_may_cost_something_too(
-    trained: float, bounds: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+    trained: float,
+    bounds: tuple[float, float],
+    least: list[float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where the training before it left less than the first refit was to leave."""
-    least: list[float] = []
     separation = iter((0.95, 0.0, trained))  # of the model, of unseen tokens, after the training
-
-    def remember(*_: object, **how: float) -> RefitReport:
-        least.append(how["least"])
-        return RefitReport(1.0, 1.0, 1.0)
-
     monkeypatch.setattr(Judge, "separation", lambda _: next(separation))
-    monkeypatch.setattr(refitting, "fine_tune", lambda *_, **__: None)
-    monkeypatch.setattr(Refit, "refit", remember)
     step = replace(REFIT, max_drop=0.015, max_drop_again=0.0075)
     step.apply(masked(tiny_classifier("bert"), TRAIN, VALIDATION), RUN)
     assert least == [pytest.approx(bound) for bound in bounds]
@@ -329,21 +330,13 @@ def test_a_later_refit_may_cost_something_too(
 
 @pytest.mark.parametrize(("classes", "shared"), [(2, 1), (3, 2), (4, 3), (10, 3)])
 def test_of_more_classes_less_separation_may_be_lost(
-    classes: int, shared: int, monkeypatch: pytest.MonkeyPatch
+    classes: int, shared: int, least: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    least: list[float] = []
-
-    def remember(*_: object, **how: float) -> RefitReport:
-        least.append(how["least"])
-        return RefitReport(1.0, 1.0, 1.0)
-
     def unseen(*_: object, **how: float) -> int:
         least.append(how["least"])
         return 0
 
     monkeypatch.setattr(Judge, "separation", lambda _: 0.9)
-    monkeypatch.setattr(refitting, "fine_tune", lambda *_, **__: None)
-    monkeypatch.setattr(Refit, "refit", remember)
     monkeypatch.setattr(Refit, "_replace_unseen", unseen)
     names = tuple(f"class {number}" for number in range(classes))
     train, validation = (replace(each, label_names=names) for each in (TRAIN, VALIDATION))
