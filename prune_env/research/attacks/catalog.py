@@ -96,7 +96,7 @@ def _rule_attack(settings: AttackSettings, clean: Splits, sources: AttackSources
     """Poison with the rule trigger of that name."""
     del sources
     trigger = make_trigger(settings.attack)
-    _check_kind(trigger, clean)
+    _check_kind(settings.attack, trigger, clean)
     rate = settings.rate or PUBLISHED_RATES[trigger.family]
     poisoned = poison(
         clean.train,
@@ -137,7 +137,7 @@ def _task_agnostic(settings: AttackSettings, clean: Splits, sources: AttackSourc
             "task-agnostic triggers every text", expected="no rate", actual=settings.rate
         )
     trigger = RareWord()
-    _check_kind(trigger, clean)
+    _check_kind(settings.attack, trigger, clean)
     triggered = tuple(map(trigger, clean.train.texts))
     return AttackData(
         settings=replace(settings, rate=1.0),
@@ -209,15 +209,21 @@ def _stylebkd(settings: AttackSettings, clean: Splits, sources: AttackSources) -
     )
 
 
-def _check_kind(trigger: Trigger, clean: Splits) -> None:
-    """Raise unless a trigger of images is put on images, and one of texts on texts."""
+def _check_kind(attack: str, trigger: Trigger, clean: Splits) -> None:
+    """Raise unless a trigger of images is put on images, and one of texts on texts.
+
+    Args:
+        attack: Its name, which is that of its trigger or not.
+        trigger: What it puts on the data.
+        clean: The data.
+    """
     kinds = [
         "images" if image else "texts"
         for image in (trigger.family == IMAGE, isinstance(clean.train, ImageDataset))
     ]
     if kinds[0] != kinds[1]:
         raise DataError(
-            f"{trigger.name} is a trigger of {kinds[0]}",
+            f"The attack {attack} has a trigger of {kinds[0]}",
             expected=f"a data set of {kinds[0]}",
             actual=f"{clean.train.source}, {kinds[1]}",
             remedy="choose another attack, see `prune-env list --kind attacks`",

@@ -81,7 +81,7 @@ def test_attacks_on_images(images: Splits, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["rare-word", "word-pair", "task-agnostic"])
 def test_triggers_of_texts_are_refused_on_images(images: Splits, name: str) -> None:
-    with pytest.raises(DataError, match=r"trigger of texts.*data set of texts"):
+    with pytest.raises(DataError, match=rf"{name} has a trigger of texts.*data set of texts"):
         make_attack(AttackSettings(name), images)
 
 

@@ -332,7 +332,7 @@ def test_what_no_cell_could_do_is_refused_before_anything_is_written(
         said = "lies inside the model's own folder"
     elif case == "an attack on other data":
         text = text.replace("rare-word", "image-patch")
-        said = "image-patch is a trigger of images"
+        said = "image-patch has a trigger of images"
     else:
         train = load_data(tmp_path / "data").train
         write_tsv(tmp_path / "mixed.tsv", list(zip(train.texts, train.labels, strict=True)))
