@@ -7,7 +7,7 @@ from typing import Any
 from prune_env.data.dataset import TextDataset
 from prune_env.data.text import folded, is_whole_number
 from prune_env.errors import SettingsError
-from prune_env.research.attacks.poison import PoisonMode
+from prune_env.research.attacks.poison import PoisonMode, check_rate
 from prune_env.settings import check_seed
 
 
@@ -32,15 +32,15 @@ class AttackSettings:
     mode: PoisonMode = "append"
 
     def __post_init__(self) -> None:
-        if self.rate is not None and not 0 < self.rate <= 1:
-            raise SettingsError(
-                "rate must be a share of the non-target rows in (0, 1]", actual=self.rate
-            )
+        if self.rate is not None:
+            check_rate(self.rate)
         if self.mode not in ("append", "replace"):
             raise SettingsError("mode is unknown", expected="append or replace", actual=self.mode)
         check_seed(self.seed)
         if self.target_label < 0:
-            raise SettingsError("target_label must not be negative", actual=self.target_label)
+            raise SettingsError(
+                "target_label is negative", expected=">= 0", actual=self.target_label
+            )
 
     @property
     def title(self) -> str:

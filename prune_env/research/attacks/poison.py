@@ -72,6 +72,14 @@ def triggered_set(dataset: TextDataset, trigger: Trigger, target_label: int) -> 
     )
 
 
+def check_rate(rate: float) -> None:
+    """Raise a `SettingsError` unless a rate is a share of rows, of which there is one."""
+    if not 0 < rate <= 1:
+        raise SettingsError(
+            "rate is no share of the non-target rows", expected="above 0, at most 1", actual=rate
+        )
+
+
 def draw_rows(
     dataset: TextDataset, *, rate: float, target_label: int, seed: int
 ) -> npt.NDArray[np.int64]:
@@ -81,8 +89,7 @@ def draw_rows(
         SettingsError: The rate or the target label is out of range.
         DataError: Every row has the target label.
     """
-    if not 0 < rate <= 1:
-        raise SettingsError("rate must be a share of the non-target rows in (0, 1]", actual=rate)
+    check_rate(rate)
     candidates = _other_rows(dataset, target_label)
     size = max(1, round(rate * len(candidates)))
     drawn = np.random.default_rng(seed).choice(candidates, size=size, replace=False)

@@ -174,8 +174,9 @@ def test_an_unknown_attack_is_answered_with_the_list(small: Splits) -> None:
     "fields", [{"rate": 0.0}, {"rate": 2.0}, {"mode": "mix"}, {"target_label": -1}]
 )
 def test_settings_out_of_range_are_refused(fields: dict) -> None:
-    with pytest.raises(SettingsError, match=next(iter(fields))):
+    with pytest.raises(SettingsError, match=next(iter(fields))) as raised:
         AttackSettings(**fields)
+    assert raised.value.expected
 
 
 def test_a_target_that_is_no_class_is_refused(small: Splits) -> None:
