@@ -117,8 +117,8 @@ class Plan:
             DataError: A class has no row in the training or in the validation data, or they have
                 other classes.
             UnknownNameError: No reward has this name.
-            SettingsError: The settings contradict each other, this export is not possible, or the
-                mask does not fit the model.
+            SettingsError: The settings contradict each other, this export is not possible, the
+                mask does not fit the model, or the reward does not read such data.
             StateError: The mask file is missing or damaged.
             ModelError: A package that writes ONNX is missing, or the model has no ONNX form.
         """
@@ -132,7 +132,9 @@ class Plan:
         require_all_labels(self.train)
         require_all_labels(self.validation)
         self.validation.in_order_of(self.train.label_names)
-        make_reward(self.chosen.search.reward)
+        reward = make_reward(self.chosen.search.reward)
+        if self.mask is None:
+            reward.check_data(self.train, self.validation)
         overlap(self.train, self.validation)
         _check_export(self.export, onnx=self.onnx, members=members)
         download, revision = self.loading.allow_download, self.loading.revision

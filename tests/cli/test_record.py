@@ -14,6 +14,7 @@ from prune_env.models import load_classifier
 from prune_env.research.recording.table import MaskTable, write_record
 from prune_env.utils.leases import locked
 from tests.cli.support import run
+from tests.models.tiny import write_tiny, write_tiny_images
 from tests.support import tiny_dataset, write_tiny_folder
 
 
@@ -104,7 +105,7 @@ def test_what_cannot_be_recorded_is_refused_before_the_work(
     if option == "--episodes":
         arguments = [*arguments, "--episodes", "1000"]
     assert run(*_changed(arguments, option, tmp_path / value if path else value)) == 2
-    assert said in capsys.readouterr().err
+    assert said in " ".join(capsys.readouterr().err.split())
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.npz")} == held
 
 
@@ -200,3 +201,16 @@ def test_a_folder_needs_a_test_part_only_where_an_attack_triggers_it(
     got = run(*_changed(arguments, "--data", tmp_path / "parts"), *asked)
     assert got == (2 if attack else 0)
     assert ("holds no test file" in capsys.readouterr().err) == attack
+
+
+def test_a_reward_that_changes_words_is_refused_on_images_before_the_model_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("prune_env.cli.triggered.ready_subject", lambda *_: pytest.fail("work"))
+    model = ["--model", write_tiny("vit", tmp_path / "model"), "--out", tmp_path / "r.npz"]
+    data = ["--data", write_tiny_images(tmp_path / "images"), "--image-column", "image"]
+    assert run("record", *model, *data) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "The reward 'inverted-trigger' changes words" in said
+    assert "Actual: images" in said
+    assert not (tmp_path / "r.npz").exists()

@@ -62,6 +62,12 @@ def test_what_is_known_to_fail_is_answered_before_any_training(tiny_folder: Path
         Plan(tiny_folder, TWO, tiny_dataset(20, 1), unknown).check()
 
 
+def test_a_reward_that_changes_words_is_refused_on_images_before_any_training() -> None:
+    chosen = choose("gradient", "none", "direct", IMAGES, INVERTED)
+    with pytest.raises(SettingsError, match=r"changes words.*Actual: images"):
+        Plan("classifier", IMAGES, IMAGES, chosen).check()
+
+
 @pytest.mark.parametrize("tokens", [0, 1, 2])
 def test_special_tokens_alone_are_no_sentence(tokens: int) -> None:
     with pytest.raises(SettingsError, match="no room for a sentence"):

@@ -1,6 +1,6 @@
 """A reward from answers that stay when clean texts are rewritten."""
 
-from prune_env.data.dataset import Rewrite
+from prune_env.data.dataset import Rewrite, TextDataset
 from prune_env.env.rewards.reward import Reward, Scores
 from prune_env.env.rewards.rewrites import WordDrop
 from prune_env.env.rewards.text_reward import (
@@ -47,10 +47,15 @@ class Consistency(Reward):
                 expected="a model with data, or a Subject with `rewritten`",
                 remedy="choose another reward",
             )
-        require_words(self.name, subject)
-        classes = 2 if subject.suspect is None else len(subject.suspect.validation.label_names)
-        if classes != 2:
-            raise _of_two(classes)
+        if subject.suspect is not None:
+            self.check_data(subject.suspect.validation)
+
+    def check_data(self, *parts: TextDataset) -> None:
+        """Raise unless they are texts of two classes, see `Reward.check_data`."""
+        for part in parts:
+            require_words(self.name, part)
+            if len(part.label_names) != 2:
+                raise _of_two(len(part.label_names))
 
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the share of answers that stay, see `Reward.score`."""

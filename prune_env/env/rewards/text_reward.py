@@ -13,6 +13,7 @@ from prune_env.errors import SettingsError
 from prune_env.evaluation.metrics import margins_over_threshold
 
 if TYPE_CHECKING:
+    from prune_env.data.dataset import TextDataset
     from prune_env.evaluation.base import Evaluation
     from prune_env.evaluation.suspect import Suspect
 
@@ -39,31 +40,35 @@ class TextReward(Reward):
                 expected="a model with data, or a Subject with a `suspect`",
                 remedy="choose another reward",
             )
-        if self.words:
-            require_words(self.name, subject)
-        classes = len(subject.suspect.validation.label_names)
-        if self.classes not in (None, classes):
-            raise SettingsError(
-                f"The reward '{self.name}' is defined for two classes",
-                expected=self.classes,
-                actual=classes,
-                remedy="choose another reward",
-            )
-        for part in (subject.suspect.train, subject.suspect.validation):
+        self.check_data(subject.suspect.train, subject.suspect.validation)
+
+    def check_data(self, *parts: "TextDataset") -> None:
+        """Raise unless they are texts of so many classes, see `Reward.check_data`."""
+        for part in parts:
+            if self.words:
+                require_words(self.name, part)
+            classes = len(part.label_names)
+            if self.classes not in (None, classes):
+                raise SettingsError(
+                    f"The reward '{self.name}' is defined for two classes",
+                    expected=self.classes,
+                    actual=classes,
+                    remedy="choose another reward",
+                )
             require_all_labels(part)
 
 
-def require_words(name: str, subject: Subject) -> None:
-    """Refuse a subject that reads images: a reward of this name puts words into texts, or out.
+def require_words(name: str, data: "TextDataset") -> None:
+    """Refuse images: a reward of this name puts words into texts, or out.
 
     Raises:
-        SettingsError: It does.
+        SettingsError: They are.
     """
-    if subject.suspect is not None and isinstance(subject.suspect.validation, ImageDataset):
+    if isinstance(data, ImageDataset):
         raise SettingsError(
-            f"The reward '{name}' changes words, and {subject.name} reads images",
+            f"The reward '{name}' changes words, and the model reads images",
             expected="texts",
-            actual="images",
+            actual=f"images, {data.source}",
             remedy="choose a reward such as accuracy, sparsity or entropy",
         )
 
