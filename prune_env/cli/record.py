@@ -127,9 +127,27 @@ class Record:
                     expected=f"--masks {LEAST}",
                     actual=f"--masks {self.masks}" + f", {held} in {self.out}" * (held > 0),
                 )
+        self._refuse_oracle()
         check_rewards(split_names(self.rewards))
         check_goes_on(self.out, split_names(self.rewards), self.seed)
         self._check_minari()
+
+    def _refuse_oracle(self) -> None:
+        """Refuse the oracle by what this command takes: the API's word for it is an object.
+
+        Raises:
+            SettingsError: It is named among the rewards.
+        """
+        from prune_env.env.subject import split_names
+        from prune_env.errors import SettingsError
+
+        if "oracle" in split_names(self.rewards):
+            raise SettingsError(
+                "The reward 'oracle' reads triggered texts, and a record has it as the hidden LFR",
+                expected="--rewards that read clean data alone",
+                actual=f"--rewards {self.rewards}",
+                remedy="leave oracle out, and give --triggered FILE or --attack NAME",
+            )
 
     def _check_minari(self) -> None:
         """Find out before the work whether a Minari data set can be written.

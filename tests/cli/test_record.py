@@ -73,6 +73,7 @@ def _changed(arguments: list[object], option: str, value: object) -> list[object
         ("--rewards", "sparsty", "did you mean 'sparsity'"),
         ("--rewards", ",", "names each of its rewards once"),
         ("--rewards", "oracle", "reads triggered texts"),
+        ("--rewards", "oracle", "leave oracle out, and give --triggered FILE or --attack NAME"),
         ("--episodes", "0", "episodes is out of range"),
     ],
 )
