@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from prune_env.cli.options import MachineOptions, TableOptions, facts, show
+from prune_env.utils.counts import count_of
 
 if TYPE_CHECKING:
     from prune_env.env.subject import Subject
@@ -94,7 +95,7 @@ class Record:
             from prune_env.research.recording.offline import write_minari
 
             episodes = write_minari(table, self.surrogate, self.minari, episodes=self.episodes)
-            rows.append(("Minari data set", f"{self.minari}, {episodes} episodes"))
+            rows.append(("Minari data set", f"{self.minari}, {count_of(episodes, 'episode')}"))
             told["minari_episodes"] = episodes
         show(self.json, told, facts(rows))
 
@@ -171,13 +172,14 @@ class Record:
     def _parts(self) -> "tuple[Subject, MaskEvaluator | None, int, dict[str, Any]]":
         """Return the model, its triggered texts if an attack is known, the target, and facts."""
         from prune_env.cli.triggered import clean_parts, load_triggered, ready_subject
+        from prune_env.env.rewards.text_reward import check_terms
         from prune_env.env.subject import split_names
         from prune_env.research.attacks.align import evaluate_triggered
         from prune_env.research.recording.recording import check_rewards
 
         splits = clean_parts(self.tables, self.data, self.attack)
         for reward in check_rewards(split_names(self.rewards)).values():
-            reward.check_data(splits.train, splits.validation)
+            check_terms(reward, splits.train, splits.validation)
         hidden, label = load_triggered(
             self.tables,
             splits,
@@ -202,7 +204,7 @@ def _plain(table: "MaskTable") -> dict[str, Any]:
 
 
 def _facts(table: "MaskTable") -> list[tuple[str, str]]:
-    rows = [("masks", f"{len(table.masks)}, {table.available.sum()} heads")]
+    rows = [("masks", f"{len(table.masks):,}, {count_of(int(table.available.sum()), 'head')}")]
     for name, column in table.columns.items():
         rows.append((name, f"{column.min():.3f} to {column.max():.3f}, unpruned {column[0]:.3f}"))
     return rows

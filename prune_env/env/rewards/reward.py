@@ -62,15 +62,7 @@ class Reward(ABC):
         """Raise a `SettingsError` if masks of this subject cannot be scored; by default, none."""
 
     def check_data(self, *parts: "TextDataset") -> None:  # noqa: B027 - few rewards have demands
-        """Raise if no model of such data can be scored; asked before one is loaded.
-
-        Args:
-            *parts: Clean training and validation data.
-
-        Raises:
-            SettingsError: They are of another kind, or of other classes; by default, none is.
-            DataError: A class is missing.
-        """
+        """Raise if no model of such clean data can be scored; asked before one is loaded."""
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Reward":
         return self  # a function of the mask, possibly with a model inside
@@ -200,11 +192,6 @@ class WeightedSum:
         """Raise a `SettingsError` if a term cannot score masks of this subject."""
         for _, reward in self.terms:
             reward.check(subject)
-
-    def check_data(self, *parts: "TextDataset") -> None:
-        """Raise if a term can score no model of such data, see `Reward.check_data`."""
-        for _, reward in self.terms:
-            reward.check_data(*parts)
 
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the weighted score of each term, float64 (N, T), see `Reward.score`.
