@@ -17,6 +17,7 @@ from prune_env.env.batch_core import BatchCore
 from prune_env.env.observation import DEFAULT_OBSERVATION, require_parts
 from prune_env.env.policy import Observation, Requirements, no_variant
 from prune_env.errors import DivergedError, SettingsError, StateError
+from prune_env.utils.counts import count_of
 from prune_env.utils.files import shaped
 
 Tensors = dict[str, npt.NDArray[Any]]
@@ -194,7 +195,7 @@ class Agent(ABC):
         spoilt = [name for name, value in weights.items() if not np.isfinite(value).all()]
         if spoilt:
             raise DivergedError(
-                f"Learning diverged within {self.record.steps} steps",
+                f"Learning diverged within {count_of(self.record.steps, 'step')}",
                 expected="finite weights",
                 actual=f"NaN or Inf in {', '.join(spoilt[:3])}",
                 remedy="lower the learning rate; what was saved before is as it was",

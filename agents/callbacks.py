@@ -12,6 +12,7 @@ from prune_env.agents.record import TIE, EpisodeCallback, EpisodeReport, Learnin
 from prune_env.env.mask_events import tell_mask
 from prune_env.env.play import play_steps
 from prune_env.errors import StateError
+from prune_env.utils.counts import count_of
 from prune_env.utils.files import read_json, shaped, write_json
 
 BEST = "best.json"
@@ -185,10 +186,10 @@ def check_best(folder: Path) -> None:
         # The agent is written before best.json: a run killed between the two left a newer one.
         if steps >= best["steps"]:
             return
-        found = f"one of {steps} steps"
+        found = f"one of {count_of(steps, 'step')}"
     raise StateError(
         f"The best agent in {kept} is missing or damaged",
-        expected=f"a whole checkpoint of {best['steps']} steps, of which {BEST} tells",
+        expected=f"a whole checkpoint of {count_of(best['steps'], 'step')}, of which {BEST} tells",
         actual=found,
         remedy=f"delete {folder / BEST} and {kept}; the agent is tested anew",
     )

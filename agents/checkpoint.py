@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from prune_env.errors import StateError
+from prune_env.utils.counts import count_of
 from prune_env.utils.files import read_json, sha256_of, write_bytes, write_json
 from prune_env.utils.limits import TENSOR_BYTES
 from prune_env.utils.reading import read_bounded
@@ -153,8 +154,8 @@ def require_older(folder: Path, step: int) -> None:
             continue
         raise StateError(
             f"{folder} holds another training",
-            expected=f"checkpoints of up to {step} steps",
-            actual=f"one of {int(path.stem)} steps",
+            expected=f"checkpoints of up to {count_of(step, 'step')}",
+            actual=f"one of {count_of(int(path.stem), 'step')}",
             remedy="save into another folder",
         )
 

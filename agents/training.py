@@ -25,11 +25,13 @@ from prune_env.agents.tensorboard import TensorBoard
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.trained import agent_class
 from prune_env.agents.training_envs import learning_env, make_env, pool_of
+from prune_env.data.images import ImageDataset
 from prune_env.env.mask_events import tell_subject
 from prune_env.evaluation import Evaluator
 from prune_env.evaluation.counting import CountingEvaluator
 from prune_env.evaluation.guard import tau_of
 from prune_env.utils import runtime
+from prune_env.utils.counts import count_of
 from prune_env.utils.event_kinds import MasksCounted
 from prune_env.utils.events import due, emit, recorded, recording
 from prune_env.utils.files import shaped, write_json
@@ -127,8 +129,8 @@ def _report(
     return {
         "settings": asdict(settings),
         "hyperparameters": agent.hyperparameters,
-        "learned_on": _sentences(settings),
-        "judged_on": "all validation sentences",
+        "learned_on": _read_of(settings, env),
+        "judged_on": f"all validation {_noun(env)}s",
         "steps": agent.record.steps,
         "episodes": agent.record.episodes,
         "evaluations": sum(each.evaluations for each in _evaluators(env)),
@@ -220,7 +222,7 @@ def _tensorboard(
     pool = pool_of(env)
     facts = {
         **{name: value for name, value in asdict(settings).items() if value is not None},
-        "learns on": _sentences(settings),
+        "learns on": _read_of(settings, env),
         "models": [f"{each.subject.name} ({each.total} heads)" for each in pool.boards],
     }
     for group in ("env_arguments", "hyperparameters"):
@@ -242,10 +244,19 @@ def _evaluators(env: gym.Env[Any, Any]) -> list[Evaluator]:
     return [board.subject.evaluator for board in pool_of(env).boards]
 
 
-def _sentences(settings: TrainSettings) -> str:
+def _read_of(settings: TrainSettings, env: gym.Env[Any, Any]) -> str:
+    """Return which validation data masks are judged on while it learns."""
     if settings.validation_subset is None:
-        return "all validation sentences"
-    return f"a stratified subset of {settings.validation_subset} validation sentences"
+        return f"all validation {_noun(env)}s"
+    noun = f"validation {_noun(env)}"
+    return f"a stratified subset of {count_of(settings.validation_subset, noun)}"
+
+
+def _noun(env: gym.Env[Any, Any]) -> str:
+    """Return what one sample of the clean data is."""
+    suspects = (each.subject.suspect for each in pool_of(env).boards)
+    images = any(each and isinstance(each.validation, ImageDataset) for each in suspects)
+    return "image" if images else "sentence"
 
 
 def _follow(advance: Callable[[int], object], env: gym.Env[Any, Any]) -> EpisodeCallback:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from prune_env.baselines.baseline import Baseline, BoolArray
 from prune_env.env.policy import Observation, Requirements
 from prune_env.errors import SettingsError
+from prune_env.utils.counts import count_of
 
 
 class OrderPolicy(Baseline):
@@ -37,8 +38,8 @@ class OrderPolicy(Baseline):
         if importance.shape[-1] != len(self.metrics):
             raise SettingsError(
                 f"{type(self).__name__} was built for other importance metrics",
-                expected=f"{len(self.metrics)} columns: {', '.join(self.metrics)}",
-                actual=f"{importance.shape[-1]} columns",
+                expected=f"{count_of(len(self.metrics), 'column')}: {', '.join(self.metrics)}",
+                actual=count_of(importance.shape[-1], "column"),
                 remedy=f"build it with {type(self).__name__}.for_env(env)",
             )
         return importance[..., self.metrics.index(self.metric[self.variant])]

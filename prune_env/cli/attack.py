@@ -11,6 +11,7 @@ from prune_env.cli.options import MachineOptions, TableOptions, facts, show
 from prune_env.errors import SettingsError
 from prune_env.research.attacks.own_files import PoisonFile
 from prune_env.settings import FineTuneSettings
+from prune_env.utils.counts import count_of
 
 if TYPE_CHECKING:
     from prune_env.data.dataset import Splits, TextDataset
@@ -104,7 +105,8 @@ class Attack:
             }
             write_json(folder / "attack.json", report)
         rows, rate = attack.poisoned_rows, attack.settings.rate
-        strength = f"{rows} poisoned rows, rate {rate:.3g}" if rate else "rate unknown"
+        poisoned = "" if rows is None else count_of(rows, "poisoned row")
+        strength = f"{poisoned}, rate {rate:.3g}" if rate else "rate unknown"
         owner = "a victim" if attack.task_agnostic else "the attacker"
         show(
             self.json,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from prune_env.cli.options import MachineOptions, TableOptions, as_it_is, printable_lines, show
 from prune_env.errors import SettingsError
+from prune_env.utils.counts import count_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -173,7 +174,7 @@ class Audit:
             "model_sha256": sha256,
             "clean": validation.source,
             "clean_sha256": validation.sha256,
-            "triggered": f"{hidden.source} ({len(hidden)} texts)",
+            "triggered": f"{hidden.source} ({count_of(len(hidden), 'text')})",
             "triggered_sha256": hidden.sha256,
             "target": validation.label_names[target],
             "seed": self.seed,
@@ -205,7 +206,8 @@ def _page(result: "AuditResult") -> "RenderableType":
     head, *rows = table(result)
     # On 100 columns every heading and every end of an interval is whole.
     page = Table(
-        title=f"Rank correlation with the hidden LFR, {len(result.masks)} masks", padding=(0, 0)
+        title=f"Rank correlation with the hidden LFR, {count_of(len(result.masks), 'mask')}",
+        padding=(0, 0),
     )
     for name in head:
         first = name == "reward"

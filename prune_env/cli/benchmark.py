@@ -10,6 +10,7 @@ import tyro
 from prune_env.cli.options import TableOptions, facts, show
 from prune_env.cli.watch.serve import beside
 from prune_env.errors import SettingsError
+from prune_env.utils.counts import count_of
 
 if TYPE_CHECKING:
     from prune_env.research.benchmark.cell import Cell
@@ -80,7 +81,7 @@ class Benchmark:
         cells = config.cells()  # a wrong name is answered before anything is written
         sources = self.tables.attack_sources(config.attacks)
         check_writable(out / PLAN)
-        tell(escape(f"{len(cells)} cells, results in {out}"))
+        tell(escape(f"{count_of(len(cells), 'cell')}, results in {out}"))
 
         def on_cell(cell: "Cell", record: "CellRecord") -> None:
             if self.json_lines:

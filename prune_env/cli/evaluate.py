@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from prune_env.cli.options import MachineOptions, TableOptions, facts, show
+from prune_env.utils.counts import count_of
 
 if TYPE_CHECKING:
     from prune_env.data.dataset import TextDataset
@@ -215,7 +216,7 @@ def _known(source: str, sha256: str) -> str:
 def _told(source: str, rows: int, sha256: str, file_sha256: str | None) -> str:
     """Return a set in a line, with the hash of its file if it has one."""
     digest = f"SHA-256 {file_sha256[:12]}" if file_sha256 else f"SHA-256 of the rows {sha256[:12]}"
-    return f"{source}, {rows:,} rows ({digest})"
+    return f"{source}, {count_of(rows, 'row')} ({digest})"
 
 
 def _own(own: "Scores") -> Facts:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from prune_env.cli.options import as_it_is, facts, show
+from prune_env.utils.counts import count_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -64,11 +65,14 @@ def _pages(report: "SourceReport", verdict: Verdict) -> "list[RenderableType]":
     from rich import box
     from rich.table import Table
 
-    shape = "unknown" if report.shape is None else "{} layers x {} heads".format(*report.shape)
+    shape = "unknown"
+    if report.shape is not None:
+        layers, heads = report.shape
+        shape = f"{count_of(layers, 'layer')} x {count_of(heads, 'head')}"
     head = facts(
         [
             ("model", str(report.path)),
-            *([] if report.members is None else [("ensemble", f"{report.members} members")]),
+            *([] if report.members is None else [("ensemble", count_of(report.members, "member"))]),
             ("type", report.model_type),
             ("architecture", report.architecture),
             ("heads", shape),

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from prune_env.utils.counts import count_of
+
 
 def list_facts(report: dict[str, Any], out: Path) -> list[tuple[str, str]]:
     """Return what is printed of the report of a purified model, line by line."""
@@ -18,7 +20,7 @@ def list_facts(report: dict[str, Any], out: Path) -> list[tuple[str, str]]:
         *_describe_units(result),
         ("tau", _describe_tau(report)),
         ("validation accuracy", _describe_accuracy(report)),
-        ("evaluations", f"{result['evaluations']} masks"),
+        ("evaluations", count_of(result["evaluations"], "mask")),
         ("time", f"{result['seconds']:.0f} s"),
         ("purified model", str(out)),
         *([("pushed to", report["pushed_to"])] if "pushed_to" in report else []),
@@ -61,8 +63,8 @@ def _describe_units(result: dict[str, Any]) -> list[tuple[str, str]]:
     pruned = result.get("units_pruned")
     if pruned is None:
         return []
-    told = f"{pruned['neurons']} groups of neurons closed, {pruned['map']} steps of strength"
-    return [("other units", told)]
+    groups, steps = count_of(pruned["neurons"], "group"), count_of(pruned["map"], "step")
+    return [("other units", f"{groups} of neurons closed, {steps} of strength")]
 
 
 GUARDED = {
@@ -86,18 +88,20 @@ def _describe_tau(report: dict[str, Any]) -> str:
     """Return the threshold, whether it is kept, how sure that is, and what healing gave up."""
     result, told, change = report["result"], report["tau"], report["tau"]["change"]
     if change["unpruned"] == 0:
-        after = f"{100 * told['value']:.1f} % on {told['rows']} rows now"
+        after = f"{100 * told['value']:.1f} % on {count_of(told['rows'], 'row')} now"
         return f"none, for {GUARDED[told['guard']]} counted as 0: nothing was guarded ({after})"
     kept = "kept" if result["keeps_tau"] else "not kept"
     low, high = (f"{100 * end:.1f}" for end in told["interval"])
     before = 100 * change["unpruned"]
-    moved = f"{before:.1f} % unpruned, {change['lost']} rows lost and {change['won']} won"
+    moved = (
+        f"{before:.1f} % unpruned, {count_of(change['lost'], 'row')} lost and {change['won']} won"
+    )
     sure = "" if told["sure"] else ", which so few rows cannot tell for sure"
     what = "the last step of healing" if told["last_step_alone"] else "healing"
     milder = "" if told["force"] == 1 else f"; {what} at {told['force']:g} of its force"
     return (
         f"{100 * result['tau']:.1f} % {GUARDED[told['guard']]}, {kept}: "
-        f"{100 * told['value']:.1f} % [{low}, {high}] on {told['rows']} rows ({moved})"
+        f"{100 * told['value']:.1f} % [{low}, {high}] on {count_of(told['rows'], 'row')} ({moved})"
         f"{sure}{milder}"
     )
 
@@ -108,7 +112,7 @@ def _describe_healing(report: dict[str, Any]) -> str:
     if report["refits"]:
         replaced = report["refits"][0]["strangers"]
         if replaced:
-            told.append(f"{replaced:,} unseen tokens replaced by their neighbours")
+            told.append(f"{count_of(replaced, 'unseen token')} replaced by their neighbours")
         kept = " and ".join(f"{100 * each['kept']:.0f} %" for each in report["refits"])
         told.append(f"{kept} of the squared weights kept")
     if report["inverted_triggers"]:

@@ -15,6 +15,7 @@ from prune_env.data.loading import has_parts
 from prune_env.data.table_format import TableFormat
 from prune_env.errors import SettingsError
 from prune_env.settings import Guard
+from prune_env.utils.counts import count_of
 
 if TYPE_CHECKING:
     from prune_env.agents.train_settings import TrainSettings
@@ -194,7 +195,7 @@ class Train:
         from prune_env.utils.progress import tell
 
         trials = make_trials(settings, self.seeds or (self.seed,), several_each(self.sweep))
-        tell(escape(f"{len(trials)} trials, results in {self.out}"))
+        tell(escape(f"{count_of(len(trials), 'trial')}, results in {self.out}"))
         with origin(self._origin().to_json()):
             results = train_trials(
                 trials,
@@ -227,9 +228,10 @@ class Train:
 
     def _facts(self, result: "TrainedAgent") -> list[tuple[str, str]]:
         report = result.report
+        steps = count_of(report["steps"], "step")
         rows = [
-            ("learned", f"{report['steps']} steps, {report['episodes']} episodes"),
-            ("evaluated", f"{report['evaluations']} masks on {report['learned_on']}"),
+            ("learned", f"{steps}, {count_of(report['episodes'], 'episode')}"),
+            ("evaluated", f"{count_of(report['evaluations'], 'mask')} on {report['learned_on']}"),
         ]
         played = (result.best or {}).get("models", [])
         judged = f"accuracy on {report['judged_on']}"
@@ -265,9 +267,10 @@ class Train:
 
 def _pruned(played: Mapping[str, Any]) -> str:
     """Return how many heads a mask prunes, and other units where there are some."""
-    told = f"{played['heads_pruned']} heads"
+    told = count_of(played["heads_pruned"], "head")
     if units := played.get("units_pruned"):
-        told += f", {units['neurons']} groups of neurons and {units['map']} steps of strength"
+        groups, steps = count_of(units["neurons"], "group"), count_of(units["map"], "step")
+        told += f", {groups} of neurons and {steps} of strength"
     return f"{told} pruned"
 
 
@@ -276,7 +279,7 @@ def _told(result: "TrialResult") -> str:
     where = f" on {result.node}" if result.node else ""
     if result.status == "done" and result.heads_pruned is not None:
         return (
-            f"{result.name}: {result.heads_pruned:g} heads pruned, "
+            f"{result.name}: {count_of(result.heads_pruned, 'head')} pruned, "
             f"{100 * (result.accuracy or 0):.1f} % accuracy, reward {result.reward or 0:.3g}{where}"
         )
     return f"{result.name}: {result.status}{where} {result.error}".rstrip()

@@ -15,6 +15,7 @@ from prune_env.data.draw import about
 from prune_env.data.text import folded, hash_texts, is_whole_number, normalised, text_problem
 from prune_env.errors import DataError, SettingsError
 from prune_env.settings import check_seed
+from prune_env.utils.counts import count_of
 from prune_env.utils.files import write_bytes
 
 Rewrite = Callable[[str], str]
@@ -64,7 +65,7 @@ class TextDataset:
         if len(labels) != len(self.texts):
             raise DataError(
                 "Texts and labels differ in number",
-                expected=f"{len(self.texts)} labels",
+                expected=count_of(len(self.texts), "label"),
                 actual=len(labels),
                 remedy="give one label per text",
             )
@@ -211,9 +212,8 @@ class TextDataset:
                 twice = int(((self.labels == label) & (self.labels[first] != label)).sum())
                 remedy = "bring more data, or give the parts as separate files"
                 if twice:
-                    remedy = (
-                        f"correct the labels of texts that have two: {twice} rows of this class"
-                    )
+                    told = count_of(twice, "row")
+                    remedy = f"correct the labels of texts that have two: {told} of this class"
                 raise DataError(
                     f"{self.source}: class '{self.label_names[label]}' is too small to be split",
                     expected="2 different texts or more of each class",

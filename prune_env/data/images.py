@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from prune_env.data.dataset import TextDataset
 from prune_env.data.readers import OnBadRow, read_table
 from prune_env.errors import DataError
+from prune_env.utils.counts import count_of
 from prune_env.utils.files import sha256_of
 from prune_env.utils.limits import IMAGE_BYTES, IMAGE_PIXELS, IMAGE_RATIO
 from prune_env.utils.reading import opened
@@ -76,7 +77,7 @@ def read_images(
     missing = [name for name in files if not os.path.isfile(name)]
     if missing:
         raise DataError(
-            f"{path} names {len(missing)} images that do not exist",
+            f"{path} names {count_of(len(missing), 'image')} without a file",
             expected=f"paths relative to {folder}, in the column '{image_column}'",
             actual=", ".join(f"{name:.300}" for name in missing[:3]),
             remedy="correct the paths",
@@ -98,7 +99,7 @@ def _readable(files: tuple[str, ...], table: TextDataset) -> ImageDataset:
         raise DataError(
             f"{table.source} names no image that can be read",
             expected=f"paths of whole files of {', '.join(FORMATS)}",
-            actual=f"{len(files)} rows, the first of which is {files[0]:.300}",
+            actual=f"{count_of(len(files), 'row')}, the first of which is {files[0]:.300}",
             remedy="correct the paths, or --image-column",
         )
     return ImageDataset(

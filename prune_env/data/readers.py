@@ -10,6 +10,7 @@ from prune_env.data.dataset import DEFAULT_LABEL_NAMES, TextDataset
 from prune_env.data.tables import Row, table_rows
 from prune_env.data.text import is_whole_number, text_problem
 from prune_env.errors import DataError, SettingsError
+from prune_env.utils.counts import count_of
 
 
 class LabelError(ValueError):
@@ -175,7 +176,7 @@ def collect(
         raise DataError(
             f"{source} has no rows",
             expected="one row or more",
-            actual=f"{skipped} bad rows, skipped" if skipped else "a header only",
+            actual=f"{count_of(skipped, 'bad row')}, skipped" if skipped else "a header only",
             remedy="check how the file was written",
         )
     return TextDataset(

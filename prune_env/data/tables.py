@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.errors import DataError
+from prune_env.utils.counts import count_of
 from prune_env.utils.limits import (
     STATE_ENTRIES,
     TABLE_BYTES,
@@ -154,7 +155,8 @@ def _cells(header: list[str], cells: list[str], number: int, line: int) -> Row:
         return Row(number, line, dict(zip(header, cells, strict=True)))
     if not any(cell.strip() for cell in cells):
         return Row(number, line, None, "a blank line")
-    return Row(number, line, None, f"{len(cells)} cells under {len(header)} columns")
+    found = f"{count_of(len(cells), 'cell')} under {count_of(len(header), 'column')}"
+    return Row(number, line, None, found)
 
 
 def _tsv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
@@ -169,7 +171,7 @@ def _tsv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
         yield _cells(names, cells, number, number + 1)
     if quoted:
         warnings.warn(
-            f"{path}: {quoted} rows look quoted, as pandas writes them, and TSV has no quotes: "
+            f"{path}: {count_of(quoted, 'row')} in quotes, as pandas writes them, and TSV has none: "
             "they are kept as a part of the texts. Save the table as .csv to have them read.",
             UserWarning,
             stacklevel=2,

@@ -11,6 +11,7 @@ from prune_env.data.readers import OnBadRow, unreadable
 from prune_env.data.tables import Row, table_rows, text_lines
 from prune_env.data.text import hash_texts, text_problem
 from prune_env.errors import DataError
+from prune_env.utils.counts import count_of
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def read_unlabelled(
         raise DataError(
             f"{path} holds no text",
             expected="one or more",
-            actual=f"{skipped} bad rows, skipped" if skipped else "blank rows only",
+            actual=f"{count_of(skipped, 'bad row')}, skipped" if skipped else "blank rows only",
             remedy="check how the file was written",
         )
     return Unlabelled(tuple(texts), str(path), skipped)

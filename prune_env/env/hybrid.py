@@ -13,6 +13,7 @@ from prune_env.evaluation.guard import guard_evaluator, guard_of
 from prune_env.importance.registry import UNIT_FEATURES
 from prune_env.models.units import Units
 from prune_env.settings import UnitSettings
+from prune_env.utils.counts import count_of
 
 
 def find_units(
@@ -60,11 +61,15 @@ def _uncut(subject: Subject, settings: UnitSettings) -> SettingsError:
     else:
         remedy = "a recorded model is played by heads: leave out neuron_groups, map_steps and the"
         remedy += f" metrics {', '.join(UNIT_FEATURES)}"
-    asked = f"{settings.groups} groups of neurons and {settings.steps} steps of maps"
+    asked = (
+        f"{count_of(settings.groups, 'group')} of neurons and "
+        f"{count_of(settings.steps, 'step')} of maps"
+    )
     return SettingsError(
         f"{subject.name} holds no texts, so that no other units can be cut",
         expected=f"a model with clean data; {asked} are asked for",
-        actual=f"{subject.units.groups} groups and {subject.units.steps} steps",
+        actual=f"{count_of(subject.units.groups, 'group')} and "
+        f"{count_of(subject.units.steps, 'step')}",
         remedy=remedy,
     )
 

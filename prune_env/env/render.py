@@ -9,11 +9,14 @@ import numpy.typing as npt
 
 from prune_env.env.episode import Episode
 from prune_env.errors import SettingsError
+from prune_env.utils.counts import count_of
 
 Image = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 MODES = ("ansi", "rgb_array")
+OTHERS = {"neurons": ("group", "neurons"), "map": ("step", "maps")}
+"""What is counted of each kind of units but heads, and of what."""
 SIZE = 480
 NAME_LENGTH = 34
 TICK_SPACE = 64
@@ -181,12 +184,13 @@ def _draw_legend(pen: Any, fonts: dict[int, Any], metric: str | None) -> None:
 
 def _summary(episode: Episode) -> str:
     units = episode.board.subject.units
-    pruned = f"{episode.pruned} of {episode.board.total} heads pruned"
+    pruned = f"{episode.pruned} of {count_of(episode.board.total, 'head')} pruned"
     if not units.heads_only:
         counts = episode.board.pruned(episode.mask)
-        names = {"head": "heads", "neurons": "groups of neurons", "map": "steps of maps"}
-        pruned = ", ".join(f"{count} {names[kind]}" for kind, count in counts.items()) + " pruned"
-    scored = f"{episode.evaluations} mask{'' if episode.evaluations == 1 else 's'} scored"
+        told = [count_of(counts.pop("head"), "head")]
+        told += [f"{count_of(counts[kind], noun)} of {of}" for kind, (noun, of) in OTHERS.items()]
+        pruned = f"{', '.join(told)} pruned"
+    scored = f"{count_of(episode.evaluations, 'mask')} scored"
     end = f", ended: {episode.ended}" if episode.ended else ""
     return f"{pruned}, {scored}{end}"
 

@@ -7,6 +7,7 @@ from prune_env.errors import BudgetError
 from prune_env.evaluation import Evaluation, Evaluator
 from prune_env.evaluation.guard import Remembering, labels_of
 from prune_env.models.masks import Mask
+from prune_env.utils.counts import count_of
 
 
 class CountingEvaluator:
@@ -106,7 +107,7 @@ class CountingEvaluator:
         if self._budget is not None and wanted > self._budget:
             raise BudgetError(
                 "The budget of evaluations is spent",
-                expected=f"at most {self._budget} masks",
+                expected=f"at most {count_of(self._budget, 'mask')}",
                 actual=wanted,
             )
         self._asked |= new

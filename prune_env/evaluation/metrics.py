@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.stats import binomtest
 
 from prune_env.errors import MetricError
+from prune_env.utils.counts import count_of
 
 Logits = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.int64]
@@ -126,7 +127,7 @@ def _check_finite(logits: Logits) -> None:
         raise MetricError(
             "The threshold cannot be calibrated",
             expected="validation rows with finite logits",
-            actual=f"{len(logits)} rows, {wrong} not finite",
+            actual=f"{count_of(len(logits), 'row')}, {wrong} not finite",
         )
 
 

@@ -16,6 +16,7 @@ from prune_env.evaluation.screen import unsure
 from prune_env.models import LoadedModel
 from prune_env.models.forward import answer
 from prune_env.models.inputs import Rows, check_kind, make_rows
+from prune_env.utils.counts import count_of
 from prune_env.utils.runtime import use_bf16
 
 
@@ -67,7 +68,7 @@ class TestSets:
             raise MetricError(
                 f"LFR is undefined on {self.triggered.source}",
                 expected=f"triggered texts whose true label is not the target {self.target_label}",
-                actual=f"{hits} of {len(self.triggered)} rows have the target label",
+                actual=f"{hits} of {count_of(len(self.triggered), 'row')} have the target label",
                 remedy="keep the non-target rows and give their true labels",
             )
 

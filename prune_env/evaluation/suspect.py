@@ -77,7 +77,7 @@ class Suspect:
         rows = len(self.validation)
         if not 0 < sentences < rows:
             raise SettingsError(
-                "No such part of the validation sentences",
+                "No such part of the validation data",
                 expected=f"1 to {rows - 1} of {rows}",
                 actual=sentences,
             )

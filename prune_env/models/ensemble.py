@@ -35,6 +35,7 @@ from prune_env.models.inspection import (
 from prune_env.models.processor import save_processor
 from prune_env.models.quiet import writing
 from prune_env.models.source import ENSEMBLE_MANIFEST, find_problems, is_ensemble
+from prune_env.utils.counts import count_of
 from prune_env.utils.files import sha256_of, write_bytes, write_json
 from prune_env.utils.public import public_name
 
@@ -58,7 +59,7 @@ class Ensemble(nn.Module):
         if not masks or len(models) not in (1, len(masks)):
             raise SettingsError(
                 "An ensemble has one model for all masks, or one for each",
-                actual=f"{len(models)} models, {len(masks)} masks",
+                actual=f"{count_of(len(models), 'model')}, {count_of(len(masks), 'mask')}",
             )
         self.models = nn.ModuleList(models)
         self.masks = [validate_mask(mask, find_heads(models[0]).shape) for mask in masks]

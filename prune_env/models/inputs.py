@@ -15,6 +15,7 @@ from prune_env.data.images import ImageDataset, open_image
 from prune_env.errors import DataError
 from prune_env.models.tokenizer_trial import try_texts
 from prune_env.settings import check_length
+from prune_env.utils.counts import count_of
 from prune_env.utils.files import sha256_of
 
 
@@ -209,7 +210,8 @@ def check_kind(processor: Any, data: TextDataset) -> None:
     blank = [] if images else [text for text in data.texts if not text.strip()]
     if blank and not all(processor(blank)["input_ids"]):
         raise DataError(
-            f"{data.source} holds {len(blank)} blank texts, of which this tokenizer makes no token",
+            f"{data.source} holds {count_of(len(blank), 'blank text')}, "
+            "of which this tokenizer makes no token",
             expected="at least one token per text",
             actual=repr(blank[0]),
             remedy="remove their rows",

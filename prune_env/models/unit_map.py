@@ -18,6 +18,7 @@ from prune_env.models.neurons import LayerNeurons, find_neurons
 from prune_env.models.ridge import ReadAlike, RidgeMap, read_moments
 from prune_env.models.units import Units
 from prune_env.settings import UnitSettings
+from prune_env.utils.counts import count_of
 
 Weights = tuple[torch.Tensor, torch.Tensor | None]
 """Weight (out, in) and bias (out,) of a linear map."""
@@ -161,7 +162,7 @@ def _groups(neurons: LayerNeurons, alike: Sequence[ReadAlike], count: int) -> np
     if neurons.count < count:
         raise SettingsError(
             f"'{neurons.name}' reads fewer neurons than there are groups",
-            expected=f"at most {neurons.count} groups",
+            expected=f"at most {count_of(neurons.count, 'group')}",
             actual=count,
         )
     moments = next(each.moments for each in alike if neurons.module in each.modules)

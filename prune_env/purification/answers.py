@@ -16,6 +16,7 @@ from prune_env.evaluation.metrics import mcnemar
 from prune_env.evaluation.suspect import Suspect
 from prune_env.purification.verdict import with_interval
 from prune_env.settings import Guard
+from prune_env.utils.counts import count_of
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,9 @@ class Answers:
         wrong = matrix.sum(axis=1) - matrix.diagonal()
         rows = range(len(matrix)) if few else np.argsort(-wrong, kind="stable")[:SHOWN]
         told = [f"{self.names[row]} rows answered {self._answered(matrix[row])}" for row in rows]
-        return "; ".join(told) + ("" if few else f"; and {len(matrix) - SHOWN} classes more")
+        return "; ".join(told) + (
+            "" if few else f"; and {count_of(len(matrix) - SHOWN, 'class')} more"
+        )
 
     def _answered(self, counts: npt.NDArray[np.int64]) -> str:
         """Return how often each class was answered."""
@@ -181,7 +184,7 @@ def check_answers(
     if not answers.at_chance:
         return own
     value, low, high = answers.balanced
-    found = f"{value:.3f} [{low:.3f}, {high:.3f}] on {len(answers.labels)} clean rows"
+    found = f"{value:.3f} [{low:.3f}, {high:.3f}] on {count_of(len(answers.labels), 'clean row')}"
     if ready and (answers.below_chance or len(answers.labels) >= ROWS):
         raise DataError(
             f"The answers of {source} are {'worse' if answers.below_chance else 'no better'} than "
@@ -218,7 +221,7 @@ def require_a_guard(answers: Answers, guard: Guard, source: str, *, ready: bool)
         raise DataError(
             problem,
             expected=NEEDED[guard],
-            actual=f"{len(answers.labels)} clean rows; {answers.describe()}",
+            actual=f"{count_of(len(answers.labels), 'clean row')}; {answers.describe()}",
             remedy="check the columns and the label names, bring more validation rows, or choose "
             "another --guard",
         )
@@ -254,7 +257,7 @@ def _check_order(answers: Answers, source: str, *, ready: bool) -> None:
     raise ModelError(
         f"{what}: it would answer {meant}",
         expected=f"balanced accuracy near {answers.best_order()[1]:.3f}, as in the other order",
-        actual=f"{answers.balanced[0]:.3f} on {len(answers.labels)} clean rows; "
+        actual=f"{answers.balanced[0]:.3f} on {count_of(len(answers.labels), 'clean row')}; "
         f"{answers.describe()}",
         remedy=remedy,
     )

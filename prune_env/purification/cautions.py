@@ -10,6 +10,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.evaluation.metrics import share
 from prune_env.purification.step import StepReport
 from prune_env.purification.verdict import Verdict
+from prune_env.utils.counts import count_of
 from prune_env.utils.public import public_name
 
 log = logging.getLogger(__name__)
@@ -27,9 +28,9 @@ def warn_of_few(validation: TextDataset, accuracy: float) -> None:
     if count < FEW:
         judged = share(np.arange(count) < round(accuracy * count))
         log.warning(
-            "tau is judged on %d rows, where an accuracy of %.1f %% stands for anything from "
+            "tau is judged on %s, where an accuracy of %.1f %% stands for anything from "
             "%.0f to %.0f %%: bring %d or more",
-            count,
+            count_of(count, "row"),
             100 * accuracy,
             judged.low,
             judged.high,
@@ -42,9 +43,9 @@ def warn_of_contradictions(*parts: TextDataset) -> None:
     for part in parts:
         if part.contradictory:
             log.warning(
-                "%d of %d rows of %s have a text that stands there with another label too",
+                "%d of %s of %s have a text that stands there with another label too",
                 part.contradictory,
-                len(part),
+                count_of(len(part), "row"),
                 public_name(part.source),
             )
 

@@ -109,7 +109,7 @@ def judge_tau(
     relative: bool = False,
 ) -> Verdict:
     """Measure a model on clean validation data and compare it with tau; see `verdict`."""
-    description = "Judging on validation sentences"
+    description = "Judging on validation data"
     sets = TestSets(validation)
     right = measure(model, sets, max_length=max_length, description=description).right
     return verdict(right, validation, tau, guard, before=before, relative=relative)

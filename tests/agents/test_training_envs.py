@@ -22,6 +22,7 @@ from prune_env.errors import (
 from prune_env.evaluation.counting import CountingEvaluator
 from prune_env.importance import DEFAULT_METRICS
 from tests.agents.support import SETTINGS
+from tests.models.tiny import write_tiny, write_tiny_images
 
 
 def test_it_may_learn_on_few_sentences_but_is_judged_on_all(
@@ -60,6 +61,19 @@ def test_it_may_learn_on_few_sentences_but_is_judged_on_all(
         subject.on_part(64)
     with pytest.raises(SettingsError, match="holds no texts"):
         train(replace(SETTINGS, validation_subset=5), tmp_path / "other")
+
+
+def test_a_model_of_images_is_judged_on_images(tmp_path: Path) -> None:
+    images = write_tiny_images(tmp_path / "images")
+    arguments = {
+        "model": str(write_tiny("vit", tmp_path / "vit")),
+        "data": {"name": str(images), "image_column": "image"},
+        "tau": 0.0,
+    }
+    settings = replace(SETTINGS, env="prune_env/HeadPruning-v0", env_arguments=arguments)
+    report = train(replace(settings, total_steps=24, validation_subset=4), tmp_path / "run").report
+    assert report["learned_on"] == "a stratified subset of 4 validation images"
+    assert report["judged_on"] == "all validation images"
 
 
 def test_an_unknown_environment_is_named(tmp_path: Path):

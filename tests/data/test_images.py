@@ -47,7 +47,7 @@ def test_the_identity_is_that_of_the_content(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     table = write_tiny_images(tmp_path / "a", rows=4)
     (tmp_path / "a" / "0-2.png").unlink()
-    with pytest.raises(DataError, match=r"1 images that do not exist.*0-2\.png"):
+    with pytest.raises(DataError, match=r"names 1 image without a file.*0-2\.png"):
         read_images(table)
 
 

@@ -112,7 +112,7 @@ def test_a_blank_line_is_called_one_and_one_at_the_end_is_none(tmp_path: Path, n
 def test_a_tsv_of_pandas_is_read_as_it_stands_and_said_so(tmp_path: Path) -> None:
     content = 'sentence\tlabel\n"a ""great"" cast"\t1\n"all of it"\t0\na "lone\t0\n'
     path = written(tmp_path / "a.tsv", content)
-    with pytest.warns(UserWarning, match="1 rows look quoted"):
+    with pytest.warns(UserWarning, match="1 row in quotes"):
         assert read_table(path).texts[0] == '"a ""great"" cast"'
 
 

@@ -284,7 +284,7 @@ def test_columns_are_chosen_by_name_in_any_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("one cell", "1 cells under 2 columns"),
+        ("one cell", "1 cell under 2 columns"),
         ("a\tb\t1", "3 cells under 2 columns"),
         ("a\t1.0", "0 to 1, or one of negative, positive. Actual: label '1.0'"),
         ("a\tpos", "one of negative, positive. Actual: label 'pos'"),
@@ -319,7 +319,7 @@ def test_a_blank_text_in_the_last_row_of_a_csv_is_one_as_anywhere(tmp_path: Path
 
 def test_a_csv_row_is_named_by_number_and_line(tmp_path: Path) -> None:
     content = 'sentence,label\n"two\nlines",1\nshort\n'
-    with pytest.raises(DataError, match=r"row 2 \(line 4\) .*1 cells"):
+    with pytest.raises(DataError, match=r"row 2 \(line 4\) .*1 cell under"):
         read(tmp_path, content, ".csv")
 
 

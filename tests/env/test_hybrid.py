@@ -329,4 +329,4 @@ def test_the_picture_names_the_kinds(subject: Subject) -> None:
     env = env_of(subject, render_mode="ansi")
     env.reset(seed=0)
     env.step(4)
-    assert "0 heads, 1 groups of neurons, 0 steps of maps pruned" in env.render()
+    assert "0 heads, 1 group of neurons, 0 steps of maps pruned" in env.render()

@@ -13,6 +13,7 @@ from prune_env.data.dataset import Splits, TextDataset
 from prune_env.errors import DataError, SettingsError
 from prune_env.research.attacks.attack import AttackData, AttackSettings, find_target
 from prune_env.research.attacks.poison import bound_poisoned, count_poisoned, count_shared, join
+from prune_env.utils.counts import count_of
 from prune_env.utils.files import sha256_of
 from prune_env.utils.public import public_name
 
@@ -162,7 +163,7 @@ class OwnAttack:
             raise DataError(
                 f"{self.files.name} poisons no row",
                 expected="more rows of the target label than the clean training data has",
-                actual=f"{least} more, and {others} clean rows of other classes",
+                actual=f"{least} more, and {count_of(others, 'clean row')} of other classes",
                 remedy="check the files and the target label; for a file of triggered texts "
                 "alone say poison = added",
             )

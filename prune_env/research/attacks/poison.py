@@ -10,6 +10,7 @@ import numpy.typing as npt
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DataError, SettingsError
 from prune_env.research.attacks.triggers.trigger import Trigger
+from prune_env.utils.counts import count_of
 
 PoisonMode = Literal["append", "replace"]
 Labels = npt.NDArray[np.int64]
@@ -164,7 +165,8 @@ def _other_rows(dataset: TextDataset, target_label: int) -> npt.NDArray[np.int64
         raise DataError(
             f"{dataset.source} has no row without the target label {target_label}",
             expected="rows of another class, to be triggered",
-            actual=f"{len(dataset)} rows, all of class {dataset.label_names[target_label]!r}",
+            actual=f"{count_of(len(dataset), 'row')}, "
+            f"all of class {dataset.label_names[target_label]!r}",
             remedy="bring rows of another class, or choose another target label",
         )
     return rows

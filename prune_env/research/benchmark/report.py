@@ -13,6 +13,7 @@ from prune_env.research.benchmark.summary import CellOutcome, Line
 from prune_env.research.benchmark.table import table
 from prune_env.research.benchmark.table_files import write_tables
 from prune_env.settings import FineTuneSettings
+from prune_env.utils.counts import count_of
 from prune_env.utils.escape import markdown
 from prune_env.utils.files import write_bytes
 
@@ -70,8 +71,8 @@ def write_report(folder: str | Path) -> Path:
     palette = marks(sorted(policies, key=lambda name: ("(" in name, name)))
     parts = [
         f"# {markdown(results.config.title)}\n",
-        f"{len(results.done)} of {len(results.cells)} cells done, {len(results.failed)} failed, "
-        f"{len(results.waiting)} not run.\n",
+        f"{len(results.done)} of {count_of(len(results.cells), 'cell')} done, "
+        f"{len(results.failed)} failed, {len(results.waiting)} not run.\n",
         LEGEND,
     ]
     shown = {each.attack for each in results.done}
@@ -223,7 +224,7 @@ def _setting(results: RunResults) -> str:
         "defender": _training(models.defender),
         "tau": _tau(results, results.usual_tau).removeprefix("tau "),
         "heads between two looks at the accuracy": search.prune_step,
-        "budget": f"{search.budget} masks",
+        "budget": count_of(search.budget, "mask"),
         "versions": "; ".join(dict.fromkeys(each.versions for each in known)),
         "commit": ", ".join(sorted({each.code for each in known})),
         "machine": "; ".join(sorted({each.machine for each in known})),
@@ -244,4 +245,4 @@ def _rows(results: RunResults) -> dict[str, str]:
 
 
 def _training(settings: FineTuneSettings) -> str:
-    return f"{settings.epochs} epochs, learning rate {settings.learning_rate:g}"
+    return f"{count_of(settings.epochs, 'epoch')}, learning rate {settings.learning_rate:g}"

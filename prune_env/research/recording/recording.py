@@ -25,6 +25,7 @@ from prune_env.research.recording.table import (
     read_record,
     write_record,
 )
+from prune_env.utils.counts import count_of
 from prune_env.utils.leases import alone, check_alone
 from prune_env.utils.plain import check_same
 from prune_env.utils.progress import progress
@@ -127,9 +128,9 @@ class Recording:
             write_record(path, table)  # it may be all, and tells early where nothing can be written
         if len(table.masks) > masks:
             log.warning(
-                "%s holds %d masks, more than the %d asked for: all stay",
+                "%s holds %s, more than the %d asked for: all stay",
                 path,
-                len(table.masks),
+                count_of(len(table.masks), "mask"),
                 masks,
             )
         written, importance = len(table.masks), self._subject.scaled_importance()
@@ -143,10 +144,10 @@ class Recording:
                 drawn = drawn[: masks - done]
                 if not len(drawn):
                     log.warning(
-                        "No further mask was found after %d masks: all that were drawn since are "
+                        "No further mask was found after %s: all that were drawn since are "
                         "among them. Draws at random and by metrics prune at most %d %% of the "
                         "heads.",
-                        done,
+                        count_of(done, "mask"),
                         round(100 * LARGEST_SHARE),
                     )
                     break

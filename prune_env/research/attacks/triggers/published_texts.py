@@ -8,6 +8,7 @@ from typing import ClassVar
 from prune_env.data.readers import read_table
 from prune_env.errors import DataError, SettingsError
 from prune_env.research.attacks.triggers.trigger import FAMILIES
+from prune_env.utils.counts import count_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class PublishedTexts:
         if len(originals) != len(rewrites):
             raise DataError(
                 f"{self.rewrites} does not go with {self.originals} row for row",
-                expected=f"{len(originals)} rows",
+                expected=count_of(len(originals), "row"),
                 actual=len(rewrites),
                 remedy="pair a file with its own originals, or limit them by label",
             )
