@@ -171,7 +171,7 @@ def _tsv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
         yield _cells(names, cells, number, number + 1)
     if quoted:
         warnings.warn(
-            f"{path}: {count_of(quoted, 'row')} in quotes, as pandas writes them, and TSV has none: "
+            f"{path}: {count_of(quoted, 'row')} in quotes, as pandas writes it, and TSV has none: "
             "they are kept as a part of the texts. Save the table as .csv to have them read.",
             UserWarning,
             stacklevel=2,

@@ -9,13 +9,14 @@ import numpy.typing as npt
 
 from prune_env.env.episode import Episode
 from prune_env.errors import SettingsError
+from prune_env.models.units import Kind
 from prune_env.utils.counts import count_of
 
 Image = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 MODES = ("ansi", "rgb_array")
-OTHERS = {"neurons": ("group", "neurons"), "map": ("step", "maps")}
+OTHERS: dict[Kind, tuple[str, str]] = {"neurons": ("group", "neurons"), "map": ("step", "maps")}
 """What is counted of each kind of units but heads, and of what."""
 SIZE = 480
 NAME_LENGTH = 34
@@ -187,7 +188,7 @@ def _summary(episode: Episode) -> str:
     pruned = f"{episode.pruned} of {count_of(episode.board.total, 'head')} pruned"
     if not units.heads_only:
         counts = episode.board.pruned(episode.mask)
-        told = [count_of(counts.pop("head"), "head")]
+        told = [count_of(counts["head"], "head")]
         told += [f"{count_of(counts[kind], noun)} of {of}" for kind, (noun, of) in OTHERS.items()]
         pruned = f"{', '.join(told)} pruned"
     scored = f"{count_of(episode.evaluations, 'mask')} scored"

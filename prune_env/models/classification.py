@@ -19,7 +19,6 @@ from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.heads import find_heads
 from prune_env.models.quiet import as_model_error
 from prune_env.models.source import architecture_of
-from prune_env.utils.counts import count_of
 
 READY = ("ForSequenceClassification", "ForImageClassification")
 ENCODER = (
@@ -196,7 +195,7 @@ def settle_labels(
         raise ModelError(
             f"The classifier {source} does not fit the task",
             expected=f"{num_labels} exclusive classes",
-            actual=f"{count_of(config.num_labels, 'label')}, problem type {config.problem_type}",
+            actual=f"{config.num_labels} labels, problem type {config.problem_type}",
             remedy="give data with the classes of the model, named by label_names (--label-names), "
             "or train another head (purify --head new; head='new' in Python)",
         )
