@@ -16,6 +16,7 @@ def found_to_json(found: SearchResult) -> dict[str, Any]:
         "tau": found.tau,
         "evaluations": found.evaluations,
         "seconds": found.seconds,
+        **({"agent": found.agent} if found.agent else {}),
     }
 
 
@@ -23,4 +24,7 @@ def found_from_json(value: dict[str, Any]) -> SearchResult:
     """Return the search result that `found_to_json` described."""
     first, *others = (np.array(mask, dtype=bool) for mask in value["masks"])
     rest = {name: value[name] for name in ("policy", "accuracy", "tau", "evaluations", "seconds")}
-    return SearchResult(mask=first, others=tuple(others), **rest)
+    agent = value.get("agent", {})
+    if not isinstance(agent, dict):
+        raise TypeError(f"agent: {agent!r:.80}")
+    return SearchResult(mask=first, others=tuple(others), agent=agent, **rest)

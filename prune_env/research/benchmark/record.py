@@ -87,6 +87,7 @@ class CellRecord:
         attack: The attack; None if the cell failed.
         made_by: Code and machine; None if the cell failed.
         node: Machine of the cluster that ran it; empty if this one did.
+        oracle: Whether the agent that chose the masks learned from the trigger.
     """
 
     row: ResultRow | None
@@ -95,6 +96,7 @@ class CellRecord:
     attack: AttackNote | None = None
     made_by: Provenance | None = None
     node: str = ""
+    oracle: bool = False
 
     @property
     def status(self) -> str:
@@ -133,6 +135,7 @@ class CellRecord:
             attack=AttackNote.from_json(value["attack"]),
             made_by=Provenance.from_meta(value["meta"]),
             node=str(value.get("node", "")),
+            oracle=found is not None and "oracle" in found.get("agent", {}),
         )
 
 

@@ -51,6 +51,12 @@ class CellOutcome:
         return self.record is not None and self.record.row is None
 
     @property
+    def oracle(self) -> bool:
+        """Whether its masks were chosen by the trigger: searched by it, or learned from it."""
+        learned = self.record is not None and self.record.oracle
+        return self.cell.policy in ORACLES or learned
+
+    @property
     def attack(self) -> str:
         """Name of the attack, with its rate unless that is as published."""
         return self.cell.models.attack.title
@@ -130,9 +136,14 @@ class Line:
         return [each for each in self.cells if each.failed]
 
     @property
+    def oracle(self) -> bool:
+        """Whether the trigger chose the masks of a cell, so that the line is a ceiling."""
+        return any(each.oracle for each in self.cells)
+
+    @property
     def contends(self) -> bool:
         """Whether the line is a defence, which may be called the best."""
-        return self.cell.policy not in (*REFERENCES, *ORACLES)
+        return self.cell.policy not in REFERENCES and not self.oracle
 
     def values(self, name: str) -> dict[int, float]:
         """Return a figure by seed, without the seeds for which it is undefined."""

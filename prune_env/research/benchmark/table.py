@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from prune_env.research.benchmark.cell import ORACLES, REFERENCES
+from prune_env.research.benchmark.cell import REFERENCES
 from prune_env.research.benchmark.summary import Line, best
 from prune_env.utils.escape import markdown
 
@@ -38,13 +38,12 @@ def order(lines: Sequence[Line]) -> list[Line]:
 
 
 def _section(line: Line) -> int:
-    policy = line.cell.policy
-    return -1 if policy in REFERENCES else int(policy in ORACLES)
+    return -1 if line.cell.policy in REFERENCES else int(line.oracle)
 
 
 def _cells(line: Line, bold: dict[str, Line | None]) -> list[str]:
     name = markdown(line.policy)
-    if line.cell.policy in ORACLES:
+    if line.oracle:
         name += ", ceiling"
     name = name if line.contends else f"*{name}*"
     seeds = str(len(line.rows))

@@ -12,6 +12,7 @@ from prune_env.errors import StateError
 from prune_env.research.benchmark import figures, pictures
 from prune_env.research.benchmark.config import BenchmarkConfig, Block
 from prune_env.research.benchmark.plan import PLAN
+from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.report import write_report
 from prune_env.research.benchmark.results import read_results
 from prune_env.research.benchmark.summary import CellOutcome, Line, best
@@ -85,6 +86,23 @@ def test_only_what_beats_the_next_by_more_than_noise_is_best(
     made_up(tmp_path, CONFIG, figures_of(levels, noise))
     found = best(direct(tmp_path), "excess_lfr_calibrated")
     assert (found and found.policy) == expected  # the oracle is lower, but no defence
+
+
+def test_an_agent_that_learned_from_the_trigger_is_a_ceiling_and_not_the_best(
+    tmp_path: Path, undrawn: None
+) -> None:
+    made_up(tmp_path, CONFIG, figures_of(LEVELS, 0.1))
+    for cell in read_results(tmp_path).done:
+        if cell.cell.policy == "random":
+            path = tmp_path / "cells" / f"{cell.key}.json"
+            value = read_json(path)
+            value["found"]["agent"] = {"algorithm": "ppo", "oracle": True}
+            write_json(path, value)
+    found = best(direct(tmp_path), "excess_lfr_calibrated")
+    assert found.policy == "greedy"
+    text = write_report(tmp_path).read_text()
+    assert "| *random, ceiling* | direct " in text
+    assert "| random | direct " not in text
 
 
 def test_a_line_is_the_mean_and_spread_over_seeds(tmp_path: Path) -> None:
@@ -415,7 +433,7 @@ def line_of(policy: str, lfrs: tuple[float, ...], half: float = 0.1, acc: float 
         )
         cell = SimpleNamespace(policy=policy, models=SimpleNamespace(seed=seed))
         benign = SimpleNamespace(lfr_calibrated=5.0, lfr_interval=(5.0, 5.0))
-        cells.append(CellOutcome(policy, policy, cell, SimpleNamespace(row=row), benign))
+        cells.append(CellOutcome(policy, policy, cell, CellRecord(row), benign))
     return Line(tuple(cells))
 
 

@@ -1,9 +1,12 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
+from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
 from prune_env.data.dataset import Splits
 from prune_env.env.policy import POLICIES, Requirements
 from prune_env.evaluation import ReferenceEvaluator, metrics
@@ -14,7 +17,8 @@ from prune_env.purification.report import length_of
 from prune_env.research.attacks import AttackSettings
 from prune_env.research.attacks.backdoor import ModelSettings
 from prune_env.research.benchmark.cell import Cell, Target
-from prune_env.research.benchmark.outcome import write_model
+from prune_env.research.benchmark.outcome import run_cell, write_model
+from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.workbench import Workbench
 from prune_env.settings import FineTuneSettings, SearchSettings
 from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer
@@ -160,6 +164,21 @@ def test_a_kept_model_says_what_it_is_and_how_much_of_a_text_it_reads(
     assert not [line for line in card if "purified" in line or "about" in line]
     assert length_of(tmp_path) == length
     assert bool(read_oracle_mark(tmp_path / "mask.json")) == (policy == "oracle")
+
+
+@pytest.mark.parametrize("oracle", [False, True])
+def test_a_cell_says_whether_its_agent_learned_from_the_trigger(
+    bench: Workbench, models: ModelSettings, tmp_path: Path, oracle: bool
+) -> None:
+    env = gym.make("prune_env/Landscape-v0", model="landscape:layers=2,heads=4", tau=0.8)
+    agent = EpsilonGreedy.for_env(env, hyperparameters={"hidden": 8})
+    agent.record.oracle = oracle
+    agent.save(tmp_path / "agent", weights_only=True)
+    cell = Cell(models, str(tmp_path / "agent"), "direct", search=SEARCH)
+    told = json.loads(json.dumps(run_cell(bench, cell).value))
+    assert CellRecord.from_json(told, "here").oracle == oracle
+    write_model(cell, bench.run(cell), tmp_path / "model")
+    assert bool(read_oracle_mark(tmp_path / "model" / "mask.json")) == oracle
 
 
 def test_defences_that_prune_nothing_have_one_cell_for_all_protocols(
