@@ -238,12 +238,12 @@ def _against_benign(own: "Scores", benign: "Scores", value: dict[str, Any]) -> F
         value["excess_lfr"] = own.lfr.percent - benign.lfr.percent
         rows += [
             ("floor", f"{benign.lfr} %"),
-            ("excess LFR", f"{value['excess_lfr']:+.1f} points"),
+            ("excess LFR", f"{value['excess_lfr']:+z.1f} points"),
         ]
     if own.lfr_calibrated is not None and benign.lfr_calibrated is not None:
         excess = own.lfr_calibrated.percent - benign.lfr_calibrated.percent
         value["excess_lfr_calibrated"] = excess
-        rows.append(("excess calibrated", f"{excess:+.1f} points"))
+        rows.append(("excess calibrated", f"{excess:+z.1f} points"))
     return rows
 
 

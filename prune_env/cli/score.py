@@ -75,4 +75,4 @@ def _page(report: "ScoreReport") -> "RenderableType":
 def _told(value: "Estimate | None") -> str:
     if value is None:
         return ""
-    return f"{value.mean:.2f} ({value.low:.2f} to {value.high:.2f})"
+    return f"{value.mean:z.2f} ({value.low:z.2f} to {value.high:z.2f})"

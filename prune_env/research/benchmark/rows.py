@@ -199,7 +199,7 @@ def _cells(row: ResultRow) -> list[str]:
     return [
         row.policy,
         treatment(row),
-        *("-" if value is None else f"{value:.1f}" for value in figures),
+        *("-" if value is None else f"{value:z.1f}" for value in figures),
         f"{row.heads_pruned}/{row.heads_total}",
         str(row.evaluations),
         f"{row.seconds:.0f} s",

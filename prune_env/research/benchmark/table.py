@@ -66,4 +66,5 @@ def _figure(line: Line, column: str) -> str:
     mean, spread = line.mean(column), line.spread(column)
     if np.isnan(mean):
         return "-"
-    return f"{mean:.1f}" if np.isnan(spread) else f"{mean:.1f} ± {spread:.1f}"
+    # The z: what rounds to nothing has no sign, as everywhere where a figure may fall below 0.
+    return f"{mean:z.1f}" if np.isnan(spread) else f"{mean:z.1f} ± {spread:.1f}"

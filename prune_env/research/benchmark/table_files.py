@@ -61,7 +61,7 @@ def _csv(lines: Sequence[Line]) -> str:
         values = [
             value for field in names.values() for value in (line.mean(field), line.spread(field))
         ]
-        told = ["" if np.isnan(value) else f"{value:.4f}" for value in values]
+        told = ["" if np.isnan(value) else f"{value:z.4f}" for value in values]
         counts = [len(line.rows), len(line.failed), int(line.contends)]
         tau, target = line.cell.search.tau, line.cell.target
         more = ["" if tau is None else f"{tau:g}", target]
@@ -103,7 +103,7 @@ def _figure(line: Line, field: str) -> str:
     mean, spread = line.mean(field), line.spread(field)
     if np.isnan(mean):
         return "--"
-    return f"${mean:.1f}$" if np.isnan(spread) else rf"${mean:.1f} \pm {spread:.1f}$"
+    return f"${mean:z.1f}$" if np.isnan(spread) else rf"${mean:z.1f} \pm {spread:.1f}$"
 
 
 def _escaped(text: str) -> str:

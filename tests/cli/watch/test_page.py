@@ -103,6 +103,7 @@ def test_the_accuracy_of_the_purified_model_is_the_last(page, tmp_path):
 
 def test_numbers_are_rounded_as_in_the_terminal(page, tmp_path):
     shares = [0.9125, 0.9375, 0.91251, 0.5, 0.125, 0.005, 0.0, 1.0, -0.9125, 1e22, 1 / 3, 0.0005]
+    shares += [-0.0004, -0.00051, -0.0049, -0.0]
     with served(record_purify(tmp_path / "run", steps=1)) as place:
         go(page, place)
         script = """async (shares) => {
@@ -113,7 +114,7 @@ def test_numbers_are_rounded_as_in_the_terminal(page, tmp_path):
         assert len(written) == len(shares)
         for share, (whole, tenths) in zip(shares, written, strict=True):
             if share < 1e21:
-                assert [whole, tenths] == [f"{100 * share:.0f} %", f"{100 * share:.1f} %"]
+                assert [whole, tenths] == [f"{100 * share:z.0f} %", f"{100 * share:z.1f} %"]
 
 
 INK = """canvas => {

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,12 @@ def test_the_result_is_json_with_its_three_blocks(tmp_path: Path) -> None:
     assert stored["run"] == {"seed": 1}
     assert stored["rows"][0]["excess_lfr"] == pytest.approx(40)
     assert stored["meta"]["versions"]["torch"] == result["meta"]["versions"]["torch"]
+
+
+def test_what_rounds_to_nothing_has_no_sign() -> None:
+    row = replace(make_row(scores(9, 6), scores(9, 2), **FIELDS), excess_lfr=-0.04)
+    assert "-0.0" not in markdown([row])
+    assert "| 0.0 |" in markdown([row])
 
 
 @pytest.mark.parametrize("healing", ["none", "refit-unlearn"])

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,20 @@ def test_an_agent_that_learned_from_the_trigger_is_a_ceiling_and_not_the_best(
     text = write_report(tmp_path).read_text()
     assert "| *random, ceiling* | direct " in text
     assert "| random | direct " not in text
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_what_rounds_to_nothing_has_no_sign(
+    tmp_path: Path, undrawn: None, seeds: tuple[int, ...]
+) -> None:
+    config = replace(CONFIG, grid=(Block(ATTACKS[:1], seeds, ("gradient",)),))
+    made_up(tmp_path, config, lambda *_: (88.0, 29.97))  # the floor is 30
+    report = write_report(tmp_path)
+    latex = next((tmp_path / "tables").glob("*.tex"))
+    for file in (report, latex):
+        text = file.read_text()
+        assert not re.search(r"-0\.0(?!\d)", text)
+        assert re.search(r"[ $]0\.0 ?(±|\\pm|\$|\|)", text)
 
 
 def test_a_line_is_the_mean_and_spread_over_seeds(tmp_path: Path) -> None:

@@ -18,13 +18,17 @@ export function theirs(text, tag = "bdi") {
   return el(tag, { class: "theirs", text: String(text) });
 }
 
-/** As the terminal writes it: just between two, Python takes the even one, JavaScript the larger. */
+/**
+ * As the terminal writes it: just between two, Python takes the even one, JavaScript the larger; and
+ * what rounds to nothing has no sign.
+ */
 export function fixed(value, digits) {
   const exact = value.toFixed(100);
   const cut = exact.length - 100 + digits;
   const down = exact.slice(0, digits ? cut : cut - 1);
   const between = /^50*$/.test(exact.slice(cut));
-  return between && Number(down.at(-1)) % 2 === 0 ? down : value.toFixed(digits);
+  const told = between && Number(down.at(-1)) % 2 === 0 ? down : value.toFixed(digits);
+  return Number(told) === 0 ? told.replace("-", "") : told;
 }
 
 export function percent(share, digits = 1) {
