@@ -448,3 +448,28 @@ def test_other_units_are_told_apart_from_heads(page, asked_run, tmp_path):
         head(page, 0, 2).click()
         assert panel.get_by_role("heading", name="Layer 0, head 2: pruned").is_visible()
         assert not panel.get_by_role("button").filter(visible=True).count()
+
+
+def wait_for_shadows(page, left, right):
+    for side, shown in (("before", left), ("after", right)):
+        found = f"getComputedStyle(document.querySelector('.edges'), '::{side}').opacity"
+        page.wait_for_function(f"() => {found} === '{int(shown)}'")
+
+
+def test_an_edge_with_more_columns_behind_it_is_in_shadow(page, tmp_path):
+    with recording(_made(tmp_path / "run"), "purify"):
+        emit(ModelShown("tiny", ["1" * 44] * 2, 0.9, 0.8, heads=12))
+        emit(MaskSet(["1" * 44] * 2, 0.9, "chosen", "tiny"))
+    with served(tmp_path / "run") as place:
+        go(page, place)
+        name = page.get_by_role("rowheader").first
+        start = name.bounding_box()["x"]
+        for moved, left, right in ((0, False, True), (60, True, True), (9_999, True, False)):
+            page.locator(".edges .scroll").evaluate(
+                "(each, at) => { each.scrollLeft = at; }", moved
+            )
+            wait_for_shadows(page, left, right)
+        assert name.bounding_box()["x"] == pytest.approx(start, abs=4)  # the layers stay in sight
+    with served(record_purify(tmp_path / "heads", steps=1)) as place:
+        go(page, place)
+        wait_for_shadows(page, left=False, right=False)

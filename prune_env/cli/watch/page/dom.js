@@ -68,6 +68,20 @@ export function wilson(share, rows) {
   return [Math.max(0, (middle - half) / scale), Math.min(1, (middle + half) / scale)];
 }
 
+/** What may be wider than its card: it scrolls, and an edge with more behind it is in shadow. */
+export function wide(child) {
+  const inner = el("div", { class: "scroll" }, child);
+  const frame = el("div", { class: "edges" }, inner);
+  const tell = () => {
+    frame.classList.toggle("before", inner.scrollLeft > 1);
+    frame.classList.toggle("after", inner.scrollWidth - inner.clientWidth - inner.scrollLeft > 1);
+  };
+  inner.addEventListener("scroll", tell, { passive: true });
+  const watcher = new ResizeObserver(tell);
+  [inner, child].forEach((each) => watcher.observe(each));
+  return frame;
+}
+
 /** Write a file to the user's downloads. */
 export function save(name, blob) {
   const link = el("a", { href: URL.createObjectURL(blob), download: name });

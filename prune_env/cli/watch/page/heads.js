@@ -1,6 +1,6 @@
 // The grid of layers and heads: a button a head, reached by Tab and the arrow keys.
 
-import { el, isNumber, plain } from "./dom.js";
+import { el, isNumber, plain, wide } from "./dom.js";
 import { viridis } from "./colours.js";
 
 const KEYS = {
@@ -20,7 +20,7 @@ export class HeadGrid {
     this.scale = el("p", { class: "scale" }, this.low, el("i", { class: "viridis" }), this.high);
     this.units = el("p", { class: "quiet", hidden: true,
       text: "Behind the gap: groups of neurons, then steps of the strength of each map." });
-    this.element = el("div", {}, el("div", { class: "scroll" }, this.grid), this.units, this.scale, legend());
+    this.element = el("div", {}, wide(this.grid), this.units, this.scale, legend());
   }
 
   /**
