@@ -1,6 +1,10 @@
 """Tools of others take the environment as it is; docs/clients.md shows the same."""
 
+import ast
 import re
+import shlex
+import subprocess
+import sys
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,3 +89,21 @@ def test_the_snippets_of_the_page_run() -> None:
             exec(compile(code, str(PAGE), "exec"), names)
     assert isinstance(names["model"], MaskablePPO)
     assert names["terminations"].shape == (2,)
+
+
+def test_what_rllib_makes_is_made_in_a_process_that_imported_nothing() -> None:
+    [code] = [code for _, code in SNIPPET.findall(PAGE.read_text("utf-8")) if "rllib" in code]
+    [made] = [each for each in ast.parse(code).body if isinstance(each, ast.FunctionDef)]
+    play = 'make({"tau": 0.8, "end_on_illegal": True}).reset(seed=0)'
+    script = f"import gymnasium as gym\n{ast.unparse(made)}\n{play}"
+    command = [sys.executable, "-c", script]
+    played = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert played.returncode == 0, played.stderr
+
+
+def test_rl_zoo_plays_what_it_trained() -> None:
+    """It trains into `logs`, and by default looks for agents in a folder of its own."""
+    lines = PAGE.read_text("utf-8").replace("\\\n", " ").splitlines()
+    [words] = [shlex.split(line) for line in lines if line.startswith("python -m rl_zoo3.enjoy")]
+    assert words[words.index("-f") + 1] == "logs"
+    assert "--stochastic" in words
