@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.evaluation.metrics import calibrated_shifts
+from prune_env.evaluation.quick import QuickAnswers
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.writing import beginnings, writing_of
-from prune_env.models.forward import BATCH, Floats, answer
+from prune_env.models.forward import BATCH, Floats
 from prune_env.models.inputs import TokenRows
 
 if TYPE_CHECKING:
@@ -129,6 +130,10 @@ class FlipTrial:
         return found.reshape(len(frames), len(texts), self.classes)
 
     @cached_property
+    def _ask(self) -> QuickAnswers:
+        return QuickAnswers(self._suspect.loaded.model)
+
+    @cached_property
     def _long(self) -> _Beginnings:
         return self._cut(LONG)
 
@@ -166,10 +171,9 @@ class FlipTrial:
         In bf16 where that is fast, whose rounding may turn answers that are near a decision: fit
         for searches, not for figures.
         """
-        model = self._suspect.loaded.model
         rows = TokenRows(texts, self._suspect.loaded.tokenizer, self._suspect.max_length)
         size = max(BATCH, TOKENS // int(rows.lengths.max()))
-        logits = answer(model, rows, size=size, precision="auto")
+        logits = self._ask(rows, size=size)
         shifted = logits - self._shifts
         chances: Chances = np.exp(shifted - shifted.max(axis=1, keepdims=True))
         chances /= chances.sum(axis=1, keepdims=True)

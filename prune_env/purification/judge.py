@@ -6,9 +6,9 @@ import numpy.typing as npt
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation.guard import guarded
 from prune_env.evaluation.metrics import calibrated_shifts, mcnemar
+from prune_env.evaluation.quick import QuickAnswers
 from prune_env.evaluation.separation import separation
 from prune_env.models import LoadedModel
-from prune_env.models.forward import answer
 from prune_env.models.inputs import make_rows
 from prune_env.settings import Guard
 
@@ -35,7 +35,7 @@ class Judge:
     def __init__(
         self, loaded: LoadedModel, data: TextDataset, max_length: int, guard: Guard = "accuracy"
     ) -> None:
-        self._model = loaded.model
+        self._answers = QuickAnswers(loaded.model)
         self._guard: Guard = guard
         self._labels = data.labels
         self._rows = make_rows(list(data.texts), loaded.tokenizer, max_length)
@@ -75,4 +75,4 @@ class Judge:
 
     def logits(self) -> npt.NDArray[np.float32]:
         """Return the logits (N, C) of every row."""
-        return answer(self._model, self._rows, precision="auto")
+        return self._answers(self._rows)

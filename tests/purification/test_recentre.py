@@ -24,7 +24,7 @@ def answers(loaded: LoadedModel, data: TextDataset) -> list[int]:
 
 @pytest.mark.parametrize("data", [VALIDATION, THREE], ids=["2 classes", "3 classes"])
 def test_the_bias_is_taken_out(data: TextDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forward, "use_bf16", lambda *_: False)
+    monkeypatch.setenv("PRUNE_ENV_PRECISION", "fp32")
     classes = len(data.label_names)
     names = dict(enumerate(data.label_names))
     loaded = tiny_classifier("bert", num_labels=classes, id2label=names, label2id={})

@@ -12,7 +12,7 @@ import torch
 from prune_env.data import TextDataset, read_images
 from prune_env.data.unlabelled import Lesson
 from prune_env.evaluation.metrics import margin
-from prune_env.models import LoadedModel, find_heads, forward, full_mask, zero_heads
+from prune_env.models import LoadedModel, find_heads, full_mask, zero_heads
 from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.forward import classify
 from prune_env.models.heads import linear_weight
@@ -42,7 +42,7 @@ REFIT = Refit(trained_from=0)
 @pytest.fixture(autouse=True)
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure in fp32, so that another computation gives the same."""
-    monkeypatch.setattr(forward, "use_bf16", lambda *_: False)
+    monkeypatch.setenv("PRUNE_ENV_PRECISION", "fp32")
 
 
 @pytest.fixture

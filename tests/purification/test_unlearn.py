@@ -16,7 +16,7 @@ from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.search import Inversion, invert, remeasure
 from prune_env.inversion.words import SuspiciousWord
-from prune_env.models import LoadedModel, forward, load_classifier
+from prune_env.models import LoadedModel, load_classifier
 from prune_env.models.forward import classify
 from prune_env.models.masks import full_mask
 from prune_env.purification import heal, make_subject, opposing, purify
@@ -291,7 +291,7 @@ def test_the_lean_that_unlearning_leaves_is_taken_out(
         asked.append(how["clean"])
         return remeasure(suspect, found, **how)
 
-    monkeypatch.setattr(forward, "use_bf16", lambda *_: False)
+    monkeypatch.setenv("PRUNE_ENV_PRECISION", "fp32")
     monkeypatch.setattr(unlearning, "fine_tune", lean)
     monkeypatch.setattr(unlearning, "remeasure", watched)
     monkeypatch.setattr(unlearning, "invert_triggers", lambda *_, **__: BOTH)

@@ -22,6 +22,7 @@ from prune_env.evaluation.fast.stack import find_layers
 from prune_env.evaluation.model_evaluator import ModelEvaluator
 from prune_env.evaluation.screen import unsure
 from prune_env.models import find_heads
+from prune_env.models.forward import Floats
 from prune_env.models.inputs import TokenRows
 from prune_env.models.masks import Mask
 
@@ -33,7 +34,7 @@ EngineFactory = Callable[[npt.NDArray[np.int64], int], Engine]
 _KINDS = ("packed", "layerwise", "plain")  # fastest first
 
 # What another structure, or a layer that takes one precision only, answers to a wrong call.
-_ENGINE_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, IndexError)
+ENGINE_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, IndexError)
 _PROOF_SEED = 0
 _TOLERANCE = 5e-4  # of the largest logit: float32 in another order differs by far less
 _TIE_FACTOR = 16.0  # leads below so many times the difference that was seen go to the reference
@@ -148,20 +149,18 @@ class Backend:
 
     def _proven(self) -> tuple[str, EngineFactory, float]:
         """Return the first kind of engine that agrees with the reference, and a bound for ties."""
-        scale = 1.0 + float(np.abs(self._proof[np.isfinite(self._proof)]).max(initial=0))
+        scale = _scale(self._proof)
         for kind in _KINDS:
             factory = self._candidate(kind, torch.float32)
             if factory is None:
                 continue
             try:
                 answers = factory(self._proof_rows, self._cache_bytes).run(self._proof_masks)
-            except _ENGINE_ERRORS as error:
+            except ENGINE_ERRORS as error:
                 logger.debug("The %s evaluation is off: %s", kind, error)
                 continue
-            same = np.isfinite(answers) == np.isfinite(self._proof)
-            difference = np.nan_to_num(np.abs(answers - self._proof), posinf=0.0)
-            worst = float(difference.max())
-            if same.all() and worst <= _TOLERANCE * scale:
+            worst = _difference(answers, self._proof)
+            if worst <= _TOLERANCE * scale:
                 logger.debug("The %s evaluation is on: it differs by %.1e", kind, worst)
                 return kind, factory, max(_TIE_FACTOR * worst, _TIE_FLOOR * scale)
             logger.debug("The %s evaluation is off: it differs by %.1e", kind, worst)
@@ -175,18 +174,11 @@ class Backend:
         assert factory is not None  # it was proven in float32
         try:
             answers = factory(self._proof_rows, self._cache_bytes).run(self._proof_masks)
-        except _ENGINE_ERRORS as error:
+        except ENGINE_ERRORS as error:
             logger.debug("The bfloat16 screen is off: %s", error)
             return None
-        finite = np.isfinite(answers) & np.isfinite(self._proof)
-        errors = np.ptp(np.where(finite, answers - self._proof, 0.0), axis=2)
-        share = float(np.median(errors) / max(np.median(top_two_gap(self._proof)), 1e-12))
-        useful = share <= _WORST_SCREEN
-        logger.debug(
-            "The bfloat16 screen is %s: its median error is %.2g of the median lead",
-            "on" if useful else "off",
-            share,
-        )
+        useful = is_useful(answers, self._proof)
+        logger.debug("The bfloat16 screen is %s", "on" if useful else "off")
         return factory if useful else None
 
     def _candidate(self, kind: str, dtype: torch.dtype) -> EngineFactory | None:
@@ -228,6 +220,32 @@ class _PackedFactory:
 
     def __call__(self, rows: npt.NDArray[np.int64], size: int) -> Engine:
         return PackedEngine(self.packed, self.tokens, rows, size)
+
+
+def agrees(answers: Floats, truth: Floats) -> bool:
+    """Whether logits (..., C) in float32 are those of the model, but for the order of sums."""
+    return _difference(answers, truth) <= _TOLERANCE * _scale(truth)
+
+
+def is_useful(answers: Floats, truth: Floats) -> bool:
+    """Whether logits (..., C) in bfloat16 are near enough: errors well below leads."""
+    finite = np.isfinite(answers) & np.isfinite(truth)
+    errors = np.ptp(np.where(finite, answers - truth, 0.0), axis=-1)
+    share = float(np.median(errors) / max(np.median(top_two_gap(truth)), 1e-12))
+    logger.debug("In bfloat16 the median error is %.2g of the median lead", share)
+    return share <= _WORST_SCREEN
+
+
+def _difference(answers: Floats, truth: Floats) -> float:
+    """Return the largest difference; infinite where only one is finite."""
+    if (np.isfinite(answers) != np.isfinite(truth)).any():
+        return float("inf")
+    return float(np.nan_to_num(np.abs(answers - truth), posinf=0.0).max())
+
+
+def _scale(truth: Floats) -> float:
+    """Return what differences are measured by: the largest logit, and one more."""
+    return 1.0 + float(np.abs(truth[np.isfinite(truth)]).max(initial=0))
 
 
 def _proof_masks(available: Mask) -> Mask:
