@@ -15,6 +15,10 @@ from prune_env.inversion.writing import beginnings, writing_of
 FRAMES = 24
 """Triggers of either kind that are kept for a class."""
 
+SENTENCES = (6, 16, 24)
+"""Sentences that frames are tried on, see `invert`: as many frames are kept as are tried at last,
+so that the last number tells their strength alone; it is that of `remeasure`, after unlearning."""
+
 LEAST_WEIGHT = 0.02
 """Added to what triggers flip: those for a class to which none flips are unlearned too, seldom."""
 
@@ -31,7 +35,7 @@ def invert_triggers(suspect: Suspect, *, seed: int = 0) -> Inversion:
     """
     fact = f"triggers to unlearn, seed {seed}"
     if fact not in suspect.facts:
-        phrases = invert(suspect, keep=FRAMES, seed=seed)
+        phrases = invert(suspect, keep=FRAMES, sentences=SENTENCES, seed=seed)
         words = suspicious_words(suspect, seed=seed)
         suspect.facts[fact] = _joined(suspect, phrases, words, seed) if any(words) else phrases
     found: Inversion = suspect.facts[fact]
