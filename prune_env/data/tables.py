@@ -100,8 +100,23 @@ def _decoded(path: Path) -> str:
         f"{path}, line {line}: the encoding is wrong",
         expected="UTF-8 text",
         actual=problem,
-        remedy="convert it, for example with `iconv -f LATIN1 -t UTF-8` (or UTF-16)",
+        remedy=_conversion(raw),
     )
+
+
+def _conversion(raw: bytes) -> str:
+    """Return what to do about bytes that are no UTF-8."""
+    if raw.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        coded = "UTF-32"
+    elif raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        coded = "UTF-16"
+    elif b"\0" in raw[:2]:  # the other half of the header's first letter
+        coded = "UTF-16BE" if raw.startswith(b"\0") else "UTF-16LE"
+    elif b"\0" in raw:
+        return "check how the file was written"
+    else:
+        coded = "LATIN1"
+    return f"convert it, for example with `iconv -f {coded} -t UTF-8`"
 
 
 def _lines(path: Path, text: str) -> list[str]:

@@ -252,6 +252,36 @@ def test_other_encodings_are_refused_with_the_line(
         read(tmp_path, raw, suffix, on_bad_row="skip")
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("encoding", "named"),
+    [
+        ("latin-1", "LATIN1"),
+        ("utf-16", "UTF-16"),
+        ("utf-16-le", "UTF-16LE"),
+        ("utf-16-be", "UTF-16BE"),
+        ("utf-32", "UTF-32"),
+    ],
+)
+def test_the_conversion_that_is_advised_reads_the_file(
+    tmp_path: Path, encoding: str, named: str, suffix: str
+) -> None:
+    content = {
+        ".tsv": "sentence\tlabel\ncafé\t1\n",
+        ".csv": "sentence,label\ncafé,1\n",
+        ".jsonl": '{"sentence": "café", "label": 1}\n',
+    }[suffix]
+    raw = content.encode(encoding)
+    with pytest.raises(DataError, match=f"`iconv -f {named} -t UTF-8`"):
+        read(tmp_path, raw, suffix)
+    assert read(tmp_path, raw.decode(named), suffix) == [("café", 1)]
+
+
+def test_a_lone_nul_is_no_other_encoding(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Remedy: check how the file was written"):
+        read(tmp_path, b"sentence\tlabel\nb\0ad\t1\n")
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [
