@@ -1,5 +1,6 @@
 """Strict readers: every row arrives, or an error says which one does not and why."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,8 @@ from prune_env.data.tables import Row, table_rows
 from prune_env.data.text import is_whole_number, text_problem
 from prune_env.errors import DataError, SettingsError
 from prune_env.utils.counts import count_of
+
+DECIMAL = re.compile(r"[0-9]+\.0*")
 
 
 class LabelError(ValueError):
@@ -69,6 +72,15 @@ class LabelParser:
         """What a cell may hold, for messages."""
         names = ", ".join(self.names)
         return names if self._by_name_only else f"0 to {len(self.names) - 1}, or one of {names}"
+
+    @staticmethod
+    def remedy(cell: object) -> str:
+        """Return what to do about a cell that is no label, for messages."""
+        whole = isinstance(cell, str) and not DECIMAL.fullmatch(cell.strip())
+        if whole or type(cell) is int:
+            return "name the classes in label order (--label-names)"
+        # No name reads them: pandas writes 1.0 where a column of whole numbers has a gap.
+        return "write labels as whole numbers, such as 1, or as names"
 
 
 OnBadRow = Literal["error", "skip"]
@@ -164,7 +176,7 @@ def collect(
                 except LabelError as error:
                     problem, expected = str(error), parse_label.expected
                     # To skip them would leave a whole class out.
-                    remedy = f"name the classes in label order (--label-names); or {remedy}"
+                    remedy = f"{parse_label.remedy(cell)}; or {remedy}"
         if not problem:
             texts.append(text.strip())
             labels.append(label)

@@ -338,6 +338,18 @@ def test_another_label_is_answered_by_its_name_before_rows_are_skipped(tmp_path:
         read(tmp_path, "sentence\tlabel\nfine\t0\nfair\n")
 
 
+@pytest.mark.parametrize("label", ["1.0", "true", "null", "[1]"])
+def test_what_no_name_reads_is_not_answered_by_names(tmp_path: Path, label: str) -> None:
+    with pytest.raises(DataError, match="Remedy: write labels as whole numbers, such as 1"):
+        read(tmp_path, f'{{"sentence": "fine", "label": {label}}}\n', ".jsonl")
+
+
+def test_decimals_of_a_spreadsheet_are_answered_by_whole_numbers(tmp_path: Path) -> None:
+    for label in ("1.0", " 0.00", "1."):
+        with pytest.raises(DataError, match="Remedy: write labels as whole numbers, such as 1"):
+            read(tmp_path, f"sentence\tlabel\nfine\t{label}\n")
+
+
 def test_a_blank_text_in_the_last_row_of_a_csv_is_one_as_anywhere(tmp_path: Path) -> None:
     for content in (
         "label,sentence\n1,fine\n0, \n",
