@@ -41,6 +41,9 @@ GROUPS: dict[str, tuple[type, ...]] = {
 QUICK = (Inspect, List, Report, Watch)
 """Verbs that need no torch to begin with."""
 
+GO_ON = (Audit, Benchmark, Record, Score)
+"""Verbs that keep in their output what is done."""
+
 _VERBS = tuple(verb for group in GROUPS.values() for verb in group)
 
 NAMES = "--label-names"
@@ -69,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = [word for word in given if word != "--debug"]
     terminal = Console(stderr=True, emoji=False)  # `:x:` in a path is no picture
     with speaking_on(terminal, debug=debug) as signals:
+        verb = None
         try:
             verb = _asked(given)
             if isinstance(verb, int):
@@ -85,17 +89,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         except BaseException as error:  # a panic of the Rust libraries is no Exception
             if signals:  # what unwinds, or what a library made of it
-                return _stopped(signals[0], terminal)
+                return _stopped(signals[0], terminal, verb)
             if isinstance(error, KeyboardInterrupt):
-                return _stopped(signal.SIGINT, terminal)
+                return _stopped(signal.SIGINT, terminal, verb)
             tell_error(terminal, error, debug=debug)
             return 2
 
 
-def _stopped(number: int, terminal: Console) -> int:
+def _stopped(number: int, terminal: Console, verb: Any) -> int:
     """Return the exit status of a program that a signal ended."""
     word = "Interrupted" if number == signal.SIGINT else "Terminated"
-    terminal.print(f"{word}: nothing half written was left.")
+    # The folder of a benchmark has a name of its own; a score is kept where it is told to.
+    goes_on = isinstance(verb, GO_ON) and (isinstance(verb, Benchmark) or verb.out is not None)
+    kept = " The same command goes on." if goes_on else ""
+    terminal.print(f"{word}: nothing half written was left.{kept}")
     return 128 + number
 
 
