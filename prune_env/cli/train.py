@@ -209,8 +209,10 @@ class Train:
         if best.recommended is not None:
             command = self._use(self.out / best.name, best.recommended, hybrid=best.hybrid)
             rows.append(("use the best", command))
-        show(self.json, [asdict(result) for result in results], facts(rows))
         signal = next((each.signal for each in results if each.signal is not None), None)
+        if signal is not None:
+            rows.append(("interrupted", "what began is saved; the same command with --resume"))
+        show(self.json, [asdict(result) for result in results], facts(rows))
         if signal is not None:
             return 128 + signal
         return int(any(result.status == "failed" for result in results))

@@ -240,8 +240,8 @@ def test_a_page_of_several_trainings_is_refused(
     assert "run/NAME" in told
 
 
-def test_the_status_of_several_tells_the_signal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_status_of_several_tells_the_signal_and_the_end_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     def ended(_: TrainSettings, place: Path, **__: object) -> SimpleNamespace:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -250,3 +250,4 @@ def test_the_status_of_several_tells_the_signal(
     monkeypatch.setattr(side_by_side, "train", ended)
     command = ["train", "--out", str(tmp_path / "run"), "--env", "prune_env/Landscape-v0"]
     assert main([*command, "--seeds", "0", "1"]) == 128 + signal.SIGTERM
+    assert "the same command with --resume" in capsys.readouterr().out
