@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,11 @@ def test_citation_and_changelog_know_the_version() -> None:
     assert citation["version"] == prune_env.__version__
     releases = re.findall(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert releases[0] == prune_env.__version__
+
+
+def test_every_extra_is_named_where_the_package_is_installed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    page = (ROOT / "docs" / "getting-started.md").read_text("utf-8")
+    [listed] = re.findall(r"Extras: (.*?);", page, re.DOTALL)
+    of_developers = {"dev", "docs"}
+    assert set(SPAN.findall(listed)) == set(project["optional-dependencies"]) - of_developers
