@@ -6,6 +6,7 @@ and the last layer maps only the token that is read, in bfloat16 where that is f
 """
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -14,16 +15,14 @@ from prune_env.evaluation.fast.backend import ENGINE_ERRORS, agrees, is_useful
 from prune_env.evaluation.fast.packed import PackedEngine
 from prune_env.evaluation.fast.packed_model import PackedModel
 from prune_env.models import find_heads
-from prune_env.models.forward import BATCH, Floats, answer, class_count, inference
+from prune_env.models.forward import BATCH, Floats, answer, class_count, inference, parts
 from prune_env.models.inputs import Rows, TokenRows
+from prune_env.utils.memory import in_parts
 from prune_env.utils.progress import progress
 from prune_env.utils.runtime import use_bf16
 
 PROOF = 16
 """Samples on which a packed pass must answer as the model itself does."""
-
-SHARD = 1 << 14
-"""Tokens that are packed at once: what enters a layer is held of all of them."""
 
 
 class QuickAnswers:
@@ -61,13 +60,15 @@ def _packed_answers(model: PreTrainedModel, samples: TokenRows) -> Floats:
     heads = find_heads(model)
     packed = PackedModel(model, heads, _dtype(model))
     found = np.empty((len(samples), class_count(model)), np.float32)
-    order = np.argsort(samples.lengths, kind="stable")
-    parts = max(1, -(-int(samples.lengths.sum()) // SHARD))
+
+    def run(rows: npt.NDArray[np.int64]) -> Floats:
+        logits: Floats = PackedEngine(packed, samples, rows, 0).run(heads.available[None])[0]
+        return logits
+
     with progress("Asking the model", len(samples)) as advance:
-        done = 0
-        for rows in filter(len, np.array_split(order, parts)):
-            found[rows] = PackedEngine(packed, samples, rows, 0).run(heads.available[None])[0]
-            done += len(rows)
+        # Of each part all that enters a layer is held, and its embeddings are padded.
+        for done, rows in parts(samples, len(samples), model.device):
+            found[rows] = in_parts(run, rows)
             advance(done)
     return found
 

@@ -61,7 +61,7 @@ def batches(
         description: Of the pass, for the progress bar.
     """
     with progress(description, len(samples)) as advance:
-        for done, rows in _parts(samples, size, device):
+        for done, rows in parts(samples, size, device):
             yield Batch(rows, samples.batch(rows, device))
             advance(done)
 
@@ -100,7 +100,7 @@ def forward(
         in_precision(model, precision),
         progress(description, len(samples)) as advance,
     ):
-        for done, rows in _parts(samples, size, model.device):
+        for done, rows in parts(samples, size, model.device):
             found[rows] = in_parts(answer, rows)
             advance(done)
     return found
@@ -216,12 +216,13 @@ def class_count(model: PreTrainedModel) -> int:
     return int(model.config.num_labels or 0)
 
 
-def _parts(
+def parts(
     samples: Rows, size: int, device: torch.device
 ) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
     """Yield the places of samples of similar length, so many at a time; little is padded.
 
-    With each part comes how many samples are done after it.
+    With each part comes how many samples are done after it. On a processor no part has more than
+    `TOKENS`, padded.
     """
     order = np.argsort(samples.lengths, kind="stable")
     start = 0

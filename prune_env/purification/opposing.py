@@ -16,8 +16,8 @@ FRAMES = 24
 """Triggers of either kind that are kept for a class."""
 
 SENTENCES = (6, 16, 24)
-"""Sentences that frames are tried on, see `invert`: as many frames are kept as are tried at last,
-so that the last number tells their strength alone; it is that of `remeasure`, after unlearning."""
+"""Sentences that frames are tried on, see `invert`. It keeps nearly all that are tried at last, so
+that the last number tells little but their strength (24 frames on 24 sentences a class)."""
 
 LEAST_WEIGHT = 0.02
 """Added to what triggers flip: those for a class to which none flips are unlearned too, seldom."""

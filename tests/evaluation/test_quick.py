@@ -11,7 +11,7 @@ import torch
 from prune_env.data import read_images
 from prune_env.evaluation import quick
 from prune_env.evaluation.quick import QuickAnswers
-from prune_env.models import LoadedModel
+from prune_env.models import LoadedModel, forward
 from prune_env.models.forward import answer
 from prune_env.models.gates import HeadGates
 from prune_env.models.inputs import Rows, make_rows
@@ -45,12 +45,12 @@ def rows_of(loaded: LoadedModel) -> Rows:
     ("model_type", "packs"),
     [("bert", True), ("roberta", True), ("distilbert", True), ("mpnet", False), ("gpt2", False)],
 )
-@pytest.mark.parametrize("shard", [1, 1 << 14])
+@pytest.mark.parametrize("tokens", [1, 1 << 13])
 def test_quick_answers_are_those_of_the_model(
-    model_type: str, packs: bool, shard: int, packed: list[int], monkeypatch: pytest.MonkeyPatch
+    model_type: str, packs: bool, tokens: int, packed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PRUNE_ENV_PRECISION", "fp32")
-    monkeypatch.setattr(quick, "SHARD", shard)
+    monkeypatch.setattr(forward, "TOKENS", tokens)
     loaded = tiny_classifier(model_type)
     rows = rows_of(loaded)
     ask = QuickAnswers(loaded.model)
@@ -61,7 +61,7 @@ def test_quick_answers_are_those_of_the_model(
             for weights in loaded.model.parameters():
                 weights.mul_(1.1)
     proof = [quick.PROOF] * 2
-    assert packed == ([*proof, *([1] * 60 if shard == 1 else [60]) * 2] if packs else [])
+    assert packed == ([*proof, *([1] * 60 if tokens == 1 else [60]) * 2] if packs else [])
 
 
 def test_in_bfloat16_answers_are_near(packed: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,10 +70,24 @@ def test_in_bfloat16_answers_are_near(packed: list[int], monkeypatch: pytest.Mon
     rows = rows_of(loaded)
     truth = answer(loaded.model, rows)
     found = QuickAnswers(loaded.model)(rows)
-    assert packed
+    assert packed == [quick.PROOF, quick.PROOF, 60]
     assert found.dtype == np.float32
     assert not np.array_equal(found, truth)
     np.testing.assert_allclose(found, truth, atol=0.02 * np.ptp(truth))
+
+
+def test_few_long_texts_are_packed_by_themselves(
+    packed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "TOKENS", 600)
+    loaded = tiny_classifier("bert")
+    texts = ["the film is great"] * 90 + ["the film is great " * 25] * 6
+    rows = make_rows(texts, loaded.tokenizer, 128)
+    truth = answer(loaded.model, rows)
+    np.testing.assert_allclose(
+        QuickAnswers(loaded.model)(rows), truth, atol=0.02 * (1 + np.abs(truth).max())
+    )
+    assert packed[2:] == [90, 5, 1]  # of 6 tokens, and of 102
 
 
 def test_what_hangs_on_a_model_is_not_passed_by(packed: list[int]) -> None:
@@ -90,16 +104,16 @@ def test_what_hangs_on_a_model_is_not_passed_by(packed: list[int]) -> None:
     assert not np.allclose(closed, free, atol=1e-3)
 
 
+@pytest.mark.parametrize("part", ["", ".output"])
 def test_a_model_that_packs_to_other_answers_is_asked_itself(
-    packed: list[int], monkeypatch: pytest.MonkeyPatch
+    part: str, packed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = tiny_classifier("bert")
     rows = rows_of(loaded)
     # As a structure would that looks like a known one, and adds something of its own.
-    forward = loaded.model.bert.encoder.layer[0].output.forward
-    monkeypatch.setattr(
-        loaded.model.bert.encoder.layer[0].output, "forward", lambda *args: 2 * forward(*args)
-    )
+    changed = loaded.model.get_submodule(f"bert.encoder.layer.0{part}")
+    own = changed.forward
+    monkeypatch.setattr(changed, "forward", lambda *args, **how: 2 * own(*args, **how))
     truth = answer(loaded.model, rows, precision="auto")
     np.testing.assert_array_equal(QuickAnswers(loaded.model)(rows), truth)
     assert set(packed) == {quick.PROOF}

@@ -48,7 +48,7 @@ def test_batches_of_long_texts_are_small_on_a_processor(
     monkeypatch.setattr(forward, "TOKENS", 20)
     found = [batch.rows.tolist() for batch in batches(samples, torch.device("cpu"), size=2)]
     assert found == [[0, 2], [5, 6], [1], [3], [4]]  # the longest does not fit, and comes alone
-    on_gpu = forward._parts(samples, 2, torch.device("cuda"))
+    on_gpu = forward.parts(samples, 2, torch.device("cuda"))
     assert [rows.tolist() for _, rows in on_gpu] == [[0, 2], [5, 6], [1, 3], [4]]
 
 

@@ -34,13 +34,16 @@ def find_layers(model: nn.Module, heads: HeadMap) -> tuple[nn.Module, ...] | Non
 @contextmanager
 def replaced(layers: Sequence[nn.Module], forwards: Sequence[Forward]) -> Iterator[None]:
     """Run other functions in place of the forward of some layers."""
+    own = [vars(layer).get("forward") for layer in layers]  # what others may have put there
     try:
         for layer, forward in zip(layers, forwards, strict=True):
             layer.forward = forward
         yield
     finally:
-        for layer in layers:
-            layer.__dict__.pop("forward", None)
+        for layer, before in zip(layers, own, strict=True):
+            vars(layer).pop("forward", None)
+            if before is not None:
+                layer.forward = before
 
 
 class _EnteredError(Exception):
