@@ -139,10 +139,11 @@ class Record:
         Raises:
             SettingsError: It is named among the rewards.
         """
-        from prune_env.env.subject import split_names
+        import re
+
         from prune_env.errors import SettingsError
 
-        if "oracle" in split_names(self.rewards):
+        if re.search(r"(?<![\w-])oracle(?![\w-])", self.rewards):  # in a formula too
             raise SettingsError(
                 "The reward 'oracle' reads triggered texts, and a record has it as the hidden LFR",
                 expected="--rewards that read clean data alone",

@@ -79,7 +79,7 @@ class LabelParser:
         whole = isinstance(cell, str) and not DECIMAL.fullmatch(cell.strip())
         if whole or type(cell) is int:
             return "name the classes in label order (--label-names)"
-        # No name reads them: pandas writes 1.0 where a column of whole numbers has a gap.
+        # pandas writes 1.0 where a column of whole numbers has a gap: seldom a name.
         return "write labels as whole numbers, such as 1, or as names"
 
 

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from prune_env.errors import GET_AGAIN, ModelError
+from prune_env.utils.counts import count_of
 from prune_env.utils.limits import HEADER_BYTES, REF_BYTES, TENSOR_NAME, TENSORS, WEIGHT_BYTES
 from prune_env.utils.reading import opened, without_doubles
 
@@ -150,8 +151,9 @@ def find_damage(path: Path) -> Iterator[ModelError]:
     except (SafetensorError, OSError, ValueError, OverflowError, RuntimeError) as error:
         yield damaged(path, "a whole safetensors file", error)
     if broken:
+        told = f"{count_of(len(broken), 'tensor')}: {', '.join(broken[:5])}"
         yield ModelError(
-            f"{path} holds NaN or Inf in {len(broken)} tensors: {', '.join(broken[:5])}",
+            f"{path} holds NaN or Inf in {told}",
             expected="finite weights",
             remedy=f"{GET_AGAIN}, or train it again",
         )

@@ -14,7 +14,8 @@ def count_of(number: float, noun: str) -> str:
         >>> count_of(2.5, "head"), count_of(2, "class")
         ('2.5 heads', '2 classes')
     """
-    told = f"{int(number):,}" if number == int(number) else f"{number:g}"
+    whole = float(number).is_integer()  # neither NaN nor infinity is
+    told = f"{int(number):,}" if whole else f"{number:,.6g}"
     if number == 1:
         return f"{told} {noun}"
     return f"{told} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"

@@ -74,6 +74,11 @@ def _changed(arguments: list[object], option: str, value: object) -> list[object
         ("--rewards", ",", "names each of its rewards once"),
         ("--rewards", "oracle", "reads triggered texts"),
         ("--rewards", "oracle", "leave oracle out, and give --triggered FILE or --attack NAME"),
+        (
+            "--rewards",
+            "0.5 * oracle + sparsity",
+            "leave oracle out, and give --triggered FILE or --attack NAME",
+        ),
         ("--episodes", "0", "episodes is out of range"),
     ],
 )
