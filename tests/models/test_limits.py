@@ -80,7 +80,7 @@ def test_a_bad_number_is_found_in_every_type(tmp_path: Path, kind: str, value: f
     tensor[4_999_998] = value
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     save_file({"a": tensor, "b": torch.ones(2)}, tmp_path / "model.safetensors")
-    assert any("NaN or Inf in 1 tensors: a" in text for text in inspect_source(tmp_path).problems)
+    assert any("NaN or Inf in 1 tensor: a" in text for text in inspect_source(tmp_path).problems)
 
 
 def test_the_header_is_read_as_the_library_wrote_it(folder: Path) -> None:
