@@ -102,6 +102,14 @@ def _dtype(model: PreTrainedModel) -> torch.dtype:
 
 
 def _has_hooks(model: nn.Module) -> bool:
-    """Whether something hangs on a module that a packed pass would not call."""
+    """Whether something hangs on a module that a packed pass would not call.
+
+    What transformers leaves on a model whose hidden states were once asked for only looks on; it
+    must not decide, or answers would hang on what was asked before.
+    """
     # `_forward_hooks` is private, but torch names no other way to ask.
-    return any(each._forward_hooks or each._forward_pre_hooks for each in model.modules())
+    return any(
+        not str(getattr(hook, "__module__", "")).startswith("transformers.")
+        for each in model.modules()
+        for hook in (*each._forward_hooks.values(), *each._forward_pre_hooks.values())
+    )

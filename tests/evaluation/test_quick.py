@@ -104,6 +104,18 @@ def test_what_hangs_on_a_model_is_not_passed_by(packed: list[int]) -> None:
     assert not np.allclose(closed, free, atol=1e-3)
 
 
+def test_hidden_states_that_were_asked_for_before_change_nothing(packed: list[int]) -> None:
+    loaded = tiny_classifier("bert")
+    rows = rows_of(loaded)
+    found = QuickAnswers(loaded.model)(rows)
+    first = rows.batch(np.arange(2), loaded.model.device)
+    loaded.model(**first, output_hidden_states=True)  # transformers leaves hooks of its own
+    assert any(each._forward_hooks for each in loaded.model.modules())
+    packed.clear()
+    np.testing.assert_array_equal(QuickAnswers(loaded.model)(rows), found)
+    assert packed
+
+
 @pytest.mark.parametrize("part", ["", ".output"])
 def test_a_model_that_packs_to_other_answers_is_asked_itself(
     part: str, packed: list[int], monkeypatch: pytest.MonkeyPatch
