@@ -39,7 +39,7 @@ a rare-word backdoor and that of an inserted sentence had 0.79; the worst of a b
 
 SLACK = 0.4
 """So far below, by the mean probability on few sentences, a word may stay before it is tried on
-many."""
+more, and half as far below on those before it is tried on many."""
 
 NEIGHBOURS = 8
 
@@ -78,7 +78,7 @@ Words = tuple[tuple[SuspiciousWord, ...], ...]
 
 LEFT = (2048, 512, 32)
 """Words that are left after each of the first rounds."""
-SENTENCES = (1, 6, 64)
+SENTENCES = (1, 6, 24, 64)
 """Sentences that a word is tried on in each round after the first."""
 
 
@@ -104,7 +104,7 @@ def suspicious_words(
     Returns:
         For each class as the target, the suspicious words, the worst first; often none.
     """
-    few, some, many = SENTENCES
+    one, few, some, many = SENTENCES
     flips = FlipTrial.of(suspect, seed)
     words = vocabulary(suspect.loaded, spaced=flips.writing.spaced)
     embedded = directions(suspect.loaded, words)
@@ -120,10 +120,10 @@ def suspicious_words(
         index: Index = np.array(silent)
         index = index[np.argsort(-alone[index, target], kind="stable")[: LEFT[0]]]
         trial = _Trial(flips, frames, target)
-        for leave, size in zip(LEFT[1:], (few, some), strict=True):
+        for leave, size in zip(LEFT[1:], (one, few), strict=True):
             index = _best(trial, index, size, leave=leave)
         nearest = _nearest(embedded, words, index, among)
-        found = _standing_out(trial, index, nearest, (some, many), least)
+        found = _standing_out(trial, index, nearest, (few, some, many), least)
         worst: dict[str, SuspiciousWord] = {}
         for row, own, beside in found:
             word = words[row].strip()
@@ -160,22 +160,19 @@ def _best(trial: _Trial, index: Index, size: int, *, leave: int) -> Index:
 
 
 def _standing_out(
-    trial: _Trial, index: Index, nearest: Index, sizes: tuple[int, int], least: float
+    trial: _Trial, index: Index, nearest: Index, sizes: tuple[int, int, int], least: float
 ) -> list[tuple[int, float, float]]:
     """Return which of the words (N,) flip more than their neighbours (N, K), the worst first.
 
     Returns:
         Of each, its row, and the share of sentences that it flips and that its neighbours do.
     """
-    some, many = sizes
-    chances = trial(np.column_stack([index, nearest]), some, short=True).mean(axis=-1)
-    own, beside = chances[:, 0], chances[:, 1:].mean(axis=1)
-    # Few stand alone even among these, and only they are worth many sentences; and of these again
-    # only those that flip enough, whatever their neighbours do, are worth the neighbours' time.
-    alone = own - beside >= least - SLACK
-    index, nearest = index[alone], nearest[alone]
+    few, some, many = sizes
+    # Few stand alone even on these, and only they are worth more sentences.
+    for size, slack in ((few, SLACK), (some, SLACK / 2)):
+        index, nearest = _might(trial, index, nearest, size, bar=least - slack)
     own = (trial(index, many) > 0.5).mean(axis=-1)
-    flipping = own >= least
+    flipping = own >= least  # whatever their neighbours do, so that these need not be asked
     index, nearest, own = index[flipping], nearest[flipping], own[flipping]
     beside = (trial(nearest, many) > 0.5).mean(axis=(1, 2))
     return [
@@ -183,6 +180,16 @@ def _standing_out(
         for row in np.argsort(beside - own, kind="stable")
         if own[row] - beside[row] >= least
     ]
+
+
+def _might(
+    trial: _Trial, index: Index, nearest: Index, size: int, *, bar: float
+) -> tuple[Index, Index]:
+    """Return the words (N,) that stand alone by so much on so many short sentences."""
+    own = trial(index, size, short=True).mean(axis=-1)
+    index, nearest, own = index[own >= bar], nearest[own >= bar], own[own >= bar]
+    alone = own - trial(nearest, size, short=True).mean(axis=(1, 2)) >= bar
+    return index[alone], nearest[alone]
 
 
 def _warn(label_names: Sequence[str], by_class: Sequence[Sequence[SuspiciousWord]]) -> None:
