@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from prune_env.env.policy import POLICIES, Policy
     from prune_env.env.replay import validate
     from prune_env.env.rewards.consistency import Consistency
-    from prune_env.env.rewards.reward import REWARDS, Oracle, Reward
+    from prune_env.env.rewards.oracle import Oracle
+    from prune_env.env.rewards.reward import REWARDS, Reward
     from prune_env.env.state import State, read_states, write_states
     from prune_env.env.subject import Subject
     from prune_env.env.vector_env import HeadPruningVectorEnv
@@ -59,7 +60,7 @@ _HOMES = {
     "METRICS": "importance",
     "ObservationPart": "env.observation",
     "OBSERVATIONS": "env.observation",
-    "Oracle": "env.rewards.reward",
+    "Oracle": "env.rewards.oracle",
     "POLICIES": "env.policy",
     "Policy": "env.policy",
     "PruneEnvError": "errors",

@@ -173,14 +173,13 @@ class Record:
     def _parts(self) -> "tuple[Subject, MaskEvaluator | None, int, dict[str, Any]]":
         """Return the model, its triggered texts if an attack is known, the target, and facts."""
         from prune_env.cli.triggered import clean_parts, load_triggered, ready_subject
-        from prune_env.env.rewards.text_reward import check_terms
         from prune_env.env.subject import split_names
         from prune_env.research.attacks.align import evaluate_triggered
         from prune_env.research.recording.recording import check_rewards
 
         splits = clean_parts(self.tables, self.data, self.attack)
         for reward in check_rewards(split_names(self.rewards)).values():
-            check_terms(reward, splits.train, splits.validation)
+            reward.check_data(splits.train, splits.validation)
         hidden, label = load_triggered(
             self.tables,
             splits,

@@ -13,7 +13,6 @@ from prune_env.data.images import ImageDataset
 from prune_env.data.unlabelled import Unlabelled
 from prune_env.env.policy import Requirements, requirements_of
 from prune_env.env.rewards.reward import make_reward
-from prune_env.env.rewards.text_reward import check_terms
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.models import find_source, head_shape, load_mask
@@ -135,7 +134,7 @@ class Plan:
         self.validation.in_order_of(self.train.label_names)
         reward = make_reward(self.chosen.search.reward)
         if self.mask is None:
-            check_terms(reward, self.train, self.validation)
+            reward.check_data(self.train, self.validation)
         overlap(self.train, self.validation)
         _check_export(self.export, onnx=self.onnx, members=members)
         download, revision = self.loading.allow_download, self.loading.revision

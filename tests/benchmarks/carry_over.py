@@ -28,7 +28,8 @@ from prune_env.agents.trained import load_agent
 from prune_env.data.dataset import TextDataset
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.policy import POLICIES
-from prune_env.env.rewards.reward import Oracle, Sparsity, WeightedSum
+from prune_env.env.rewards.oracle import Oracle
+from prune_env.env.rewards.reward import Sparsity, WeightedSum
 from prune_env.env.subject import Subject
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.evaluation.scores import Scores, TestSets, score

@@ -12,7 +12,7 @@ from prune_env.agents.recommended import BEST_MET, judge_best_met
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.hybrid import with_units
 from prune_env.env.policy import POLICIES, Learner, Requirements
-from prune_env.env.rewards.reward import Oracle
+from prune_env.env.rewards.oracle import Oracle
 from prune_env.env.subject import Subject
 from prune_env.evaluation import MaskEvaluator
 from prune_env.importance.registry import UNIT_METRICS

@@ -1,6 +1,7 @@
 """What a mask is paid for, by name: importing the package fills the table, and imports no torch."""
 
-from prune_env.env.rewards.reward import REWARDS, Accuracy, Oracle, Sparsity
+from prune_env.env.rewards.oracle import Oracle
+from prune_env.env.rewards.reward import REWARDS, Accuracy, Sparsity
 from prune_env.utils.registry import first_line
 
 for _reward in (Sparsity, Accuracy, Oracle):

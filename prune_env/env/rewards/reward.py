@@ -15,7 +15,6 @@ from prune_env.utils.registry import Registry
 
 if TYPE_CHECKING:
     from prune_env.data.dataset import TextDataset
-    from prune_env.evaluation.base import Evaluator
 
 Scores = npt.NDArray[np.float64]
 
@@ -96,54 +95,6 @@ class Accuracy(Reward):
         return accuracy
 
 
-class Oracle(Reward):
-    """Share of triggered texts that keep their true label: 1 - LFR. Never a defence.
-
-    Args:
-        triggered: Evaluator of the same model on triggered non-target texts with their true
-            labels; or one per model name, for a pool.
-    """
-
-    name = "oracle"
-    range = (0.0, 1.0)
-    source = "The hidden objective itself: label flip rate, Qi et al., ACL 2021 (HiddenKiller)"
-    reads = "triggered texts"
-    oracle = True
-
-    def __init__(self, triggered: "Evaluator | Mapping[str, Evaluator] | None" = None) -> None:
-        if triggered is None:
-            raise SettingsError(
-                "The reward 'oracle' reads triggered texts, which no name can stand for",
-                expected="reward=Oracle(evaluator over triggered texts)",
-                remedy="give the object to HeadPruningEnv; a defence uses another reward",
-            )
-        self.triggered = triggered
-
-    def check(self, subject: Subject) -> None:
-        """Raise a `SettingsError` unless there are triggered texts for this model."""
-        given = self.triggered
-        if isinstance(given, Mapping):
-            if subject.name not in given:
-                raise SettingsError(
-                    f"The reward 'oracle' has no triggered texts for {subject.name}",
-                    expected="an evaluator for each model of the pool",
-                    actual=", ".join(map(str, given)) or "none",
-                )
-            given = given[subject.name]
-        if given.shape != subject.shape:
-            raise SettingsError(
-                f"The reward 'oracle' has triggered texts of another model than {subject.name}",
-                expected=f"an evaluator of {subject.shape} layers and heads",
-                actual=given.shape,
-            )
-
-    def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
-        """Return the score of every mask, see `Reward.score`."""
-        if isinstance(self.triggered, Mapping):
-            return self.triggered[subject.name].accuracy(masks)
-        return self.triggered.accuracy(masks)
-
-
 class WeightedSum:
     """Rewards with weights; what the environment really pays.
 
@@ -192,6 +143,19 @@ class WeightedSum:
         """Raise a `SettingsError` if a term cannot score masks of this subject."""
         for _, reward in self.terms:
             reward.check(subject)
+
+    def check_data(self, *parts: "TextDataset") -> None:
+        """Raise if a term can score no model of such data, see `Reward.check_data`.
+
+        Args:
+            *parts: Clean training and validation data.
+
+        Raises:
+            SettingsError: They are of another kind, or of another number of classes.
+            DataError: A class has no row.
+        """
+        for _, reward in self.terms:
+            reward.check_data(*parts)
 
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the weighted score of each term, float64 (N, T), see `Reward.score`.

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from prune_env.data.checks import require_all_labels
 from prune_env.data.images import ImageDataset
-from prune_env.env.rewards.reward import Reward, Scores, WeightedSum
+from prune_env.env.rewards.reward import Reward, Scores
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation.metrics import margins_over_threshold
@@ -56,21 +56,6 @@ class TextReward(Reward):
                     remedy="choose another reward",
                 )
             require_all_labels(part)
-
-
-def check_terms(reward: WeightedSum, *parts: "TextDataset") -> None:
-    """Raise if a term of a reward can score no model of such data.
-
-    Args:
-        reward: What is to be paid.
-        *parts: Clean training and validation data.
-
-    Raises:
-        SettingsError: They are of another kind, or of another number of classes.
-        DataError: A class has no row.
-    """
-    for _, term in reward.terms:
-        term.check_data(*parts)
 
 
 def require_words(name: str, data: "TextDataset") -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from prune_env.env.head_pruning_env import HeadPruningEnv
-from prune_env.env.rewards.reward import REWARDS, Oracle, Reward, Sparsity, WeightedSum, make_reward
+from prune_env.env.rewards.oracle import Oracle
+from prune_env.env.rewards.reward import REWARDS, Reward, Sparsity, WeightedSum, make_reward
 from prune_env.errors import SettingsError, UnknownNameError
 from tests.env.support import PrescribedEvaluator, env_over, falls_by
 
