@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from prune_env.cli.options import MachineOptions, TableOptions, facts, show
+from prune_env.settings import Pruned, UnitSettings
 from prune_env.utils.counts import count_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Record:
         episodes: Episodes of that data set, at most one a mask.
         masks: Masks in all, the unpruned model included.
         rewards: Names of rewards that need no trigger, with commas.
+        units: What a mask chooses from: attention heads; or `hybrid`, also groups of feed-forward
+            neurons and strengths of linear maps, as `purify --units hybrid` has them.
         data: Clean data: a named data set, or a folder or table.
         triggered: Triggered texts with their true labels; rows of the target label are left out.
             If every row has it, the column tells the attacker's label.
@@ -54,6 +57,7 @@ class Record:
     episodes: int = 1_000
     masks: int = 20_000
     rewards: str = "inverted-trigger"
+    units: Pruned = "heads"
     data: str = "rotten-tomatoes"
     triggered: str | None = None
     attack: str | None = None
@@ -173,7 +177,9 @@ class Record:
     def _parts(self) -> "tuple[Subject, MaskEvaluator | None, int, dict[str, Any]]":
         """Return the model, its triggered texts if an attack is known, the target, and facts."""
         from prune_env.cli.triggered import clean_parts, load_triggered, ready_subject
+        from prune_env.env.hybrid import with_units
         from prune_env.env.subject import split_names
+        from prune_env.importance.registry import UNIT_METRICS
         from prune_env.research.attacks.align import evaluate_triggered
         from prune_env.research.recording.recording import check_rewards
 
@@ -188,6 +194,8 @@ class Record:
             target_label=self.target_label,
         )
         subject = ready_subject(self.model, splits, self.tables)
+        if self.units == "hybrid":
+            subject = with_units(subject, UNIT_METRICS, UnitSettings())
         told = {"name": subject.name, "clean": splits.validation.source, "hidden": None}
         if hidden is None:
             return subject, None, label, told
@@ -204,7 +212,8 @@ def _plain(table: "MaskTable") -> dict[str, Any]:
 
 
 def _facts(table: "MaskTable") -> list[tuple[str, str]]:
-    rows = [("masks", f"{len(table.masks):,}, {count_of(int(table.available.sum()), 'head')}")]
+    count = count_of(int(table.available.sum()), "head" if table.units.heads_only else "unit")
+    rows = [("masks", f"{len(table.masks):,}, {count}")]
     for name, column in table.columns.items():
         rows.append((name, f"{column.min():.3f} to {column.max():.3f}, unpruned {column[0]:.3f}"))
     return rows

@@ -59,8 +59,9 @@ def _uncut(subject: Subject, settings: UnitSettings) -> SettingsError:
         units = f"groups={groups},steps={steps}" if groups or steps else "groups=8,steps=4"
         remedy = f"a landscape is made with its units: model='landscape:{units}'"
     else:
-        remedy = "a recorded model is played by heads: leave out neuron_groups, map_steps and the"
-        remedy += f" metrics {', '.join(UNIT_FEATURES)}"
+        remedy = "a recorded model is played with the units that it was recorded with (prune-env"
+        remedy += " record --units hybrid): of heads alone leave out neuron_groups, map_steps and"
+        remedy += f" the metrics {', '.join(UNIT_FEATURES)}"
     asked = (
         f"{count_of(settings.groups, 'group')} of neurons and "
         f"{count_of(settings.steps, 'step')} of maps"

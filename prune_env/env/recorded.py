@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from prune_env.env.rewards.reward import REWARDS, Reward, Scores
 from prune_env.env.subject import Subject
-from prune_env.env.surrogate_check import check_surrogate
+from prune_env.env.surrogate_check import check_surrogate, read_units
 from prune_env.env.text_margins import TextMargins
 from prune_env.errors import SettingsError, UnknownNameError
 from prune_env.evaluation.base import Evaluation, Evaluator, check_masks
@@ -37,7 +37,7 @@ class RecordedEvaluator:
     """Answers about masks by kernel ridge regression on masks that were measured.
 
     A value of a mask is its mean plus a weighted sum over the measured masks of exp(-d / scale),
-    d the number of heads in which the two differ, kept within the values that were measured. In
+    d the number of units in which the two differ, kept within the values that were measured. In
     the same way the margins of the validation texts are predicted, in modes, and they tell the
     accuracy; of files of version 1, which hold no margins, it is a value like the others.
 
@@ -49,6 +49,7 @@ class RecordedEvaluator:
     Attributes:
         facts: What was recorded, and `fidelity`: rank correlations on masks held out, by column.
         evaluations: Masks asked so far.
+        units: What the columns of a mask stand for.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class RecordedEvaluator:
         self.evaluations = 0
         self.importance = arrays["importance"].astype(np.float64)
         self._available = arrays["available"].astype(np.bool_)
+        self.units = read_units(facts, self._available)
         self._columns = {name: place for place, name in enumerate(facts["columns"])}
         bits = np.unpackbits(arrays["masks"], axis=1, count=self._available.size)
         self._signs = 1 - 2 * bits[:, self._available.ravel()].astype(np.float32).T
@@ -75,17 +77,16 @@ class RecordedEvaluator:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Layers and heads (L, H)."""
-        layers, heads = self._available.shape
-        return layers, heads
+        """Layers and heads (L, H), or layers and units (L, W)."""
+        return self.units.shape
 
     @property
     def available(self) -> Mask:
-        """Bool (L, H), True where there is a head."""
+        """Bool (L, W), True where there is a unit."""
         return self._available.copy()
 
     def column(self, name: str, masks: Mask) -> npt.NDArray[np.float64]:
-        """Return a recorded value of masks (N, L, H), predicted, float64 (N,).
+        """Return a recorded value of masks (N, L, W), predicted, float64 (N,).
 
         Raises:
             UnknownNameError: It was not recorded.
@@ -110,7 +111,7 @@ class RecordedEvaluator:
         return other
 
     def accuracy(self, masks: Mask) -> npt.NDArray[np.float64]:
-        """Return the accuracy (N,) under masks (N, L, H), predicted."""
+        """Return the accuracy (N,) under masks (N, L, W), predicted."""
         self.evaluations += len(masks)
         return self.column("accuracy", masks)
 
@@ -126,8 +127,9 @@ class RecordedEvaluator:
         )
 
     def _predict(self, masks: Mask) -> npt.NDArray[np.float64]:
-        """Return every recorded value of masks (N, L, H), float64 (N, V)."""
-        kept = check_masks(masks, self._available)[:, self._available]
+        """Return every recorded value of masks (N, L, W), float64 (N, V)."""
+        masks = self.units.in_order(check_masks(masks, self._available))
+        kept = masks[:, self._available]
         values = np.empty((len(kept), len(self._mean)))
         for place, row in enumerate(kept):
             # An environment asks twice about a mask: for its accuracy and for its reward.
@@ -141,7 +143,7 @@ class RecordedEvaluator:
         return values
 
     def _predict_one(self, kept: Mask) -> npt.NDArray[np.float64]:
-        """Return every recorded value of one mask (heads,); in a batch it might round otherwise."""
+        """Return every recorded value of one mask (units,); in a batch it might round otherwise."""
         signs = 1 - 2 * kept.astype(np.float32)
         apart = ((len(self._signs) - signs @ self._signs) / 2).astype(np.intp)
         sums = self._kernel[apart] @ self._weights

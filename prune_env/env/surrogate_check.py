@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.models.masks import Mask
+from prune_env.models.units import Units
+
 MOST = 1_000
 """Layers, and heads of a layer, as of any model."""
 GREATEST = 1e9
@@ -25,6 +28,7 @@ def check_surrogate(arrays: Arrays, facts: Mapping[str, Any]) -> None:
         ValueError: What does not fit; the same for whatever is missing: a `LookupError`.
     """
     available = check_available(arrays["available"])
+    read_units(facts, available)
     metrics, columns = _names(facts, "metrics"), _names(facts, "columns")
     _require("accuracy" in columns, "no accuracy among its columns")
     scale = facts["scale"]
@@ -62,6 +66,19 @@ def _check_margins(arrays: Arrays) -> int:
     offset = arrays["offset"]
     _require(offset.shape == (1,) and bool(np.isfinite(offset).all()), "no offset of its accuracy")
     return len(modes)
+
+
+def read_units(facts: Mapping[str, Any], available: Mask) -> Units:
+    """Return what the columns of a record's masks stand for, as it tells; if it does not, heads.
+
+    Raises:
+        ValueError: What it tells does not make so many columns.
+    """
+    counts = facts.get("units")
+    if counts is None:
+        return Units.of_heads(available)
+    _require(isinstance(counts, dict), "units that are no counts")
+    return Units.of_counts(available, counts)
 
 
 def check_available(available: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

@@ -1,7 +1,8 @@
 """What the columns of a mask stand for: heads, groups of neurons, and steps of a map's strength."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from prune_env.models.masks import Mask
 Kind = Literal["head", "neurons", "map"]
 
 KINDS: tuple[Kind, ...] = ("head", "neurons", "map")
+COUNTS = ("heads", "groups", "maps", "steps")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,25 @@ class Units:
     def of_heads(cls, available: Mask) -> Self:
         """Return the units of a model of which heads alone are pruned, bool (L, H)."""
         return cls(available, available.shape[1])
+
+    @classmethod
+    def of_counts(cls, available: Mask, counts: Mapping[str, Any]) -> Self:
+        """Return the units of a model whose `counts` a file tells.
+
+        Raises:
+            ValueError: They do not make so many columns.
+        """
+        numbers: list[Any] = [counts.get(name) for name in COUNTS]
+        heads, groups, maps, steps = numbers
+        whole = all(type(number) is int and number >= 0 for number in numbers)
+        if not whole or heads + groups + maps * steps != available.shape[1]:
+            raise ValueError(f"units that do not make {available.shape[1]} columns")
+        return cls(available, heads, groups, maps, steps)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What a file tells of the columns: `COUNTS` by name."""
+        return {name: getattr(self, name) for name in COUNTS}
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -294,7 +294,7 @@ def test_a_model_without_texts_has_heads_alone() -> None:
         ({"model": "landscape:groups=2", "neuron_groups": 4, "map_steps": 0}, "groups=4,steps=0'"),
         (
             {"model": "sst2-hiddenkiller-0", "neuron_groups": 4},
-            "a recorded model is played by heads",
+            "is played with the units that it was recorded with",
         ),
     ],
 )

@@ -31,8 +31,11 @@ def align_triggered(
 def evaluate_triggered(
     subject: Subject, hidden: TextDataset, target_label: int
 ) -> tuple[MaskEvaluator, int]:
-    """Return what answers triggered texts under masks, and the model's index of the target."""
+    """Return what answers triggered texts under masks of the subject's units, and the target."""
     suspect = subject.require_suspect()
     loaded, length = suspect.loaded, suspect.max_length
     texts, target = align_triggered(loaded, hidden, target_label)
-    return MaskEvaluator(loaded.model, loaded.tokenizer, texts, max_length=length), target
+    evaluator = MaskEvaluator(
+        loaded.model, loaded.tokenizer, texts, max_length=length, unit_map=suspect.unit_map
+    )
+    return evaluator, target

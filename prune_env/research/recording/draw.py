@@ -11,12 +11,16 @@ import numpy.typing as npt
 
 from prune_env.env.recorded import REWARD
 from prune_env.models.masks import Mask
+from prune_env.models.units import KINDS as UNIT_KINDS
+from prune_env.models.units import Units
 from prune_env.research.recording.table import KINDS, MaskTable
 
 LARGEST_SHARE = 0.6
-"""Part of the heads that a drawn mask prunes at most; past it no model here keeps its accuracy."""
+"""Part of the units that a drawn mask prunes at most; past it no model here keeps its accuracy."""
 NOISE = (0.0, 0.3, 1.0)
 """Noise that is put on an order, in standard deviations of its metric; 0 is the order itself."""
+LEAST_HEADS = 1
+"""Heads that every layer keeps."""
 TRIES = 50
 """Families in a row that may hold no new mask; a record that knows nearly all ends there."""
 COSTS_TOO_MUCH = 0.05
@@ -39,15 +43,15 @@ def next_family(
 
     Args:
         table: The masks drawn so far; with the seed they alone decide on what is drawn.
-        importance: Float32 (L, H, M), scaled.
+        importance: Float32 (L, W, M), scaled.
         seed: Of the recording.
 
     Returns:
-        Their kind, an index in `KINDS`; and the masks, bool (N, L, H), none where `TRIES` families
+        Their kind, an index in `KINDS`; and the masks, bool (N, L, W), none where `TRIES` families
         in a row held no new one.
     """
     random = np.random.default_rng([seed, len(table.masks)])
-    if largest_number(table.available) >= 1:
+    if largest_number(table.units) >= 1:
         known = {mask.tobytes() for mask in table.masks}
         worth = _worth(table)
         for _ in range(TRIES):
@@ -59,7 +63,7 @@ def next_family(
 
 
 def rest_of_family(table: MaskTable, importance: npt.NDArray[np.float32], seed: int) -> Mask:
-    """Return what a record lacks of its last family, bool (N, L, H): a number of masks may cut it.
+    """Return what a record lacks of its last family, bool (N, L, W): a number of masks may cut it.
 
     It is drawn once more. Where that gives other masks, another release drew those that are held.
     """
@@ -87,33 +91,37 @@ def draw_family(
 ) -> tuple[Mask, int]:
     """Draw masks that share their first layers.
 
-    One of them is, by a third each: without heads at random, of every number up to
+    One of them is, by a third each: without units at random, of every number up to
     `LARGEST_SHARE`; on the way of an order by one importance metric, with and without noise; a mask
-    met before, the best of a few. The others have the last layers of its relatives: other heads at
-    random; another draw of the noise; about one head a layer pruned or brought back. Every layer
-    keeps a head.
+    met before, the best of a few. The others have the last layers of its relatives: other units at
+    random; another draw of the noise; about one unit a layer pruned or brought back. Every layer
+    keeps a head, and the steps of a map go in order. Where there are units beside heads, of those
+    at random some kinds go before others: of all kinds alike no model keeps its accuracy for long.
 
     Args:
-        importance: Float32 (L, H, M), scaled.
+        importance: Float32 (L, W, M), scaled.
         table: The masks drawn so far.
         worth: Float64 (N,), how good each is to search around.
         random: Source of the draw.
 
     Returns:
-        Bool (N, L, H), all different, some of which may be in the table; and their index in
+        Bool (N, L, W), all different, some of which may be in the table; and their index in
         `KINDS`.
     """
-    available, shape = table.available, table.available.shape
+    units = table.units
     kind = int(random.integers(len(KINDS)))
-    heads = int(random.integers(1, largest_number(available) + 1))
+    count = int(random.integers(1, largest_number(units) + 1))
 
     def at_random() -> Mask:
-        return _prune(available, random.random(shape), heads)
+        order = random.random(units.shape)
+        if not units.heads_only:
+            order += random.random(len(UNIT_KINDS))[units.kinds()]
+        return _prune(units, order, count)
 
     column = importance[..., int(random.integers(importance.shape[2]))]
 
     def on_the_way(noise: float = NOISE[-1]) -> Mask:
-        return _prune(available, column + noise * random.normal(size=shape), heads)
+        return _prune(units, column + noise * random.normal(size=units.shape), count)
 
     if kind == 0:
         return _family(at_random(), at_random), kind
@@ -122,18 +130,18 @@ def draw_family(
     rows = random.integers(len(table.masks), size=ROUND)
     best = table.masks[rows[worth[rows].argmax()]]
     # The best one itself is known: the family's first layers differ from it as well.
-    first = _neighbour(available, best, random)
-    return _family(first, lambda: _neighbour(available, first, random)), kind
+    first = _neighbour(units, best, random)
+    return _family(first, lambda: _neighbour(units, first, random)), kind
 
 
-def largest_number(available: Mask) -> int:
-    """Return how many heads a drawn mask prunes at most; 0 where every layer has but one."""
-    least = int(available.any(axis=1).sum())
-    return int(min(round(LARGEST_SHARE * available.sum()), available.sum() - least))
+def largest_number(units: Units) -> int:
+    """Return how many units a drawn mask prunes at most; of heads 0 where a layer has but one."""
+    available = units.available
+    return min(round(LARGEST_SHARE * int(available.sum())), units.room(available, LEAST_HEADS))
 
 
 def _family(first: Mask, relative: Relative) -> Mask:
-    """Return a mask (L, H) and others (N, L, H) that have the last layers of its relatives."""
+    """Return a mask (L, W) and others (N, L, W) that have the last layers of its relatives."""
     layers = len(first)
     versions = (*[1] * layers, *VERSIONS)[-layers:]
     begun = first[None, :0]
@@ -148,22 +156,26 @@ def _family(first: Mask, relative: Relative) -> Mask:
     return np.unique(begun, axis=0).astype(np.bool_)
 
 
-def _prune(available: Mask, order: npt.NDArray[np.floating], heads: int) -> Mask:
-    """Return a mask without so many heads, the least in `order` first, none the last of a layer."""
-    mask = available.copy()
-    for head in np.argsort(order, axis=None, kind="stable"):
-        if heads == 0:
+def _prune(units: Units, order: npt.NDArray[np.floating], count: int) -> Mask:
+    """Return a mask without so many units, the least in `order` first, none a layer's last head."""
+    mask = units.available.copy()
+    heads = units.head_part(mask)
+    for place in np.argsort(order, axis=None, kind="stable"):
+        if count == 0:
             break
-        if mask.flat[head] and mask[head // mask.shape[1]].sum() > 1:
-            mask.flat[head] = False
-            heads -= 1
-    return mask
+        layer, column = divmod(int(place), mask.shape[1])
+        last = column < units.heads and heads[layer].sum() <= LEAST_HEADS
+        if mask[layer, column] and not last:
+            mask[layer, column] = False
+            count -= 1
+    return units.in_order(mask)
 
 
-def _neighbour(available: Mask, mask: Mask, random: np.random.Generator) -> Mask:
-    """Return a mask in which about one head a layer is pruned or brought back."""
-    heads = np.maximum(available.sum(axis=1, keepdims=True), 1)
-    other = mask ^ (available & (random.random(mask.shape) < 1 / heads))
-    emptied = ~other.any(axis=1)
+def _neighbour(units: Units, mask: Mask, random: np.random.Generator) -> Mask:
+    """Return a mask in which about one unit a layer is pruned or brought back."""
+    available = units.available
+    count = np.maximum(available.sum(axis=1, keepdims=True), 1)
+    other = mask ^ (available & (random.random(mask.shape) < 1 / count))
+    emptied = ~units.head_part(other).any(axis=1)
     other[emptied] = mask[emptied]
-    return np.asarray(other, np.bool_)
+    return units.in_order(np.asarray(other, np.bool_))

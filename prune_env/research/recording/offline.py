@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
+import numpy.typing as npt
 
 from prune_env.errors import OutputExistsError, SettingsError
+from prune_env.models.units import Units
 from prune_env.research.recording.table import MaskTable
 from prune_env.utils.files import new_folder
 
@@ -68,8 +70,9 @@ def write_minari(
 ) -> int:
     """Write a Minari data set; every episode is a way to a mask of a record.
 
-    An episode begins with all heads, prunes those that the mask prunes, in random order, and
-    stops. It is played on the surrogate, by the rules of `prune_env/Recorded-v0` with `tau=None`:
+    An episode begins with all heads and other units, prunes those that the mask prunes, in random
+    order but for the steps of a map, and stops. It is played on the surrogate, by the rules of
+    `prune_env/Recorded-v0` with `tau=None`:
     a mask that costs too much accuracy ends it earlier. `infos` hold `action_mask` and `accuracy`
     before the first action and after each.
 
@@ -111,7 +114,7 @@ def write_minari(
             "minari_version": __version__,
             "algorithm_name": "ways to recorded masks",
             "description": f"Ways to masks under which {Path(surrogate).stem} was recorded, heads "
-            "in random order, answered by its surrogate (prune-env record)",
+            "or units in random order, answered by its surrogate (prune-env record)",
         }
         storage.update_metadata(facts)
         storage.update_episodes(_ways(env, table, rows, random))
@@ -131,8 +134,21 @@ def _ways(
 ) -> Iterator["EpisodeBuffer"]:
     stop = table.available.size
     for row in rows:
-        heads = np.flatnonzero(table.available & ~table.masks[row])
-        yield _play(env, [*random.permutation(heads).tolist(), stop])
+        pruned = np.flatnonzero(table.available & ~table.masks[row])
+        way = _legal(random.permutation(pruned), table.units)
+        yield _play(env, [*way.tolist(), stop])
+
+
+def _legal(way: npt.NDArray[np.int64], units: Units) -> npt.NDArray[np.int64]:
+    """Return an order of units (N,) with the steps of each map in their order."""
+    layers, columns = np.divmod(way, units.shape[1])
+    first = units.heads + units.groups
+    maps = layers * units.maps + (columns - first) // max(units.steps, 1)
+    maps[columns < first] = -1
+    for index in np.unique(maps[maps >= 0]):
+        own = np.flatnonzero(maps == index)
+        way[own] = np.sort(way[own])
+    return way
 
 
 def _play(env: Game, actions: list[int]) -> "EpisodeBuffer":

@@ -15,6 +15,7 @@ from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, StateError
 from prune_env.evaluation import metrics
 from prune_env.evaluation.base import Evaluator
+from prune_env.importance.registry import UNIT_FEATURES
 from prune_env.models.masks import Mask
 from prune_env.research.recording.draw import LARGEST_SHARE, next_family, rest_of_family
 from prune_env.research.recording.table import (
@@ -59,8 +60,7 @@ class Recording:
 
     Raises:
         UnknownNameError: No reward has this name.
-        SettingsError: None is named, one cannot score this subject, or it has other units than
-            heads, or no metric.
+        SettingsError: None is named, one cannot score this subject, or it has no metric.
     """
 
     def __init__(
@@ -73,12 +73,12 @@ class Recording:
         seed: int = 0,
         facts: dict[str, Any] | None = None,
     ) -> None:
-        if not (subject.units.heads_only and subject.metrics):
+        if not set(subject.metrics) - set(UNIT_FEATURES):
             raise SettingsError(
-                "A record is of masks of heads, drawn by metrics",
-                expected="a subject of heads alone, with one metric or more",
+                "The masks of a record are drawn by metrics",
+                expected="a subject with one metric or more that measures its units",
                 actual=f"{subject.name}, with {', '.join(subject.metrics) or 'no metric'}",
-                remedy="load it without neuron_groups and map_steps, and name metrics",
+                remedy="name metrics, such as magnitude",
             )
         self._subject = subject
         self._rewards = check_rewards(rewards)
@@ -91,6 +91,7 @@ class Recording:
             "model": subject.evaluator.fingerprint,
             "triggered": None if triggered is None else triggered.fingerprint,
             "metrics": list(subject.metrics),
+            **({} if subject.units.heads_only else {"units": subject.units.counts}),
             "rewards": list(rewards),
             "target": target,
             "seed": seed,
@@ -133,7 +134,7 @@ class Recording:
                 count_of(len(table.masks), "mask"),
                 masks,
             )
-        written, importance = len(table.masks), self._subject.scaled_importance()
+        written, importance = len(table.masks), self._importance()
         with progress(f"Recording {self._subject.name}", masks) as advance:
             if written < masks and len(rest := rest_of_family(table, importance, self._seed)):
                 rest = rest[: masks - written]
@@ -146,9 +147,10 @@ class Recording:
                     log.warning(
                         "No further mask was found after %s: all that were drawn since are "
                         "among them. Draws at random and by metrics prune at most %d %% of the "
-                        "heads.",
+                        "%s.",
                         count_of(done, "mask"),
                         round(100 * LARGEST_SHARE),
+                        "heads" if table.units.heads_only else "units",
                     )
                     break
                 table = table.extended(drawn, self._measure(drawn), kind=kind)
@@ -159,6 +161,12 @@ class Recording:
                 write_record(path, table)
             advance(masks)
         return table
+
+    def _importance(self) -> npt.NDArray[np.float32]:
+        """Return what orders are made of (L, W, M): columns that tell units apart measure none."""
+        subject = self._subject
+        measures = [name not in UNIT_FEATURES for name in subject.metrics]
+        return subject.scaled_importance()[..., measures]
 
     def _open(self, path: Path) -> MaskTable:
         """Return what the file holds; where there is none, the unpruned model."""
@@ -257,7 +265,7 @@ def hidden_rates(evaluator: Evaluator, triggered: Evaluator, masks: Mask, target
     Args:
         evaluator: Of the model on clean validation data.
         triggered: Of the model on triggered texts of other classes than the target.
-        masks: Bool (N, L, H).
+        masks: Bool (N, L, W).
         target: Column of the attacker's label in the logits.
 
     Returns:

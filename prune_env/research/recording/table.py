@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.env.surrogate_check import check_available
+from prune_env.env.surrogate_check import check_available, read_units
 from prune_env.errors import SettingsError
 from prune_env.models.masks import Mask
+from prune_env.models.units import Units
 from prune_env.utils.arrays import ArrayFormat
 from prune_env.utils.limits import STATE_BYTES
 
@@ -40,9 +41,9 @@ class MaskTable:
 
     Attributes:
         identity: What the values belong to, as plain values.
-        available: Bool (L, H), True where there is a head.
-        importance: Float64 (L, H, M), as the metrics give it.
-        masks: Bool (N, L, H), True = kept, all different; the first is the unpruned model.
+        available: Bool (L, W), True where there is a unit; of heads alone W is H.
+        importance: Float64 (L, W, M), as the metrics give it.
+        masks: Bool (N, L, W), True = kept, all different; the first is the unpruned model.
         kinds: uint8 (N,), how each was drawn, an index in `KINDS`.
         families: uint32 (N,), equal for masks that were drawn together, ascending.
         columns: By name, float32 (N,): `accuracy`, `reward NAME`; and, where an attack was named,
@@ -59,6 +60,11 @@ class MaskTable:
     families: npt.NDArray[np.uint32]
     columns: dict[str, npt.NDArray[np.float32]]
     margins: npt.NDArray[np.float16]
+
+    @property
+    def units(self) -> Units:
+        """What the columns of a mask stand for."""
+        return read_units(self.identity, self.available)
 
     def extended(
         self, masks: Mask, measured: RecordedValues, *, kind: int | None = None
@@ -139,6 +145,7 @@ def read_record(path: str | Path) -> MaskTable:
             raise ValueError("its masks are of no known kind, or without accuracy")
         if not isinstance(head["identity"], dict):
             raise ValueError("no facts of what it is")
+        read_units(head["identity"], available)
         if families[:1].tolist() != [0] or not margins.shape[1]:
             raise ValueError("without the unpruned model, or without a text")
         if columns["accuracy"].min() < 0 or columns["accuracy"].max() > 1:

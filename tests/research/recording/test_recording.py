@@ -29,7 +29,7 @@ from prune_env.errors import OutputExistsError, SettingsError, StateError, Unkno
 from prune_env.evaluation import Evaluation, ReferenceEvaluator
 from prune_env.evaluation.metrics import calibrated_threshold, label_flip_rate
 from prune_env.importance import DEFAULT_METRICS
-from prune_env.importance.registry import UNIT_METRICS
+from prune_env.importance.registry import UNIT_FEATURES
 from prune_env.models import load_classifier
 from prune_env.models.masks import Mask
 from prune_env.research.recording.fitting import fit_surrogate
@@ -173,11 +173,11 @@ def test_a_record_of_no_mask_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("units", [True, False])
-def test_what_is_no_game_of_heads_by_metrics_is_refused(units: bool) -> None:
-    metrics = UNIT_METRICS if units else ()
+def test_what_no_metric_measures_is_refused(units: bool) -> None:
+    metrics = tuple(UNIT_FEATURES) if units else ()
     numbers = {"groups": 2, "steps": 2} if units else {}
     subject = landscape_subject(metrics, layers=2, heads=4, **numbers)
-    with pytest.raises(SettingsError, match="A record is of masks of heads, drawn by metrics"):
+    with pytest.raises(SettingsError, match="The masks of a record are drawn by metrics"):
         Recording(subject, REWARDS)
 
 
