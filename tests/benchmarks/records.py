@@ -16,6 +16,7 @@ from prune_env.cli.main import main as prune_env
 from prune_env.data import TextDataset
 from prune_env.purification.plan import usual_fine_tuning
 from prune_env.purification.prepare import fine_tune_suspicious
+from prune_env.settings import Pruned
 from prune_env.training.phases import TrainingRun
 from tests.benchmarks.purify import DEFAULT_DATA, Options, attacked_models
 
@@ -37,6 +38,7 @@ class Recorded:
         out: Folder of the records.
         models: Attack and seed of each.
         masks: Of each model.
+        units: What the masks choose from; a record of `hybrid` is called so.
         clean: Validation sentences that judge a mask.
         triggered: Triggered sentences that tell the LFR.
         data: Folder of SST-2.
@@ -45,6 +47,7 @@ class Recorded:
     out: Path
     models: tuple[str, ...] = MODELS
     masks: int = 2_000
+    units: Pruned = "heads"
     clean: int = 436
     triggered: int = 240
     data: Path = DEFAULT_DATA
@@ -57,14 +60,16 @@ def main(options: Recorded) -> None:
         folder = options.out / f"sst2-{name}"
         if not (folder / "model" / "model.safetensors").exists():
             _prepare(name, folder, options)
+        called = f"sst2-{name}{'' if options.units == 'heads' else '-hybrid'}"
         parts = {
             "model": folder / "model",
             "data": folder / "data",
             "triggered": folder / "triggered.tsv",
             "target-label": "positive",
             "masks": options.masks,
-            "out": options.out / f"sst2-{name}-record.npz",
-            "surrogate": options.out / f"sst2-{name}.npz",
+            "units": options.units,
+            "out": options.out / f"{called}-record.npz",
+            "surrogate": options.out / f"{called}.npz",
             "threads": 1,
         }
         status = prune_env(["record", *(f"--{name}={value}" for name, value in parts.items())])
