@@ -16,7 +16,8 @@ from prune_env.purification.prepare import (
     prepare,
 )
 from prune_env.purification.purify import carry_out, purify
-from prune_env.purification.search import SearchResult, play, search
+from prune_env.purification.search import play, search
+from prune_env.purification.search_result import SearchResult
 
 __all__ = [
     "HEALINGS",

@@ -9,7 +9,7 @@ from prune_env.importance.registry import UNIT_FEATURES
 from prune_env.models import LoadedModel
 from prune_env.models.masks import oracle_mark
 from prune_env.models.unit_masks import save_unit_mask
-from prune_env.purification.search import SearchResult
+from prune_env.purification.search_result import SearchResult
 from prune_env.settings import Healing, Protocol, UnitSettings
 from prune_env.utils.public import public_name
 
@@ -50,5 +50,5 @@ def write_mask(subject: Subject, purified: LoadedModel, found: SearchResult, fol
     unit_map = subject.require_suspect().unit_map
     assert unit_map is not None  # the subject was cut
     origin = {"source": public_name(purified.source), "source_sha256": purified.sha256}
-    mark = oracle_mark("oracle" in found.agent)
+    mark = oracle_mark(found.oracle)
     save_unit_mask(folder / "mask.json", found.mask, unit_map, **origin, **mark)

@@ -33,7 +33,8 @@ from prune_env.purification.milder import chosen, heal_above_tau
 from prune_env.purification.plan import AUTO, Plan, best_healing, choose, usual_fine_tuning
 from prune_env.purification.prepare import prepare, teach
 from prune_env.purification.report import card_facts, make_report
-from prune_env.purification.search import SearchResult, read_mask, search
+from prune_env.purification.search import read_mask, search
+from prune_env.purification.search_result import SearchResult
 from prune_env.purification.verdict import Verdict, judge_tau
 from prune_env.settings import (
     Export,
@@ -189,7 +190,7 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
             export=plan.export,
             onnx=plan.onnx,
             facts=card_facts(report) | ({} if changed else UNCHANGED),
-            oracle="oracle" in found.agent,
+            oracle=found.oracle,
         )
         if plan.units == "hybrid":
             write_mask(subject, healed.model, found, folder)

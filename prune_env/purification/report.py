@@ -14,7 +14,7 @@ from prune_env.purification.findings import describe_triggers
 from prune_env.purification.heal import Healed
 from prune_env.purification.milder import Attempt, chosen
 from prune_env.purification.plan import Plan
-from prune_env.purification.search import SearchResult
+from prune_env.purification.search_result import SearchResult
 from prune_env.purification.step import RefitReport, StepReport
 from prune_env.settings import check_length
 from prune_env.utils import runtime

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,53 +30,11 @@ from prune_env.models import load_mask
 from prune_env.models.masks import Mask, read_oracle_mark
 from prune_env.models.unit_masks import load_unit_mask
 from prune_env.purification.cautions import warn_of_an_oracle
-from prune_env.settings import Guard, SearchSettings
+from prune_env.purification.search_result import SearchResult
+from prune_env.settings import SearchSettings
 from prune_env.utils.progress import progress
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class SearchResult:
-    """The mask that a policy chose.
-
-    Attributes:
-        policy: Name of the policy.
-        mask: Bool (L, H), True = kept; of an ensemble, the first member's.
-        accuracy: Validation accuracy under the mask, 0 to 1, plain whatever the guard; of an
-            ensemble, the members' mean.
-        tau: Threshold that was kept, 0 to 1.
-        guard: What was compared with it, see `evaluation.guard`.
-        evaluations: Masks evaluated for it, learning included.
-        seconds: Wall time of the search.
-        others: Masks of the other members of an ensemble.
-        agent: What is known of the trained agent that chose, as plain values, with `oracle` if it
-            learned from the trigger; empty if none is known.
-    """
-
-    policy: str
-    mask: Mask
-    accuracy: float
-    tau: float
-    evaluations: int
-    seconds: float
-    others: tuple[Mask, ...] = ()
-    guard: Guard = "accuracy"
-    agent: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def masks(self) -> tuple[Mask, ...]:
-        """The masks of all members; one, if there is no ensemble."""
-        return (self.mask, *self.others)
-
-    @property
-    def heads_pruned(self) -> int:
-        """Number of heads that the mask removes; of an ensemble, the members' rounded mean."""
-        return round(float(np.mean([(~mask).sum() for mask in self.masks])))
-
-    def prunes(self, available: Mask) -> bool:
-        """Return whether a mask removes anything of what there is, bool (L, H)."""
-        return any(bool((available & ~mask).any()) for mask in self.masks)
 
 
 def search(

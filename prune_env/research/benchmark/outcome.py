@@ -112,7 +112,7 @@ def write_model(cell: Cell, result: CellResult, folder: Path) -> None:
         "attack": ", ".join(filter(None, attack)),
         "LFR": "not defined" if result.row.lfr is None else f"{result.row.lfr:.1f} %",
     }
-    oracle = cell.policy in ORACLES or (result.found is not None and "oracle" in result.found.agent)
+    oracle = cell.policy in ORACLES or (result.found is not None and result.found.oracle)
     write_purified(
         result.model, masks, folder, export="zeroed", onnx=False, facts=facts, oracle=oracle
     )
