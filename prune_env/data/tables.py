@@ -106,8 +106,11 @@ def _decoded(path: Path) -> str:
 
 def _conversion(raw: bytes) -> str:
     """Return what to do about bytes that are no UTF-8."""
+    low, high = raw[:2] + raw[4:6], raw[2:4] + raw[6:8]  # halves of the header's first two letters
     if raw.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         coded = "UTF-32"
+    elif b"\0" * 4 in (low, high):
+        coded = "UTF-32BE" if high.strip(b"\0") else "UTF-32LE"
     elif raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         coded = "UTF-16"
     elif b"\0" in raw[:2]:  # the other half of the header's first letter

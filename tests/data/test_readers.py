@@ -261,6 +261,8 @@ def test_other_encodings_are_refused_with_the_line(
         ("utf-16-le", "UTF-16LE"),
         ("utf-16-be", "UTF-16BE"),
         ("utf-32", "UTF-32"),
+        ("utf-32-le", "UTF-32LE"),
+        ("utf-32-be", "UTF-32BE"),
     ],
 )
 def test_the_conversion_that_is_advised_reads_the_file(
