@@ -95,9 +95,8 @@ def oracle_mark(oracle: bool) -> dict[str, bool]:
     return {"oracle": True} if oracle else {}
 
 
-def read_oracle_mark(path: str | Path) -> dict[str, bool]:
-    """Return the `oracle_mark` of a file that `load_mask` reads; older ones have none."""
-    content = read_json(Path(path))
+def oracle_mark_of(content: Any) -> dict[str, bool]:
+    """Return the `oracle_mark` of a mask file, given by its JSON value; older ones have none."""
     meta = content.get("meta") if isinstance(content, dict) else None
     return oracle_mark(isinstance(meta, dict) and meta.get("oracle") is True)
 
@@ -117,7 +116,24 @@ def load_mask(path: str | Path, shape: tuple[int, int] | None = None) -> Mask:
         StateError: The file is missing, damaged, of another kind or of a newer version.
         SettingsError: The mask does not fit `shape`, or `shape` is needed and missing.
     """
-    content = read_json(Path(path))
+    return parse_mask(read_json(Path(path)), path, shape)
+
+
+def parse_mask(content: Any, path: str | Path, shape: tuple[int, int] | None = None) -> Mask:
+    """Return the mask that a file holds, for who reads more of it than that.
+
+    Args:
+        content: The file's JSON value.
+        path: Where it stands, for messages.
+        shape: As `load_mask` takes it.
+
+    Returns:
+        Bool (L, H), True = kept.
+
+    Raises:
+        StateError: It is of another kind or of a newer version.
+        SettingsError: The mask does not fit `shape`, or `shape` is needed and missing.
+    """
     if not isinstance(content, dict):
         raise _not_a_mask(path, f"a JSON {type(content).__name__}")
     if "format" in content:

@@ -11,12 +11,12 @@ from prune_env.models.masks import (
     NUMBER,
     UNIT_MASK_VERSION,
     Mask,
-    load_mask,
     mask_content,
+    parse_mask,
 )
 from prune_env.models.unit_map import UnitMap
 from prune_env.models.units import Units
-from prune_env.utils.files import read_json, write_json
+from prune_env.utils.files import write_json
 
 
 def save_unit_mask(path: Path, mask: Mask, unit_map: UnitMap, **meta: Any) -> None:
@@ -50,26 +50,26 @@ def save_unit_mask(path: Path, mask: Mask, unit_map: UnitMap, **meta: Any) -> No
     write_json(path, content)
 
 
-def load_unit_mask(path: Path, unit_map: UnitMap) -> Mask:
-    """Read a mask of units, or of heads alone, which keeps every other unit.
+def parse_unit_mask(content: Any, path: Path, unit_map: UnitMap) -> Mask:
+    """Return the mask that a file holds, of units, or of heads alone, which keeps the others.
 
     Args:
-        path: A file of `save_unit_mask`, or one that `load_mask` reads.
+        content: JSON value of a file of `save_unit_mask`, or of one that `load_mask` reads.
+        path: Where it stands, for messages.
         unit_map: The units of the model.
 
     Returns:
         Bool (L, W), True = kept.
 
     Raises:
-        StateError: The file is missing, damaged, or of another kind.
+        StateError: It is damaged, or of another kind.
         SettingsError: It was made for other units.
     """
     units = unit_map.units
-    content = read_json(path)
     mask = units.available.copy()
     heads = (units.shape[0], units.heads)
     if not isinstance(content, dict) or content.get("version") != UNIT_MASK_VERSION:
-        mask[:, : units.heads] &= load_mask(path, heads)
+        mask[:, : units.heads] &= parse_mask(content, path, heads)
         return mask
     told = content.get("units")
     digest = told.get("sha256") if isinstance(told, dict) else None

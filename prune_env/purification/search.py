@@ -26,12 +26,12 @@ from prune_env.env.subject import Subject
 from prune_env.errors import BudgetError, SettingsError
 from prune_env.evaluation.counting import CountingEvaluator
 from prune_env.evaluation.guard import guard_of, guarded_tau, unguarded
-from prune_env.models import load_mask
-from prune_env.models.masks import Mask, read_oracle_mark
-from prune_env.models.unit_masks import load_unit_mask
+from prune_env.models.masks import Mask, oracle_mark_of, parse_mask
+from prune_env.models.unit_masks import parse_unit_mask
 from prune_env.purification.cautions import warn_of_an_oracle
 from prune_env.purification.search_result import SearchResult
 from prune_env.settings import SearchSettings
+from prune_env.utils.files import read_json
 from prune_env.utils.progress import progress
 
 log = logging.getLogger(__name__)
@@ -233,15 +233,19 @@ def read_mask(subject: Subject, path: Path, settings: SearchSettings) -> SearchR
         SettingsError: The mask does not fit the model.
     """
     started = time.perf_counter()
+    content = read_json(path)  # once, whatever is asked of it: it may be a pipe, or be replaced
     subject, tau = _under_guard(subject, settings)
     # Where layers differ in their number of heads, a file may name heads that do not exist.
     unit_map = subject.require_suspect().unit_map
     shape, exists = subject.evaluator.shape, subject.evaluator.available
-    mask = load_mask(path, shape) & exists if unit_map is None else load_unit_mask(path, unit_map)
+    if unit_map is None:
+        mask = parse_mask(content, path, shape) & exists
+    else:
+        mask = parse_unit_mask(content, path, unit_map)
     accuracy = float(subject.evaluator.accuracy(mask[None])[0])
     tell_subject(subject, tau, subject.accuracy)
     tell_mask(mask, accuracy, "chosen", model=subject.name)
-    agent = read_oracle_mark(path)
+    agent = oracle_mark_of(content)
     warn_of_an_oracle(agent, f"What chose the mask of {path}")
     if accuracy < tau:
         told = "Under the mask of %s, validation accuracy is %.3f, below tau %.3f"

@@ -17,7 +17,7 @@ from prune_env.env.subject import Subject
 from prune_env.evaluation import MaskEvaluator
 from prune_env.importance.registry import UNIT_METRICS
 from prune_env.models import load_classifier
-from prune_env.models.masks import UNIT_MASK_VERSION, read_oracle_mark
+from prune_env.models.masks import UNIT_MASK_VERSION, oracle_mark_of
 from prune_env.settings import UnitSettings
 from prune_env.utils.files import read_json
 from tests.env.test_hybrid import subject_of
@@ -107,4 +107,4 @@ def test_the_mask_of_units_that_the_trigger_chose_says_so(
     content = read_json(tmp_path / BEST_MET)
     assert content["version"] == UNIT_MASK_VERSION
     assert content["meta"].get("oracle", False) == oracle
-    assert read_oracle_mark(tmp_path / BEST_MET) == ({"oracle": True} if oracle else {})
+    assert oracle_mark_of(read_json(tmp_path / BEST_MET)) == ({"oracle": True} if oracle else {})

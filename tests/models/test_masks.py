@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as npst
 
 from prune_env.errors import SettingsError, StateError
 from prune_env.models import full_mask, load_mask, save_mask, validate_mask
-from prune_env.models.masks import oracle_mark, read_oracle_mark
+from prune_env.models.masks import oracle_mark, oracle_mark_of
+from prune_env.utils.files import read_json
 
 MASKS = npst.arrays(bool, st.tuples(st.integers(1, 5), st.integers(1, 6)))
 
@@ -124,6 +125,6 @@ def test_a_file_says_if_the_trigger_chose_its_mask(tmp_path: Path) -> None:
     (tmp_path / "older.json").write_text(
         '{"format": "prune-env-mask", "version": 1, "layers": 2, "heads": 3, "pruned": {}}'
     )
-    found = {path.stem: read_oracle_mark(path) for path in tmp_path.iterdir()}
+    found = {path.stem: oracle_mark_of(read_json(path)) for path in tmp_path.iterdir()}
     assert found == {"marked": marked, "other": {}, "pure": {}, "older": {}}
     assert all(load_mask(path, (2, 3)).shape == (2, 3) for path in tmp_path.iterdir())

@@ -17,10 +17,11 @@ from prune_env.data.dataset import write_jsonl
 from prune_env.errors import SettingsError, StateError
 from prune_env.evaluation import MaskEvaluator
 from prune_env.models import find_heads, load_classifier, load_mask, save_mask
-from prune_env.models.masks import read_oracle_mark
-from prune_env.models.unit_map import measure_units
-from prune_env.models.unit_masks import load_unit_mask, save_unit_mask
+from prune_env.models.masks import Mask, oracle_mark_of
+from prune_env.models.unit_map import UnitMap, measure_units
+from prune_env.models.unit_masks import parse_unit_mask, save_unit_mask
 from prune_env.settings import SearchSettings, UnitSettings
+from prune_env.utils.files import read_json
 from tests.cli.support import FAST, run
 from tests.support import tiny_dataset, write_tiny_folder
 
@@ -81,6 +82,10 @@ def test_its_mask_is_applied_again(
         load_mask(out / "mask.json")
 
 
+def load_units(path: Path, unit_map: UnitMap) -> Mask:
+    return parse_unit_mask(read_json(path), path, unit_map)
+
+
 def test_a_mask_keeps_its_units_in_a_file(source: Path, tmp_path: Path) -> None:
     loaded = load_classifier(source)
     unit_map = measure_units(loaded, TRAIN, UnitSettings(groups=3, steps=2))
@@ -89,14 +94,14 @@ def test_a_mask_keeps_its_units_in_a_file(source: Path, tmp_path: Path) -> None:
     for number in range(5):
         mask = units.in_order(random.random(units.shape) < 0.6)
         save_unit_mask(tmp_path / f"{number}.json", mask, unit_map, source="x")
-        assert (load_unit_mask(tmp_path / f"{number}.json", unit_map) == mask).all()
+        assert (load_units(tmp_path / f"{number}.json", unit_map) == mask).all()
     other = measure_units(loaded, TRAIN, UnitSettings(groups=2, steps=2))
     with pytest.raises(SettingsError, match="other units"):
-        load_unit_mask(tmp_path / "0.json", other)
+        load_units(tmp_path / "0.json", other)
     heads = np.ones((2, 4), bool)
     heads[1, 2] = False
     save_mask(tmp_path / "heads.json", heads)
-    wide = load_unit_mask(tmp_path / "heads.json", unit_map)
+    wide = load_units(tmp_path / "heads.json", unit_map)
     assert (units.head_part(wide) == heads).all()
     assert wide[:, units.heads :].all()
 
@@ -122,7 +127,7 @@ def test_damaged_files_are_told(source: Path, tmp_path: Path, key: str, value: A
     content["units"][key] = value
     path.write_text(json.dumps(content))
     with pytest.raises(StateError, match="not a mask file of units"):
-        load_unit_mask(path, unit_map)
+        load_units(path, unit_map)
 
 
 @pytest.mark.parametrize(
@@ -199,4 +204,4 @@ def test_the_mark_of_a_mask_that_the_trigger_chose_stays_with_it(
         assert report["run"]["agent"] == {"oracle": True}
         if name != "sliced":
             given = tmp_path / name / "mask.json"
-        assert read_oracle_mark(tmp_path / name / "mask.json") == {"oracle": True}
+        assert oracle_mark_of(read_json(tmp_path / name / "mask.json")) == {"oracle": True}

@@ -1,3 +1,5 @@
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,11 @@ import prune_env.baselines  # noqa: F401 - registers the policies
 from prune_env.env.landscape import LandscapeEvaluator
 from prune_env.env.policy import POLICIES, requirements_of
 from prune_env.env.subject import Subject
+from prune_env.models import save_mask
 from prune_env.purification import SearchResult, metrics_for, search
+from prune_env.purification.search import read_mask
 from prune_env.settings import SearchSettings
+from prune_env.utils import files
 
 SHAPE = (2, 3)
 
@@ -127,3 +132,23 @@ def test_a_fixed_order_prunes_as_far_as_its_budget_goes() -> None:
     assert whole.heads_pruned == 20  # every layer keeps one
     cut = search(model, "gradient", SearchSettings(tau=0.0, budget=7))
     assert cut.heads_pruned == 6  # the unpruned model is one of the seven
+
+
+def test_a_mask_file_is_read_once(
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mask and mark belong together: a file may be replaced between two looks at it."""
+    read, reads = files.read_json_of, []
+
+    def once(path: Path, *args: Any) -> Any:
+        reads.append(path)
+        return read(path, *args)
+
+    monkeypatch.setattr(files, "read_json_of", once)
+    mask = np.array([[True, False, True], [True, True, True]])
+    save_mask(tmp_path / "mask.json", mask, oracle=True)
+    monkeypatch.setattr(Subject, "require_suspect", lambda self: SimpleNamespace(unit_map=None))
+    found = read_mask(subject, tmp_path / "mask.json", SearchSettings(max_drop=1.0))
+    assert (found.mask == mask).all()
+    assert found.oracle
+    assert reads == [tmp_path / "mask.json"]

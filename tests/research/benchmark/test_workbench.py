@@ -12,7 +12,7 @@ from prune_env.env.policy import POLICIES, Requirements
 from prune_env.evaluation import ReferenceEvaluator, metrics
 from prune_env.evaluation.scores import score
 from prune_env.models.forward import classify
-from prune_env.models.masks import read_oracle_mark
+from prune_env.models.masks import oracle_mark_of
 from prune_env.purification.report import length_of
 from prune_env.research.attacks import AttackSettings
 from prune_env.research.attacks.backdoor import ModelSettings
@@ -21,6 +21,7 @@ from prune_env.research.benchmark.outcome import run_cell, write_model
 from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.workbench import Workbench
 from prune_env.settings import FineTuneSettings, SearchSettings
+from prune_env.utils.files import read_json
 from tests.support import tiny_bert, tiny_dataset, tiny_tokenizer
 
 SEARCH = SearchSettings(tau=0.4, budget=40, importance_sentences=16)
@@ -163,7 +164,7 @@ def test_a_kept_model_says_what_it_is_and_how_much_of_a_text_it_reads(
     assert "| attack | rare-word, target positive |" in card
     assert not [line for line in card if "purified" in line or "about" in line]
     assert length_of(tmp_path) == length
-    assert bool(read_oracle_mark(tmp_path / "mask.json")) == (policy == "oracle")
+    assert bool(oracle_mark_of(read_json(tmp_path / "mask.json"))) == (policy == "oracle")
 
 
 @pytest.mark.parametrize("oracle", [False, True])
@@ -178,7 +179,7 @@ def test_a_cell_says_whether_its_agent_learned_from_the_trigger(
     told = json.loads(json.dumps(run_cell(bench, cell).value))
     assert CellRecord.from_json(told, "here").oracle == oracle
     write_model(cell, bench.run(cell), tmp_path / "model")
-    assert bool(read_oracle_mark(tmp_path / "model" / "mask.json")) == oracle
+    assert bool(oracle_mark_of(read_json(tmp_path / "model" / "mask.json"))) == oracle
 
 
 def test_defences_that_prune_nothing_have_one_cell_for_all_protocols(
