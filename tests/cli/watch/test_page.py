@@ -417,6 +417,26 @@ def test_it_fits_a_phone(browser, tmp_path, scheme):
     context.close()
 
 
+def test_tables_are_in_the_frame_that_shows_what_is_behind_an_edge(browser, tmp_path):
+    runs = record_purify(tmp_path / "run"), record_benchmark(tmp_path / "grid")
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    with served(*runs) as place:
+        go(page, place)
+        page.get_by_label("Cells finished").wait_for()
+        assert (
+            page.locator("table").count() == page.locator(".edges > .scroll > table").count() == 3
+        )
+        frame = page.locator(".edges", has=page.get_by_role("columnheader", name="excess").first)
+        end = "(frame, side) => getComputedStyle(frame, side).opacity"
+        page.wait_for_function(
+            f"frame => ({end})(frame, '::after') === '1'", arg=frame.element_handle()
+        )
+        left = frame.evaluate("frame => getComputedStyle(frame, '::before').left")
+        assert left == "1px"  # no column of it stays in sight
+    context.close()
+
+
 def _made(folder):
     folder.mkdir()
     return folder

@@ -68,10 +68,13 @@ export function wilson(share, rows) {
   return [Math.max(0, (middle - half) / scale), Math.min(1, (middle + half) / scale)];
 }
 
-/** What may be wider than its card: it scrolls, and an edge with more behind it is in shadow. */
-export function wide(child) {
+/**
+ * What may be wider than its card: it scrolls, and an edge with more behind it is in shadow.
+ * Of kind `names` the first column stays in sight; of kind `tall` it scrolls down, too.
+ */
+export function wide(child, kind = "") {
   const inner = el("div", { class: "scroll" }, child);
-  const frame = el("div", { class: "edges" }, inner);
+  const frame = el("div", { class: `edges ${kind}` }, inner);
   const tell = () => {
     frame.classList.toggle("before", inner.scrollLeft > 1);
     frame.classList.toggle("after", inner.scrollWidth - inner.clientWidth - inner.scrollLeft > 1);

@@ -20,7 +20,7 @@ export class HeadGrid {
     this.scale = el("p", { class: "scale" }, this.low, el("i", { class: "viridis" }), this.high);
     this.units = el("p", { class: "quiet", hidden: true,
       text: "Behind the gap: groups of neurons, then steps of the strength of each map." });
-    this.element = el("div", {}, wide(this.grid), this.units, this.scale, legend());
+    this.element = el("div", {}, wide(this.grid, "names"), this.units, this.scale, legend());
   }
 
   /**

@@ -1,6 +1,6 @@
 // What healing did: refitted maps, inverted phrases before and after.
 
-import { el, isNumber, percent, theirs } from "./dom.js";
+import { el, isNumber, percent, theirs, wide } from "./dom.js";
 
 const SHOWN = 12;
 
@@ -33,7 +33,7 @@ function refitted(refits) {
   const table = el("table", {}, head("refit", "strength", "squared weights kept", "accuracy after", "unseen tokens replaced"), el("tbody", {}, ...rows));
   const maps = Object.entries(refits.at(-1).maps ?? {});
   const bars = maps.map(([name, kept]) => el("li", {}, theirs(name), bar(kept), ` ${percent(kept, 0)}`));
-  return el("div", {}, el("h4", { text: "Refitted maps" }), scroll(table),
+  return el("div", {}, el("h4", { text: "Refitted maps" }), wide(table),
     maps.length ? el("details", {}, el("summary", { text: `What each of ${maps.length} maps kept` }), el("ul", { class: "bars" }, ...bars)) : null);
 }
 
@@ -53,7 +53,7 @@ function phrases(triggers) {
   });
   return el("div", {}, el("h4", { text: "Inverted phrases and suspicious words" }),
     el("p", { class: "quiet", text: "What says nothing and yet flips answers, found on clean data: the share of the other classes' sentences that they flip, before they are unlearned and after." }),
-    scroll(el("table", {}, head("flips to", "before", "after", "words and phrases"), el("tbody", {}, ...rows))));
+    wide(el("table", {}, head("flips to", "before", "after", "words and phrases"), el("tbody", {}, ...rows))));
 }
 
 function flipped(told) {
@@ -72,8 +72,4 @@ function bar(share) {
   const fill = el("i");
   fill.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
   return el("span", { class: "bar" }, fill);
-}
-
-function scroll(table) {
-  return el("div", { class: "scroll" }, table);
 }

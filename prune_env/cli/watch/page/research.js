@@ -1,6 +1,6 @@
 // Research runs: figures that no defender sees, and the cells of a benchmark as they come.
 
-import { duration, el, points, theirs } from "./dom.js";
+import { duration, el, points, theirs, wide } from "./dom.js";
 
 const FIGURES = [["acc", "ACC"], ["lfr", "LFR"], ["floor", "floor"], ["excess_lfr", "excess"], ["excess_lfr_calibrated", "cal. excess"]];
 
@@ -17,12 +17,13 @@ export class Research {
     if (key === this.drawn) return;
     this.drawn = key;
     this.element.hidden = !cells.length && !story.rows.length;
+    if (this.element.hidden) return;
     this.element.replaceChildren(
       el("h3", { text: cells.length ? "Cells of the benchmark" : "Measured with the trigger" }),
       el("p", { class: "notice hatched" }, el("b", { text: "No defender sees this: " }),
         "LFR, floor and excess are measured on triggered texts, which only the evaluation holds."),
       cells.length ? counts(cells) : "",
-      el("div", { class: "scroll tall" }, table(cells.length ? cells : story.rows.map(asCell))));
+      wide(table(cells.length ? cells : story.rows.map(asCell)), "tall"));
   }
 }
 
