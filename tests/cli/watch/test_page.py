@@ -101,6 +101,33 @@ def test_the_accuracy_of_the_purified_model_is_the_last(page, tmp_path):
         assert page.get_by_text("3 of 3 · purified model").is_visible()
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "unpruned", "stage", "told"),
+    [
+        (0.8, 0.9125, "healed", "purify ended below tau"),
+        (0.85, 0.9125, "healed", "purify ended"),
+        (0.8, 0.9125, "chosen", "purify ended below tau"),
+        (0.8, 0.0, "healed", "purify ended"),  # there was nothing to keep
+    ],
+)
+def test_a_model_below_tau_is_a_warning(page, tmp_path, accuracy, unpruned, stage, told):
+    with recording(tmp_path, "purify"):
+        emit(ModelShown("model", FULL, unpruned, 0.85, rows=80))
+        emit(MaskSet(FULL, 0.9, "search"))
+        emit(MaskSet(FULL, accuracy, stage))
+    with served(tmp_path) as place:
+        go(page, place)
+        below = told.endswith("tau")
+        badge = page.locator(".badge")
+        assert badge.inner_text() == told
+        red, green, _ = map(
+            int, re.findall(r"\d+", badge.evaluate("e => getComputedStyle(e).color"))
+        )
+        assert (red > green) == below  # amber, where it would be green
+        notice = page.get_by_text("accuracy is 80.0 %, below tau 85.0 %")
+        assert notice.is_visible() == below
+
+
 def test_numbers_are_rounded_as_in_the_terminal(page, tmp_path):
     shares = [0.9125, 0.9375, 0.91251, 0.5, 0.125, 0.005, 0.0, 1.0, -0.9125, 1e22, 1 / 3, 0.0005]
     shares += [-0.0004, -0.00051, -0.0049, -0.0]

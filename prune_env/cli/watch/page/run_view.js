@@ -196,14 +196,18 @@ export class RunView {
     const { story } = this;
     const failed = story.end && story.end.status !== "done";
     const state = this.state === "ended" && failed ? story.end.status : this.state;
-    this.badge.textContent = `${story.verb} ${STATES[state] ?? state}`;
-    this.badge.className = `badge ${state}`;
+    const below = state === "ended" ? story.belowTau : null;
+    this.badge.textContent = `${story.verb} ${STATES[state] ?? state}${below ? " below tau" : ""}`;
+    this.badge.className = `badge ${state}${below ? " below" : ""}`;
     if (failed && story.end.error) {
       this.problem.hidden = false;
       this.problem.textContent = `The run ${story.end.status === "failed" ? "failed" : "was interrupted"}: ${story.end.error}`;
     } else if (state === "died") {
       this.problem.hidden = false;
       this.problem.textContent = "The process of this run has ended without a word: it was killed, or the machine stopped. What it had told is shown.";
+    } else if (below) {
+      this.problem.hidden = false;
+      this.problem.textContent = `The purified model's validation accuracy is ${percent(below.frame.accuracy)}, below tau ${percent(below.model.tau)}: lower the learning rate, or choose another healing or another policy.`;
     }
     const { phase, pace } = story;
     this.phaseLine.hidden = !phase || state !== "running";

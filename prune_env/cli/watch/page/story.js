@@ -97,6 +97,14 @@ export class Story {
     }
   }
 
+  /** The frame and model of a purified model that is below tau; null if tau holds, or held never. */
+  get belowTau() {
+    const frame = this.frames.at(-1);
+    const model = this.modelOf(frame);
+    if (this.verb !== "purify" || !["chosen", "healed"].includes(frame?.stage)) return null;
+    return model?.accuracy > 0 && frame.accuracy < model.tau ? { frame, model } : null;
+  }
+
   /** Seconds to the end of the phase at its pace so far; null where it is not known. */
   get toGo() {
     const { phase } = this;
