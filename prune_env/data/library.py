@@ -98,10 +98,10 @@ def _called(own: Sequence[str], names: Sequence[str], source: str) -> Sequence[s
     )
 
 
-def _named(classes: list[int | None], names: Sequence[str]) -> list[str]:
-    """Return the name of each class; of a row without one what no name can be."""
+def _named(classes: list[int | None], names: Sequence[str]) -> list[str | None]:
+    """Return the name of each class; None of a row without one, or what no name can be."""
     return [
-        f"unknown ({each})" if each is None or not 0 <= each < len(names) else names[each]
+        None if each is None else names[each] if 0 <= each < len(names) else f"unknown ({each})"
         for each in classes
     ]
 

@@ -1,6 +1,5 @@
 """Strict readers: every row arrives, or an error says which one does not and why."""
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,8 +11,6 @@ from prune_env.data.tables import Row, table_rows
 from prune_env.data.text import is_whole_number, text_problem
 from prune_env.errors import DataError, SettingsError
 from prune_env.utils.counts import count_of
-
-DECIMAL = re.compile(r"[0-9]+\.0*")
 
 
 class LabelError(ValueError):
@@ -75,12 +72,24 @@ class LabelParser:
 
     @staticmethod
     def remedy(cell: object) -> str:
-        """Return what to do about a cell that is no label, for messages."""
-        whole = isinstance(cell, str) and not DECIMAL.fullmatch(cell.strip())
-        if whole or type(cell) is int:
+        """Return what to do about a cell that is no label, for messages.
+
+        Missing values and decimals are answered alike, whether a type of file has a sign of its
+        own for them or writes them as words: pandas has 1.0 and nan where a column of whole numbers
+        has a gap.
+        """
+        word = str(cell) if type(cell) in (str, int) else ""
+        if is_whole_number(word) or (word.strip() and not _is_number(word)):
             return "name the classes in label order (--label-names)"
-        # pandas writes 1.0 where a column of whole numbers has a gap: seldom a name.
         return "write labels as whole numbers, such as 1, or as names"
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 OnBadRow = Literal["error", "skip"]

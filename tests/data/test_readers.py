@@ -346,6 +346,21 @@ def test_what_no_name_reads_is_not_answered_by_names(tmp_path: Path, label: str)
         read(tmp_path, f'{{"sentence": "fine", "label": {label}}}\n', ".jsonl")
 
 
+@pytest.mark.parametrize(
+    ("cell", "json"), [("", "null"), ("", '""'), ("nan", "NaN"), ("1.5", "1.5"), ("-1.0", "-1.0")]
+)
+def test_what_is_missing_is_answered_alike_in_every_file(
+    tmp_path: Path, cell: str, json: str
+) -> None:
+    for content, suffix in (
+        (f"sentence\tlabel\nfine\t{cell}\n", ".tsv"),
+        (f"sentence,label\nfine,{cell}\n", ".csv"),
+        (f'{{"sentence": "fine", "label": {json}}}\n', ".jsonl"),
+    ):
+        with pytest.raises(DataError, match="Remedy: write labels as whole numbers, such as 1"):
+            read(tmp_path, content, suffix)
+
+
 def test_decimals_of_a_spreadsheet_are_answered_by_whole_numbers(tmp_path: Path) -> None:
     for label in ("1.0", " 0.00", "1."):
         with pytest.raises(DataError, match="Remedy: write labels as whole numbers, such as 1"):
