@@ -128,11 +128,12 @@ class Audit:
         """Find out what is wrong before anything is read or measured.
 
         Raises:
-            SettingsError: OUT cannot be written, a reward cannot be read, or a policy prunes
-                nothing.
+            SettingsError: OUT cannot be written, a reward cannot be read or reads the trigger, or a
+                policy prunes nothing.
             UnknownNameError: No reward or policy has a name.
             StateError: Another process audits into OUT.
         """
+        from prune_env.cli.triggered import refuse_oracle
         from prune_env.env.rewards.reward import make_reward
         from prune_env.research.audit.audit import DOING
         from prune_env.research.audit.masks import check_paths
@@ -140,6 +141,7 @@ class Audit:
         from prune_env.utils.output import check_writable
 
         check_writable(self.out / "masks.json")
+        refuse_oracle(self.rewards, "an audit")
         for reward in settings.rewards:
             make_reward(reward)
         check_paths(settings.paths)

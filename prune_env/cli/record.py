@@ -113,6 +113,7 @@ class Record:
             StateError: The file is that of another recording, or another process records into it.
             OutputExistsError: There is a Minari data set of this name.
         """
+        from prune_env.cli.triggered import refuse_oracle
         from prune_env.env.arguments import whole_number
         from prune_env.env.subject import split_names
         from prune_env.errors import SettingsError
@@ -132,28 +133,10 @@ class Record:
                     expected=f"--masks {LEAST}",
                     actual=f"--masks {self.masks}" + f", {held} in {self.out}" * (held > 0),
                 )
-        self._refuse_oracle()
+        refuse_oracle(self.rewards, "a record")
         check_rewards(split_names(self.rewards))
         check_goes_on(self.out, split_names(self.rewards), self.seed)
         self._check_minari()
-
-    def _refuse_oracle(self) -> None:
-        """Refuse the oracle by what this command takes: the API's word for it is an object.
-
-        Raises:
-            SettingsError: It is named among the rewards.
-        """
-        import re
-
-        from prune_env.errors import SettingsError
-
-        if re.search(r"(?<![\w-])oracle(?![\w-])", self.rewards):  # in a formula too
-            raise SettingsError(
-                "The reward 'oracle' reads triggered texts, and a record has it as the hidden LFR",
-                expected="--rewards that read clean data alone",
-                actual=f"--rewards {self.rewards}",
-                remedy="leave oracle out, and give --triggered FILE or --attack NAME",
-            )
 
     def _check_minari(self) -> None:
         """Find out before the work whether a Minari data set can be written.

@@ -1,5 +1,6 @@
 """Triggered texts as verbs take them: a file, or the name of an attack that makes them."""
 
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,25 @@ def clean_parts(tables: TableOptions, name_or_path: str, attack: str | None) -> 
         train, validation = tables.load_two(name_or_path)
         return Splits(train, validation, validation)
     return as_splits(tables.load(name_or_path))
+
+
+def refuse_oracle(rewards: str, what: str) -> None:
+    """Refuse the oracle by what the command line takes: the API's word for it is an object.
+
+    Args:
+        rewards: Names or formulas of `--rewards`.
+        what: What measures the hidden LFR anyway, with its article.
+
+    Raises:
+        SettingsError: It is named among the rewards.
+    """
+    if re.search(r"(?<![\w-])oracle(?![\w-])", rewards):  # in a formula too
+        raise SettingsError(
+            f"The reward 'oracle' reads triggered texts, and {what} has it as the hidden LFR",
+            expected="--rewards that read clean data alone",
+            actual=f"--rewards {rewards}",
+            remedy="leave oracle out, and give --triggered FILE or --attack NAME",
+        )
 
 
 def load_triggered(

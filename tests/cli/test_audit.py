@@ -155,6 +155,7 @@ def test_without_a_choice_the_rewards_that_the_data_has_are_judged(tiny_folder, 
     [
         ("--out", "clean.jsonl", "cannot be written"),
         ("--rewards", "sparsty", "did you mean 'sparsity'"),
+        ("--rewards", "oracle", "leave oracle out, and give --triggered FILE or --attack NAME"),
         ("--paths", "magnitud", "did you mean 'magnitude'"),
         ("--paths", "magnitude,ft", "path of ft"),
     ],
@@ -166,7 +167,7 @@ def test_what_cannot_be_audited_is_refused_before_the_work(
     where = arguments.index(option) + 1
     value = str(tmp_path / value) if option == "--out" else value
     assert main([*arguments[:where], value, *arguments[where + 1 :]]) == 2
-    assert said in capsys.readouterr().err
+    assert said in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_folder_that_another_process_audits_into_is_refused_before_the_work(

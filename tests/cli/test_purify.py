@@ -204,7 +204,9 @@ def test_the_oracle_is_refused_as_a_defence(
 ) -> None:
     arguments = ["--data", clean, "--out", tmp_path / "out", "--reward", "oracle"]
     assert run("purify", tiny_folder, *arguments) == 2
-    assert "oracle" in capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
+    assert "oracle" in said
+    assert "choose another (--reward; `prune-env list --kind rewards` describes them)" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -112,6 +112,7 @@ BAD = {
     "an unknown environment": (["--env", "Tiny-v0"], "prune_env/Tiny-v0"),
     "an unknown reward": (["--reward", "sparsty"], "did you mean 'sparsity'"),
     "a reward that no defender has": (["--reward", "oracle"], "reads triggered texts"),
+    "its option": (["--reward", "oracle"], "(--reward; `prune-env list --kind rewards`"),
     "an unknown hyperparameter": (["--set", "epsilon=1"], "epsilon_start"),
     "no hyperparameter at all": (["--set", "epsilon"], "NAME=VALUE"),
     "a hyperparameter twice": (["--set", "gamma=0.9", "gamma=1"], "'gamma' is given twice"),

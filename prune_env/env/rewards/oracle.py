@@ -30,8 +30,9 @@ class Oracle(Reward):
         if triggered is None:
             raise SettingsError(
                 "The reward 'oracle' reads triggered texts, which no name can stand for",
-                expected="reward=Oracle(evaluator over triggered texts)",
-                remedy="give the object to HeadPruningEnv; a defence uses another reward",
+                expected="a reward on clean data, or reward=Oracle(evaluator over triggered texts)",
+                remedy="choose another (--reward; `prune-env list --kind rewards` describes them), "
+                "or give HeadPruningEnv the object",
             )
         self.triggered = triggered
 
