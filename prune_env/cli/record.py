@@ -11,6 +11,7 @@ from prune_env.settings import Pruned, UnitSettings
 from prune_env.utils.counts import count_of
 
 if TYPE_CHECKING:
+    from prune_env.env.rewards.reward import WeightedSum
     from prune_env.env.subject import Subject
     from prune_env.evaluation import MaskEvaluator
     from prune_env.research.recording.table import MaskTable
@@ -74,15 +75,14 @@ class Record:
 
     def run(self) -> None:
         """Record, and say what the file holds."""
-        from prune_env.env.subject import split_names
         from prune_env.research.recording.fitting import fit_surrogate
         from prune_env.research.recording.recording import Recording
 
-        self._check()
-        subject, triggered, target, about = self._parts()
+        rewards = self._check()
+        subject, triggered, target, about = self._parts(rewards)
         recording = Recording(
             subject,
-            split_names(self.rewards),
+            rewards,
             triggered=triggered,
             target=target,
             seed=self.seed,
@@ -103,8 +103,8 @@ class Record:
             told["minari_episodes"] = episodes
         show(self.json, told, facts(rows))
 
-    def _check(self) -> None:
-        """Find out what is wrong before anything is read or measured.
+    def _check(self) -> "dict[str, WeightedSum]":
+        """Find out what is wrong before anything is read or measured; return the rewards by name.
 
         Raises:
             SettingsError: A number is too small, a file or a reward cannot be made, or the Minari
@@ -134,9 +134,10 @@ class Record:
                     actual=f"--masks {self.masks}" + f", {held} in {self.out}" * (held > 0),
                 )
         refuse_oracle(self.rewards, "a record")
-        check_rewards(split_names(self.rewards))
-        check_goes_on(self.out, split_names(self.rewards), self.seed)
+        rewards = check_rewards(split_names(self.rewards))
+        check_goes_on(self.out, tuple(rewards), self.seed)
         self._check_minari()
+        return rewards
 
     def _check_minari(self) -> None:
         """Find out before the work whether a Minari data set can be written.
@@ -157,17 +158,17 @@ class Record:
             )
         check_minari(self.minari)
 
-    def _parts(self) -> "tuple[Subject, MaskEvaluator | None, int, dict[str, Any]]":
+    def _parts(
+        self, rewards: "dict[str, WeightedSum]"
+    ) -> "tuple[Subject, MaskEvaluator | None, int, dict[str, Any]]":
         """Return the model, its triggered texts if an attack is known, the target, and facts."""
         from prune_env.cli.triggered import clean_parts, load_triggered, ready_subject
         from prune_env.env.hybrid import with_units
-        from prune_env.env.subject import split_names
         from prune_env.importance.registry import UNIT_METRICS
         from prune_env.research.attacks.align import evaluate_triggered
-        from prune_env.research.recording.recording import check_rewards
 
         splits = clean_parts(self.tables, self.data, self.attack)
-        for reward in check_rewards(split_names(self.rewards)).values():
+        for reward in rewards.values():
             reward.check_data(splits.train, splits.validation)
         hidden, label = load_triggered(
             self.tables,

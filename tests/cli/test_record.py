@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from prune_env.data.dataset import write_jsonl
+from prune_env.env.rewards.reward import REWARDS, Sparsity
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.models import load_classifier
 from prune_env.research.recording.table import MaskTable, write_record
@@ -43,6 +44,22 @@ def test_one_command_records_fits_and_writes_a_data_set(
     assert run(*arguments, "--minari", "tiny-v0") == 2
     assert "There is a Minari data set tiny-v0" in capsys.readouterr().err
     assert not (tmp_path / "r.npz").exists()  # refused before the work
+
+
+def test_rewards_are_made_once(arguments: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One may load a model, or plant triggers in a copy."""
+    made = []
+
+    class Slow(Sparsity):
+        name = "slow"
+
+        def __init__(self) -> None:
+            made.append(self)
+
+    monkeypatch.setattr(REWARDS, "_entries", dict(REWARDS._entries))
+    REWARDS.register("slow", Slow, help="a test")
+    assert run(*_changed(arguments, "--rewards", "slow")) == 0
+    assert len(made) == 1
 
 
 def test_a_data_set_needs_a_surrogate(
@@ -91,7 +108,7 @@ def test_what_cannot_be_recorded_is_refused_before_the_work(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    monkeypatch.setattr("prune_env.cli.record.Record._parts", lambda self: pytest.fail("work"))
+    monkeypatch.setattr("prune_env.cli.record.Record._parts", lambda *_: pytest.fail("work"))
     (tmp_path / "link").mkdir()
     table = MaskTable(
         {},
@@ -126,7 +143,7 @@ def test_a_file_of_other_arguments_is_refused_before_the_work(
     begun = _changed([*arguments, "--seed", "0"], "--masks", 40)
     assert run(*begun) == 0
     capsys.readouterr()
-    monkeypatch.setattr("prune_env.cli.record.Record._parts", lambda self: pytest.fail("work"))
+    monkeypatch.setattr("prune_env.cli.record.Record._parts", lambda *_: pytest.fail("work"))
     assert run(*_changed(begun, option, value)) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "belongs to another recording" in said
@@ -156,7 +173,7 @@ def test_a_record_that_stays_too_short_for_a_surrogate_is_refused_before_the_wor
     where = arguments.index("--surrogate")
     assert run(*_changed(arguments[:where] + arguments[where + 2 :], "--masks", 5)) == 0
     capsys.readouterr()
-    monkeypatch.setattr("prune_env.cli.record.Record._parts", lambda self: pytest.fail("work"))
+    monkeypatch.setattr("prune_env.cli.record.Record._parts", lambda *_: pytest.fail("work"))
     assert run(*_changed(arguments, "--masks", 20)) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "Expected: --masks 40. Actual: --masks 20, 5 in " in said
@@ -168,7 +185,7 @@ def test_a_file_that_another_process_records_into_is_refused_before_the_work(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    monkeypatch.setattr("prune_env.cli.record.Record._parts", lambda self: pytest.fail("work"))
+    monkeypatch.setattr("prune_env.cli.record.Record._parts", lambda *_: pytest.fail("work"))
     with locked(tmp_path / "r.npz"):
         assert run(*arguments) == 2
     said = " ".join(capsys.readouterr().err.split())

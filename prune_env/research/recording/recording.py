@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,8 @@ class Recording:
 
     Args:
         subject: The classifier with clean data.
-        rewards: Names of rewards that need no trigger; neighbours of what the first one prefers
-            are looked at.
+        rewards: Names of rewards that need no trigger, or what `check_rewards` made of them;
+            neighbours of what the first one prefers are looked at.
         triggered: Evaluator of the same model on triggered texts of other classes than the
             target; None where no attack is known, and then no LFR is recorded.
         target: Column of the attacker's label in the logits.
@@ -66,7 +66,7 @@ class Recording:
     def __init__(
         self,
         subject: Subject,
-        rewards: Sequence[str] = ("inverted-trigger",),
+        rewards: Sequence[str] | Mapping[str, WeightedSum] = ("inverted-trigger",),
         *,
         triggered: Evaluator | None = None,
         target: int = 1,
@@ -81,7 +81,7 @@ class Recording:
                 remedy="name metrics, such as magnitude",
             )
         self._subject = subject
-        self._rewards = check_rewards(rewards)
+        self._rewards = rewards if isinstance(rewards, Mapping) else check_rewards(rewards)
         for reward in self._rewards.values():
             reward.check(subject)
         self._triggered = triggered
