@@ -1,5 +1,6 @@
 """A grid as a person writes it, in TOML, and the cells that it stands for."""
 
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -158,8 +159,9 @@ class BenchmarkConfig:
 
         Raises:
             UnknownNameError: A policy, a reward or an attack is not known.
-            SettingsError: A target is still a name, a policy has no such variant, a reward cannot
-                be read or paid by name, a value is out of range, or there are too many cells.
+            SettingsError: A target is still a name, a policy is a folder or has no such variant, a
+                reward cannot be read or paid by name, a value is out of range, or there are too
+                many cells.
         """
         for reward in (self.search.reward, *(name for each in self.grid for name in each.rewards)):
             make_reward(reward)
@@ -173,6 +175,7 @@ class BenchmarkConfig:
                     raise UnknownNameError(ATTACKS.kind, name, ATTACKS.names(), besides=besides)
             for name in block.policies:
                 if name not in ORACLES and name not in POLICIES:
+                    _refuse_folder(name)
                     besides = f"a ceiling that reads the trigger ({', '.join(ORACLES)})"
                     raise UnknownNameError("policy", name, POLICIES.names(), besides=besides)
             for cell in self._cells_of(block):
@@ -211,6 +214,26 @@ class BenchmarkConfig:
             for reward in block.rewards or (self.search.reward,)
             for tau in block.taus or (self.search.tau,)
         ]
+
+
+def _refuse_folder(policy: str) -> None:
+    """Refuse a trained agent's folder as a policy of a grid, and say how else it is measured.
+
+    Whoever goes on with a run, works on its cells elsewhere or reports it asks what the policy
+    requires, and a folder may have gone by then, or its agent have learned more.
+
+    Raises:
+        SettingsError: It is a path.
+    """
+    if Path(policy).name != policy or os.path.isdir(policy):
+        raise SettingsError(
+            f"The policy {policy} of a block of the grid is a folder",
+            expected="the name of a policy, see `prune-env list --kind policies`",
+            actual="a path",
+            remedy="measure one agent by `prune-env purify MODEL --policy FOLDER` and then "
+            "`prune-env evaluate`, or give it a name by the entry point prune_env.policies "
+            "(docs/extend.md)",
+        )
 
 
 def _size(block: Block) -> int:

@@ -78,6 +78,8 @@ def test_a_bad_grid_is_refused_with_its_reason(tmp_path: Path, text: str, hint: 
     [
         ("rare-word", "rare", "rare-word"),
         ("gradient", "gradent", "did you mean 'gradient'"),
+        ("gradient", "runs/dqn/best", "`prune-env purify MODEL --policy FOLDER` and then"),
+        ("gradient", "runs/dqn/best", "policy runs/dqn/best of a block of the grid is a folder"),
         ("gradient", "oraclee", "a ceiling that reads the trigger (oracle, oracle-cal"),
         ("[0]", '[0]\nvariants = ["leaked"]', "no variant 'leaked'"),
         ("[0]", "[0]\nrate = 2.0", "rate"),
