@@ -221,9 +221,9 @@ def _told(source: str, rows: int, sha256: str, file_sha256: str | None) -> str:
 
 def _own(own: "Scores") -> Facts:
     """Return what is known of the model alone."""
-    rows = [("ACC", f"{own.acc} %  ({own.acc.count} of {own.acc.total})")]
+    rows = [("ACC", f"{own.acc} %  ({own.acc.count:,} of {own.acc.total:,})")]
     if own.lfr is not None:
-        rows.append(("LFR", f"{own.lfr} %  ({own.lfr.count} of {own.lfr.total})"))
+        rows.append(("LFR", f"{own.lfr} %  ({own.lfr.count:,} of {own.lfr.total:,})"))
     if own.acc_calibrated is not None:
         rows.append(("ACC calibrated", f"{own.acc_calibrated} %"))
     if own.lfr_calibrated is not None:

@@ -35,7 +35,7 @@ def _describe_oracle(run: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _describe_pruned(result: dict[str, Any]) -> str:
     """Return how many heads a mask removes; of an ensemble, the rounded mean."""
-    told = f"{result['heads_pruned']} of {result['heads_total']}"
+    told = f"{result['heads_pruned']:,} of {result['heads_total']:,}"
     members = result.get("members")
     return told if members is None else f"{told} in the mean of {members} members"
 
@@ -44,7 +44,7 @@ def _describe_skipped(report: dict[str, Any]) -> list[tuple[str, str]]:
     """Return how many rows could not be read, if any were left out."""
     parts = report["data"].values()
     skipped, read = (sum(part[name] for part in parts) for name in ("rows_skipped", "rows"))
-    told = f"{skipped} of {skipped + read}, which could not be read"
+    told = f"{skipped:,} of {skipped + read:,}, which could not be read"
     return [("rows skipped", told)] if skipped else []
 
 

@@ -19,7 +19,7 @@ def overlap(a: TextDataset, b: TextDataset) -> int:
     shared = sum(key in known for key in b.keys)
     if shared:
         warnings.warn(
-            f"{shared} of {len(b)} texts of {b.source} also stand in {a.source}: "
+            f"{shared:,} of {len(b):,} texts of {b.source} also stand in {a.source}: "
             "accuracy on them is overstated. Remove them from one of the two.",
             UserWarning,
             stacklevel=2,

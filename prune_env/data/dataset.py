@@ -200,8 +200,8 @@ class TextDataset:
         first, repeated = self._first_rows(), self.repeated
         if repeated:
             warnings.warn(
-                f"{repeated} of {len(self)} rows of {self.source} repeat the text of another row: "
-                "rows of one text stay in one part.",
+                f"{repeated:,} of {len(self):,} rows of {self.source} repeat the text of another "
+                "row: rows of one text stay in one part.",
                 UserWarning,
                 stacklevel=2,
             )

@@ -185,7 +185,7 @@ def _draw_legend(pen: Any, fonts: dict[int, Any], metric: str | None) -> None:
 
 def _summary(episode: Episode) -> str:
     units = episode.board.subject.units
-    pruned = f"{episode.pruned} of {count_of(episode.board.total, 'head')} pruned"
+    pruned = f"{episode.pruned:,} of {count_of(episode.board.total, 'head')} pruned"
     if not units.heads_only:
         counts = episode.board.pruned(episode.mask)
         told = [count_of(counts["head"], "head")]

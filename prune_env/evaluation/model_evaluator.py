@@ -71,8 +71,8 @@ class ModelEvaluator(ABC):
         limit = token_limit(max_length, tokenizer, model.config)
         self.tokens: Rows = make_rows(dataset.texts, tokenizer, limit)
         if self.tokens.truncated:
-            cut = self.tokens.truncated
-            logger.warning("%d of %d texts were cut to %d tokens", cut, len(dataset), limit)
+            cut = f"{self.tokens.truncated:,} of {len(dataset):,} texts"
+            logger.warning("%s were cut to %d tokens", cut, limit)
         self.labels: npt.NDArray[np.int64] = dataset.labels
         self._evaluations = 0
         self._parameters = tuple(model.parameters())

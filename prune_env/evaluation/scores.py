@@ -68,7 +68,7 @@ class TestSets:
             raise MetricError(
                 f"LFR is undefined on {self.triggered.source}",
                 expected=f"triggered texts whose true label is not the target {self.target_label}",
-                actual=f"{hits} of {count_of(len(self.triggered), 'row')} have the target label",
+                actual=f"{hits:,} of {count_of(len(self.triggered), 'row')} have the target label",
                 remedy="keep the non-target rows and give their true labels",
             )
 

@@ -78,7 +78,7 @@ class Suspect:
         if not 0 < sentences < rows:
             raise SettingsError(
                 "No such part of the validation data",
-                expected=f"1 to {rows - 1} of {rows}",
+                expected=f"1 to {rows - 1:,} of {rows:,}",
                 actual=sentences,
             )
         if sentences not in self._parts:

@@ -43,8 +43,8 @@ def warn_of_contradictions(*parts: TextDataset) -> None:
     for part in parts:
         if part.contradictory:
             log.warning(
-                "%d of %s of %s have a text that stands there with another label too",
-                part.contradictory,
+                "%s of %s of %s have a text that stands there with another label too",
+                f"{part.contradictory:,}",
                 count_of(len(part), "row"),
                 public_name(part.source),
             )

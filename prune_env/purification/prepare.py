@@ -130,9 +130,9 @@ def teach(subject: Subject, unlabelled: Unlabelled) -> Subject:
         source=unlabelled.source,
     )
     log.info(
-        "%d of %d unlabelled texts are read too, with labels of a linear model (right on %.1f %%)",
-        len(lesson.texts),
-        len(unlabelled),
+        "%s of %s unlabelled texts are read too, with labels of a linear model (right on %.1f %%)",
+        f"{len(lesson.texts):,}",
+        f"{len(unlabelled):,}",
         100 * lesson.accuracy,
     )
     return replace(subject, suspect=replace(suspect, lesson=lesson))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from prune_env.data import Splits, TextDataset, overlap, read_table, require_all_labels
 from prune_env.data.dataset import write_jsonl
 from prune_env.errors import DataError, SettingsError
+from prune_env.purification.cautions import warn_of_contradictions
 from prune_env.settings import SEEDS
 
 
@@ -136,6 +137,20 @@ def test_overlap_counts_and_warns() -> None:
     test = TextDataset(("a  warm film .", "new", "dull "), np.array([1, 0, 0]), source="test.tsv")
     with pytest.warns(UserWarning, match=r"2 of 3 texts of test.tsv also stand in train.tsv"):
         assert overlap(train, test) == 2
+
+
+def test_large_numbers_have_commas_on_both_sides_of_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    texts = tuple(f"film {row // 2}" for row in range(2_400))
+    labels = np.array([(row // 2 + row) % 2 for row in range(2_400)])
+    twice = TextDataset(texts, labels, source="train.tsv")
+    with pytest.warns(UserWarning, match=r"2,400 of 2,400 texts of train.tsv also stand"):
+        overlap(twice, twice)
+    with pytest.warns(UserWarning, match=r"1,200 of 2,400 rows of train.tsv repeat"):
+        twice.split(0.5, 0)
+    warn_of_contradictions(twice)
+    assert "2,400 of 2,400 rows of train.tsv have a text" in caplog.text
 
 
 @pytest.mark.filterwarnings("error")

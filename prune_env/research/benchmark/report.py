@@ -71,8 +71,8 @@ def write_report(folder: str | Path) -> Path:
     palette = marks(sorted(policies, key=lambda name: ("(" in name, name)))
     parts = [
         f"# {markdown(results.config.title)}\n",
-        f"{len(results.done)} of {count_of(len(results.cells), 'cell')} done, "
-        f"{len(results.failed)} failed, {len(results.waiting)} not run.\n",
+        f"{len(results.done):,} of {count_of(len(results.cells), 'cell')} done, "
+        f"{len(results.failed):,} failed, {len(results.waiting):,} not run.\n",
         LEGEND,
     ]
     shown = {each.attack for each in results.done}

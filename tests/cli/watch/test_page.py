@@ -144,6 +144,18 @@ def test_numbers_are_rounded_as_in_the_terminal(page, tmp_path):
                 assert [whole, tenths] == [f"{100 * share:z.0f} %", f"{100 * share:z.1f} %"]
 
 
+def test_large_numbers_have_commas_on_both_sides(page, tmp_path):
+    with recording(tmp_path, "train"):
+        emit(ModelShown("model", FULL, 0.9125, 0.8, rows=80))
+        for step in range(1_234):
+            emit(MaskSet(FULL, 0.9, "learn", step=step))
+    with served(tmp_path) as place:
+        go(page, place)
+        page.get_by_text("1,235 of 1,235").wait_for()
+        move(page, 1_000)
+        assert page.get_by_text("1,001 of 1,235").is_visible()
+
+
 INK = """canvas => {
   const [pen, blue] = [canvas.getContext("2d"), [0, 114, 178]];
   const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);

@@ -46,6 +46,11 @@ export function plain(value) {
   return value.toFixed(size < 10 ? 4 : 1);
 }
 
+/** How many of how many, with commas as the terminal writes them. */
+export function outOf(part, whole) {
+  return `${part.toLocaleString("en")} of ${whole.toLocaleString("en")}`;
+}
+
 export function duration(seconds) {
   if (!isNumber(seconds)) return "–";
   const whole = Math.round(seconds);

@@ -1,6 +1,6 @@
 // The panel of one head: its metrics, what it looks at, and the model with and without it.
 
-import { el, percent, plain, points, theirs } from "./dom.js";
+import { el, outOf, percent, plain, points, theirs } from "./dom.js";
 import { viridis } from "./colours.js";
 
 /** Ask the server a question about the model of a run. */
@@ -49,7 +49,7 @@ export class Examine {
     this.metrics.replaceChildren(...Object.entries(metrics).flatMap(([name, values]) => {
       const all = values.flat();
       const rank = all.filter((value) => value < values[layer][head]).length + 1;
-      return [el("dt", {}, theirs(name)), el("dd", { text: `${plain(values[layer][head])} (${rank} of ${all.length} from below)` })];
+      return [el("dt", {}, theirs(name)), el("dd", { text: `${plain(values[layer][head])} (${outOf(rank, all.length)} from below)` })];
     }));
     this.toggle.hidden = Boolean(this.view.missing);
     this.toggle.textContent = kept ? "Close this head" : "Open this head";
@@ -86,13 +86,13 @@ export class Examine {
   tell({ accuracy, unpruned, changed, all_rows: all }, facts, seconds, mask) {
     const { total } = accuracy;
     const part = total < all;
-    const over = part ? `${total} of ${all} validation texts (a stratified part)` : `all ${total} validation texts`;
+    const over = part ? `${outOf(total, all)} validation texts (a stratified part)` : `all ${total.toLocaleString("en")} validation texts`;
     this.verdict.replaceChildren(
       el("p", {}, "Under the changed mask: ", el("b", { text: `${points(accuracy.percent)} %` }),
         ` [${points(accuracy.low)}, ${points(accuracy.high)}], unpruned ${points(unpruned.percent)} %.`),
       el("p", { class: "quiet", text: `On ${over}; ${changed} answers differ from the unpruned model's; answered in ${seconds.toFixed(2)} s.` }));
     if (part) {
-      this.verdict.append(el("button", { type: "button", text: `Judge on all ${all}`, onclick: () => this.judge(mask, true) }));
+      this.verdict.append(el("button", { type: "button", text: `Judge on all ${all.toLocaleString("en")}`, onclick: () => this.judge(mask, true) }));
     }
   }
 

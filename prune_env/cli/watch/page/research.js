@@ -1,6 +1,6 @@
 // Research runs: figures that no defender sees, and the cells of a benchmark as they come.
 
-import { duration, el, points, theirs, wide } from "./dom.js";
+import { duration, el, outOf, points, theirs, wide } from "./dom.js";
 
 const FIGURES = [["acc", "ACC"], ["lfr", "LFR"], ["floor", "floor"], ["excess_lfr", "excess"], ["excess_lfr_calibrated", "cal. excess"]];
 
@@ -35,7 +35,7 @@ function counts(cells) {
   const count = (status) => cells.filter((cell) => cell.status === status).length;
   const finished = count("done") + count("failed");
   return el("p", {}, el("progress", { max: cells.length, value: finished, "aria-label": "Cells finished" }),
-    ` ${finished} of ${cells.length}: ${count("done")} done, ${count("failed")} failed, ${count("running")} running`);
+    ` ${outOf(finished, cells.length)}: ${count("done")} done, ${count("failed")} failed, ${count("running")} running`);
 }
 
 function table(cells) {

@@ -1,7 +1,7 @@
 // One run on the page: its facts, its player, its grid, its curves.
 
 import { AccuracyChart, RewardChart } from "./charts.js";
-import { duration, el, isNumber, percent, save, theirs, wilson } from "./dom.js";
+import { duration, el, isNumber, outOf, percent, save, theirs, wilson } from "./dom.js";
 import { Examine, ask } from "./examine.js";
 import { Healing } from "./healing.js";
 import { HeadGrid } from "./heads.js";
@@ -179,7 +179,7 @@ export class RunView {
     this.at = Math.min(this.at, frames.length - 1);
     Object.assign(this.slider, { max: frames.length - 1, value: this.at });
     const { frame, metrics, mask, available } = this.current();
-    this.where.textContent = `${this.at + 1} of ${frames.length} · ${place(frame)}`;
+    this.where.textContent = `${outOf(this.at + 1, frames.length)} · ${place(frame)}`;
     this.slider.setAttribute("aria-valuetext", this.where.textContent);
     this.drawMetrics(metrics);
     const following = frames[this.at + 1];
@@ -212,7 +212,7 @@ export class RunView {
     const { phase, pace } = story;
     this.phaseLine.hidden = !phase || state !== "running";
     if (phase) {
-      this.phaseName.textContent = `${phase.name}: ${phase.done.toLocaleString("en")} of ${phase.total.toLocaleString("en")}, ${story.toGo === null ? "time to go unknown" : `${duration(story.toGo)} to go`}`;
+      this.phaseName.textContent = `${phase.name}: ${outOf(phase.done, phase.total)}, ${story.toGo === null ? "time to go unknown" : `${duration(story.toGo)} to go`}`;
       Object.assign(this.phase, { max: Math.max(1, phase.total), value: phase.done });
     }
     const { frame, model, available } = this.current();
