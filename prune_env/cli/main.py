@@ -25,7 +25,7 @@ from prune_env.cli.purify import Purify
 from prune_env.cli.record import Record
 from prune_env.cli.report import Report
 from prune_env.cli.score import Score
-from prune_env.cli.terminal import speaking_on, tell_error
+from prune_env.cli.terminal import fit_surroundings, speaking_on, tell_error
 from prune_env.cli.train import Train
 from prune_env.cli.watch.command import Watch
 from prune_env.errors import SettingsError, UnknownNameError
@@ -67,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Their own bars would stand between ours.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    fit_surroundings()
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]

@@ -1,5 +1,6 @@
 """What the program says besides its results: errors, log lines, warnings; and how it is stopped."""
 
+import io
 import logging
 import math
 import os
@@ -35,6 +36,20 @@ LEFT = "Nothing half written is left."
 
 class Terminated(BaseException):
     """SIGTERM arrived; unwinds like Ctrl-C, so that unfinished folders are removed."""
+
+
+def fit_surroundings() -> None:
+    """Let output take every name, and ignore a width of no columns.
+
+    A stream in ASCII or cp1252 would end the program, all work done, at a name that it cannot
+    spell. `COLUMNS=0` is what shells export that were told no size, as in containers: everything
+    would be cut to nothing.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+    if re.fullmatch("0+", os.environ.get("COLUMNS", "")):
+        del os.environ["COLUMNS"]
 
 
 @contextmanager
