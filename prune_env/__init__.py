@@ -115,7 +115,8 @@ __all__ = [
 ]
 
 
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+if not TYPE_CHECKING:  # or type checkers would take every misspelt name
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 # The one place that tells lower rooms of what stands above them; none of it is imported here.
 register_environments(

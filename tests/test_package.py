@@ -4,6 +4,7 @@ import inspect
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import gymnasium as gym
 import pytest
@@ -49,6 +50,17 @@ def test_paths_may_be_strings(module: str):
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'HeadPruning'"):
         prune_env.HeadPruning  # noqa: B018
+
+
+def test_type_checkers_see_which_names_there_are(tmp_path: Path):
+    lazy = ("prune_env", "prune_env.models", "prune_env.evaluation")
+    program = tmp_path / "program.py"
+    program.write_text("".join(f"import {each}\n\n{each}.misspelt\n" for each in lazy), "utf-8")
+    files = [str(import_module(each).__file__) for each in lazy]
+    alone = ("--config-file=", "--follow-imports=skip", "--ignore-missing-imports")
+    command = [sys.executable, "-m", "mypy", *alone, "--cache-dir", str(tmp_path), str(program)]
+    told = subprocess.run([*command, *files], capture_output=True, check=False, text=True)
+    assert told.stdout.count('Module has no attribute "misspelt"') == 3, told
 
 
 def test_importing_is_light():

@@ -23,4 +23,5 @@ _HOMES = {
 __all__ = ["NO_CLASS", "Evaluation", "Evaluator", "MaskEvaluator", "ReferenceEvaluator"]
 
 
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+if not TYPE_CHECKING:  # or type checkers would take every misspelt name
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)

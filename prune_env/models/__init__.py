@@ -84,4 +84,5 @@ __all__ = [
 ]
 
 
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+if not TYPE_CHECKING:  # or type checkers would take every misspelt name
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)

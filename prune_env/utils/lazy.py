@@ -11,7 +11,8 @@ def lazy_names(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return `__getattr__` and `__dir__` (PEP 562) of a package.
 
-    The package repeats the imports under TYPE_CHECKING, for those who read types.
+    The package repeats the imports under TYPE_CHECKING, for those who read types, and hides the two
+    functions from them: a package with a `__getattr__` has every name.
 
     Args:
         package: Its `__name__`.
