@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from prune_env.env.registration import register_environments
 from prune_env.utils.lazy import lazy_names
 from prune_env.utils.registry import fill_from
+from prune_env.utils.whole import check_whole
 
 __version__ = "0.2.0"
 
@@ -117,6 +118,8 @@ __all__ = [
 
 if not TYPE_CHECKING:  # or type checkers would take every misspelt name
     __getattr__, __dir__ = lazy_names(__name__, _HOMES)
+
+check_whole(__name__, "agents", "baselines")
 
 # The one place that tells lower rooms of what stands above them; none of it is imported here.
 register_environments(

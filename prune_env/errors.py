@@ -108,6 +108,10 @@ def _again(kind: type[PruneEnvError], args: tuple[Any, ...]) -> PruneEnvError:
     return error
 
 
+class IncompleteError(PruneEnvError, ImportError):
+    """A part of the package itself was not installed."""
+
+
 class SettingsError(PruneEnvError, ValueError):
     """A setting or argument is outside its range, or contradicts another one."""
 

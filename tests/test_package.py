@@ -1,6 +1,7 @@
 """The package's front door."""
 
 import inspect
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -61,6 +62,20 @@ def test_type_checkers_see_which_names_there_are(tmp_path: Path):
     command = [sys.executable, "-m", "mypy", *alone, "--cache-dir", str(tmp_path), str(program)]
     told = subprocess.run([*command, *files], capture_output=True, check=False, text=True)
     assert told.stdout.count('Module has no attribute "misspelt"') == 3, told
+
+
+@pytest.mark.parametrize("left", ["a text file", "nothing"])
+def test_a_copy_without_symbolic_links_says_so(left: str, tmp_path: Path):
+    """As a ZIP archive is unpacked on Windows, and a wheel that was built from that."""
+    source = Path(prune_env.__file__).parent
+    copy = tmp_path / "prune_env"
+    shutil.copytree(source, copy, symlinks=True, ignore=shutil.ignore_patterns("agents", "*.npz"))
+    if left == "a text file":
+        (copy / "agents").write_text("../agents", "utf-8")
+    command = [sys.executable, "-c", "import prune_env"]
+    told = subprocess.run(command, capture_output=True, check=False, text=True, cwd=tmp_path)
+    assert "prune_env.agents is missing" in told.stderr.splitlines()[-1]
+    assert "core.symlinks" in told.stderr.splitlines()[-1]
 
 
 def test_importing_is_light():
