@@ -279,9 +279,8 @@ def _read(
     tokens = TokenRows(dataset.texts, tokenizer, max_length)
     if tokens.truncated:
         log.warning(
-            "%d of %d sentences were truncated to %d tokens",
-            tokens.truncated,
-            len(dataset),
+            "%s were truncated to %d tokens",
+            f"{tokens.truncated:,} of {len(dataset):,} sentences",
             tokens.lengths.max(),
         )
     labels = dataset.labels.tolist()

@@ -69,7 +69,7 @@ def label_texts(
     chances = teacher.predict_proba(texts)
     sure = chances.max(axis=1) >= SURE
     if sure.sum() < FEWEST:
-        raise _silent(source, f"{int(sure.sum())} of {len(texts)}")
+        raise _silent(source, f"{int(sure.sum()):,} of {len(texts):,}")
     labels = teacher.classes_[chances.argmax(axis=1)]
     labelled = replace(
         train,
