@@ -328,7 +328,7 @@ def test_a_later_refit_may_cost_something_too(
     assert least == [pytest.approx(bound) for bound in bounds]
 
 
-@pytest.mark.parametrize(("classes", "shared"), [(2, 1), (3, 2), (4, 3), (10, 3)])
+@pytest.mark.parametrize(("classes", "shared"), [(2, 1), (3, 2), (4, 2), (10, 2)])
 def test_of_more_classes_less_separation_may_be_lost(
     classes: int, shared: int, least: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
