@@ -456,6 +456,14 @@ def test_it_fits_a_phone(browser, tmp_path, scheme):
     context.close()
 
 
+def test_it_fits_a_window_that_is_narrower_than_any_phone(page, tmp_path):
+    page.set_viewport_size({"width": 240, "height": 800})
+    with served(record_purify(tmp_path / "run")) as place:
+        go(page, place)
+        page.get_by_text("41 of 41").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 240
+
+
 def test_tables_are_in_the_frame_that_shows_what_is_behind_an_edge(browser, tmp_path):
     runs = record_purify(tmp_path / "run"), record_benchmark(tmp_path / "grid")
     context = browser.new_context(viewport={"width": 390, "height": 844})
