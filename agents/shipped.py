@@ -1,5 +1,6 @@
 """Agents that were trained beforehand and come with the package, by name."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ SHIPPED: dict[Pruned, Path] = {
 }
 """By what masks choose from: folders of agents that learned on landscapes, by algorithm, see
 docs/scoreboard.md."""
-RECORDED = _ROOM / "shipped_recorded_agents"
-"""Folders of agents for heads that learned on recorded models, by algorithm."""
+RECORDED: dict[Pruned, Path] = {
+    "heads": _ROOM / "shipped_recorded_agents",
+    "hybrid": _ROOM / "shipped_recorded_hybrid_agents",
+}
+"""Likewise of agents that learned on recorded models."""
 
 
 class ShippedAgent:
@@ -24,20 +28,20 @@ class ShippedAgent:
 
     Args:
         algorithm: Name of their folders.
-        heads: Holds the folder of the one for heads; None takes the one of landscapes.
+        places: What holds these folders, by what masks choose from.
     """
 
-    def __init__(self, algorithm: str, heads: Path | None = None) -> None:
+    def __init__(self, algorithm: str, places: Mapping[Pruned, Path] = SHIPPED) -> None:
         self._algorithm = algorithm
-        self._place = heads or SHIPPED["heads"]
+        self._places = places
 
     @cached_property
     def _heads(self) -> TrainedPolicy:
-        return TrainedPolicy(self._place / self._algorithm)
+        return TrainedPolicy(self._places["heads"] / self._algorithm)
 
     @cached_property
     def _hybrid(self) -> TrainedPolicy:
-        return TrainedPolicy(SHIPPED["hybrid"] / self._algorithm)
+        return TrainedPolicy(self._places["hybrid"] / self._algorithm)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -61,5 +65,5 @@ PPO = ShippedAgent("ppo")
 A2C = ShippedAgent("a2c")
 MASKABLE_PPO = ShippedAgent("maskable_ppo")
 CARRIED_OVER = ShippedAgent("maskable_ppo", RECORDED)
-"""What carries over to real models: for heads, an agent that learned on recorded ones; for units,
-what scored best of those that learned on landscapes, see docs/scoreboard.md and docs/hybrid.md."""
+"""What carries over to real models: agents that learned on recorded ones, see docs/scoreboard.md
+and docs/hybrid.md."""

@@ -13,6 +13,8 @@ from prune_env.agents.trained import TrainedPolicy, learner_names
 from prune_env.env.head_pruning_env import HeadPruningEnv
 from prune_env.env.landscape import landscape_subject
 from prune_env.env.policy import POLICIES, TrainedStrategy, find_policy
+from prune_env.env.recorded import recorded_subject
+from prune_env.env.subjects import RECORDS
 from prune_env.errors import SettingsError
 from prune_env.importance.registry import DEFAULT_METRICS, UNIT_METRICS
 from prune_env.purification.search import search
@@ -34,7 +36,7 @@ def strategy_name(algorithm: str) -> str:
 @pytest.mark.parametrize("units", get_args(Pruned))
 def test_there_is_a_small_one_an_algorithm(units: Pruned) -> None:
     assert sorted(path.name for path in SHIPPED[units].iterdir()) == learner_names()
-    for folder in (*SHIPPED[units].iterdir(), *RECORDED.iterdir()):
+    for folder in (*SHIPPED[units].iterdir(), *RECORDED[units].iterdir()):
         assert sum(path.stat().st_size for path in folder.iterdir()) < 150_000
         assert read_checkpoint(folder).algorithm == folder.name
 
@@ -94,14 +96,28 @@ def test_the_carried_over_one_is_paid_on_real_models_that_it_never_saw(task: Sco
     assert carried > max(paid(policy) for policy in ("gate-gradient", "reward-greedy", "greedy"))
 
 
-def test_the_carried_over_one_prunes_more_units_than_random_order() -> None:
+def test_one_that_learned_on_landscapes_prunes_more_units_than_random_order() -> None:
     rules = SearchSettings(max_drop=0.03)
     games = [
         landscape_subject(UNIT_METRICS, 3, 8, seed, groups=8, steps=4) for seed in (501, 502, 503)
     ]
     more = [
-        search(each, "carried-over", rules).heads_pruned
+        search(each, "trained-maskable-ppo", rules).heads_pruned
         - np.mean([search(each, "random", rules, seed=seed).heads_pruned for seed in range(5)])
         for each in games
     ]
     assert np.mean(more) > 15
+
+
+@pytest.mark.parametrize("model", ["sst2-hiddenkiller-1-hybrid", "sst2-stylebkd-poetry-1-hybrid"])
+def test_the_carried_over_one_for_units_plays_what_it_learned_on(model: str) -> None:
+    """What it leaves of models that it never saw is in docs/hybrid.md: they do not ship."""
+    subject = recorded_subject(str(RECORDS / f"{model}.npz"), UNIT_METRICS)
+    rules = SearchSettings(max_drop=0.02, reward="inverted-trigger")
+
+    def paid(policy: str) -> float:
+        found = search(subject, policy, rules)
+        assert found.evaluations < 130
+        return float(subject.evaluator.column("reward inverted-trigger", found.mask[None])[0])
+
+    assert paid("carried-over") > max(paid("random"), paid("gate-gradient")) + 0.02

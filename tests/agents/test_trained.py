@@ -120,7 +120,9 @@ def test_a_batch_of_observations_is_answered_as_a_batch(folder: Path):
     assert actions.shape == (3,)
 
 
-@pytest.mark.parametrize("place", [*SHIPPED.values(), RECORDED], ids=lambda place: place.name)
+@pytest.mark.parametrize(
+    "place", [*SHIPPED.values(), *RECORDED.values()], ids=lambda place: place.name
+)
 def test_no_agent_that_comes_trained_learned_from_the_trigger(place: Path) -> None:
     folders = [folder for folder in place.iterdir() if folder.is_dir()]
     assert folders

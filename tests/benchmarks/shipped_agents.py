@@ -7,9 +7,9 @@ suites of `prune-env score` have none; on fewer, epsilon-greedy learns the lands
 learns once more on 48 landscapes of hybrid units. No model, recorded or not, is learned on, so that
 all of them show what carries over. MaskablePPO learns on recorded models too, one of each kind of
 trigger, with three seeds; of the three the one that does best on these models is taken, and the
-suite from v3 on plays others. What did best without exploration is what is put there. One thread; a
-run that was killed goes on with the same command. `--kinds hybrid` makes those of hybrid units
-alone.
+suite from v3 on plays others. Likewise it learns on two records of hybrid units. What did best
+without exploration is what is put there. One thread; a run that was killed goes on with the same
+command. `--kinds hybrid` makes those of hybrid units alone.
 """
 
 import shutil
@@ -41,7 +41,7 @@ def landscapes(
     ]
 
 
-Kind = Literal["heads", "hybrid", "records"]
+Kind = Literal["heads", "hybrid", "records", "hybrid-records"]
 SEEDS = range(1, 17)
 UNITS = ",groups=8,steps=4"
 
@@ -92,7 +92,7 @@ COURSES: dict[Kind, Course] = {
         },
     ),
     "records": Course(
-        RECORDED,
+        RECORDED["heads"],
         "prune_env/Recorded-v0",
         {
             "model": None,
@@ -102,6 +102,22 @@ COURSES: dict[Kind, Course] = {
             "max_drop": 0.03,
         },
         steps=20_000,
+        algorithms=("maskable_ppo",),
+        seeds=(0, 1, 2),
+        test_every=50,
+    ),
+    "hybrid-records": Course(
+        RECORDED["hybrid"],
+        "prune_env/Recorded-v0",
+        {
+            "model": None,
+            "tau": None,
+            "pool": ["sst2-hiddenkiller-1-hybrid", "sst2-stylebkd-poetry-1-hybrid"],
+            "reward": "inverted-trigger",
+            "max_drop": 0.02,
+            "metrics": list(UNIT_METRICS),
+        },
+        steps=40_000,
         algorithms=("maskable_ppo",),
         seeds=(0, 1, 2),
         test_every=50,
