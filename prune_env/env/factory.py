@@ -58,6 +58,7 @@ def make_core(
     sources = _sources(model, evaluator, pool)
     _check_beside(sources, evaluator, importance, data, in_pool=pool is not None)
     find = partial(find_units, data=data, metrics=metrics, settings=units)
+    check = partial(_check_playable, recorded=recorded, least=settings.min_heads_per_layer)
     if recorded:
         find = partial(_find_recorded, find)
     if evaluator is None:
@@ -65,7 +66,7 @@ def make_core(
     else:
         subjects = [Subject(evaluator, importance, metrics)]  # type: ignore[arg-type]
     return BatchCore(
-        Pool(subjects, find, plain("guard", guard), require_recorded if recorded else None),
+        Pool(subjects, find, plain("guard", guard), check),
         settings,
         make_reward(reward, recorded_rewards(subjects)),
         make_observation(names_of("observation", observation), flat=plain("flat", flat)),
@@ -89,6 +90,25 @@ def _find_recorded(find: Callable[[str | Subject], Subject], model: str | Subjec
     """Return what a user means by a model; one that was not recorded is refused unloaded."""
     require_recorded(model)
     return find(model)
+
+
+def _check_playable(subject: Subject, *, recorded: bool, least: int) -> None:
+    """Raise if a model was not recorded where it must be, or if the rules keep all of it.
+
+    Of one head a layer nothing can be pruned under the usual least of 1 either, which nobody chose.
+    """
+    if recorded:
+        require_recorded(subject)
+    available = subject.evaluator.available
+    if least > 1 and not subject.units.room(available, least):
+        most = int(subject.units.head_part(available).sum(axis=1).max())
+        raise SettingsError(
+            f"Nothing of the model {subject.name} can be pruned",
+            expected="a layer with more heads than min_heads_per_layer",
+            actual=f"min_heads_per_layer={least}, and {most} heads in the largest layer",
+            remedy=f"give at most min_heads_per_layer={most - 1}, or units beside heads, see "
+            "docs/hybrid.md",
+        )
 
 
 def _sources(model: Any, evaluator: Any, pool: Any) -> list[Any]:

@@ -238,6 +238,19 @@ def test_contradicting_arguments_are_named(arguments):
     assert "Expected" in str(caught.value) or "Remedy" in str(caught.value)
 
 
+@pytest.mark.parametrize("make", [gym.make, gym.make_vec])
+def test_rules_that_keep_all_of_a_model_are_refused(make):
+    small, large = "landscape:layers=1,heads=3", "landscape:layers=2,heads=4"
+    with pytest.raises(SettingsError, match=r"=99, and 12 heads.*at most min_heads_per_layer=11,"):
+        make("prune_env/Landscape-v0", min_heads_per_layer=99)
+    with pytest.raises(SettingsError, match=f"Nothing of the model {small} can be pruned"):
+        make("prune_env/Landscape-v0", model=None, pool=[large, small], min_heads_per_layer=3)
+    env = make("prune_env/Landscape-v0", model=large, min_heads_per_layer=3)
+    with pytest.raises(SettingsError, match=f"Nothing of the model {small} can be pruned"):
+        env.reset(options={"model": small})
+    make("prune_env/Landscape-v0", model=f"{large},groups=2", min_heads_per_layer=99)
+
+
 @pytest.mark.parametrize(
     "arguments", [{"reward": "sparsty"}, {"observation": "masks"}, {"model": "x", "data": "sst3"}]
 )
