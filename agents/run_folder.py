@@ -1,6 +1,8 @@
 """The folder of a training: its settings stand in it from the beginning to the end."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -13,6 +15,8 @@ from prune_env.utils.files import read_json, write_json
 from prune_env.utils.output import check_free
 
 SETTINGS = "settings.json"
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""Errors in which a write names no file."""
 
 
 def check_new(folder: Path) -> None:
@@ -22,7 +26,8 @@ def check_new(folder: Path) -> None:
         OutputExistsError: It is not empty.
         SettingsError: No folder can have this name.
     """
-    begun = (folder / SETTINGS).exists() or holds_several(folder)
+    # Of names that no folder can have the first is false, and `check_free` says so.
+    begun = os.path.isdir(folder) and ((folder / SETTINGS).exists() or holds_several(folder))
     check_free(folder, resumable=begun)
 
 
@@ -52,6 +57,19 @@ def settings_written(settings: TrainSettings, folder: Path) -> Iterator[None]:
         if new:
             with suppress(OSError):  # what others put there stays
                 folder.rmdir()
+        raise
+
+
+@contextmanager
+def place_told(folder: Path) -> Iterator[None]:
+    """Say of a disk that is full where it is, and that a run which was begun there goes on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in OF_THE_DISK:
+            error.filename = error.filename or str(folder)
+            if (folder / SETTINGS).exists():
+                error.add_note("What was saved stays; the same command with --resume goes on.")
         raise
 
 

@@ -20,7 +20,12 @@ from prune_env.agents.record import (
     asked_masks,
     restore_counts,
 )
-from prune_env.agents.run_folder import check_new, check_same_settings, settings_written
+from prune_env.agents.run_folder import (
+    check_new,
+    check_same_settings,
+    place_told,
+    settings_written,
+)
 from prune_env.agents.tensorboard import TensorBoard
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.trained import agent_class
@@ -95,7 +100,7 @@ def train(
     started = time.perf_counter()
     _check_folder(settings, folder, resume=resume)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with alone(folder, f"trains in {folder}"), job("train", 3) as begin:
+    with place_told(folder), alone(folder, f"trains in {folder}"), job("train", 3) as begin:
         begin("models and data")
         saved = folder / "agent"
         with settings_written(settings, folder):

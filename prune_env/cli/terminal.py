@@ -169,9 +169,13 @@ def _message(error: BaseException) -> str:
         return str(error)
     # Libraries raise OSErrors of their own, without a number, for things that are no files.
     if isinstance(error, OSError) and error.errno is not None:
-        return (
-            f"{error.filename or 'A file'} cannot be read or written: {error.strerror}. "
-            f"Remedy: check free space, path and permissions. {LEFT}"
+        notes = getattr(error, "__notes__", ())  # of those who know more than the system
+        return " ".join(
+            (
+                f"{error.filename or 'A file'} cannot be read or written: {error.strerror}.",
+                f"Remedy: check free space, path and permissions. {LEFT}",
+                *notes,
+            )
         )
     if isinstance(error, MemoryError | RuntimeError) and out_of_memory(error):
         return (

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -101,6 +102,25 @@ def test_terminated_it_saves_and_resumed_it_ends_as_if_nothing_had_been(tmp_path
         assert resumed[name] == whole[name]
     last = sorted((tmp_path / "whole" / "agent").iterdir())[-1]
     assert (out / "agent" / last.name).read_bytes() == last.read_bytes()
+
+
+def test_a_full_disk_is_told_with_its_folder_and_what_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    options = ["--steps", "60", "--save-every", "20", "--out", tmp_path / "run"]
+    command = ["train", *LANDSCAPE, *options]
+    with monkeypatch.context() as patch:
+
+        def full(descriptor: int) -> None:
+            if any((tmp_path / "run" / "agent").glob("*.json")):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        patch.setattr(os, "fsync", full)
+        assert run(*command) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"{tmp_path / 'run'} cannot be read or written: No space left on device." in told
+    assert "the same command with --resume goes on" in told
+    assert run(*command, "--resume") == 0
 
 
 BAD = {
