@@ -18,6 +18,8 @@ from prune_env.errors import OutputExistsError, SettingsError
 
 PRIVATE = frozenset({"events.jsonl", "watch.json"})
 """Files of a run whose owner alone may read them: they hold clean texts and paths."""
+RANDOM = 8
+"""Characters at the end of a name that `tempfile` makes."""
 NEW = 5.0
 """Seconds for which a hidden folder without a lock may be one that is being made this moment."""
 
@@ -31,10 +33,10 @@ def check_free(path: str | Path, *, resumable: bool = False) -> None:
 
     Raises:
         OutputExistsError: `path` exists already and is not an empty folder.
-        SettingsError: No file can have this name.
+        SettingsError: No folder can have this name, or it is too long.
     """
     path = Path(path)
-    real_place(path)
+    _require_short(path, len(_hidden(Path())) + RANDOM)
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise OutputExistsError(
             f"The output folder {path} exists",
@@ -51,8 +53,10 @@ def check_writable(path: str | Path) -> None:
     Folders that are missing are made when it is written.
 
     Raises:
-        SettingsError: Its folder cannot be written, or a file is where it should be.
+        SettingsError: Its folder cannot be written, a file is where it should be, or its name is
+            too long.
     """
+    _require_short(path, len("..") + RANDOM)  # of the temporary file that becomes it
     place = real_place(path).parent
     while not os.path.lexists(place):
         place = place.parent
@@ -66,6 +70,36 @@ def check_writable(path: str | Path) -> None:
             actual=f"{place}: {error.strerror}",
             remedy="choose another place",
         ) from None
+
+
+def _require_short(path: str | Path, added: int) -> None:
+    """Raise if a name in the path of what is to be written, or all of it, is too long.
+
+    Args:
+        path: As the user gave it.
+        added: Bytes by which the hidden name is longer under which it is made.
+
+    Raises:
+        SettingsError: It is too long, or no text.
+    """
+    place = real_place(path)
+    if sys.platform == "win32":  # where no folder tells its limits
+        return
+    above = place.parent
+    while not os.path.exists(above):  # nor does a link to itself tell them
+        above = above.parent
+    names = [len(os.fsencode(name)) for name in place.relative_to(above).parts]
+    for what, size, limit in (
+        ("each name", max(names, default=0), os.pathconf(above, "PC_NAME_MAX")),
+        ("the whole path", len(os.fsencode(place)), os.pathconf(above, "PC_PATH_MAX") - 1),
+    ):
+        if 0 < limit < size + added:
+            raise SettingsError(
+                f"The output {path!s:.300} has too long a name",
+                expected=f"up to {limit - added:,} bytes in {what}",
+                actual=f"{size:,}",
+                remedy="choose a shorter --out",
+            )
 
 
 def real_place(path: str | Path) -> Path:
@@ -174,8 +208,8 @@ def remove_leftovers(place: Path) -> bool:
     """
     held = False
     for path in place.parent.iterdir():
-        start, rest = path.name[:-8], path.name[-8:]
-        if start != _hidden(place) or len(rest) != 8 or path.is_symlink() or not path.is_dir():
+        start, rest = path.name[:-RANDOM], path.name[-RANDOM:]
+        if start != _hidden(place) or len(rest) != RANDOM or path.is_symlink() or not path.is_dir():
             continue
         with suppress(OSError):
             if time.time() - path.stat().st_mtime < NEW and not any(path.iterdir()):

@@ -1,11 +1,13 @@
 """Where an output folder may stand."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from prune_env.agents.run_folder import check_new
 from prune_env.errors import OutputExistsError, SettingsError
-from prune_env.utils.files import write_json
+from prune_env.utils.files import new_folder, write_json
 from prune_env.utils.output import check_free, check_writable, require_outside, try_place
 
 
@@ -30,6 +32,37 @@ def test_a_name_that_no_output_can_have(tmp_path: Path, name: str) -> None:
         with pytest.raises(SettingsError, match="cannot be the name of an output"):
             check(tmp_path / name)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("x" * 300, "up to 235 bytes in each name. Actual: 300."),
+        ("x" * 236, "up to 235 bytes in each name. Actual: 236."),
+        ("é" * 118, "up to 235 bytes in each name. Actual: 236."),
+        ("ab/" * 1400 + "c", "up to 4,075 bytes in the whole path. Actual: 4,"),
+    ],
+    ids=["long", "by one", "by bytes", "path"],
+)
+@pytest.mark.parametrize("check", [check_free, check_new, try_place])
+def test_too_long_a_name_is_told_with_the_limit(
+    tmp_path: Path, check: Callable[[Path], object], name: str, told: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        check(tmp_path / name)
+    assert str(caught.value).startswith(f"The output {tmp_path}/{name[:100]}")
+    assert told in str(caught.value)
+    assert "prune-env-" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    with new_folder(tmp_path / ("x" * 235)):
+        pass
+    check_writable(tmp_path / ("y" * 245))
+    write_json(tmp_path / ("y" * 245), {})
+    with pytest.raises(SettingsError, match="up to 245 bytes"):
+        check_writable(tmp_path / ("y" * 246))
 
 
 def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
