@@ -2,8 +2,11 @@
 
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -11,9 +14,10 @@ import yaml
 import prune_env
 from prune_env.cli import main
 from prune_env.cli.main import _VERBS
+from prune_env.data.dataset import write_jsonl
 from prune_env.research.benchmark.config import read_config
 from tests.goldens.names import options_of, verbs
-from tests.support import shared_data
+from tests.support import shared_data, tiny_dataset
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -26,6 +30,9 @@ SPAN = re.compile(r"`([^`\n]+)`")
 ID = r"prune_env/\w+-v\d"
 FILE = re.compile(rf"(?!{ID})(prune_env|agents|baselines|tests|docs|examples)/[\w./*-]+$")
 CHEAP = ("list", "inspect")
+READ = ("README.md", "docs/purify.md")
+"""Documents that read what `purify` takes, from Python."""
+READERS = ("__init__.py", "dataset.py", "loading.py")
 OF_THE_PROGRAM = {"--help", "--version", "--debug", "--completion"}
 """Options that come before any verb."""
 
@@ -139,3 +146,34 @@ def test_every_extra_is_named_where_the_package_is_installed() -> None:
     [listed] = re.findall(r"Extras: (.*?);", page, re.DOTALL)
     of_developers = {"dev", "docs"}
     assert set(SPAN.findall(listed)) == set(project["optional-dependencies"]) - of_developers
+
+
+def reading(name: str) -> str:
+    """Return the line of a document that reads what `purify` takes."""
+    spans = SPAN.findall((ROOT / name).read_text("utf-8"))
+    (line,) = [each for each in spans if each.startswith("train, validation =")]
+    return line
+
+
+@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("file", ["clean.jsonl", "clean/train.jsonl"])
+def test_reading_for_purify_runs_for_a_table_and_a_folder(
+    name: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(Path(file), tiny_dataset(40))
+    held: dict[str, Any] = {"prune_env": prune_env}
+    exec(reading(name).replace("clean.tsv", Path(file).parts[0]), held)
+    assert len(held["train"]) + len(held["validation"]) == 40
+
+
+def test_reading_for_purify_passes_a_type_checker(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("\n".join(["import prune_env", *map(reading, READ), ""]), "utf-8")
+    data = Path(prune_env.__file__).parent / "data"
+    files = [prune_env.__file__, *(str(data / each) for each in READERS)]
+    alone = ("--strict", "--config-file=", "--follow-imports=skip", "--ignore-missing-imports")
+    command = [sys.executable, "-m", "mypy", *alone, "--cache-dir", str(tmp_path), str(program)]
+    told = subprocess.run([*command, *files], capture_output=True, check=False, text=True)
+    assert "checked 5 source files" in told.stdout, told
+    assert program.name not in told.stdout, told

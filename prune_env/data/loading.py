@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.data.images import read_images
@@ -56,6 +56,36 @@ def load_named(
 Part = Literal["train", "validation", "test"]
 SPLIT_FILES = {"train": ("train",), "validation": ("validation", "dev", "val"), "test": ("test",)}
 SUFFIXES = (".tsv", ".csv", ".jsonl")
+
+
+@overload
+def load_data(
+    name_or_path: str | Path,
+    *,
+    folder: str | Path | None = ...,
+    allow_download: bool = ...,
+    text_column: str = ...,
+    label_column: str = ...,
+    label_names: Sequence[str] | None = ...,
+    on_bad_row: OnBadRow = ...,
+    image_column: str | None = ...,
+    part: Part,
+) -> TextDataset: ...
+
+
+@overload
+def load_data(
+    name_or_path: str | Path,
+    *,
+    folder: str | Path | None = ...,
+    allow_download: bool = ...,
+    text_column: str = ...,
+    label_column: str = ...,
+    label_names: Sequence[str] | None = ...,
+    on_bad_row: OnBadRow = ...,
+    image_column: str | None = ...,
+    part: Part | None = None,
+) -> TextDataset | Splits: ...
 
 
 def load_data(
