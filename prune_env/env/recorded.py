@@ -59,11 +59,11 @@ class RecordedEvaluator:
         self.fingerprint = fingerprint
         self.evaluations = 0
         self.importance = arrays["importance"].astype(np.float64)
-        self._available = arrays["available"].astype(np.bool_)
-        self.units = read_units(facts, self._available)
+        available = arrays["available"].astype(np.bool_)
+        self.units = read_units(facts, available)
         self._columns = {name: place for place, name in enumerate(facts["columns"])}
-        bits = np.unpackbits(arrays["masks"], axis=1, count=self._available.size)
-        self._signs = 1 - 2 * bits[:, self._available.ravel()].astype(np.float32).T
+        bits = np.unpackbits(arrays["masks"], axis=1, count=available.size)
+        self._signs = 1 - 2 * bits[:, available.ravel()].astype(np.float32).T
         heads = len(self._signs)
         self._kernel = np.exp(-np.arange(heads + 1) / float(facts["scale"])).astype(np.float32)
         self._weights: Floats = arrays["weights"].astype(np.float32)
@@ -83,7 +83,7 @@ class RecordedEvaluator:
     @property
     def available(self) -> Mask:
         """Bool (L, W), True where there is a unit."""
-        return self._available.copy()
+        return self.units.available.copy()
 
     def column(self, name: str, masks: Mask) -> npt.NDArray[np.float64]:
         """Return a recorded value of masks (N, L, W), predicted, float64 (N,).
@@ -128,8 +128,8 @@ class RecordedEvaluator:
 
     def _predict(self, masks: Mask) -> npt.NDArray[np.float64]:
         """Return every recorded value of masks (N, L, W), float64 (N, V)."""
-        masks = self.units.in_order(check_masks(masks, self._available))
-        kept = masks[:, self._available]
+        masks = self.units.in_order(check_masks(masks, self.units.available))
+        kept = masks[:, self.units.available]
         values = np.empty((len(kept), len(self._mean)))
         for place, row in enumerate(kept):
             # An environment asks twice about a mask: for its accuracy and for its reward.

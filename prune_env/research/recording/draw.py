@@ -135,7 +135,7 @@ def draw_family(
 
 
 def largest_number(units: Units) -> int:
-    """Return how many units a drawn mask prunes at most; of heads 0 where a layer has but one."""
+    """Return how many units a drawn mask prunes at most; 0 where each layer has but one head."""
     available = units.available
     return min(round(LARGEST_SHARE * int(available.sum())), units.room(available, LEAST_HEADS))
 

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,12 +142,12 @@ def _ways(
 
 def _legal(way: npt.NDArray[np.int64], units: Units) -> npt.NDArray[np.int64]:
     """Return an order of units (N,) with the steps of each map in their order."""
-    layers, columns = np.divmod(way, units.shape[1])
-    first = units.heads + units.groups
-    maps = layers * units.maps + (columns - first) // max(units.steps, 1)
-    maps[columns < first] = -1
-    for index in np.unique(maps[maps >= 0]):
-        own = np.flatnonzero(maps == index)
+    maps: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for place, action in enumerate(way.tolist()):
+        unit = units.unit(*divmod(action, units.shape[1]))
+        if unit.kind == "map":
+            maps[unit.layer, unit.index].append(place)
+    for own in maps.values():
         way[own] = np.sort(way[own])
     return way
 
