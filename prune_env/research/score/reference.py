@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from prune_env.research.score.game import PRECISION, TaskGame
 from prune_env.utils.files import cache_folder, read_json, write_json
 from prune_env.utils.own import require_own
 from prune_env.utils.plain import from_plain
+from prune_env.utils.progress import tell
 from prune_env.utils.runtime import auto_means
 
 VERSION = 1
@@ -27,8 +30,11 @@ ORACLE_BUDGETS = 20
 """From each seed the oracle asks so many times as many masks as those who are scored may."""
 BATCH = 32
 FLIPS = 3
+SAVE_EVERY = 20.0
+"""Seconds after which what masks are worth is kept on disk."""
 Rank = tuple[float, float]
 """Value and accuracy of a mask."""
+ILLEGAL: Rank = (-np.inf, 0.0)
 LEAST = 1e-6
 """Room between the two ends below which a score would be noise."""
 
@@ -86,21 +92,23 @@ def find_reference(game: TaskGame) -> TaskReference:
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     folder = cache_folder() / "score" / f"v{VERSION}"
     require_own(folder)
-    path = folder / f"{name}.json"
+    path, asked = folder / f"{name}.json", folder / f"{name}.asked.json"
     if not path.exists():
-        write_json(path, asdict(_compute(game)))
+        tell(f"Searching for the best masks of {game.task.name}, once on this machine.")
+        write_json(path, asdict(_compute(game, _KnownMasks(game, asked))))
+    asked.unlink(missing_ok=True)
     content: Any = read_json(path)
     return from_plain(TaskReference, content, str(path))
 
 
-def _compute(game: TaskGame) -> TaskReference:
+def _compute(game: TaskGame, known: "_KnownMasks") -> TaskReference:
     masks = [
         search(game.subject, "random", game.task.search, seed=seed).mask for seed in RANDOM_SEEDS
     ]
     random = game.values(np.stack(masks))
-    known = _KnownMasks(game)
+    names = ("gained", "spared") if game.knows_hidden else ("gained",)
     ends = {}
-    for name in ("gained", "spared") if game.knows_hidden else ("gained",):
+    for name in names:
         best = max(climb(game, partial(known, name), seed) for seed in ORACLE_SEEDS)
         ends[name] = EndPoints(float(getattr(random, name).mean()), best)
     return TaskReference(ends["gained"], ends.get("spared"))
@@ -128,27 +136,49 @@ def climb(game: TaskGame, rank: Callable[[Mask], list[Rank]], seed: int) -> floa
     return best[0]
 
 
-class _KnownMasks:
-    """What masks are worth, each looked up once: small games meet the same masks again."""
+@dataclass
+class AskedMasks:
+    """What masks are worth that were asked for.
 
-    def __init__(self, game: TaskGame) -> None:
+    Attributes:
+        known: By mask (its bits, packed, in hex), by column; empty where the mask is not legal.
+    """
+
+    known: dict[str, dict[str, Rank]]
+
+
+class _KnownMasks:
+    """What masks are worth, each looked up once: small games meet the same masks again.
+
+    A search of a real model takes an hour, so what was asked is kept in a file: a search that was
+    killed goes the same way again, and asks for no mask twice.
+    """
+
+    def __init__(self, game: TaskGame, path: Path) -> None:
         self._game = game
-        self._known: dict[bytes, dict[str, Rank]] = {}
+        self._path = path
+        self._known: dict[str, dict[str, Rank]] = {}
+        if path.exists():
+            self._known = from_plain(AskedMasks, read_json(path), str(path)).known
+        self._saved = time.monotonic()
 
     def __call__(self, name: str, masks: Mask) -> list[Rank]:
         """Return value and accuracy of masks (N, L, H); -inf for what is not legal."""
-        new = {mask.tobytes(): mask for mask in masks if mask.tobytes() not in self._known}
+        keys = [np.packbits(mask).tobytes().hex() for mask in masks]
+        new = {key: mask for key, mask in zip(keys, masks, strict=True) if key not in self._known}
         if new:
             values = self._game.values(np.stack(list(new.values())))
             for row, key in enumerate(new):
+                worth = {"gained": values.gained, "spared": values.spared}
                 self._known[key] = {
-                    column: (float(worth[row]), float(values.accuracy[row]))
-                    if values.legal[row]
-                    else (-np.inf, 0.0)
-                    for column, worth in (("gained", values.gained), ("spared", values.spared))
-                    if worth is not None
+                    column: (float(each[row]), float(values.accuracy[row]))
+                    for column, each in worth.items()
+                    if each is not None and values.legal[row]
                 }
-        return [self._known[mask.tobytes()][name] for mask in masks]
+            if time.monotonic() > self._saved + SAVE_EVERY:
+                write_json(self._path, asdict(AskedMasks(self._known)))
+                self._saved = time.monotonic()
+        return [self._known[key].get(name, ILLEGAL) for key in keys]
 
 
 def _neighbours(

@@ -1,6 +1,7 @@
 """Scores: normalised by hand-computed numbers, from masks alone, within the budget."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from prune_env.research.score.reference import EndPoints, find_reference
 from prune_env.research.score.scoring import SCORE, ScoreReport, score
 from prune_env.research.score.statistics import estimate, interquartile_means
 from prune_env.research.score.suite import ScoredTask, Suite, read_suite
+from prune_env.utils.files import cache_folder
 
 TASK = ScoredTask(
     name="small",
@@ -109,6 +111,33 @@ def test_the_ends_are_random_orders_and_the_best_mask_there_is() -> None:
     assert ends.oracle == pytest.approx(every.gained.max())
     assert 0 < ends.random < ends.oracle
     assert find_reference(game).gained == ends  # from the cache
+
+
+def test_the_search_for_the_ends_goes_on_after_a_kill(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    plain = TaskGame.values
+
+    def killed(game: TaskGame, masks: Any) -> Any:
+        asked.append(len(masks))
+        if len(asked) == kill_at:
+            raise KeyboardInterrupt
+        return plain(game, masks)
+
+    monkeypatch.setattr("prune_env.research.score.reference.SAVE_EVERY", -1.0)
+    monkeypatch.setattr(TaskGame, "values", killed)
+    kill_at = 9
+    with pytest.raises(KeyboardInterrupt):
+        find_reference(TaskGame(TASK))
+    before = sum(asked[1:8])  # the first call is of the random orders
+    kill_at = 0
+    ends = find_reference(TaskGame(TASK))
+    after = sum(asked[10:])
+    asked.clear()
+    folder = cache_folder() / "score"
+    assert not [*folder.glob("**/*.asked.json")]
+    shutil.rmtree(folder)
+    assert find_reference(TaskGame(TASK)) == ends
+    assert sum(asked[1:]) == before + after
 
 
 def test_nobody_asks_for_more_masks_than_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
