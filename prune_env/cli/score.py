@@ -29,7 +29,7 @@ class Score:
     Attributes:
         entrant: Who is scored.
         suite: Version of the suite.
-        tiers: Parts of the suite; default: all but `minilm`, which takes an hour.
+        tiers: Parts of the suite; default: all but `minilm`, which takes hours.
         out: Also write `score.json` and `masks.json` there. The same command goes on with what is
             there, after a kill too.
         json: Print JSON.

@@ -150,7 +150,7 @@ class AskedMasks:
 class _KnownMasks:
     """What masks are worth, each looked up once: small games meet the same masks again.
 
-    A search of a real model takes an hour, so what was asked is kept in a file: a search that was
+    A search of a real model takes hours, so what was asked is kept in a file: a search that was
     killed goes the same way again, and asks for no mask twice.
     """
 
