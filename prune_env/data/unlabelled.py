@@ -2,14 +2,14 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from prune_env.data.dataset import TextDataset
 from prune_env.data.readers import OnBadRow, unreadable
 from prune_env.data.tables import Row, table_rows, text_lines
-from prune_env.data.text import hash_texts, text_problem
+from prune_env.data.text import hash_texts, normalised, text_problem
 from prune_env.errors import DataError
 from prune_env.utils.counts import count_of
 
@@ -38,6 +38,29 @@ class Unlabelled:
         hash_texts(digest, self.texts)
         return digest.hexdigest()
 
+    def without(self, *parts: TextDataset) -> "Unlabelled":
+        """Return the texts that labelled data does not hold, compared as `overlap` does.
+
+        An export of everything holds what was labelled of it too: trained on, validation rows
+        would judge what has read them, and training rows teach nothing new.
+
+        Args:
+            *parts: Labelled data.
+
+        Raises:
+            DataError: It holds them all.
+        """
+        known = {key for part in parts for key in part.keys}
+        others = tuple(text for text in self.texts if normalised(text) not in known)
+        if not others:
+            raise DataError(
+                f"{self.source} holds no text beside those of the clean data",
+                expected="texts that have no label",
+                actual=f"{count_of(len(self.texts), 'text')}, each in the clean data too",
+                remedy="bring other texts, or leave --unlabelled out",
+            )
+        return replace(self, texts=others)
+
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
@@ -46,10 +69,12 @@ class Lesson:
     Attributes:
         texts: Those that it is sure of, with its labels.
         accuracy: Of the teacher on validation data, 0 to 1.
+        known: How many of the unlabelled texts were left out, since clean data holds them.
     """
 
     texts: TextDataset
     accuracy: float
+    known: int = 0
 
 
 def read_unlabelled(

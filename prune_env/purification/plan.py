@@ -114,8 +114,8 @@ class Plan:
         """Raise whatever can be known to fail before hours are spent.
 
         Raises:
-            DataError: A class has no row in the training or in the validation data, or they have
-                other classes.
+            DataError: A class has no row in the training or in the validation data, they have
+                other classes, or they hold every unlabelled text.
             UnknownNameError: No reward has this name.
             SettingsError: The settings contradict each other, this export is not possible, the
                 mask does not fit the model, or the reward does not read such data.
@@ -128,6 +128,7 @@ class Plan:
         members = self.required.members
         if self.unlabelled is not None:
             _check_unlabelled(self.chosen.healing, self.train)
+            self.unlabelled.without(self.train, self.validation)
         check_healing(self.protocol, self.chosen.healing, self.train)
         require_all_labels(self.train)
         require_all_labels(self.validation)

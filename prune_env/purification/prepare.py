@@ -24,6 +24,8 @@ from prune_env.models.inputs import check_kind
 from prune_env.settings import LoadingSettings
 from prune_env.training.phases import Phase, TrainingRun, run_phases
 from prune_env.training.teacher import label_texts
+from prune_env.utils.counts import count_of
+from prune_env.utils.public import public_name
 from prune_env.utils.runtime import pick_device
 
 log = logging.getLogger(__name__)
@@ -115,15 +117,17 @@ def teach(subject: Subject, unlabelled: Unlabelled) -> Subject:
 
     Args:
         subject: What `prepare` returned.
-        unlabelled: Texts like its clean ones.
+        unlabelled: Texts like its clean ones; those that are among these are left out.
 
     Raises:
-        DataError: The teacher is sure of too few of them.
+        DataError: The teacher is sure of too few of them, or all are among the clean ones.
     """
     suspect = subject.require_suspect()
     writing = writing_of(suspect.train, suspect.loaded)
+    others = unlabelled.without(suspect.train, suspect.validation)
+    known = len(unlabelled) - len(others)
     lesson = label_texts(
-        unlabelled.texts,
+        others.texts,
         suspect.train,
         suspect.validation,
         words=None if writing.spaced else writing.split,
@@ -135,7 +139,13 @@ def teach(subject: Subject, unlabelled: Unlabelled) -> Subject:
         f"{len(unlabelled):,}",
         100 * lesson.accuracy,
     )
-    return replace(subject, suspect=replace(suspect, lesson=lesson))
+    if known:
+        log.warning(
+            "%s of %s also stand in the clean data: they are left out",
+            count_of(known, "unlabelled text"),
+            public_name(unlabelled.source),
+        )
+    return replace(subject, suspect=replace(suspect, lesson=replace(lesson, known=known)))
 
 
 def make_subject(

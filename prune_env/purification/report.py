@@ -170,6 +170,7 @@ def _describe_lesson(plan: Plan, subject: Subject) -> dict[str, Any]:
     told = {
         "source": public_name(plan.unlabelled.source),
         "texts": len(plan.unlabelled),
+        "texts_known": lesson.known,
         "rows_skipped": plan.unlabelled.skipped,
         "sha256": plan.unlabelled.sha256,
         "labelled": lesson.texts.counts,

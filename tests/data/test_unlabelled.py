@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from prune_env.data.dataset import TextDataset
 from prune_env.data.unlabelled import Unlabelled, read_unlabelled
 from prune_env.errors import DataError
 
@@ -61,3 +63,15 @@ def test_what_holds_no_texts_is_refused(
 def test_the_identity_is_of_the_texts_alone() -> None:
     one, same = Unlabelled(("a", "b"), "x"), Unlabelled(("a", "b"), "y", skipped=3)
     assert one.sha256 == same.sha256 != Unlabelled(("ab",)).sha256
+
+
+def test_texts_of_the_clean_data_are_left_out() -> None:
+    texts = Unlabelled(("A warm  film", "a dull one", "a new one"), "mails.txt", skipped=2)
+    clean = TextDataset(("a warm film",), np.array([1]))
+    other = TextDataset(("A dull one",), np.array([0]))
+    left = texts.without(clean, other)
+    assert (left.texts, left.source, left.skipped) == (("a new one",), "mails.txt", 2)
+    assert texts.without() == texts
+    with pytest.raises(DataError, match="no text beside those of the clean data") as caught:
+        Unlabelled(("a warm film",), "mails.txt").without(clean, other)
+    assert "1 text, each in the clean data too" in str(caught.value)

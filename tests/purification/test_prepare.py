@@ -1,14 +1,17 @@
 """The suspicious model becomes a classifier whose heads are measured."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from prune_env.data.unlabelled import Unlabelled
 from prune_env.errors import SettingsError
 from prune_env.purification import fine_tune_suspicious, prepare
+from prune_env.purification.prepare import teach
 from prune_env.settings import FineTuneSettings, LoadingSettings
 from prune_env.training.phases import Phase, TrainingRun
 from tests.support import tiny_dataset
@@ -48,3 +51,21 @@ def test_a_ready_classifier_is_moved_to_the_device(
     module = importlib.import_module(prepare.__module__)  # the package has a function of that name
     monkeypatch.setattr(module, "pick_device", lambda: torch.device("meta"))
     assert fine_tune_suspicious(tiny_folder, TRAIN, RUN).model.device.type == "meta"
+
+
+def test_unlabelled_texts_of_the_clean_data_are_left_out(
+    tiny_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows that judge a model must not be trained on, whoever labelled them."""
+    train, others = tiny_dataset(400, 2), tiny_dataset(300, 3)
+    subject = prepare(tiny_folder, train, VALIDATION, RUN, metrics=())
+    own = {*train.keys, *VALIDATION.keys}
+    known = sum(key in own for key in others.keys)
+    texts = Unlabelled((*others.texts, *VALIDATION.texts[:20], train.texts[0].upper()), "mails.txt")
+    known += sum(key not in set(others.keys) for key in VALIDATION.select(np.arange(20)).keys)
+    texts = replace(texts, texts=tuple(dict.fromkeys(texts.texts)))
+    lesson = teach(subject, texts).require_suspect().lesson
+    assert lesson is not None
+    assert own.isdisjoint(lesson.texts.keys)
+    assert lesson.known == known + 1
+    assert f"{lesson.known} unlabelled texts of mails.txt also stand in" in caplog.text
