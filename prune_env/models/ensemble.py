@@ -30,6 +30,8 @@ from prune_env.models.inspection import (
     ENSEMBLE_FORMAT,
     ENSEMBLE_VERSION,
     damaged_ensemble,
+    identity,
+    list_all_files,
     read_ensemble,
 )
 from prune_env.models.processor import save_processor
@@ -172,5 +174,7 @@ def load_ensemble(folder: str | Path) -> LoadedModel:
             )
     shape = find_heads(models[0].model).shape
     masks = [load_mask(folder / f"mask-{index}.json", shape) for index in range(manifest.members)]
-    first = replace(models[0], source=str(folder), sha256=sha256_of(folder / ENSEMBLE_MANIFEST))
+    # Of the masks too, which the manifest does not hold: other masks give other answers.
+    sha256 = identity(list_all_files(folder))
+    first = replace(models[0], source=str(folder), sha256=sha256)
     return make_ensemble(first, [each.model for each in models], masks)

@@ -110,11 +110,7 @@ def inspect_source(path: str | Path) -> SourceReport:
         files = list_files(path) if len(os.listdir(path)) <= FOLDER_FILES.value else ()
     elif is_ensemble(path):
         models = _models_of(path)
-        files = list_files(path) + tuple(
-            replace(file, name=f"{model.name}/{file.name}")
-            for model in models
-            for file in list_files(model)
-        )
+        files = list_all_files(path)
         try:
             manifest = read_ensemble(path)
             members = manifest.members
@@ -151,6 +147,15 @@ def list_files(folder: Path) -> tuple[FileInfo, ...]:
         FileInfo(file.name, file.stat().st_size, _hash(file))
         for file in sorted(folder.iterdir())
         if file.is_file() and not leaves(file, folder)
+    )
+
+
+def list_all_files(folder: Path) -> tuple[FileInfo, ...]:
+    """Return the files of an ensemble: those directly in `folder`, then those of its models."""
+    return list_files(folder) + tuple(
+        replace(file, name=f"{model.name}/{file.name}")
+        for model in _models_of(folder)
+        for file in list_files(model)
     )
 
 

@@ -150,8 +150,10 @@ def test_an_ensemble_is_inspected_with_its_members(
     }
     again = inspect_source(out)
     assert again.sha256 == report.sha256
+    assert load_ensemble(out).sha256 == report.sha256
     save_mask(out / "mask-1.json", MASKS[0])
     assert inspect_source(out).sha256 != report.sha256
+    assert load_ensemble(out).sha256 == inspect_source(out).sha256
 
 
 def test_the_card_of_an_ensemble_tells_the_story(tiny_model: LoadedModel, tmp_path: Path) -> None:
