@@ -162,6 +162,8 @@ def _remedy(found: list[str], columns: tuple[str, ...]) -> str:
         for name, sign in (("semicolons", ";"), ("tabs", "\t"), ("commas", ",")):
             if sign in first:
                 return f"its cells lie between {name}: .csv has commas there, .tsv has tabs"
+    if not {f'"{name}"' for name in columns}.isdisjoint(found):
+        return "its cells stand in quotes, and TSV has none: save it as .csv, or without quotes"
     folded = {name.casefold() for name in columns}
     alike = [name for name in found if name.casefold() in folded and name not in columns]
     asked = f", as the table spells them ({', '.join(alike)})" if alike else ""
@@ -182,11 +184,14 @@ def _tsv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
     header, *lines = _lines(path, text)
     names = [name.strip() for name in header.split("\t")]
     _check_columns(path, names, columns)
-    quoted = 0
+    quoted = within = 0
     for number, line in enumerate(lines, start=1):
         cells = line.split("\t")
         quoted += any(map(_looks_quoted, cells))
+        within += any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
         yield _cells(names, cells, number, number + 1)
+    if within == len(lines) > 1:  # one text may be a quotation; all of them are written so
+        quoted = within
     if quoted:
         warnings.warn(
             f"{path}: {count_of(quoted, 'row')} in quotes, as pandas writes it, and TSV has none: "

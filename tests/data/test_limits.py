@@ -5,6 +5,7 @@ import json
 import os
 import struct
 import time
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -114,6 +115,19 @@ def test_a_tsv_of_pandas_is_read_as_it_stands_and_said_so(tmp_path: Path) -> Non
     path = written(tmp_path / "a.tsv", content)
     with pytest.warns(UserWarning, match="1 row in quotes"):
         assert read_table(path).texts[0] == '"a ""great"" cast"'
+
+
+def test_a_tsv_with_every_text_in_quotes_is_said_so(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tsv", 'sentence\tlabel\n"a warm film"\t1\n"a dull one"\t0\n')
+    with pytest.warns(UserWarning, match="2 rows in quotes"):
+        assert read_table(path).texts == ('"a warm film"', '"a dull one"')
+    path = written(tmp_path / "a.tsv", '"sentence"\t"label"\n"a warm film"\t"1"\n')
+    with pytest.raises(DataError, match="its cells stand in quotes, and TSV has none"):
+        read_table(path)
+    path = written(tmp_path / "a.tsv", 'sentence\tlabel\n"a warm film"\t1\na dull one\t0\n')
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(read_table(path)) == 2
 
 
 def png(width: int, height: int) -> bytes:
