@@ -167,6 +167,9 @@ class SearchSettings:
         guard: What tau is compared with: `accuracy`; `balanced`, the mean of the classes' recalls;
             `recall`, the least of them. `auto` is accuracy where classes are about even and the
             constant answer is below tau, and else `balanced`: a constant answer never passes.
+        episodes: How often a policy plays, while the budget lasts: once as it thinks best, then
+            with another seed each time, exploring if it can. The mask of the episode that returns
+            most is kept, so the reward should be one that sees a backdoor.
     """
 
     variant: str = "paper"
@@ -178,6 +181,7 @@ class SearchSettings:
     importance_sentences: int = 1000
     # As `utils.plain.later` has it: addresses of results from before this field stay.
     guard: Guard = field(default="auto", metadata={"later": True})
+    episodes: int = field(default=1, metadata={"later": True})
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -189,7 +193,7 @@ class SearchSettings:
             raise SettingsError("tau is out of range", expected="0 to 1", actual=self.tau)
         if not 0 <= self.max_drop <= 1:
             raise SettingsError("max_drop is out of range", expected="0 to 1", actual=self.max_drop)
-        for name in ("prune_step", "budget", "importance_sentences"):
+        for name in ("prune_step", "budget", "importance_sentences", "episodes"):
             check_whole(name, getattr(self, name))
             if getattr(self, name) < 1:
                 raise SettingsError(

@@ -1,4 +1,4 @@
-"""One episode, played by a policy that does not explore."""
+"""One episode, played by a policy."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -33,14 +33,16 @@ def play_steps(
     *,
     seed: int,
     options: dict[str, Any] | None = None,
+    deterministic: bool = True,
 ) -> Iterator[PlayedStep]:
-    """Play an episode deterministically, to its end or until nobody asks for the next step.
+    """Play an episode, to its end or until nobody asks for the next step.
 
     Args:
         env: A `HeadPruningEnv`, wrapped or not.
         policy: Chooses the actions.
         seed: Of the episode.
         options: Of its reset.
+        deterministic: Whether the policy takes what it thinks best, or explores.
 
     Yields:
         Every step, after it was taken.
@@ -58,7 +60,7 @@ def play_steps(
             observation,
             state,
             episode_start=np.array([start]),
-            deterministic=True,
+            deterministic=deterministic,
             action_masks=legal,
         )
         illegal = 0 if 0 <= int(action) < len(legal) and legal[int(action)] else illegal + 1

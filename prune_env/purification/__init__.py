@@ -6,6 +6,7 @@ purified model. `purify` is the three in a row, with the output folder.
 """
 
 from prune_env.models.ensemble import Ensemble, load_ensemble, write_ensemble
+from prune_env.purification.episodes import play
 from prune_env.purification.heal import HEALINGS, Healed, heal, removes_backdoor
 from prune_env.purification.plan import Plan, choose
 from prune_env.purification.prepare import (
@@ -16,7 +17,7 @@ from prune_env.purification.prepare import (
     prepare,
 )
 from prune_env.purification.purify import carry_out, purify
-from prune_env.purification.search import play, search
+from prune_env.purification.search import search
 from prune_env.purification.search_result import SearchResult
 
 __all__ = [

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from prune_env.env.head_pruning_env import HeadPruningEnv
-from prune_env.env.mask_events import tell_counts, tell_mask, tell_step, tell_subject
-from prune_env.env.play import play_steps
+from prune_env.env.mask_events import tell_counts, tell_mask, tell_subject
 from prune_env.env.policy import (
     EnsemblePolicy,
     IdentifiedPolicy,
@@ -29,6 +28,7 @@ from prune_env.evaluation.guard import guard_of, guarded_tau, unguarded
 from prune_env.models.masks import Mask, oracle_mark_of, parse_mask
 from prune_env.models.unit_masks import parse_unit_mask
 from prune_env.purification.cautions import warn_of_an_oracle
+from prune_env.purification.episodes import play, play_on
 from prune_env.purification.search_result import SearchResult
 from prune_env.settings import SearchSettings
 from prune_env.utils.files import read_json
@@ -70,13 +70,7 @@ def search(
     player = strategy.for_env(env, seed=seed, variant=settings.variant)
     agent = _identify(player)
     if isinstance(player, Learner) and settings.variant != "released":  # published loops learn none
-        with progress(f"Training {policy}", budget) as advance, suppress(BudgetError):
-
-            def follow(_: object) -> None:
-                advance(counting.evaluations)
-                tell_counts(subject.evaluator)
-
-            player.learn(env, total_steps=20 * budget, max_evaluations=budget, callback=follow)
+        _learn(player, env, counting, budget, policy)
     learned = _best_learned(player, env.available)
     players = [] if learned and counting.evaluations >= budget else _players(player, required)
     played = [
@@ -85,6 +79,8 @@ def search(
     ]
     if learned and (not played or learned[1] > played[0][1]):
         played = [learned]
+    if settings.episodes > 1 and len(played) == 1 and not isinstance(player, Learner):
+        played = [play_on(env, strategy, played[0], counting, settings, seed=seed)]
     masks = tuple(mask for mask, _ in played)
     return SearchResult(
         policy=policy,
@@ -97,6 +93,19 @@ def search(
         guard=guard_of(subject.evaluator),
         agent=agent,
     )
+
+
+def _learn(
+    player: Learner, env: HeadPruningEnv, counting: CountingEvaluator, budget: int, name: str
+) -> None:
+    """Let an agent learn until the masks of the budget are spent."""
+    with progress(f"Training {name}", budget) as advance, suppress(BudgetError):
+
+        def follow(_: object) -> None:
+            advance(counting.evaluations)
+            tell_counts(counting.beneath)
+
+        player.learn(env, total_steps=20 * budget, max_evaluations=budget, callback=follow)
 
 
 def _identify(player: Policy) -> dict[str, Any]:
@@ -183,36 +192,6 @@ def _players(player: Policy, required: Requirements) -> list[Policy]:
     if required.members > 1 and isinstance(player, EnsemblePolicy):
         return [player.member(index) for index in range(required.members)]
     return [player]
-
-
-def play(
-    env: HeadPruningEnv,
-    policy: Policy,
-    *,
-    seed: int,
-    writer: SummaryWriter | None = None,
-    tag: str = "policy",
-    prunes: bool = True,
-) -> tuple[Mask, float]:
-    """Play one episode deterministically, to its end or to that of the budget.
-
-    Returns:
-        The mask that it leaves, bool (L, H), and the sum of the rewards.
-    """
-    gained = 0.0
-    phase: AbstractContextManager[Callable[[int], None]] = nullcontext(lambda done: None)
-    if prunes:
-        phase = progress(f"Pruning with {tag}", env.available.sum())
-    # What was not checked, for want of budget, is not pruned.
-    with phase as advance, suppress(BudgetError):
-        for step, played in enumerate(play_steps(env, policy, seed=seed), start=1):
-            gained += played.reward
-            advance(env.episode.pruned)
-            tell_step(played.info, played.action, played.reward, step)
-            if writer is not None:
-                for curve in ("accuracy", "heads_pruned"):
-                    writer.add_scalar(f"search/{tag}/{curve}", played.info[curve], step)
-    return env.mask, gained
 
 
 def _tags(policy: str, count: int) -> list[str]:

@@ -70,6 +70,7 @@ class Options:
         seed: Of models and of searches.
         budget: Masks that a search may ask for.
         max_drop: Validation accuracy (0 to 1) that may be lost.
+        episodes: How often a policy may play, while masks last.
         sentences: Validation sentences on which masks are judged, and triggered ones that the
             oracle reads.
         framed: Sentences that each inverted trigger is put around.
@@ -85,6 +86,7 @@ class Options:
     seed: int = 0
     budget: int = 300
     max_drop: float = 0.01
+    episodes: int = 1
     sentences: int = 300
     framed: int = 30
     groups: int = 8
@@ -93,7 +95,9 @@ class Options:
     @property
     def settings(self) -> SearchSettings:
         """How policies search."""
-        return SearchSettings(max_drop=self.max_drop, budget=self.budget, reward="framed")
+        return SearchSettings(
+            max_drop=self.max_drop, budget=self.budget, reward="framed", episodes=self.episodes
+        )
 
 
 def main(options: Options) -> None:

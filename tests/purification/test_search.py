@@ -2,6 +2,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -132,6 +133,41 @@ def test_a_fixed_order_prunes_as_far_as_its_budget_goes() -> None:
     assert whole.heads_pruned == 20  # every layer keeps one
     cut = search(model, "gradient", SearchSettings(tau=0.0, budget=7))
     assert cut.heads_pruned == 6  # the unpruned model is one of the seven
+
+
+def test_the_best_of_several_random_orders_is_handed_out() -> None:
+    subject = Subject(LandscapeEvaluator(3, 4, seed=5), np.zeros((3, 4, 1)), ("magnitude",))
+    pruned, asked = [], set()
+    for seed in range(6):
+        found = search(subject, "random", SearchSettings(max_drop=0.1), seed=seed)
+        pruned.append(found.heads_pruned)
+        asked.add(found.evaluations)
+    assert len(set(pruned)) > 1
+    best = search(subject, "random", SearchSettings(max_drop=0.1, episodes=6))
+    assert best.heads_pruned == max(pruned)
+    assert best.accuracy == subject.evaluator.accuracy(best.mask[None])[0]
+    few = SearchSettings(max_drop=0.1, episodes=6, budget=max(asked) + 2)
+    assert search(subject, "random", few).evaluations == few.budget
+
+
+def test_a_policy_without_chance_plays_the_same_again() -> None:
+    subject = Subject(LandscapeEvaluator(3, 4, seed=5), np.zeros((3, 4, 1)), ("magnitude",))
+    once = search(subject, "magnitude", SearchSettings(max_drop=0.1))
+    often = search(subject, "magnitude", SearchSettings(max_drop=0.1, episodes=50))
+    assert np.array_equal(often.mask, once.mask)
+    assert often.evaluations == once.evaluations
+
+
+def test_a_trained_agent_explores_after_its_first_episode() -> None:
+    env = gym.make("prune_env/Landscape-v0", model="landscape:layers=3,heads=4,seed=5")
+    subject = env.unwrapped.subject
+    once = search(subject, "trained-ppo", SearchSettings(max_drop=0.1))
+    often = search(subject, "trained-ppo", SearchSettings(max_drop=0.1, episodes=30))
+    assert often.evaluations > once.evaluations
+    assert often.heads_pruned >= once.heads_pruned
+    again = search(subject, "trained-ppo", SearchSettings(max_drop=0.1, episodes=30))
+    assert np.array_equal(often.mask, again.mask)
+    assert often.evaluations == again.evaluations
 
 
 def test_a_mask_file_is_read_once(
