@@ -14,7 +14,8 @@ from prune_env.agents.features import BoolArray, as_batch
 from prune_env.agents.record import Budget, EpisodeCallback, LearningRecord, asked_masks
 from prune_env.env.arguments import whole_number
 from prune_env.env.batch_core import BatchCore
-from prune_env.env.observation import DEFAULT_OBSERVATION, require_parts
+from prune_env.env.known_rules import KnownRules
+from prune_env.env.observation import DEFAULT_OBSERVATION, legal_actions, require_parts
 from prune_env.env.policy import Observation, Requirements, no_variant
 from prune_env.errors import DivergedError, SettingsError, StateError
 from prune_env.utils.counts import count_of
@@ -41,6 +42,7 @@ class Agent(ABC):
     reads: tuple[str, ...] = DEFAULT_OBSERVATION
     hyperparameters: dict[str, Any]
     _rng: np.random.Generator
+    _known_rules: KnownRules | None = None
 
     def __init__(self, metrics: tuple[str, ...]) -> None:
         self.metrics = metrics
@@ -239,6 +241,13 @@ class Agent(ABC):
     def _unpack(cls, checkpoint: Checkpoint) -> Self:
         """Return the agent that `_pack` took apart, all but its record."""
 
+    def _legal(self, batch: Observation, action_masks: Any) -> BoolArray:
+        """Return what may be chosen in a batch, bool (N, L * H + 1)."""
+        if action_masks is not None:
+            return np.asarray(action_masks, bool).reshape(len(batch["mask"]), -1)
+        known = self._known_rules
+        return legal_actions(batch) if known is None else known.legal(batch)
+
     def _as_batch(self, observation: Any) -> tuple[Observation, bool]:
         """Return the observation with a batch dimension, and whether it lacked one.
 
@@ -265,5 +274,6 @@ class Agent(ABC):
         if max_evaluations is not None:
             max_evaluations = whole_number("max_evaluations", max_evaluations, 1)
         self.record.oracle |= core.reward.oracle
+        self._known_rules = KnownRules(core)
         self._budget, self._asked = Budget(core.pool, max_evaluations, self._asked), {}
         return self._budget

@@ -7,6 +7,8 @@ import numpy as np
 
 from prune_env.agents.agent import Agent
 from prune_env.agents.checkpoint import Checkpoint, read_checkpoint
+from prune_env.agents.features import as_batch
+from prune_env.env.known_rules import KnownRules
 from prune_env.env.policy import POLICIES, Policy, Requirements, no_variant
 from prune_env.errors import SettingsError, StateError
 
@@ -110,10 +112,14 @@ class TrainedPolicy:
         """
         self.requirements(variant)
         self.agent.check_shown(env.observation_space)
-        return _Player(self.agent.player(seed), tuple(env.unwrapped.metrics), self.identity)
+        player = _Player(self.agent.player(seed), tuple(env.unwrapped.metrics), self.identity)
+        player.known_rules = KnownRules.of(env)
+        return player
 
 
 class _Player:
+    known_rules: KnownRules | None = None
+
     def __init__(self, agent: Agent, shown: tuple[str, ...], identity: dict[str, Any]) -> None:
         self.identity = identity
         missing = [name for name in agent.metrics if name not in shown]
@@ -137,6 +143,8 @@ class _Player:
     ) -> tuple[Any, Any]:
         """Choose an action; see `prune_env.env.policy.Policy`."""
         self._agent.check_shown(observation)
+        if action_masks is None and self.known_rules is not None:
+            action_masks = self.known_rules.legal(as_batch(observation)[0])
         importance = np.asarray(observation["importance"])[..., self._columns]
         shown = {**observation, "importance": importance}
         return self._agent.predict(shown, state, episode_start, deterministic, action_masks)

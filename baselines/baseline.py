@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.env.known_rules import KnownRules
 from prune_env.env.observation import is_single, legal_actions, require_parts
 from prune_env.env.policy import Observation, Requirements, no_variant
 from prune_env.errors import SettingsError
@@ -35,6 +36,7 @@ class Baseline(ABC):
     variants: ClassVar[tuple[str, ...]] = ("paper",)
     reads: ClassVar[tuple[str, ...]] = ("mask",)
     reads_reward: ClassVar[bool] = True
+    _known_rules: KnownRules | None = None
 
     def __init__(
         self,
@@ -79,7 +81,9 @@ class Baseline(ABC):
             SettingsError: See the class; or the environment does not show what the policy reads.
         """
         require_parts(cls.__name__, cls.reads, env.observation_space)
-        return cls(metrics=env.unwrapped.metrics, seed=seed, variant=variant)
+        policy = cls(metrics=env.unwrapped.metrics, seed=seed, variant=variant)
+        policy._known_rules = KnownRules.of(env)
+        return policy
 
     def predict(
         self,
@@ -98,8 +102,8 @@ class Baseline(ABC):
             episode_start: Ignored.
             deterministic: Ignored: the only randomness is the seed's.
             action_masks: Bool (L * H + 1,), batched like the observation. Without it what the
-                observation says of `legal`, or else every kept head that is not the last of its
-                layer.
+                observation says of `legal`, or else the rules of the environment that it was built
+                for; without one, every kept head that is not the last of its layer.
 
         Returns:
             Int64 action, a scalar array or (N,), and `state`.
@@ -114,7 +118,8 @@ class Baseline(ABC):
             rows = {key: value[None] for key, value in rows.items()}
         kept = rows["mask"] > 0.5
         if action_masks is None:
-            action_masks = legal_actions(rows)
+            known = self._known_rules
+            action_masks = legal_actions(rows) if known is None else known.legal(rows)
         flat = np.asarray(action_masks, dtype=bool).reshape(len(kept), -1)
         legal = flat[:, :-1].reshape(kept.shape)
         actions = [

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from prune_env.baselines.baseline import Baseline, BoolArray
 from prune_env.env.arguments import whole_number
 from prune_env.env.episode_settings import EpisodeSettings
+from prune_env.env.known_rules import KnownRules
 from prune_env.env.mask_events import tell_mask
 from prune_env.env.observation import require_parts
 from prune_env.env.policy import Observation, Requirements
@@ -89,6 +90,7 @@ class SearchPolicy(Baseline):
             )
         policy = cls(inner.metrics, evaluator=inner.evaluator, seed=seed, variant=variant)
         policy._rules = inner.settings
+        policy._known_rules = KnownRules.of(env)
         return policy
 
     def learn(

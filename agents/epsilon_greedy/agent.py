@@ -21,7 +21,7 @@ from prune_env.agents.features import (
     check_metrics,
 )
 from prune_env.agents.record import Budget, EpisodeCallback, EpisodeReport, sum_terms
-from prune_env.env.observation import legal_actions
+from prune_env.env.known_rules import KnownRules
 from prune_env.env.policy import Observation, Requirements
 from prune_env.errors import SettingsError
 from prune_env.importance import DEFAULT_METRICS
@@ -105,6 +105,7 @@ class EpsilonGreedy(Agent):
         metrics = env.get_wrapper_attr("metrics")
         agent = cls(metrics, settings=settings, seed=seed, variant=variant)
         agent.check_shown(env.observation_space)
+        agent._known_rules = KnownRules.of(env)
         return agent
 
     @classmethod
@@ -133,9 +134,7 @@ class EpsilonGreedy(Agent):
             SettingsError: The observation has another number of importance metrics.
         """
         batch, single = self._as_batch(observation)
-        legal = legal_actions(batch)
-        if action_masks is not None:
-            legal = np.asarray(action_masks, bool).reshape(legal.shape)
+        legal = self._legal(batch, action_masks)
         if self._released is not None:
             actions, state = self._released.choose(
                 batch, legal, state, episode_start, deterministic

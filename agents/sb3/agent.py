@@ -20,6 +20,7 @@ from prune_env.agents.sb3.network import SetNetwork
 from prune_env.agents.sb3.training_state import read_state, write_state
 from prune_env.agents.sb3.vec_env import LegalVecEnv, PruneVecEnv
 from prune_env.agents.sb3.watcher import Watcher
+from prune_env.env.known_rules import KnownRules
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.utils.files import shaped
 
@@ -56,7 +57,8 @@ class SB3Agent(Agent):
     and heads, whatever it was trained on. The network knows what is legal, also for algorithms
     that know no masks: `learn` shows it the environment's own word, and so does `predict` if it is
     given the action masks or an observation with the part `legal`. From any other observation
-    `predict` guesses what is legal, see `env.observation.legal_actions`.
+    `predict` tells it by the rules of the environment that the agent was made for or learned in,
+    and guesses it for one that was loaded, see `env.observation.legal_actions`.
 
     Args:
         metrics: Names of the importance metrics in the observation, in its order.
@@ -118,6 +120,7 @@ class SB3Agent(Agent):
                 env_id=env.spec.id if env.spec is not None else None,
             )
         agent.check_shown(env.observation_space)
+        agent._known_rules = KnownRules.of(env)
         return agent
 
     def predict(
@@ -134,8 +137,7 @@ class SB3Agent(Agent):
             SettingsError: The observation has another number of importance metrics.
         """
         batch, single = self._as_batch(observation)
-        if action_masks is not None:
-            batch["legal"] = np.asarray(action_masks, np.float32).reshape(len(batch["mask"]), -1)
+        batch["legal"] = self._legal(batch, action_masks).astype(np.float32)
         with torch.no_grad():
             logits, _ = self.network({key: torch.tensor(value) for key, value in batch.items()})
         scores = logits.double().numpy()
