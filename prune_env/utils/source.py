@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import sys
 from functools import cache
 from glob import glob
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from prune_env.utils.files import sha256_of
 
@@ -24,6 +26,26 @@ def version_of(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def source_of_others(thing: Any) -> str | None:
+    """Return which code of others defines a class, function or object, as `source_of` tells it.
+
+    That of a package is all of the package, that of a script the script. None for what is defined
+    in this package, or in no file.
+    """
+    module = sys.modules.get(getattr(thing, "__module__", None) or "")
+    file = getattr(module, "__file__", None)
+    if module is None or file is None or Path(file).is_relative_to(ROOT):
+        return None
+    package = sys.modules.get(module.__name__.partition(".")[0], module)
+    whole = getattr(package, "__file__", None) if hasattr(package, "__path__") else None
+    return _source_of_file(Path(file)) if whole is None else source_of(Path(whole).parent)
+
+
+@cache
+def _source_of_file(file: Path) -> str | None:
+    return sha256_of(file)[:12] if file.is_file() else None
 
 
 @cache  # what is changed under a running process is not what it runs

@@ -13,6 +13,7 @@ from prune_env.research.score.masks_file import NAME, FinalMask, read_masks
 from prune_env.research.score.suite import Suite
 from prune_env.training.phases import Phase
 from prune_env.utils.files import sha256_of
+from prune_env.utils.source import source_of_others
 
 
 class Entrant(Protocol):
@@ -67,7 +68,7 @@ class PolicyEntrant:
         self.identity: dict[str, Any] = (
             strategy.identity  # type: ignore[attr-defined]
             if trained
-            else {"policy": policy, "version": version("prune-env")}
+            else {"policy": policy, "version": version("prune-env"), **_code(policy)}
         )
         self._policy = policy
 
@@ -75,6 +76,12 @@ class PolicyEntrant:
         """Play a game; see `Entrant`."""
         found = search(game.subject, self._policy, game.task.search, seed=seed)
         return FinalMask(found.mask, found.evaluations)
+
+
+def _code(policy: str) -> dict[str, str]:
+    """Return the code of a policy of others, which may change where our version does not."""
+    code = source_of_others(POLICIES[policy])
+    return {} if code is None else {"code": code}
 
 
 class SubmittedMasks:

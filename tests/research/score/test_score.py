@@ -14,6 +14,7 @@ from prune_env.agents import load_agent
 from prune_env.agents.epsilon_greedy import EpsilonGreedy
 from prune_env.cli import main
 from prune_env.env.landscape import LandscapeEvaluator
+from prune_env.env.policy import POLICIES
 from prune_env.env.recorded import read_surrogate
 from prune_env.env.subject import Subject
 from prune_env.env.subjects import RECORDS, SUBJECTS, register_records
@@ -32,6 +33,7 @@ from prune_env.research.score.scoring import SCORE, ScoreReport, score
 from prune_env.research.score.statistics import estimate, interquartile_means
 from prune_env.research.score.suite import ScoredTask, Suite, read_suite
 from prune_env.utils.files import cache_folder
+from prune_env.utils.registry import Entry
 
 TASK = ScoredTask(
     name="small",
@@ -238,6 +240,30 @@ def test_a_scoring_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.M
     assert report.runs == score_of("random").runs
     with pytest.raises(StateError, match="somebody else"):
         score_of("greedy", tmp_path)
+
+
+def test_masks_of_a_policy_that_was_changed_are_not_taken_for_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code of others changes, and the version of this package does not."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    first = "from prune_env.baselines.random_order import RandomOrder as Mine0\n"
+    for name, text in (
+        ("mine_first", "class Mine(Mine0): pass"),
+        ("mine_then", "class Mine(Mine0): 1"),
+    ):
+        (tmp_path / f"{name}.py").write_text(first + text)
+
+    def play(module: str) -> ScoreReport:
+        entry = Entry("mine", "", f"{module}:Mine")
+        monkeypatch.setitem(POLICIES._entries, "mine", entry)
+        return score_of("mine", tmp_path / "out")
+
+    runs = play("mine_first").runs
+    assert play("mine_first").runs == runs  # goes on with its own
+    with pytest.raises(StateError, match="somebody else"):
+        play("mine_then")
+    assert set(find_entrant("random", SUITE).identity) == {"policy", "version"}
 
 
 def test_a_trained_agent_plays_from_its_folder(tmp_path: Path) -> None:
