@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from prune_env.env.arguments import whole_number
 from prune_env.env.subject import Subject
-from prune_env.errors import UnknownNameError
+from prune_env.errors import SettingsError, UnknownNameError
 from prune_env.evaluation.base import Evaluation, check_masks
 from prune_env.importance import DEFAULT_METRICS, METRICS
 from prune_env.importance.registry import UNIT_FEATURES
@@ -30,6 +30,7 @@ MAPS = 4  # of a layer, as in a transformer
 STEP_GROWTH = 3.0
 GROUP_RANGE = 10.0
 HEAD_METRICS = ("key_gradient", "cls_variance")  # imagined ones; a model has more
+LARGEST = 16_000_000  # units times sentences: some 400 MB while it is made, 100 MB after it
 
 
 class LandscapeEvaluator:
@@ -64,7 +65,7 @@ class LandscapeEvaluator:
         labels: Int64 (S,), both classes in turn.
 
     Raises:
-        SettingsError: A size is no whole number, or not positive.
+        SettingsError: A size is no whole number, or not positive, or all are too large together.
 
     Example:
         >>> landscape = LandscapeEvaluator(layers=2, heads=4)
@@ -87,8 +88,9 @@ class LandscapeEvaluator:
         sentences = whole_number("sentences", sentences, 1)
         seed = whole_number("seed", seed, 0)
         groups, steps = whole_number("groups", groups, 0), whole_number("steps", steps, 0)
-        self.evaluations = 0
         maps = MAPS if steps else 0
+        _check_size(layers * (heads + groups + maps * steps), sentences)
+        self.evaluations = 0
         available = np.ones((layers, heads + groups + maps * steps), np.bool_)
         self.units = Units(available, heads, groups, maps, steps)
         count = available.size
@@ -189,6 +191,17 @@ def _relative_costs(units: Units) -> npt.NDArray[np.float64]:
     return np.concatenate([kind / kind.mean() for kind in kinds if len(kind)])
 
 
+def _check_size(units: int, sentences: int) -> None:
+    """Raise a `SettingsError` if a landscape would fill the memory."""
+    if units * sentences > LARGEST:
+        raise SettingsError(
+            "The landscape is too large",
+            expected=f"at most {LARGEST:,} units times sentences",
+            actual=f"{units:,} units, {sentences:,} sentences",
+            remedy="give fewer layers, heads, groups, steps or sentences",
+        )
+
+
 def landscape_subject(  # noqa: PLR0917 - its order is public
     metrics: Sequence[str] = DEFAULT_METRICS,
     layers: int = 6,
@@ -201,7 +214,7 @@ def landscape_subject(  # noqa: PLR0917 - its order is public
     """Return a landscape with its importance metrics, as an environment plays it.
 
     Raises:
-        SettingsError: A size is no whole number, or not positive.
+        SettingsError: A size is no whole number, or not positive, or all are too large together.
         UnknownNameError: No importance metric has this name: it would be noise.
     """
     for name in metrics:

@@ -185,6 +185,9 @@ def test_any_size_will_do(shape):
         {"seed": -1},
         {"groups": -1},
         {"steps": -1},
+        {"layers": 100_000, "heads": 100_000},
+        {"sentences": 10**9},
+        {"groups": 10**9},
     ],
 )
 def test_sizes_are_checked(arguments):
