@@ -199,6 +199,19 @@ def test_a_single_reward_is_a_point_on_an_axis_near_to_it(page, tmp_path):
         assert not page.evaluate("window.texts.filter((text) => Number(text) > 10)")
 
 
+def test_what_a_test_was_paid_is_shown_where_the_reward_has_one_term(page, tmp_path):
+    """A test tells its return and no terms: a training ended with a dash in place of the figure."""
+    with recording(tmp_path, "train"):
+        emit(ModelShown("model", FULL, 0.9, 0.8))
+        for step, paid in enumerate((0.125, 0.25), 1):
+            emit(MaskSet(FULL, 0.9, "learn", reward=paid, terms={"sparsity": paid}, step=step))
+        emit(MaskSet(FULL, 0.9, "test", reward=0.375, step=3))
+    with served(tmp_path) as place:
+        go(page, place)
+        chart = page.get_by_role("figure").filter(has_text="Reward")
+        assert "0.3750" in chart.inner_text()
+
+
 def test_points_go_once_there_is_a_line(page, tmp_path):
     """A page that was open from the first mask on draws as one that was opened at the end."""
     log = EventLog(tmp_path / EVENTS, "train")

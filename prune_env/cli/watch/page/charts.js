@@ -144,10 +144,12 @@ export class RewardChart extends Chart {
     this.element.hidden = !terms.length && paid.every((value) => value === null);
     if (this.element.hidden) return;
     const one = terms.length === 1;
+    // A test of an agent tells what it was paid, and not by which term; of one there is no doubt.
+    const told = (frame, name) => frame.terms[name] ?? (one ? frame.reward : null) ?? null;
     this.draw([
       ...(one ? [] : [{ name: "reward", values: paid, colour: "--text", width: 2.5 }]),
       ...terms.map((name, at) => ({
-        name, values: frames.map((frame) => frame.terms[name] ?? null), colour: KINDS[at], dash: DASHES[at],
+        name, values: frames.map((frame) => told(frame, name)), colour: KINDS[at], dash: DASHES[at],
       })),
     ], index, { write: plain });
   }
