@@ -45,7 +45,7 @@ for _name, _trained in (
 POLICIES.register(
     "carried-over",
     "prune_env.agents.shipped:CARRIED_OVER",
-    help="an agent that learned on recorded models of real size (units: on landscapes)",
+    help="an agent that learned on recorded models of real size, for heads and for hybrid units",
 )
 
 TRAINED.register(
