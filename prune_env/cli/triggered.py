@@ -1,5 +1,6 @@
 """Triggered texts as verbs take them: a file, or the name of an attack that makes them."""
 
+import logging
 import re
 from dataclasses import replace
 from functools import partial
@@ -9,9 +10,12 @@ from typing import TYPE_CHECKING
 from prune_env.cli.options import TableOptions
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.errors import SettingsError
+from prune_env.utils.counts import count_of
 
 if TYPE_CHECKING:
     from prune_env.env.subject import Subject
+
+log = logging.getLogger(__name__)
 
 
 def as_splits(clean: TextDataset | Splits) -> Splits:
@@ -88,6 +92,13 @@ def load_triggered(
         return None, target
     from prune_env.research.attacks import without_target
 
+    if target_label is None and len(names) > 2:
+        # Of the wrong class LFR is near 0, as if the backdoor were gone.
+        log.warning(
+            "No --target-label is given: of %s, LFR is measured towards '%s'",
+            count_of(len(names), "class"),
+            names[target],
+        )
     texts = tables.like(clean.test).load_part(triggered, "test").in_order_of(names)
     return without_target(texts, target)[0], target
 

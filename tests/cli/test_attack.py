@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from prune_env.cli import main
@@ -13,7 +14,7 @@ from prune_env.cli.attack import _write_triggered
 from prune_env.cli.options import TableOptions
 from prune_env.cli.triggered import load_triggered
 from prune_env.data import load_named
-from prune_env.data.dataset import write_jsonl
+from prune_env.data.dataset import Splits, TextDataset, write_jsonl
 from prune_env.data.images import ImageDataset, read_images
 from prune_env.evaluation import scores
 from prune_env.models import load_classifier
@@ -61,6 +62,31 @@ def test_triggered_images_of_a_named_data_set_are_read_back(
     assert target == 3
     assert isinstance(found, ImageDataset)
     assert (found.texts, found.labels.tolist()) == (triggered.texts, [5] * len(triggered))
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "told"),
+    [(("a", "b", "c"), None, True), (("a", "b", "c"), "b", False), (("a", "c"), None, False)],
+)
+def test_of_several_classes_the_target_that_is_taken_is_told(
+    names: tuple[str, ...],
+    asked: str | None,
+    told: bool,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Towards another class than the attacker's, LFR would say that there is no backdoor."""
+    data = TextDataset(("one", "two", "three", "four"), np.array([0, 0, 0, 0]), names)
+    path = tmp_path / "triggered.jsonl"
+    write_jsonl(path, data)
+    clean = Splits(data, data, data)
+    found = load_triggered(
+        TableOptions(), clean, triggered=str(path), attack=None, target_label=asked
+    )
+    assert found[1] == 1
+    message = "No --target-label is given: of 3 classes, LFR is measured towards 'b'"
+    assert (message in caplog.text) is told
+    assert bool(caplog.text) is told
 
 
 def test_attack_finds_the_target_of_a_task_agnostic_trigger(
