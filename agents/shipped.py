@@ -54,7 +54,8 @@ class ShippedAgent:
 
     def for_env(self, env: Any, *, seed: int = 0, variant: str = "paper") -> Policy:
         """Return what plays the units of an environment, see `Strategy`."""
-        heads_only = env.unwrapped.subject.units.heads_only
+        boards = env.unwrapped.core.pool.boards  # which the vector form has, too
+        heads_only = any(board.subject.units.heads_only for board in boards)
         trained = self._heads if heads_only else self._hybrid
         return trained.for_env(env, seed=seed, variant=variant)
 

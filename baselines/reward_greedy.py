@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from prune_env.baselines.search import Scorer, SearchPolicy
+from prune_env.baselines.search import Scorer, SearchPolicy, subject_of
 from prune_env.env.episode_settings import EpisodeSettings
 
 WIDTH = 8
@@ -30,7 +30,7 @@ class RewardGreedy(SearchPolicy):
         """Build the policy for an environment, whose model and reward it takes over."""
         inner = env.unwrapped
         policy = super().for_env(env, seed=seed, variant=variant)
-        policy.paid = partial(inner.reward.score, inner.subject)
+        policy.paid = partial(inner.core.reward.score, subject_of(inner))
         return policy
 
     def _search(

@@ -17,6 +17,7 @@ from prune_env.env.mask_events import tell_mask
 from prune_env.env.observation import require_parts
 from prune_env.env.policy import Observation, Requirements
 from prune_env.env.recorded import recorded_of
+from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation.base import units_of
 from prune_env.evaluation.guard import tau_of
@@ -81,6 +82,7 @@ class SearchPolicy(Baseline):
         require_parts(cls.__name__, cls.reads, env.observation_space)
         inner = env.unwrapped
         models = inner.core.pool.names
+        subject = subject_of(inner)
         if len(models) > 1:
             raise SettingsError(
                 f"{cls.__name__} searches a plan for one model",
@@ -88,8 +90,8 @@ class SearchPolicy(Baseline):
                 actual=f"a pool of {', '.join(models)}",
                 remedy="make an environment for each",
             )
-        policy = cls(inner.metrics, evaluator=inner.evaluator, seed=seed, variant=variant)
-        policy._rules = inner.settings
+        policy = cls(inner.metrics, evaluator=subject.evaluator, seed=seed, variant=variant)
+        policy._rules = inner.core.settings
         policy._known_rules = KnownRules.of(env)
         return policy
 
@@ -114,7 +116,7 @@ class SearchPolicy(Baseline):
         """
         if max_evaluations is not None:
             self.budget = whole_number("max_evaluations", max_evaluations, 1)
-        rules = env.unwrapped.settings
+        rules = env.unwrapped.core.settings
         scorer = Scorer(self.evaluator, self.budget, callback, self.paid)
         # The episode asks for the unpruned model as well: it is part of the budget.
         unpruned = float(scorer([scorer.available])[0, 0])
@@ -167,6 +169,12 @@ class SearchPolicy(Baseline):
     @classmethod
     def _requirements(cls, variant: str) -> Requirements:
         return Requirements()
+
+
+def subject_of(env: Any) -> Subject:
+    """Return the model of an environment of one model, or of its vector form."""
+    found: Subject = getattr(env, "subject", None) or env.core.pool.boards[0].subject
+    return found
 
 
 class Scorer:

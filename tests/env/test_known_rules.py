@@ -84,6 +84,25 @@ def test_policies_play_alike_without_action_masks(name: str, arguments: dict[str
     assert played[0] == played[1]
 
 
+@pytest.mark.parametrize(
+    "name", ["gradient", "greedy", "evolution", "reward-greedy", "trained-dqn"]
+)
+def test_the_vector_form_is_played_alike(name: str) -> None:
+    envs = gym.make_vec("prune_env/Landscape-v0", num_envs=2, **UNITS)
+    env = _env(**UNITS)
+    played = []
+    for game in (envs, env):
+        policy = POLICIES[name].for_env(game, seed=1)
+        observation, _ = game.reset(seed=0)
+        actions = []
+        for _ in range(5):
+            action, _ = policy.predict(observation, deterministic=True)
+            observation, *_ = game.step(action)
+            actions.append(np.broadcast_to(action, 2).tolist())
+        played.append(actions)
+    assert played[0] == played[1]
+
+
 def test_a_batch_and_another_grid() -> None:
     env = _env(**UNITS)
     policy = POLICIES["magnitude"].for_env(env)
