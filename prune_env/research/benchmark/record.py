@@ -17,6 +17,12 @@ POINTS = (
 )
 """Fields of a row in percent, or None."""
 
+INTERVALS = (
+    *("acc_interval", "lfr_interval"),
+    *("acc_calibrated_interval", "lfr_calibrated_interval"),
+)
+"""Fields of a row that are both ends of an interval in percent, or None."""
+
 COUNTS = {"heads_total": (0, MOST_SIDE**2), "evaluations": (0, 10**12), "seed": (-(2**63), 2**64)}
 """Least and most of the numbers of a row that any length could be written of."""
 
@@ -155,7 +161,8 @@ def _masks(members: Any, row: ResultRow) -> Mask:
 
 def _checked(row: ResultRow) -> ResultRow:
     """Return a row, or raise a ValueError: figures are points, and heads and time are counts."""
-    intervals = [each for each in (row.acc_interval, row.lfr_interval) if each is not None]
+    told = [getattr(row, name) for name in INTERVALS]
+    intervals = [each for each in told if each is not None]
     points = [getattr(row, name) for name in POINTS] + [end for each in intervals for end in each]
     if not all(-100 <= each <= 100 for each in points if each is not None):
         raise ValueError(f"points {points!s:.200}")

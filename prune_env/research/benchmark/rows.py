@@ -45,6 +45,8 @@ class ResultRow:
         variant: Of the policy.
         tau: Validation accuracy (0 to 1) that the search kept; None where nothing is pruned.
         validation_accuracy: Under the mask, before the protocol.
+        acc_calibrated_interval: 95 % Wilson interval of `acc_calibrated`; None in older results.
+        lfr_calibrated_interval: 95 % Wilson interval of `lfr_calibrated`; None in older results.
     """
 
     policy: str
@@ -69,6 +71,8 @@ class ResultRow:
     variant: str = "paper"
     tau: float | None = None
     validation_accuracy: float | None = None
+    acc_calibrated_interval: tuple[float, float] | None = None
+    lfr_calibrated_interval: tuple[float, float] | None = None
 
 
 def make_row(
@@ -122,11 +126,13 @@ def make_row(
         heads_total=heads_total,
         evaluations=evaluations,
         seconds=seconds,
-        acc_interval=(scores.acc.low, scores.acc.high),
-        lfr_interval=(scores.lfr.low, scores.lfr.high) if scores.lfr else None,
+        acc_interval=_interval(scores.acc),
+        lfr_interval=_interval(scores.lfr),
         healing=healing,
         tau=tau,
         validation_accuracy=validation_accuracy,
+        acc_calibrated_interval=_interval(scores.acc_calibrated),
+        lfr_calibrated_interval=_interval(scores.lfr_calibrated),
     )
 
 
@@ -213,6 +219,10 @@ def treatment(row: ResultRow) -> str:
 
 def _percent(value: Share | None) -> float | None:
     return None if value is None else value.percent
+
+
+def _interval(value: Share | None) -> tuple[float, float] | None:
+    return None if value is None else (value.low, value.high)
 
 
 def minus(left: float | None, right: float | None) -> float | None:

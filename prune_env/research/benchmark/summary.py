@@ -86,12 +86,10 @@ class CellOutcome:
         """Return 1.96 standard errors of a figure, in points: half its Wilson interval."""
         if self.row is None:
             return None
-        if name.startswith("acc"):
-            return _half(self.row.acc_interval)
-        own = _half(self.row.lfr_interval)
+        own = _half(_interval_of(self.row, name))
         if name != "excess_over_treated_benign" or own is None or self.treated_benign is None:
             return own
-        return float(np.hypot(own, _half(self.treated_benign.lfr_interval) or 0.0))
+        return float(np.hypot(own, _half(_interval_of(self.treated_benign, name)) or 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +207,16 @@ def _beats(first: Line, other: Line, name: str, sign: int) -> bool:
     return bool(
         ttest_rel([mine[s] for s in seeds], [theirs[s] for s in seeds]).pvalue < SIGNIFICANCE
     )
+
+
+def _interval_of(row: ResultRow, name: str) -> tuple[float, float] | None:
+    """Return the interval of the share that a figure is made of."""
+    plain, calibrated = row.lfr_interval, row.lfr_calibrated_interval
+    if name.startswith("acc"):
+        plain, calibrated = row.acc_interval, row.acc_calibrated_interval
+    if not name.endswith("calibrated") and name != "excess_over_treated_benign":
+        return plain
+    return calibrated or plain  # which older results do not hold
 
 
 def _half(interval: tuple[float, float] | None) -> float | None:

@@ -80,6 +80,7 @@ def test_masks_may_hold_heads_that_are_not_there_to_be_pruned(
         row(tau=-1e300),
         row(lfr_interval=[1.0]),
         row(acc_interval=[1.0, 2.0, 3.0]),
+        row(lfr_calibrated_interval=[1.0]),
     ],
 )
 def test_what_no_cell_comes_to_is_refused(

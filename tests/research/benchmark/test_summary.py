@@ -443,11 +443,15 @@ def line_of(policy: str, lfrs: tuple[float, ...], half: float = 0.1, acc: float 
         row = SimpleNamespace(
             acc=90 - lfr,
             acc_interval=(90 - lfr - acc, 90 - lfr + acc),
+            acc_calibrated_interval=None,
             lfr_calibrated=lfr,
-            lfr_interval=(lfr - half, lfr + half),
+            lfr_interval=(0.0, 0.1),  # that of another share
+            lfr_calibrated_interval=(lfr - half, lfr + half),
         )
         cell = SimpleNamespace(policy=policy, models=SimpleNamespace(seed=seed))
-        benign = SimpleNamespace(lfr_calibrated=5.0, lfr_interval=(5.0, 5.0))
+        benign = SimpleNamespace(lfr_calibrated=5.0, lfr_interval=None)
+        benign.lfr_calibrated_interval = (5.0, 5.0)
+        benign.acc_interval = benign.acc_calibrated_interval = None
         cells.append(CellOutcome(policy, policy, cell, CellRecord(row), benign))
     return Line(tuple(cells))
 
@@ -469,6 +473,17 @@ def test_what_either_test_set_cannot_tell_apart_is_noise(
     found = best(lines, "lfr_calibrated")
     assert (found and found.cell.policy) == expected
     assert best(lines, "acc") is lines[0]  # whose intervals are its own
+
+
+def test_the_noise_of_a_calibrated_figure_is_its_own() -> None:
+    row = SimpleNamespace(acc_interval=(80.0, 90.0), acc_calibrated_interval=(70.0, 90.0))
+    row.lfr_interval, row.lfr_calibrated_interval = (0.0, 1.0), (40.0, 46.0)
+    cell = CellOutcome("a", "a", SimpleNamespace(), CellRecord(row))
+    names = ("acc", "acc_calibrated", "lfr", "excess_lfr", "lfr_calibrated")
+    errors = [cell.sampling_error(name) for name in (*names, "excess_lfr_calibrated")]
+    assert errors == [5.0, 10.0, 0.5, 0.5, 3.0, 3.0]
+    row.lfr_calibrated_interval = None  # as in results of before
+    assert cell.sampling_error("lfr_calibrated") == 0.5
 
 
 def test_a_gap_that_two_seeds_contradict_is_chance() -> None:
