@@ -67,7 +67,8 @@ class Options:
         out: Where results are kept.
         attacks: Names of attacks.
         policies: Some of `POLICIES`.
-        seed: Of models and of searches.
+        seed: Of models, and of searches unless they have a seed of their own.
+        search_seed: Of searches.
         budget: Masks that a search may ask for.
         max_drop: Validation accuracy (0 to 1) that may be lost.
         episodes: How often a policy may play, while masks last.
@@ -84,6 +85,7 @@ class Options:
     attacks: tuple[str, ...] = ("hiddenkiller", "stylebkd-poetry", "stylebkd-bible")
     policies: tuple[str, ...] = POLICIES
     seed: int = 0
+    search_seed: int | None = None
     budget: int = 300
     max_drop: float = 0.01
     episodes: int = 1
@@ -91,6 +93,14 @@ class Options:
     framed: int = 30
     groups: int = 8
     steps: int = 4
+
+    @property
+    def name(self) -> str:
+        """What tells the results of these options from others of the same models."""
+        played = f"g{self.groups}-s{self.steps}"
+        if self.episodes > 1:
+            played += f"-e{self.episodes}"
+        return played if self.search_seed is None else f"{played}-r{self.search_seed}"
 
     @property
     def settings(self) -> SearchSettings:
@@ -108,7 +118,7 @@ def main(options: Options) -> None:
     for attack in options.attacks:
         made: tuple[Subject, TestSets, dict[str, float]] | None = None
         for policy in options.policies:
-            name = f"{attack}-{options.seed}-{policy}-g{options.groups}-s{options.steps}.json"
+            name = f"{attack}-{options.seed}-{policy}-{options.name}.json"
             if not (options.out / name).exists():
                 made = made or prepare(attack, clean, options)
                 write_json(options.out / name, measure(policy, *made, options))
@@ -160,7 +170,8 @@ def measure(
 
 def choose(policy: str, part: Subject, sets: TestSets, options: Options) -> SearchResult:
     """Return the mask of a policy."""
-    settings, seed = options.settings, options.seed
+    settings = options.settings
+    seed = options.seed if options.search_seed is None else options.search_seed
     full = part.evaluator.available
     tau = settings.threshold(part.accuracy)
     if policy == NONE:
