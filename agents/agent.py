@@ -34,6 +34,8 @@ class Agent(ABC):
         reads: Parts of the observation that it needs.
         hyperparameters: How it learns, as plain values.
         record: Steps and episodes learned from so far, and the best of them.
+        models: What tells the models and clean data apart that a training learns on, plain values
+            that its checkpoints keep; None outside of one.
     """
 
     algorithm: ClassVar[str]
@@ -47,6 +49,7 @@ class Agent(ABC):
     def __init__(self, metrics: tuple[str, ...]) -> None:
         self.metrics = metrics
         self.record = LearningRecord()
+        self.models: dict[str, Any] | None = None
         self._budget: Budget | None = None
         self._asked: Tensors = {}
 
@@ -182,6 +185,8 @@ class Agent(ABC):
         self.check_finite()
         spec, tensors = self._pack(weights_only=weights_only)
         if not weights_only:
+            if self.models is not None:
+                spec["models"] = self.models
             tensors |= self._asked if self._budget is None else self._budget.state()
             require_older(Path(folder), self.record.steps)
         checkpoint = Checkpoint(self.algorithm, self.record.steps, spec, tensors)
@@ -229,6 +234,7 @@ class Agent(ABC):
         with shaped(Path(folder), f"an agent of {cls.algorithm}", "train the agent again"):
             agent = cls._unpack(checkpoint)
             agent.record = LearningRecord.from_state(checkpoint.spec["record"])
+        agent.models = checkpoint.spec.get("models")
         agent._asked = asked_masks(checkpoint.tensors)
         return agent
 

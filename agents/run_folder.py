@@ -3,13 +3,14 @@
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from prune_env.agents.train_settings import TrainSettings
+from prune_env.env.pool import Pool
 from prune_env.errors import SettingsError, StateError
 from prune_env.utils.files import read_json, write_json
 from prune_env.utils.output import check_free
@@ -122,6 +123,48 @@ def check_same_settings(settings: TrainSettings, folder: Path) -> None:
             actual=", ".join(f"{name}={asked[name]}" for name in changed),
             remedy="resume with the settings of settings.json, or start a new run",
         )
+
+
+def check_same_models(held: Any, found: Mapping[str, Any], folder: Path) -> None:
+    """Raise unless a training goes on with the models and the clean data that it was begun on.
+
+    What was learned of others would be mixed with what is learned now, and the best mask of the one
+    be compared with those of the other.
+
+    Args:
+        held: What `identities` told of them then; None of a release that did not ask.
+        found: What it tells now.
+        folder: Of the run.
+
+    Raises:
+        StateError: They differ.
+    """
+    if held is None or held == found:
+        return
+    told = held if isinstance(held, dict) else {}
+    changed = [name for name in {**told, **found} if told.get(name) != found.get(name)]
+    expected, actual = (
+        ", ".join(f"{name}: {each.get(name)}" for name in changed) for each in (told, found)
+    )
+    raise StateError(
+        f"The run in {folder} was begun with other models or clean data",
+        expected=expected,
+        actual=actual,
+        remedy="put them back as they were, or start a new run",
+    )
+
+
+def identities(pool: Pool) -> dict[str, dict[str, str]]:
+    """Return by name what tells each model, its validation data and its training data apart.
+
+    The fingerprint is of model and validation data; importance and rewards read the training data.
+    """
+    found = {}
+    for board in pool.boards:
+        found[board.name] = {"model": board.subject.evaluator.fingerprint}
+        if board.subject.suspect is not None:
+            found[board.name]["train"] = board.subject.suspect.train.sha256
+    return found
 
 
 def _plain(settings: TrainSettings) -> dict[str, Any]:

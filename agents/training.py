@@ -22,7 +22,9 @@ from prune_env.agents.record import (
 )
 from prune_env.agents.run_folder import (
     check_new,
+    check_same_models,
     check_same_settings,
+    identities,
     place_told,
     settings_written,
 )
@@ -203,18 +205,21 @@ def _learn(
 
 
 def _begin(settings: TrainSettings, env: gym.Env[Any, Any]) -> Agent:
-    return agent_class(settings.algorithm).for_env(
+    agent = agent_class(settings.algorithm).for_env(
         env, seed=settings.seed, hyperparameters=settings.hyperparameters
     )
+    agent.models = identities(pool_of(env))
+    return agent
 
 
 def _resume(settings: TrainSettings, saved: Path, env: gym.Env[Any, Any]) -> tuple[Agent, int]:
     """Return the saved agent, and how many masks it had asked for, which `env` counts on from.
 
     Raises:
-        StateError: There is none, or it is another algorithm's.
+        StateError: There is none, it is another algorithm's, or it learned on other models.
     """
     checkpoint = read_checkpoint(saved)
+    check_same_models(checkpoint.spec.get("models"), identities(pool_of(env)), saved.parent)
     agent = agent_class(settings.algorithm).from_checkpoint(checkpoint, saved)
     asked = asked_masks(checkpoint.tensors)
     with shaped(saved, "what a training goes on from", "start a new run"):

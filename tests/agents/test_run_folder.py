@@ -8,14 +8,25 @@ import numpy as np
 import pytest
 
 from prune_env.agents import callbacks, load_agent, training
+from prune_env.agents.run_folder import check_same_models, identities
 from prune_env.agents.shipped import SHIPPED
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.training import train
 from prune_env.cli import main
+from prune_env.data.dataset import TextDataset
+from prune_env.env.landscape import LandscapeEvaluator
+from prune_env.env.pool import Pool
+from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, StateError
+from prune_env.evaluation import ReferenceEvaluator
+from prune_env.evaluation.suspect import Suspect
+from prune_env.importance import DEFAULT_METRICS
+from prune_env.models import load_classifier
+from prune_env.research.recording.fitting import fit_surrogate
+from prune_env.research.recording.recording import Recording
 from prune_env.utils.files import read_json, write_json
 from prune_env.utils.leases import locked
-from tests.agents.support import SETTINGS
+from tests.agents.support import PPO, SETTINGS
 
 BEST_OF = (
     '{"total_reward": %s, "steps": 1, "models": [{"model": "m", "total_reward": 0.5,'
@@ -183,3 +194,43 @@ def test_numbers_of_another_kind_are_refused(wrong):
 def test_numbers_of_numpy_become_plain():
     settings = TrainSettings(algorithm="dqn", total_steps=np.int64(20), seed=np.int32(3))
     assert (type(settings.total_steps), type(settings.seed)) == (int, int)
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, PPO], ids=["epsilon-greedy", "ppo"])
+def test_a_run_goes_on_with_its_own_models_only(settings: TrainSettings, tmp_path: Path):
+    """A surrogate under the same name is another model; what was learned must not be mixed."""
+    for seed in (1, 2):
+        evaluator = LandscapeEvaluator(3, 4, seed=seed)
+        subject = Subject(evaluator, evaluator.importance(), DEFAULT_METRICS, "landscape")
+        table = Recording(subject, ("sparsity",)).run(tmp_path / f"{seed}.npz", 40)
+        fit_surrogate(table, tmp_path / f"{seed}-surrogate.npz")
+    model, run = tmp_path / "model.npz", tmp_path / "run"
+    arguments = {"model": str(model), "max_drop": 0.2, "tau": None}
+    settings = replace(settings, env="prune_env/Recorded-v0", env_arguments=arguments)
+    shutil.copy(tmp_path / "1-surrogate.npz", model)
+    train(settings, run)
+    shutil.copy(tmp_path / "2-surrogate.npz", model)
+    with pytest.raises(
+        StateError, match=r"begun with other models or clean data\. Expected: model"
+    ):
+        train(settings, run, resume=True)
+    shutil.copy(tmp_path / "1-surrogate.npz", model)
+    train(settings, run, resume=True)
+
+
+def test_a_run_goes_on_with_its_own_training_data_only(tiny_folder, tiny_data, tmp_path: Path):
+    """Importance and rewards read it, and the fingerprint of an evaluator does not cover it."""
+    loaded = load_classifier(tiny_folder)
+    clean = ReferenceEvaluator(loaded.model, loaded.tokenizer, tiny_data)
+
+    def pool(train_data: TextDataset) -> Pool:
+        suspect = Suspect(loaded, train_data, tiny_data, clean)
+        return Pool([Subject(clean, np.zeros((2, 4, 1)), ("magnitude",), suspect=suspect)])
+
+    held = identities(pool(tiny_data))
+    check_same_models(held, identities(pool(tiny_data)), tmp_path)
+    check_same_models(None, held, tmp_path)  # a checkpoint of an earlier release
+    with pytest.raises(StateError, match="other models or clean data"):
+        check_same_models(held, identities(pool(tiny_data.where(0))), tmp_path)
+    with pytest.raises(StateError, match="other models or clean data"):
+        check_same_models([], held, tmp_path)
