@@ -39,6 +39,9 @@ LFR = "lfr"
 MOST_TEXTS = 500
 """Validation texts whose margins are kept; of more, a record would be too large to be read."""
 
+TRAIN = "train"
+"""In the identity: which training data metrics and rewards read; the fingerprint covers none."""
+
 DOING = "records into"
 """What another process does with the file, for messages."""
 
@@ -89,6 +92,7 @@ class Recording:
         self._seed = seed
         identity = {
             "model": subject.evaluator.fingerprint,
+            TRAIN: None if subject.suspect is None else subject.suspect.train.sha256,
             "triggered": None if triggered is None else triggered.fingerprint,
             "metrics": list(subject.metrics),
             **({} if subject.units.heads_only else {"units": subject.units.counts}),
@@ -172,7 +176,9 @@ class Recording:
         """Return what the file holds; where there is none, the unpruned model."""
         if path.exists():
             held = read_record(path)
-            check_same(path, "recording", self._identity, held.identity)
+            # Files of earlier releases do not tell their training data.
+            old = {TRAIN: None} if TRAIN not in held.identity else {}
+            check_same(path, "recording", {**self._identity, **old}, {**held.identity, **old})
             self._check_values(path, held)
             return held
         available = np.asarray(self._subject.evaluator.available, np.bool_)

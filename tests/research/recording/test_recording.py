@@ -18,6 +18,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from scipy.stats import spearmanr
 
+from prune_env.data.dataset import TextDataset
 from prune_env.env import recorded
 from prune_env.env.landscape import LandscapeEvaluator, landscape_subject
 from prune_env.env.recorded import recorded_subject
@@ -28,6 +29,7 @@ from prune_env.env.subjects import DEFAULT_RECORD
 from prune_env.errors import OutputExistsError, SettingsError, StateError, UnknownNameError
 from prune_env.evaluation import Evaluation, ReferenceEvaluator
 from prune_env.evaluation.metrics import calibrated_threshold, label_flip_rate
+from prune_env.evaluation.suspect import Suspect
 from prune_env.importance import DEFAULT_METRICS
 from prune_env.importance.registry import UNIT_FEATURES
 from prune_env.models import load_classifier
@@ -291,6 +293,29 @@ def test_a_record_of_other_values_is_not_gone_on_with(tmp_path: Path) -> None:
         write_record(tmp_path / "r.npz", replace(table, **change))
         with pytest.raises(StateError, match="other values than this recording measures"):
             Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 40)
+
+
+def test_a_record_goes_on_with_its_own_training_data_alone(
+    tiny_folder: Path, tiny_data: TextDataset, tmp_path: Path
+) -> None:
+    """Metrics and rewards read it, so that a file would hold values of two rewards as one."""
+    loaded = load_classifier(tiny_folder)
+    clean = ReferenceEvaluator(loaded.model, loaded.tokenizer, tiny_data)
+
+    def recording(train: TextDataset) -> Recording:
+        suspect = Suspect(loaded, train, tiny_data, clean)
+        metrics = np.arange(8.0).reshape(2, 4, 1)
+        return Recording(Subject(clean, metrics, ("magnitude",), suspect=suspect), REWARDS)
+
+    path = tmp_path / "r.npz"
+    table = recording(tiny_data).run(path, 9)
+    with pytest.raises(StateError, match=r"another recording\. Expected: train: "):
+        recording(tiny_data.where(0)).run(path, 12)
+    assert len(recording(tiny_data).run(path, 12).masks) == 12
+    # Files of earlier releases do not tell theirs.
+    old = {name: value for name, value in table.identity.items() if name != "train"}
+    write_record(path, replace(table, identity=old))
+    assert recording(tiny_data).run(path, 12).identity == old
 
 
 def test_a_second_recording_into_a_file_is_refused_while_one_is_under_way(
