@@ -222,9 +222,17 @@ def requirements_of(policy: str, variant: str = "paper") -> Requirements:
 
     Raises:
         UnknownNameError: No policy has this name.
-        SettingsError: The policy has no such variant.
+        SettingsError: The policy has no such variant, or what it tells are no requirements.
     """
-    return find_policy(policy).requirements(variant)
+    found: object = find_policy(policy).requirements(variant)
+    if not isinstance(found, Requirements):
+        raise SettingsError(
+            f"The method `requirements` of the policy '{policy}' tells none",
+            expected="prune_env.env.policy.Requirements",
+            actual=f"{found!r:.200} ({type(found).__name__})",
+            remedy="correct it, or leave it out; see docs/extend.md",
+        )
+    return found
 
 
 class _Undemanding:

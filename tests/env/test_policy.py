@@ -87,6 +87,25 @@ def test_a_policy_that_only_plays_requires_nothing(
         find_policy("stops").for_env(env, variant="released")
 
 
+class DemandsInVain(Stops):
+    """Its requirements are of another kind."""
+
+    @classmethod
+    def for_env(cls, env: Any, *, seed: int = 0, variant: str = "paper") -> "DemandsInVain":
+        return cls()
+
+    @staticmethod
+    def requirements(variant: str = "paper") -> dict[str, Any]:
+        return {"metrics": ()}
+
+
+def test_requirements_of_another_kind_name_their_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(POLICIES, "_entries", dict(POLICIES._entries))
+    POLICIES.register("mine", DemandsInVain, help="none")
+    with pytest.raises(SettingsError, match=r"`requirements` of the policy 'mine' tells none"):
+        requirements_of("mine")
+
+
 @pytest.mark.parametrize("target", [5, dict, object()])
 def test_what_is_no_policy_is_named_where_it_is_found(
     monkeypatch: pytest.MonkeyPatch, target: object
