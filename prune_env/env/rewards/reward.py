@@ -165,7 +165,8 @@ class WeightedSum:
         """
         scores = np.empty((len(masks), len(self.terms)))
         for place, (weight, reward) in enumerate(self.terms):
-            found = reward.score(subject, masks, accuracy)
+            # Copies: one that writes into them would change what the next one scores.
+            found = reward.score(subject, masks.copy(), accuracy.copy())
             shape = getattr(found, "shape", None)
             if shape != (len(masks),) or found.dtype.kind not in "biuf":
                 raise _no_scores(reward.name, f"{type(found).__name__} of shape {shape}", found)

@@ -248,3 +248,24 @@ def test_what_is_no_reward_is_named_where_it_is_asked_for(monkeypatch, target, s
     REWARDS.register("mine", target, help="none")
     with pytest.raises(SettingsError, match=f"'mine'.*{said}"):
         make_reward("sparsity + mine")
+
+
+class _Writes(Reward):
+    name, range, source, reads = "writes", (0.0, 1.0), "a test", "the mask"
+
+    def score(self, subject, masks, accuracy):
+        masks[:] = True
+        accuracy[:] = 1.0
+        return np.zeros(len(masks))
+
+
+def test_a_term_that_writes_into_what_it_is_given_changes_no_other():
+    env = env_over(PrescribedEvaluator(falls_by(0.1)), tau=0.0)
+    subject = env.core.pool.boards[0].subject
+    masks = np.ones((1, *subject.shape), bool)
+    masks[0, 0, 0] = False
+    reward = make_reward("accuracy")
+    both = WeightedSum([(1.0, _Writes()), (1.0, Sparsity()), *reward.terms])
+    scores = both.score(subject, masks, np.array([0.5]))
+    assert scores[0].tolist() == [0.0, pytest.approx(1 / subject.evaluator.available.sum()), 0.5]
+    assert not masks[0, 0, 0]
