@@ -1,5 +1,6 @@
 """A trained agent in the place of a registered policy: it plays, and learns no more."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,13 @@ def learns(algorithm: str) -> bool:
 
 
 def learner_names() -> list[str]:
-    """Return the names of the policies that learn, sorted."""
-    return [name for name in POLICIES.names() if learns(name)]
+    """Return the names of the policies that learn, sorted; without those of broken packages."""
+    names = []
+    for name in POLICIES.names():
+        with suppress(SettingsError):  # of another distribution, whose code cannot be loaded
+            if learns(name):
+                names.append(name)
+    return names
 
 
 def _is_agent(policy: Any) -> bool:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar, cast
@@ -50,7 +51,8 @@ class Entry(Generic[T]):
         if self.distribution:
             FOREIGN[module.partition(".")[0]] = self.distribution
         try:
-            return cast(T, getattr(import_module(module), attribute))
+            # Of a class within a class, an entry point names both.
+            return cast(T, reduce(getattr, attribute.split("."), import_module(module)))
         except (Exception, SystemExit) as error:  # a module of others may end the program
             if not self.distribution:
                 raise

@@ -8,6 +8,7 @@ import gymnasium as gym
 import pytest
 from rich.console import Console
 
+from prune_env.agents.train_settings import TrainSettings
 from prune_env.cli.terminal import tell_error
 from prune_env.env.policy import POLICIES, find_policy
 from prune_env.env.rewards.reward import REWARDS, Sparsity, make_reward
@@ -56,10 +57,17 @@ class Failing(Sparsity):
     name = "failing"
     def score(self, subject, masks, accuracy):
         return {}["deep"]
+
+class Within:
+    class Fixed:
+        @classmethod
+        def for_env(cls, env, *, seed=0):
+            return cls()
 """
 POINTS = """
 [prune_env.policies]
 theirs = plugin_of_a_test:Missing
+within = plugin_of_a_test:Within.Fixed
 
 [prune_env.rewards]
 tripled = plugin_of_a_test:Tripled
@@ -102,6 +110,18 @@ def test_a_broken_entry_point_is_told_in_one_message() -> None:
     assert "AttributeError" in str(told.value)
     POLICIES.register("theirs", "elsewhere:Policy", help="a name of one's own wins")
     assert POLICIES._entries["theirs"].target == "elsewhere:Policy"
+
+
+@pytest.mark.usefixtures("distribution")
+def test_an_entry_point_may_name_a_class_within_a_class() -> None:
+    assert POLICIES["within"].__qualname__ == "Within.Fixed"
+
+
+@pytest.mark.usefixtures("distribution")
+def test_a_broken_entry_point_hides_no_other_mistake() -> None:
+    """Which policies learn is told by loading each of them."""
+    with pytest.raises(SettingsError, match=r"no learning algorithm 'pppo'.*did you mean 'ppo'"):
+        TrainSettings(algorithm="pppo")
 
 
 @pytest.mark.usefixtures("distribution")
