@@ -169,7 +169,8 @@ class SearchSettings:
             constant answer is below tau, and else `balanced`: a constant answer never passes.
         episodes: How often a policy plays, while the budget lasts: once as it thinks best, then
             with another seed each time, exploring if it can. The mask of the episode that returns
-            most is kept, so the reward should be one that sees a backdoor.
+            most is kept, so the reward should be one that sees a backdoor. An agent that learns, a
+            search and the members of an ensemble play once.
     """
 
     variant: str = "paper"

@@ -20,7 +20,7 @@ def list_facts(report: dict[str, Any], out: Path) -> list[tuple[str, str]]:
         *_describe_units(result),
         ("tau", _describe_tau(report)),
         ("validation accuracy", _describe_accuracy(report)),
-        ("evaluations", count_of(result["evaluations"], "mask")),
+        ("evaluations", _describe_evaluations(result)),
         ("time", f"{result['seconds']:.0f} s"),
         ("purified model", str(out)),
         *([("pushed to", report["pushed_to"])] if "pushed_to" in report else []),
@@ -31,6 +31,14 @@ def _describe_oracle(run: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what a mask is good for that was chosen by the trigger itself."""
     told = "to compare with: the mask's reward reads the trigger, so no defence"
     return [("use it", told)] if "oracle" in (run["agent"] or {}) else []
+
+
+def _describe_evaluations(result: dict[str, Any]) -> str:
+    """Return how many masks were asked for, and in how many episodes where several were wanted."""
+    asked = count_of(result["evaluations"], "mask")
+    if "episodes" not in result:
+        return asked
+    return f"{asked}, the best of {count_of(result['episodes'], 'episode')}"
 
 
 def _describe_pruned(result: dict[str, Any]) -> str:

@@ -70,20 +70,44 @@ def play_on(
     settings: SearchSettings,
     *,
     seed: int,
-) -> tuple[Mask, float]:
+    writer: SummaryWriter | None = None,
+    tag: str = "policy",
+) -> tuple[tuple[Mask, float], int]:
     """Return the best of an episode and of those that are asked for after it, while masks last.
 
     A policy without chance in it plays the same again, and asks for no new mask.
+
+    Args:
+        env: What is played.
+        strategy: Makes who plays.
+        first: What the first episode left.
+        counting: Counts the masks.
+        settings: Episodes, budget, variant.
+        seed: Of the first episode.
+        writer: Takes what each of them returned, by its number.
+        tag: Of the curve.
+
+    Returns:
+        Mask and return of the best, and the number of episodes that were played.
     """
-    best, idle = first, 0
+    best, idle, played = first, 0, 1
+    _tell(writer, tag, first[1], played)
     with progress("Playing on", settings.budget) as advance:
         for number in range(1, settings.episodes):
             asked = counting.evaluations
             if asked >= settings.budget or idle == IDLE:
                 break
             again = strategy.for_env(env, seed=(seed + number) % SEEDS, variant=settings.variant)
-            best = max(best, play(env, again, seed=seed, explores=True), key=itemgetter(1))
+            left = play(env, again, seed=seed, explores=True)
+            best, played = max(best, left, key=itemgetter(1)), number + 1
+            _tell(writer, tag, left[1], played)
             idle = idle + 1 if counting.evaluations == asked else 0
             advance(counting.evaluations)
             tell_counts(counting.beneath)
-    return best
+    return best, played
+
+
+def _tell(writer: SummaryWriter | None, tag: str, gained: float, number: int) -> None:
+    """Write what an episode returned."""
+    if writer is not None:
+        writer.add_scalar(f"search/{tag}/return_of_episode", gained, number)

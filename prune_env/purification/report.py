@@ -65,6 +65,7 @@ def make_report(
             **_count_pruned(subject.units, found),
             **({"members": len(found.masks)} if found.others else {}),
             "evaluations": found.evaluations,
+            **({"episodes": found.episodes} if plan.chosen.search.episodes > 1 else {}),
             "seconds": seconds,
         },
         "data": {

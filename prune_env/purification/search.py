@@ -79,8 +79,14 @@ def search(
     ]
     if learned and (not played or learned[1] > played[0][1]):
         played = [learned]
-    if settings.episodes > 1 and len(played) == 1 and not isinstance(player, Learner):
-        played = [play_on(env, strategy, played[0], counting, settings, seed=seed)]
+    episodes = 1
+    if settings.episodes > 1 and (isinstance(player, Learner) or len(played) > 1):
+        _tell_of_one(policy, settings.episodes)
+    elif settings.episodes > 1:
+        best, episodes = play_on(
+            env, strategy, played[0], counting, settings, seed=seed, writer=writer, tag=policy
+        )
+        played = [best]
     masks = tuple(mask for mask, _ in played)
     return SearchResult(
         policy=policy,
@@ -92,6 +98,17 @@ def search(
         others=masks[1:],
         guard=guard_of(subject.evaluator),
         agent=agent,
+        episodes=episodes,
+    )
+
+
+def _tell_of_one(policy: str, episodes: int) -> None:
+    """Warn that further episodes are not played: of an ensemble, or of who spends the budget."""
+    log.warning(
+        "%s plays one episode, not %d: it searches or learns until its budget is spent, or its "
+        "members play one each",
+        policy,
+        episodes,
     )
 
 

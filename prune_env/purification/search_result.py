@@ -22,6 +22,7 @@ class SearchResult:
         guard: What was compared with it, see `evaluation.guard`.
         evaluations: Masks evaluated for it, learning included.
         seconds: Wall time of the search.
+        episodes: Episodes that it is the best of, those of a learning agent's learning apart.
         others: Masks of the other members of an ensemble.
         agent: What is known of the trained agent that chose, as plain values, with `oracle` if it
             learned from the trigger; empty if none is known.
@@ -36,6 +37,7 @@ class SearchResult:
     others: tuple[Mask, ...] = ()
     guard: Guard = "accuracy"
     agent: dict[str, Any] = field(default_factory=dict)
+    episodes: int = 1
 
     @property
     def masks(self) -> tuple[Mask, ...]:

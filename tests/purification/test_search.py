@@ -5,6 +5,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 import prune_env.agents
 import prune_env.baselines  # noqa: F401 - registers the policies
@@ -148,6 +150,34 @@ def test_the_best_of_several_random_orders_is_handed_out() -> None:
     assert best.accuracy == subject.evaluator.accuracy(best.mask[None])[0]
     few = SearchSettings(max_drop=0.1, episodes=6, budget=max(asked) + 2)
     assert search(subject, "random", few).evaluations == few.budget
+
+
+def test_how_often_was_played_is_told(tmp_path: Path) -> None:
+    subject = Subject(LandscapeEvaluator(3, 4, seed=5), np.zeros((3, 4, 1)), ("magnitude",))
+    with SummaryWriter(str(tmp_path)) as writer:
+        settings = SearchSettings(max_drop=0.1, episodes=6)
+        best = search(subject, "random", settings, writer=writer)
+    assert best.episodes == 6
+    events = EventAccumulator(str(tmp_path)).Reload()
+    returns = events.Scalars("search/random/return_of_episode")
+    assert [each.step for each in returns] == [1, 2, 3, 4, 5, 6]
+    assert max(each.value for each in returns) == pytest.approx(best.heads_pruned / 12)
+    assert search(subject, "random", SearchSettings(max_drop=0.1)).episodes == 1
+    few = SearchSettings(max_drop=0.1, episodes=6, budget=best.evaluations // 2)
+    assert 1 < search(subject, "random", few).episodes < 6
+
+
+@pytest.mark.parametrize("policy", ["random-ensemble", "greedy"])
+def test_who_plays_once_whatever_was_asked_for_is_told(
+    policy: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    subject = Subject(LandscapeEvaluator(3, 4, seed=5), np.zeros((3, 4, 1)), ("magnitude",))
+    once = search(subject, policy, SearchSettings(max_drop=0.1))
+    assert not caplog.records
+    found = search(subject, policy, SearchSettings(max_drop=0.1, episodes=4))
+    assert found.episodes == 1
+    assert np.array_equal(found.mask, once.mask)
+    assert f"{policy} plays one episode, not 4" in caplog.text
 
 
 def test_a_policy_without_chance_plays_the_same_again() -> None:
