@@ -52,8 +52,8 @@ def validate_mask(mask: npt.ArrayLike, shape: tuple[int, int]) -> Mask:
     return array.astype(bool)
 
 
-NUMBER = re.compile(r"[0-9]{1,9}")
-"""Of a layer, as JSON writes it: the name of an entry."""
+NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
+"""Of a layer, as JSON writes it: the name of an entry. With `00` beside `0` one could be two."""
 
 
 def save_mask(path: str | Path, mask: npt.ArrayLike, **meta: Any) -> None:

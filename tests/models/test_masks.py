@@ -86,6 +86,8 @@ def test_the_published_form_of_pure_is_read(tmp_path: Path) -> None:
         "[" * 50_000,
         '{"-1": [1]}',
         '{"\\u00b2": [1]}',
+        '{"0": [1], "00": [0]}',
+        '{"0": [1], "0": [0]}',
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
