@@ -148,6 +148,7 @@ def read_record(path: str | Path) -> MaskTable:
         read_units(head["identity"], available)
         if families[:1].tolist() != [0] or not margins.shape[1]:
             raise ValueError("without the unpruned model, or without a text")
+        _check_masks(masks, available, importance)
         if columns["accuracy"].min() < 0 or columns["accuracy"].max() > 1:
             raise ValueError("an accuracy outside of 0 to 1")
         if not all(np.isfinite(each).all() for each in (margins, *columns.values())):
@@ -155,6 +156,20 @@ def read_record(path: str | Path) -> MaskTable:
         return MaskTable(
             head["identity"], available, importance, masks, kinds, families, columns, margins
         )
+
+
+def _check_masks(
+    masks: Mask, available: npt.NDArray[np.bool_], importance: npt.NDArray[np.float64]
+) -> None:
+    """Raise a ValueError unless masks are such as a record draws, and can be drawn further."""
+    if not np.array_equal(masks[0], available):
+        raise ValueError("its first mask is not the unpruned model")
+    if (masks & ~available).any():
+        raise ValueError("it keeps what the model does not have")
+    if len({mask.tobytes() for mask in masks}) < len(masks):
+        raise ValueError("a mask stands twice")
+    if importance.ndim != 3 or not np.isfinite(importance[available]).all():
+        raise ValueError("an importance that is not finite")
 
 
 def check_size(table: MaskTable, masks: int) -> None:

@@ -37,7 +37,7 @@ from prune_env.models.masks import Mask
 from prune_env.research.recording.fitting import fit_surrogate
 from prune_env.research.recording.offline import check_minari, write_minari
 from prune_env.research.recording.recording import Recording
-from prune_env.research.recording.table import read_record, write_record
+from prune_env.research.recording.table import MaskTable, read_record, write_record
 from prune_env.utils.leases import check_alone, locked
 
 REWARDS = ("sparsity",)
@@ -503,6 +503,30 @@ def test_damaged_files_are_refused(tmp_path: Path, surrogate: Path) -> None:
                 read(each)
     with pytest.raises(SettingsError, match="asked for"):
         gym.make("prune_env/Recorded-v0", model=str(surrogate), metrics="magnitude,nonsense")
+
+
+def _spoilt(table: MaskTable, how: str) -> MaskTable:
+    masks, importance = table.masks.copy(), table.importance.copy()
+    if how == "first":
+        masks[0, 0, 0] = False
+    elif how == "twice":
+        masks[5] = masks[6]
+    else:
+        importance[0, 0, 0] = np.nan
+    return replace(table, masks=masks, importance=importance)
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [("first", "not the unpruned model"), ("twice", "a mask stands twice"), ("nan", "not finite")],
+)
+def test_a_record_that_would_make_a_useless_surrogate_is_refused(
+    how: str, told: str, tmp_path: Path
+) -> None:
+    table = Recording(landscape(), REWARDS).run(tmp_path / "r.npz", 20)
+    write_record(tmp_path / "r.npz", _spoilt(table, how))
+    with pytest.raises(StateError, match=rf"r\.npz is no record.*{told}"):
+        read_record(tmp_path / "r.npz")
 
 
 def test_a_surrogate_never_replaces_a_record(tmp_path: Path) -> None:
