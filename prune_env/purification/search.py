@@ -80,13 +80,10 @@ def search(
     if learned and (not played or learned[1] > played[0][1]):
         played = [learned]
     episodes = 1
-    if settings.episodes > 1 and (isinstance(player, Learner) or len(played) > 1):
-        _tell_of_one(policy, settings.episodes)
-    elif settings.episodes > 1:
-        best, episodes = play_on(
+    if settings.episodes > 1 and not _plays_once(player, played, policy, settings):
+        played[0], episodes = play_on(
             env, strategy, played[0], counting, settings, seed=seed, writer=writer, tag=policy
         )
-        played = [best]
     masks = tuple(mask for mask, _ in played)
     return SearchResult(
         policy=policy,
@@ -102,14 +99,19 @@ def search(
     )
 
 
-def _tell_of_one(policy: str, episodes: int) -> None:
-    """Warn that further episodes are not played: of an ensemble, or of who spends the budget."""
-    log.warning(
-        "%s plays one episode, not %d: it searches or learns until its budget is spent, or its "
-        "members play one each",
-        policy,
-        episodes,
-    )
+def _plays_once(
+    player: Policy, played: Sequence[object], name: str, settings: SearchSettings
+) -> bool:
+    """Return whether a policy plays no further episodes, as an ensemble; warn of it."""
+    once = isinstance(player, Learner) or len(played) > 1
+    if once:
+        log.warning(
+            "%s plays one episode, not %d: it searches or learns until its budget is spent, or its "
+            "members play one each",
+            name,
+            settings.episodes,
+        )
+    return once
 
 
 def _learn(
