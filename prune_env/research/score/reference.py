@@ -106,9 +106,8 @@ def _compute(game: TaskGame, known: "_KnownMasks") -> TaskReference:
         search(game.subject, "random", game.task.search, seed=seed).mask for seed in RANDOM_SEEDS
     ]
     random = game.values(np.stack(masks))
-    names = ("gained", "spared") if game.knows_hidden else ("gained",)
     ends = {}
-    for name in names:
+    for name in ("gained", "spared") if game.knows_hidden else ("gained",):
         best = max(climb(game, partial(known, name), seed) for seed in ORACLE_SEEDS)
         ends[name] = EndPoints(float(getattr(random, name).mean()), best)
     return TaskReference(ends["gained"], ends.get("spared"))
@@ -168,8 +167,8 @@ class _KnownMasks:
         new = {key: mask for key, mask in zip(keys, masks, strict=True) if key not in self._known}
         if new:
             values = self._game.values(np.stack(list(new.values())))
+            worth = {"gained": values.gained, "spared": values.spared}
             for row, key in enumerate(new):
-                worth = {"gained": values.gained, "spared": values.spared}
                 self._known[key] = {
                     column: (float(each[row]), float(values.accuracy[row]))
                     for column, each in worth.items()
