@@ -151,7 +151,8 @@ def _load_split(place: str, split: str, allow_download: bool, revision: str | No
             actual=f"{type(error).__name__}: {error}"[:500],
             remedy="check the name, the split and the folder",
         ) from error
-    return table
+    # A format that was saved along may hide columns, as that of a tokenised data set does.
+    return table.with_format(None)
 
 
 def _check_files(folder: Path) -> None:

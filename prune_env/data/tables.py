@@ -21,6 +21,16 @@ from prune_env.utils.limits import (
 )
 from prune_env.utils.reading import parse_json, read_bounded
 
+CONVERSIONS = {
+    ".parquet": "write it with pandas: read_parquet(FILE).to_json(NAME.jsonl, orient='records', "
+    "lines=True)",
+    ".json": "with one object a line call it .jsonl; else write it so: pandas has "
+    "read_json(FILE).to_json(NAME.jsonl, orient='records', lines=True)",
+    ".xlsx": "save it as .csv, in UTF-8",
+    ".gz": "unpack it",
+}
+"""What to do about files that often hold data and are not read, by how their names end."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -52,14 +62,16 @@ def table_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
             a column or holds it twice, or has a CSV quote that never ends.
     """
     readers = {".tsv": _tsv_rows, ".csv": _csv_rows, ".jsonl": _jsonl_rows}
-    if path.suffix.lower() not in readers:
+    suffix = path.suffix.lower()
+    if suffix not in readers:
+        there, usual = os.path.exists(path), "check the path, or convert the file"
         raise DataError(
             f"{path} is not a table that can be read",
             expected=f"a file that ends in {', '.join(readers)}",
-            actual=(path.suffix or "no file extension") if os.path.exists(path) else "no such file",
-            remedy="check the path, or convert the file",
+            actual=(path.suffix or "no file extension") if there else "no such file",
+            remedy=CONVERSIONS.get(suffix, usual) if there else usual,
         )
-    return readers[path.suffix.lower()](path, _decoded(path), columns)
+    return readers[suffix](path, _decoded(path), columns)
 
 
 def text_lines(path: Path) -> list[str]:

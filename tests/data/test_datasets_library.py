@@ -38,6 +38,14 @@ def test_saved_splits(tmp_path: Path) -> None:
         read_datasets(tmp_path / "saved", "extra")
 
 
+@pytest.mark.parametrize("kind", ["numpy", "pandas"])
+def test_a_saved_format_hides_no_column(tmp_path: Path, kind: str) -> None:
+    made = table(["a", "b", "c"], [1, 0, None], ["bad", "good"])
+    made.with_format(kind, columns=["label"]).save_to_disk(tmp_path / "saved")
+    data = read_datasets(tmp_path / "saved", "train", on_bad_row="skip")
+    assert (data.texts, data.labels.tolist(), data.skipped) == (("a", "b"), [1, 0], 1)
+
+
 def test_rows_are_read_as_strictly_as_from_a_file(tmp_path: Path) -> None:
     table(["a", "", None, "d", "e"], [1, 1, 1, -1, 0]).save_to_disk(tmp_path / "saved")
     with pytest.raises(DataError, match=r"row 2 .* an empty text"):

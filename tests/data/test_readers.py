@@ -416,6 +416,17 @@ def test_a_path_that_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
         read_table(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "remedy"),
+    [(".parquet", "read_parquet"), (".json", r"call it \.jsonl"), (".odd", "convert the file")],
+)
+def test_other_files_are_told_how_to_be_converted(tmp_path: Path, suffix: str, remedy: str) -> None:
+    with pytest.raises(DataError, match=rf"ends in \.tsv.* Actual: \{suffix}\. .*{remedy}"):
+        read_table(write(tmp_path, "x", suffix))
+    with pytest.raises(DataError, match=r"no such file.* check the path"):
+        read_table(tmp_path / f"missing{suffix}")
+
+
 @pytest.mark.parametrize("name", ["data.txt", "data", "data.tsv.gz"])
 def test_other_kinds_of_file_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"ends in .tsv, .csv, .jsonl"):
