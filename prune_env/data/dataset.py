@@ -246,11 +246,20 @@ class Splits:
         train: For fine-tuning.
         validation: For the accuracy that a defence may look at.
         test: For ACC, and for LFR once triggered; a defence never sees it.
+
+    Raises:
+        DataError: A part has other classes than `train`. In another order they are put into its
+            own, since a target label is one number for all parts.
     """
 
     train: TextDataset
     validation: TextDataset
     test: TextDataset
+
+    def __post_init__(self) -> None:
+        for name in ("validation", "test"):
+            part: TextDataset = getattr(self, name)
+            object.__setattr__(self, name, part.in_order_of(self.train.label_names))
 
 
 def write_jsonl(

@@ -38,6 +38,24 @@ def test_saved_splits(tmp_path: Path) -> None:
         read_datasets(tmp_path / "saved", "extra")
 
 
+def test_parts_that_order_their_classes_otherwise_have_one_order(tmp_path: Path) -> None:
+    made = {
+        "train": table(["a", "b"], [0, 1], ["bad", "good"]),
+        "validation": table(["c", "d"], [0, 1], ["good", "bad"]),
+        "test": table(["e", "f"], [1, 1], ["Good", "Bad"]),
+    }
+    datasets.DatasetDict(made).save_to_disk(tmp_path / "saved")
+    splits = load_data(tmp_path / "saved")
+    assert isinstance(splits, Splits)
+    parts = (splits.train, splits.validation, splits.test)
+    assert [part.label_names for part in parts] == [("bad", "good")] * 3
+    assert [part.labels.tolist() for part in parts] == [[0, 1], [1, 0], [0, 0]]
+    made["test"] = table(["e"], [0], ["fine", "awful"])
+    datasets.DatasetDict(made).save_to_disk(tmp_path / "other")
+    with pytest.raises(DataError, match="other classes than the data beside it"):
+        load_data(tmp_path / "other")
+
+
 @pytest.mark.parametrize("kind", ["numpy", "pandas"])
 def test_a_saved_format_hides_no_column(tmp_path: Path, kind: str) -> None:
     made = table(["a", "b", "c"], [1, 0, None], ["bad", "good"])
