@@ -12,6 +12,7 @@ from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.models.masks import Mask
 from prune_env.utils.registry import Registry
+from prune_env.utils.source import source_of_others
 
 if TYPE_CHECKING:
     from prune_env.data.dataset import TextDataset
@@ -227,6 +228,15 @@ def make_reward(
             actual=f"{reward!r:.200} ({type(reward).__name__})",
         )
     return WeightedSum([_parse_term(term, given or {}) for term in reward.split(" + ")])
+
+
+def code_of_others(reward: WeightedSum) -> dict[str, str]:
+    """Return which code defines the terms that are not this package's, by name.
+
+    The version of this package does not tell when it changes, see `utils.source`.
+    """
+    found = {each.name: source_of_others(type(each)) for _, each in reward.terms}
+    return {name: code for name, code in found.items() if code is not None}
 
 
 def _parse_term(text: str, given: Mapping[str, Reward]) -> tuple[float, Reward]:

@@ -38,8 +38,8 @@ def mask_file(cell: Cell, identity: dict[str, str]) -> str:
 
     Args:
         cell: The cell.
-        identity: SHA-256 of data, model and files of attacks.
+        identity: SHA-256 of data, model and files of attacks, and the code of others.
     """
     models_and_search = [asdict(cell.models), cell.target, cell.policy, to_plain(cell.search)]
-    agent = [cell.agent] if cell.agent else []
-    return f"masks/{digest([models_and_search, identity_of(cell.models, identity), *agent])}.json"
+    maker = [made_by] if (made_by := cell.made_by(identity)) else []
+    return f"masks/{digest([models_and_search, identity_of(cell.models, identity), *maker])}.json"

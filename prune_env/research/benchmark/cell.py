@@ -2,14 +2,23 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from prune_env.env.policy import Requirements, TrainedStrategy, find_policy, requirements_of
+from prune_env.env.policy import (
+    POLICIES,
+    Requirements,
+    TrainedStrategy,
+    find_policy,
+    requirements_of,
+)
+from prune_env.env.rewards.reward import code_of_others, make_reward
 from prune_env.purification import removes_backdoor
 from prune_env.research.attacks.backdoor import ModelSettings
 from prune_env.settings import Healing, SearchSettings
 from prune_env.utils.plain import to_plain
+from prune_env.utils.source import source_of_others
 
 Target = Literal["backdoored", "benign"]
 CellProtocol = Literal["none", "direct", "refinetune"]
@@ -88,14 +97,41 @@ class Cell:
         strategy = find_policy(self.policy)
         return {"agent": strategy.identity} if isinstance(strategy, TrainedStrategy) else {}
 
+    @property
+    def code(self) -> dict[str, str]:
+        """Which code of others chooses and pays masks, by `"/policy/NAME"` and `"/reward/NAME"`."""
+        if self.policy in REFERENCES:
+            return {}
+        chooses = None if self.policy in ORACLES else source_of_others(POLICIES[self.policy])
+        pays = code_of_others(make_reward(self.search.reward))
+        told = " ".join(f"{name} {code}" for name, code in pays.items())
+        return {
+            name: code for name, code in zip(self._code_names, (chooses, told), strict=True) if code
+        }
+
+    @property
+    def _code_names(self) -> tuple[str, str]:
+        # No name of an attack is empty: in an identity these are those of no attack's file.
+        return f"/policy/{self.policy}", f"/reward/{self.search.reward}"
+
+    def made_by(self, identity: dict[str, str]) -> dict[str, Any]:
+        """Return what tells who makes its mask from others of that name: `agent`, and `code`.
+
+        Args:
+            identity: As for `key`. It holds the code, so that all processes of a run agree.
+        """
+        code = {name: identity[name] for name in self._code_names if name in identity}
+        return {**self.agent, **({"code": code} if code else {})}
+
     def key(self, identity: dict[str, str]) -> str:
         """Return the address of the cell's result: a hash of the cell and of what it reads.
 
         Args:
-            identity: SHA-256 of data, model and files of attacks, as `data_identity` returns it.
+            identity: SHA-256 of data, model and files of attacks, as `data_identity` returns it,
+                and what `codes_of` does.
         """
         read = identity_of(self.models, identity)
-        return digest({"cell": to_plain(self), "identity": read, **self.agent})
+        return digest({"cell": to_plain(self), "identity": read, **self.made_by(identity)})
 
     def __str__(self) -> str:
         parts = [self.models.attack.title, f"seed {self.models.seed}", self.policy]
@@ -112,6 +148,11 @@ class Cell:
         if self.target == "benign":
             parts.append("on the benign model")
         return ", ".join(parts)
+
+
+def codes_of(cells: Iterable[Cell]) -> dict[str, str]:
+    """Return the code of others behind cells, see `Cell.code`; it may change at any time."""
+    return {name: code for cell in cells for name, code in cell.code.items()}
 
 
 def identity_of(models: ModelSettings, identity: dict[str, str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from prune_env.models import find_source, inspect_source
 from prune_env.research.attacks.backdoor import make_texts
 from prune_env.research.attacks.own_files import read_own_attack
 from prune_env.research.attacks.sources import AttackSources
-from prune_env.research.benchmark.cell import Cell
+from prune_env.research.benchmark.cell import Cell, codes_of
 from prune_env.research.benchmark.cell_events import CellNews
 from prune_env.research.benchmark.config import BenchmarkConfig
 from prune_env.research.benchmark.crew import Crew
@@ -123,7 +123,7 @@ def run_benchmark(
     store, sources = Store(folder), _with_own(sources or AttackSources(), config, clean)
     cells = config.cells()
     _try_attacks(cells, clean, sources)
-    identity = data_identity(clean, config.models.model)
+    identity = data_identity(clean, config.models.model) | codes_of(cells)
     identity |= sources.identity(cell.models.attack.attack for cell in cells)
     keyed = {cell.key(identity): cell for cell in cells}
     _warn_of_results_left_out(folder, store, keyed)
@@ -202,7 +202,8 @@ def _warn_of_results_left_out(folder: Path, store: Store, keyed: Collection[str]
     left = [key for key in store.addresses() if key not in keyed]
     if left:
         log.warning(
-            "Results of another grid, or of other data, in %s: %d. They stay in its cells/, and "
+            "Results of another grid, of other data or of other code of plug-ins, in %s: %d. They "
+            "stay in its cells/, and "
             "leave its report; give another --out to keep the reports apart",
             folder,
             len(left),

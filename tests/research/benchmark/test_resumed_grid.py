@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 
 from prune_env.data.loading import load_data
+from prune_env.env.policy import POLICIES
+from prune_env.env.rewards import REWARDS
 from prune_env.errors import SettingsError
 from prune_env.research.benchmark import runner
+from prune_env.research.benchmark.addresses import mask_file
 from prune_env.research.benchmark.config import read_config
 from prune_env.research.benchmark.outcome import failed_outcome
 from prune_env.research.benchmark.plan import PLAN
+from prune_env.utils.registry import Entry
 from tests.cli.support import run
 from tests.research.benchmark.support import write_grid
 
@@ -50,6 +54,59 @@ def test_results_that_leave_the_report_are_warned_of(
         runner.run_benchmark(other, clean, tmp_path / "run")
     assert f"in {tmp_path / 'run'}: 1. They stay" in caplog.text
     assert (tmp_path / "run" / PLAN).exists()
+
+
+OF_OTHERS = """
+from typing import ClassVar
+from prune_env.baselines.reward_greedy import RewardGreedy
+from prune_env.env.rewards.reward import Sparsity
+
+class Mine(RewardGreedy):
+    "Of release {release}."
+
+class Paid(Sparsity):
+    name: ClassVar[str] = "paid"
+"""
+
+
+def test_results_of_code_of_others_that_was_changed_are_not_taken_for_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ran: list[list[str]] = []
+
+    def fail(task, cells, store, settings, on_cell):
+        new = [key for key in cells if not store.has(key)]
+        for key in new:
+            store.write(key, failed_outcome(cells[key], "Broken: no luck").value)
+        assert all(cell.key(task.identity) == key for key, cell in cells.items())
+        files = {mask_file(cell, task.identity) for cell in cells.values()}
+        ran.append([str(cells[key]).removeprefix("rare-word, seed 0, ") for key in new])
+        assert len(files) == len(cells)
+        masks.append(files)
+
+    masks: list[set[str]] = []
+    monkeypatch.setattr(runner, "_run", fail)
+    for release in (1, 2):
+        (tmp_path / f"of_others_{release}.py").write_text(OF_OTHERS.format(release=release))
+    path = write_grid(tmp_path, ["gradient", "mine", "reward-greedy"])
+    path.write_text(path.read_text() + 'rewards = ["paid"]\n')
+    config = read_config(path)
+    clean = load_data(config.data)
+
+    def play(policies: int, rewards: int) -> None:
+        for table, name, module in ((POLICIES, "mine", policies), (REWARDS, "paid", rewards)):
+            target = f"of_others_{module}:{'Mine' if name == 'mine' else 'Paid'}"
+            monkeypatch.setitem(table._entries, name, Entry(name, "", target))
+        runner.run_benchmark(config, clean, tmp_path / "run")
+
+    play(1, 1)
+    play(1, 1)
+    play(2, 1)
+    play(2, 2)
+    mine, greedy = (f"{name} (paid), direct, tau 0.4" for name in ("mine", "reward-greedy"))
+    assert ran[1:] == [[], [mine], [mine, greedy]]
+    assert [len(masks[at + 1] - masks[at]) for at in range(3)] == [0, 1, 2]
 
 
 @pytest.mark.usefixtures("failing")
