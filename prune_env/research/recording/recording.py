@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.env.recorded import HIDDEN, REWARD
-from prune_env.env.rewards.reward import WeightedSum, make_reward
+from prune_env.env.rewards.reward import WeightedSum, code_of_others, make_reward
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, StateError
 from prune_env.evaluation import metrics
@@ -41,6 +41,9 @@ MOST_TEXTS = 500
 
 TRAIN = "train"
 """In the identity: which training data metrics and rewards read; the fingerprint covers none."""
+
+CODE = "code"
+"""In the identity: each reward of others and its code; not there if all are this package's."""
 
 DOING = "records into"
 """What another process does with the file, for messages."""
@@ -101,6 +104,10 @@ class Recording:
             "seed": seed,
             **(facts or {}),
         }
+        code = [code_of_others(reward) for reward in self._rewards.values()]
+        if any(code):
+            told = [f"{name} {each}" for terms in code for name, each in terms.items()]
+            identity[CODE] = ", ".join(told)
         self._identity = json.loads(json.dumps(identity))
 
     def run(self, path: str | Path, masks: int) -> MaskTable:
@@ -176,8 +183,8 @@ class Recording:
         """Return what the file holds; where there is none, the unpruned model."""
         if path.exists():
             held = read_record(path)
-            # Files of earlier releases do not tell their training data.
-            old = {TRAIN: None} if TRAIN not in held.identity else {}
+            # Files of earlier releases do not tell their training data, nor whose code pays.
+            old = {name: None for name in (TRAIN, CODE) if name not in held.identity}
             check_same(path, "recording", {**self._identity, **old}, {**held.identity, **old})
             self._check_values(path, held)
             return held

@@ -39,6 +39,7 @@ from prune_env.research.recording.offline import check_minari, write_minari
 from prune_env.research.recording.recording import Recording
 from prune_env.research.recording.table import MaskTable, read_record, write_record
 from prune_env.utils.leases import check_alone, locked
+from prune_env.utils.registry import Entry
 
 REWARDS = ("sparsity",)
 
@@ -316,6 +317,31 @@ def test_a_record_goes_on_with_its_own_training_data_alone(
     old = {name: value for name, value in table.identity.items() if name != "train"}
     write_record(path, replace(table, identity=old))
     assert recording(tiny_data).run(path, 12).identity == old
+
+
+def test_a_record_goes_on_with_the_code_of_its_reward_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code of others changes under a name that stays: one column would hold two rewards."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = "from prune_env.env.rewards.reward import Sparsity\nclass Paid(Sparsity): "
+    for module, body in (("paid_first", "name = 'paid'"), ("paid_then", "name = 'paid'; new = 1")):
+        (tmp_path / f"{module}.py").write_text(text + body)
+    path = tmp_path / "r.npz"
+
+    def run(module: str, masks: int) -> MaskTable:
+        monkeypatch.setitem(REWARDS_TABLE._entries, "paid", Entry("paid", "", f"{module}:Paid"))
+        return Recording(landscape(), ["paid"]).run(path, masks)
+
+    table = run("paid_first", 9)
+    assert len(run("paid_first", 12).masks) == 12
+    with pytest.raises(StateError, match=r"another recording\. Expected: code: paid "):
+        run("paid_then", 15)
+    # Files of earlier releases do not tell it, and of this package's own rewards no file does.
+    old = {name: value for name, value in table.identity.items() if name != "code"}
+    write_record(path, replace(table, identity=old))
+    assert run("paid_then", 12).identity == old
+    assert "code" not in Recording(landscape(), REWARDS).run(tmp_path / "own.npz", 2).identity
 
 
 def test_a_second_recording_into_a_file_is_refused_while_one_is_under_way(
