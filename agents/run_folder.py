@@ -11,11 +11,14 @@ from typing import Any
 
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.env.pool import Pool
+from prune_env.env.rewards.reward import WeightedSum, code_of_others
 from prune_env.errors import SettingsError, StateError
 from prune_env.utils.files import read_json, write_json
 from prune_env.utils.output import check_free
 
 SETTINGS = "settings.json"
+CODE = "code of the reward"
+"""Beside the models of a training: that of others, by the terms that it defines."""
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 """Errors in which a write names no file."""
 
@@ -126,7 +129,7 @@ def check_same_settings(settings: TrainSettings, folder: Path) -> None:
 
 
 def check_same_models(held: Any, found: Mapping[str, Any], folder: Path) -> None:
-    """Raise unless a training goes on with the models and the clean data that it was begun on.
+    """Raise unless a training goes on with the models, clean data and reward that it was begun on.
 
     What was learned of others would be mixed with what is learned now, and the best mask of the one
     be compared with those of the other.
@@ -142,28 +145,36 @@ def check_same_models(held: Any, found: Mapping[str, Any], folder: Path) -> None
     if held is None or held == found:
         return
     told = held if isinstance(held, dict) else {}
+    if CODE not in told:  # of an earlier release
+        found = {name: value for name, value in found.items() if name != CODE}
     changed = [name for name in {**told, **found} if told.get(name) != found.get(name)]
+    if told and not changed:
+        return
     expected, actual = (
         ", ".join(f"{name}: {each.get(name)}" for name in changed) for each in (told, found)
     )
+    other = "another reward" if changed == [CODE] else "other models or clean data"
     raise StateError(
-        f"The run in {folder} was begun with other models or clean data",
+        f"The run in {folder} was begun with {other}",
         expected=expected,
         actual=actual,
         remedy="put them back as they were, or start a new run",
     )
 
 
-def identities(pool: Pool) -> dict[str, dict[str, str]]:
+def identities(pool: Pool, reward: WeightedSum) -> dict[str, Any]:
     """Return by name what tells each model, its validation data and its training data apart.
 
     The fingerprint is of model and validation data; importance and rewards read the training data.
+    Of a reward that is not this package's, the code is there too: its name stays, and it may not.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for board in pool.boards:
         found[board.name] = {"model": board.subject.evaluator.fingerprint}
         if board.subject.suspect is not None:
             found[board.name]["train"] = board.subject.suspect.train.sha256
+    if code := code_of_others(reward):
+        found[CODE] = code
     return found
 
 

@@ -208,7 +208,7 @@ def _begin(settings: TrainSettings, env: gym.Env[Any, Any]) -> Agent:
     agent = agent_class(settings.algorithm).for_env(
         env, seed=settings.seed, hyperparameters=settings.hyperparameters
     )
-    agent.models = identities(pool_of(env))
+    agent.models = identities(pool_of(env), env.get_wrapper_attr("reward"))
     return agent
 
 
@@ -219,7 +219,8 @@ def _resume(settings: TrainSettings, saved: Path, env: gym.Env[Any, Any]) -> tup
         StateError: There is none, it is another algorithm's, or it learned on other models.
     """
     checkpoint = read_checkpoint(saved)
-    check_same_models(checkpoint.spec.get("models"), identities(pool_of(env)), saved.parent)
+    found = identities(pool_of(env), env.get_wrapper_attr("reward"))
+    check_same_models(checkpoint.spec.get("models"), found, saved.parent)
     agent = agent_class(settings.algorithm).from_checkpoint(checkpoint, saved)
     asked = asked_masks(checkpoint.tensors)
     with shaped(saved, "what a training goes on from", "start a new run"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from prune_env.agents import callbacks, load_agent, training
-from prune_env.agents.run_folder import check_same_models, identities
+from prune_env.agents.run_folder import CODE, check_same_models, identities
 from prune_env.agents.shipped import SHIPPED
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.training import train
@@ -16,6 +16,8 @@ from prune_env.cli import main
 from prune_env.data.dataset import TextDataset
 from prune_env.env.landscape import LandscapeEvaluator
 from prune_env.env.pool import Pool
+from prune_env.env.rewards import REWARDS
+from prune_env.env.rewards.reward import make_reward
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, StateError
 from prune_env.evaluation import ReferenceEvaluator
@@ -26,6 +28,7 @@ from prune_env.research.recording.fitting import fit_surrogate
 from prune_env.research.recording.recording import Recording
 from prune_env.utils.files import read_json, write_json
 from prune_env.utils.leases import locked
+from prune_env.utils.registry import Entry
 from tests.agents.support import PPO, SETTINGS
 
 BEST_OF = (
@@ -227,10 +230,35 @@ def test_a_run_goes_on_with_its_own_training_data_only(tiny_folder, tiny_data, t
         suspect = Suspect(loaded, train_data, tiny_data, clean)
         return Pool([Subject(clean, np.zeros((2, 4, 1)), ("magnitude",), suspect=suspect)])
 
-    held = identities(pool(tiny_data))
-    check_same_models(held, identities(pool(tiny_data)), tmp_path)
+    reward = make_reward("sparsity")
+    held = identities(pool(tiny_data), reward)
+    check_same_models(held, identities(pool(tiny_data), reward), tmp_path)
     check_same_models(None, held, tmp_path)  # a checkpoint of an earlier release
     with pytest.raises(StateError, match="other models or clean data"):
-        check_same_models(held, identities(pool(tiny_data.where(0))), tmp_path)
+        check_same_models(held, identities(pool(tiny_data.where(0)), reward), tmp_path)
     with pytest.raises(StateError, match="other models or clean data"):
         check_same_models([], held, tmp_path)
+
+
+def test_a_run_goes_on_with_the_code_of_its_reward_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """That of others changes under a name that stays; what was best would be compared with it."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = "from prune_env.env.rewards.reward import Sparsity\nclass Paid(Sparsity): name = 'paid'"
+    for module, more in (("paid_before", ""), ("paid_after", "; new = 1")):
+        (tmp_path / f"{module}.py").write_text(text + more)
+
+    def go_on(module: str, *, resume: bool = True) -> None:
+        monkeypatch.setitem(REWARDS._entries, "paid", Entry("paid", "", f"{module}:Paid"))
+        train(settings, tmp_path / "run", resume=resume)
+
+    settings = replace(SETTINGS, env_arguments={**SETTINGS.env_arguments, "reward": "paid"})
+    go_on("paid_before", resume=False)
+    go_on("paid_before")
+    with pytest.raises(
+        StateError, match=r"begun with another reward\. Expected: code of the reward: \{'paid': "
+    ):
+        go_on("paid_after")
+    held = {"landscape": {"model": "a"}}  # of an earlier release, which did not ask
+    check_same_models(held, {**held, CODE: {"paid": "b"}}, tmp_path)
