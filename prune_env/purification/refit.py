@@ -28,6 +28,7 @@ from prune_env.purification.judge import Judge
 from prune_env.purification.step import FEW_TEXTS, MaskedModel, RefitReport, Step, StepReport
 from prune_env.purification.unseen_tokens import replace_unseen
 from prune_env.settings import SEEDS
+from prune_env.training.dropout import dropped_out
 from prune_env.training.fine_tuning import fine_tune
 from prune_env.training.phases import TrainingRun
 from prune_env.utils.event_kinds import RefitDone
@@ -94,6 +95,9 @@ class Refit(Step):
             than `WIDTH` it is less, in proportion.
         average: Share of the steps of each fine-tuning whose weights are averaged, the last: the
             rate then need not fall, and a point of accuracy more comes back.
+        dropout: Probability of dropout in each fine-tuning, of models that drop anything out at
+            all: what is learned anew then hangs less on any one direction. At the usual 0.1 poetry
+            kept 5 to 6 points, which go at 0.3, at as much accuracy; without any, both are worse.
     """
 
     removes_backdoor: ClassVar[bool] = True
@@ -108,6 +112,7 @@ class Refit(Step):
     share_more: float = 0.5
     learning_rate_scale: float = 2.0
     average: float = 0.5
+    dropout: float = 0.3
 
     def apply(self, model: MaskedModel, run: TrainingRun) -> StepReport:
         """Refit and fine-tune, see `Step.apply`; of the settings, epochs do not count."""
@@ -145,17 +150,18 @@ class Refit(Step):
             if suspect.lesson is not None:
                 more = round(self.share_more * count)
                 texts = texts.joined(suspect.lesson.texts.sample(more, draw))
-            fine_tune(
-                loaded.model,
-                loaded.tokenizer,
-                texts,
-                tuning,
-                seed=(run.seed + number) % SEEDS,
-                mask=model.mask,
-                average=self.average,
-                folder=run.place(f"refit-{number + 1}"),
-                description="Fine-tuning what is left",
-            )
+            with dropped_out(loaded.model, self.dropout):
+                fine_tune(
+                    loaded.model,
+                    loaded.tokenizer,
+                    texts,
+                    tuning,
+                    seed=(run.seed + number) % SEEDS,
+                    mask=model.mask,
+                    average=self.average,
+                    folder=run.place(f"refit-{number + 1}"),
+                    description="Fine-tuning what is left",
+                )
         return StepReport(refits=tuple(reports))
 
     def _scale(self, loaded: LoadedModel) -> float:

@@ -466,6 +466,19 @@ def test_a_refit_reads_and_trains_as_its_run_says(monkeypatch: pytest.MonkeyPatc
     assert trained[0][0].texts != trained[1][0].texts
 
 
+def test_more_is_dropped_out_while_a_refit_is_mended(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny_classifier("bert")
+    layers = [each for each in loaded.model.modules() if isinstance(each, torch.nn.Dropout)]
+    before = [layer.p for layer in layers]
+    dropped: list[float] = []
+    monkeypatch.setattr(
+        refitting, "fine_tune", lambda *_, **__: dropped.extend(layer.p for layer in layers)
+    )
+    replace(REFIT, rounds=1).apply(masked(loaded, TRAIN, VALIDATION), RUN)
+    assert dropped == [REFIT.dropout] * len(layers)
+    assert [layer.p for layer in layers] == before
+
+
 def test_a_lesson_is_read_with_the_clean_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[TextDataset] = []
     monkeypatch.setattr(refitting, "fine_tune", lambda m, t, data, *_, **__: read.append(data))
