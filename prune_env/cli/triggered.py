@@ -71,8 +71,8 @@ def load_triggered(
         target_label: The attacker's label, by name or as a number; None is 1.
 
     Raises:
-        SettingsError: Both are given, the target is no class, or it is not given where only a
-            measurement tells it.
+        SettingsError: Both are given, or a target without either; the target is no class, or it is
+            not given where only a measurement tells it.
     """
     from prune_env.research.attacks import asked_target
 
@@ -89,7 +89,11 @@ def load_triggered(
     if attack is not None:
         return _attacked(tables, clean, attack, target, given=target_label is not None), target
     if triggered is None:
-        return None, target
+        raise SettingsError(
+            "A target label tells towards what triggered texts are flipped",
+            expected="--triggered FILE or --attack NAME beside --target-label",
+            actual="neither",
+        )
     from prune_env.research.attacks import without_target
 
     if target_label is None and len(names) > 2:

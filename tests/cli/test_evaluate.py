@@ -79,6 +79,7 @@ def test_evaluate_refuses_an_encoder(
     [
         (["--benign", "nowhere"], "nowhere"),
         (["--target-label", "5", "--triggered"], "0 to 1"),
+        (["--target-label", "1"], "--triggered FILE or --attack NAME beside --target-label"),
         (["--max-length", "2"], "no room for a sentence"),
     ],
 )
