@@ -1,10 +1,9 @@
 """The folder of a training: its settings stand in it from the beginning to the end."""
 
-import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,11 @@ from prune_env.env.pool import Pool
 from prune_env.env.rewards.reward import WeightedSum, code_of_others
 from prune_env.errors import SettingsError, StateError
 from prune_env.utils.files import read_json, write_json
-from prune_env.utils.output import check_free
+from prune_env.utils.output import check_free, disk_told
 
 SETTINGS = "settings.json"
 CODE = "code of the reward"
 """Beside the models of a training: that of others, by the terms that it defines."""
-OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-"""Errors in which a write names no file."""
 
 
 def check_new(folder: Path) -> None:
@@ -64,17 +61,10 @@ def settings_written(settings: TrainSettings, folder: Path) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def place_told(folder: Path) -> Iterator[None]:
+def place_told(folder: Path) -> AbstractContextManager[None]:
     """Say of a disk that is full where it is, and that a run which was begun there goes on."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in OF_THE_DISK:
-            error.filename = error.filename or str(folder)
-            if (folder / SETTINGS).exists():
-                error.add_note("What was saved stays; the same command with --resume goes on.")
-        raise
+    goes_on = "What was saved stays; the same command with --resume goes on."
+    return disk_told(folder, lambda: goes_on if (folder / SETTINGS).exists() else "")
 
 
 def holds_several(folder: Path) -> bool:

@@ -69,7 +69,7 @@ class Benchmark:
         from prune_env.research.benchmark.config import find_config, read_config
         from prune_env.research.benchmark.plan import PLAN
         from prune_env.research.benchmark.runner import run_benchmark
-        from prune_env.utils.output import check_writable
+        from prune_env.utils.output import check_writable, disk_told
         from prune_env.utils.progress import tell
 
         path = find_config(self.config)
@@ -89,7 +89,8 @@ class Benchmark:
             else:
                 tell(_line(cell, record))
 
-        with beside(out, self.watch):
+        kept = "Cells that are done stay; the same command goes on."
+        with disk_told(out, lambda: kept), beside(out, self.watch):
             counts = run_benchmark(
                 config,
                 clean,

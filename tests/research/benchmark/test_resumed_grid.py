@@ -1,6 +1,8 @@
 """What a benchmark says before and after its cells, which are not run here."""
 
+import errno
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,17 @@ def test_a_grid_of_which_nothing_is_done_ends_with_status_2(
 ) -> None:
     grid = write_grid(tmp_path, ["gradient"])
     assert run("benchmark", grid, "--out", tmp_path / "run", *form) == 2
+
+
+def test_a_full_disk_is_told_with_its_folder_and_what_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def full(task, cells, store, settings, on_cell):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(runner, "_run", full)
+    grid, out = write_grid(tmp_path, ["gradient"]), tmp_path / "run"
+    assert run("benchmark", grid, "--out", out) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"{out} cannot be read or written: No space left on device." in told
+    assert "Cells that are done stay; the same command goes on." in told
