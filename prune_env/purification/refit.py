@@ -97,7 +97,7 @@ class Refit(Step):
             rate then need not fall, and a point of accuracy more comes back.
         dropout: Probability of dropout in each fine-tuning, of models that drop anything out at
             all: what is learned anew then hangs less on any one direction. At the usual 0.1 poetry
-            kept 5 to 6 points, which go at 0.3, at as much accuracy; without any, both are worse.
+            kept 3.9 points in the mean of three models, at 0.3 0.4, at as much accuracy.
     """
 
     removes_backdoor: ClassVar[bool] = True
