@@ -50,10 +50,12 @@ def check_free(path: str | Path, *, resumable: bool = False) -> None:
         )
 
 
-def check_writable(path: str | Path) -> None:
+def check_writable(path: str | Path, remedy: str = "choose another place") -> None:
     """Raise if no file can be written at a path, before the work of which it takes the result.
 
-    Folders that are missing are made when it is written.
+    Args:
+        path: Of the file. Folders that are missing are made when it is written.
+        remedy: What the user can do.
 
     Raises:
         SettingsError: Its folder cannot be written, a file is where it should be, or its name is
@@ -71,7 +73,7 @@ def check_writable(path: str | Path) -> None:
             f"{path} cannot be written",
             expected="a file in a folder that can be written, or in a new one",
             actual=f"{place}: {error.strerror}",
-            remedy="choose another place",
+            remedy=remedy,
         ) from None
 
 

@@ -17,6 +17,7 @@ from prune_env.models.masks import Mask
 from prune_env.purification.search import search
 from prune_env.research.score.game import PRECISION, TaskGame
 from prune_env.utils.files import cache_folder, read_json, write_json
+from prune_env.utils.output import check_writable
 from prune_env.utils.own import require_own
 from prune_env.utils.plain import from_plain
 from prune_env.utils.progress import tell
@@ -86,7 +87,11 @@ class TaskReference:
 
 @auto_means(PRECISION)
 def find_reference(game: TaskGame) -> TaskReference:
-    """Return the ends of a game's scores, computed once and kept in the cache."""
+    """Return the ends of a game's scores, computed once and kept in the cache.
+
+    Raises:
+        SettingsError: They are not there, and the cache cannot be written.
+    """
     model = game.subject.evaluator.fingerprint
     key = {"task": asdict(game.task), "model": model, "precision": PRECISION}
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
@@ -94,9 +99,11 @@ def find_reference(game: TaskGame) -> TaskReference:
     require_own(folder)
     path, asked = folder / f"{name}.json", folder / f"{name}.asked.json"
     if not path.exists():
+        check_writable(path, "set PRUNE_ENV_CACHE to a folder that can be written")
         tell(f"Searching for the best masks of {game.task.name}, once on this machine.")
         write_json(path, asdict(_compute(game, _KnownMasks(game, asked))))
-    asked.unlink(missing_ok=True)
+    if asked.exists():  # where nothing can be written, what is not there cannot go either
+        asked.unlink(missing_ok=True)
     content: Any = read_json(path)
     return from_plain(TaskReference, content, str(path))
 

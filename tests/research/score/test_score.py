@@ -1,5 +1,6 @@
 """Scores: normalised by hand-computed numbers, from masks alone, within the budget."""
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -140,6 +141,24 @@ def test_the_search_for_the_ends_goes_on_after_a_kill(monkeypatch: pytest.Monkey
     shutil.rmtree(folder)
     assert find_reference(TaskGame(TASK)) == ends
     assert sum(asked[1:]) == before + after
+
+
+def test_a_cache_that_cannot_be_written_is_told_before_the_search_and_read_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends = find_reference(TaskGame(TASK))
+
+    def read_only(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))  # of no file, too
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    assert find_reference(TaskGame(TASK)) == ends
+    monkeypatch.setenv("PRUNE_ENV_CACHE", "/proc/cache")
+    monkeypatch.setattr(
+        "prune_env.research.score.reference._compute", lambda *_: pytest.fail("searched")
+    )
+    with pytest.raises(SettingsError, match=r"written.*Remedy: set PRUNE_ENV_CACHE"):
+        find_reference(TaskGame(TASK))
 
 
 def test_nobody_asks_for_more_masks_than_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
