@@ -92,6 +92,7 @@ class Audit:
     def run(self) -> None:
         """Audit, write the run folder and print the table."""
         from prune_env.cli.triggered import clean_parts, ready_subject
+        from prune_env.env.rewards.reward import make_reward
         from prune_env.research.attacks.align import evaluate_triggered
         from prune_env.research.audit import audit, write_report
         from prune_env.research.audit.report import plain
@@ -99,6 +100,9 @@ class Audit:
         settings = self._settings()
         self._check(settings)
         splits = clean_parts(self.tables, self.data, self.attack)
+        if self.rewards != ",".join(REWARDS):  # of the default, what has no such data is left out
+            for reward in settings.rewards:
+                make_reward(reward).check_data(splits.train, splits.validation)
         hidden, label = self._hidden(splits)
         settings = replace(settings, target_label=label)
         subject = ready_subject(self.model, splits, self.tables)

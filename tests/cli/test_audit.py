@@ -137,6 +137,18 @@ def test_what_cannot_be_combined_is_told(audited, folders, said, capsys):
     assert said in capsys.readouterr().err
 
 
+def test_rewards_that_the_data_has_not_are_refused_before_the_model_is_read(
+    tiny_data, tmp_path, capsys
+):
+    three = replace(tiny_data, labels=np.arange(len(tiny_data)) % 3, label_names=("a", "b", "c"))
+    arguments = audit_of(tmp_path / "no model is here", three, tmp_path)
+    arguments += ["--label-names", "a", "b", "c", "--rewards", "sparsity,entropy"]
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert "'entropy' is defined for two classes" in " ".join(told.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_a_choice_the_rewards_that_the_data_has_are_judged(tiny_folder, tiny_data, caplog):
     three = replace(tiny_data, labels=np.arange(len(tiny_data)) % 3, label_names=("a", "b", "c"))
     loaded = load_classifier(tiny_folder)
