@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prune_env.env.rewards.reward import WeightedSum, make_reward
+from prune_env.env.rewards.reward import WeightedSum, code_of_others, make_reward
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation import metrics
 from prune_env.evaluation.base import Evaluator
 from prune_env.research.audit.correlation import Correlation, correlations
 from prune_env.research.audit.masks import PATHS, Draw, draw_masks
-from prune_env.research.audit.results import REWARD, Results
+from prune_env.research.audit.results import CODE, REWARD, Results
 from prune_env.utils.leases import alone
 from prune_env.utils.progress import job, progress
 
@@ -126,13 +126,13 @@ def audit(
         UnknownNameError: No reward has this name.
         SettingsError: A reward cannot score this subject.
         MetricError: A mask makes the logits infinite, so that no threshold can be calibrated.
-        StateError: `results` belongs to another audit, is damaged, or another process audits into
-            it.
+        StateError: `results` belongs to another audit, or a reward that is not this package's had
+            other code there; it is damaged, or another process audits into it.
     """
     rewards = {name: make_reward(name) for name in settings.rewards}
     for reward in rewards.values():
         reward.check(subject)
-    identity = _identity(subject, triggered, settings, target)
+    identity = _identity(subject, triggered, settings, target) | {CODE: _codes(rewards)}
     results = Path(results)
     with alone(results, f"{DOING} {results}"), job("audit", 2 + len(rewards)) as begin:
         begin("draw masks")
@@ -168,6 +168,18 @@ def _identity(
         "train": None if subject.suspect is None else subject.suspect.train.sha256,
         "target": target,
         "settings": {**asdict(settings), "rewards": None, "max_drop": None},
+    }
+
+
+def _codes(rewards: dict[str, WeightedSum]) -> dict[str, str]:
+    """Return which code of others pays each: its name stays when that changes, and values may not.
+
+    Empty where all of it is this package's.
+    """
+    found = {name: code_of_others(reward) for name, reward in rewards.items()}
+    return {
+        name: ", ".join(f"code of {term} {code}" for term, code in terms.items())
+        for name, terms in found.items()
     }
 
 

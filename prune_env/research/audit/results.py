@@ -21,6 +21,9 @@ VERSION = 1
 REWARD = "reward "
 """What the names of the columns of rewards begin with."""
 
+CODE = "code"
+"""In the identity, by reward: the code of others that pays, as text; none is this package's."""
+
 
 class Results:
     """Masks, and columns of values that grow from the first mask on.
@@ -47,7 +50,7 @@ class Results:
 
         Args:
             path: The JSON file.
-            identity: What the values belong to.
+            identity: What the values belong to; `CODE` holds the rewards of this call alone.
             draw: Draws the masks, if there is no file.
 
         Raises:
@@ -57,8 +60,13 @@ class Results:
         if not path.exists():
             return cls(path, identity, draw(), {})
         held = cls.read(path)
-        # An older file does not say all.
-        check_same(path, "audit", identity, identity | held._identity)
+        asked, begun = identity.get(CODE, {}), held._identity[CODE]
+        # What no value was computed with may change; nor does an older file say all.
+        codes = {name: begun[name] for name in begun if held.done(f"{REWARD}{name}")}
+        same = {CODE: codes | {name: asked[name] for name in asked if name in codes}}
+        check_same(path, "audit", identity | same, identity | held._identity | {CODE: codes})
+        new = {name: asked[name] for name in asked if not held.done(f"{REWARD}{name}")}
+        held._identity[CODE] = codes | new
         return held
 
     @classmethod
@@ -81,7 +89,8 @@ class Results:
         try:
             if (value["format"], value["version"]) != (FORMAT, VERSION):
                 raise ValueError(f"{value['format']} {value['version']}")
-            identity = value["identity"]
+            identity = dict(value["identity"])
+            identity[CODE] = dict(identity.get(CODE, {}))
             masks = _masks(value["shape"], value["pruned"], f"{path} holds too many masks")
             columns = {
                 name: _column(name, column, len(masks)) for name, column in value["columns"].items()

@@ -18,6 +18,7 @@ from prune_env.research.audit.audit import HIDDEN, LEAN
 from prune_env.research.audit.correlation import COLUMNS, Correlation
 from prune_env.research.audit.report import ranked
 from prune_env.research.audit.results import Results
+from prune_env.utils.registry import Entry
 
 SETTINGS = AuditSettings(rewards=("sparsity", "accuracy"), masks=14, paths=("magnitude",))
 
@@ -149,6 +150,43 @@ def test_other_training_data_is_another_audit(parts, tmp_path):
     del content["identity"]["train"]  # as files of earlier versions
     path.write_text(json.dumps(content))
     audit(other, triggered, SETTINGS, path)
+
+
+def test_a_reward_goes_on_with_its_own_code_only(parts, tmp_path, monkeypatch):
+    """That of others changes under a name that stays; one column would hold values of two."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = "from prune_env.env.rewards.reward import Sparsity\nclass Paid(Sparsity): name = 'paid'"
+    for module, more in (("judged_before", ""), ("judged_after", "; new = 1")):
+        (tmp_path / f"{module}.py").write_text(text + more)
+    path = tmp_path / "masks.json"
+
+    def go_on(module, *rewards):
+        monkeypatch.setitem(REWARDS._entries, "paid", Entry("paid", "", f"{module}:Paid"))
+        audit(*parts, replace(SETTINGS, rewards=rewards), path)
+
+    def change(edit):
+        content = json.loads(path.read_text())
+        edit(content)
+        path.write_text(json.dumps(content))
+
+    go_on("judged_before", "sparsity")
+    go_on("judged_before", "2 * paid", "accuracy")
+    go_on("judged_before", "2 * paid")
+    kept = path.read_bytes()
+    with pytest.raises(StateError, match=r"Expected: 2 \* paid: code of paid \w+\. Actual: 2 \*"):
+        go_on("judged_after", "2 * paid")
+    assert path.read_bytes() == kept
+    go_on("judged_after", "sparsity", "accuracy", "paid")  # further rewards are welcome
+    go_on("judged_before", "2 * paid")
+    change(lambda content: content["columns"].pop("reward 2 * paid"))
+    go_on("judged_after", "2 * paid")  # stopped before the first value
+    with pytest.raises(StateError, match="another audit"):
+        go_on("judged_before", "2 * paid")
+    change(lambda content: content["identity"].pop("code"))  # as files of earlier versions
+    go_on("judged_before", "2 * paid")
+    change(lambda content: content["identity"].update(code=5))
+    with pytest.raises(StateError, match="no file of an audit"):
+        go_on("judged_before", "2 * paid")
 
 
 def test_the_report_names_every_reward_and_draws_it(parts, tmp_path):
