@@ -260,7 +260,11 @@ def _against_backdoored(own: "Measured", before: "Measured", value: dict[str, An
         value["fidelity"] = fidelity(*(share.percent for share in shares))
         rows += [
             ("LFR before", f"{was.lfr} %"),
-            ("fidelity", f"{value['fidelity']:.3f}  (1: LFR gone and ACC kept, 0: LFR as before)"),
+            (
+                "fidelity",
+                f"{value['fidelity']:.3f}  (1: LFR gone and ACC kept, above: ACC rose, 0: LFR as "
+                "before)",
+            ),
         ]
     p_value = "< 0.001" if value["mcnemar"] < 0.001 else f"= {value['mcnemar']:.3f}"
     rows.append(("McNemar", f"p {p_value} that both err equally often on clean sentences"))

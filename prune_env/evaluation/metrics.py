@@ -265,7 +265,8 @@ def fidelity(lfr_before: float, lfr_after: float, acc_before: float, acc_after: 
         acc_after: ACC of the purified model.
 
     Returns:
-        1 for a perfect defence, 0 for none; 0 where there was no attack success to remove.
+        1 for a perfect defence, 0 for none; 0 where there was no attack success to remove. Above 1
+        where ACC rose, below 0 where LFR did.
 
     Raises:
         MetricError: ACC before is 0.
