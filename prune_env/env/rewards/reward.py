@@ -239,6 +239,11 @@ def code_of_others(reward: WeightedSum) -> dict[str, str]:
     return {name: code for name, code in found.items() if code is not None}
 
 
+def tell_code_of_others(reward: WeightedSum) -> str:
+    """Return `code_of_others` as one text, empty where all of it is this package's."""
+    return ", ".join(f"{name} {code}" for name, code in code_of_others(reward).items())
+
+
 def _parse_term(text: str, given: Mapping[str, Reward]) -> tuple[float, Reward]:
     match = _TERM.fullmatch(text.strip())
     try:

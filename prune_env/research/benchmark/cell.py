@@ -13,7 +13,7 @@ from prune_env.env.policy import (
     find_policy,
     requirements_of,
 )
-from prune_env.env.rewards.reward import code_of_others, make_reward
+from prune_env.env.rewards.reward import make_reward, tell_code_of_others
 from prune_env.purification import removes_backdoor
 from prune_env.research.attacks.backdoor import ModelSettings
 from prune_env.settings import Healing, SearchSettings
@@ -103,11 +103,9 @@ class Cell:
         if self.policy in REFERENCES:
             return {}
         chooses = None if self.policy in ORACLES else source_of_others(POLICIES[self.policy])
-        pays = code_of_others(make_reward(self.search.reward))
-        told = " ".join(f"{name} {code}" for name, code in pays.items())
-        return {
-            name: code for name, code in zip(self._code_names, (chooses, told), strict=True) if code
-        }
+        pays = tell_code_of_others(make_reward(self.search.reward))
+        told = dict(zip(self._code_names, (chooses, pays), strict=True))
+        return {name: code for name, code in told.items() if code}
 
     @property
     def _code_names(self) -> tuple[str, str]:

@@ -202,9 +202,9 @@ def _warn_of_results_left_out(folder: Path, store: Store, keyed: Collection[str]
     left = [key for key in store.addresses() if key not in keyed]
     if left:
         log.warning(
-            "Results of another grid, of other data or of other code of plug-ins, in %s: %d. They "
-            "stay in its cells/, and "
-            "leave its report; give another --out to keep the reports apart",
+            "Results of another grid, of other data or of other code of plug-ins, in %s: %d. "
+            "They stay in its cells/, and leave its report; give another --out to keep the "
+            "reports apart",
             folder,
             len(left),
         )

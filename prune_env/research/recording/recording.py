@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.env.recorded import HIDDEN, REWARD
-from prune_env.env.rewards.reward import WeightedSum, code_of_others, make_reward
+from prune_env.env.rewards.reward import WeightedSum, make_reward, tell_code_of_others
 from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError, StateError
 from prune_env.evaluation import metrics
@@ -104,10 +104,8 @@ class Recording:
             "seed": seed,
             **(facts or {}),
         }
-        code = [code_of_others(reward) for reward in self._rewards.values()]
-        if any(code):
-            told = [f"{name} {each}" for terms in code for name, each in terms.items()]
-            identity[CODE] = ", ".join(told)
+        if code := ", ".join(filter(None, map(tell_code_of_others, self._rewards.values()))):
+            identity[CODE] = code
         self._identity = json.loads(json.dumps(identity))
 
     def run(self, path: str | Path, masks: int) -> MaskTable:
