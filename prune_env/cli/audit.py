@@ -53,7 +53,7 @@ class Audit:
         out: Run folder.
         rewards: Names (see `prune-env list --kind rewards`) or formulas, with commas; default:
             every reward that needs no trigger.
-        masks: Masks drawn, the unpruned model included.
+        masks: Masks drawn, the unpruned model included; 8 at least.
         paths: Policies along whose paths half of the masks are drawn; default: the fixed orders and
             greedy.
         triggered: Triggered texts with their true labels; rows of the target label are left out.

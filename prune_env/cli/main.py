@@ -4,8 +4,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from importlib.metadata import version
+from io import StringIO
 from itertools import takewhile
 from typing import Any
 
@@ -143,14 +145,29 @@ def _parsed(arguments: Sequence[str]) -> Any:
     try:
         return parse(verbs[name], options)
     except SystemExit as end:
-        if end.code == 2 and NAMES in arguments:
-            taken = list(takewhile(_is_word, arguments[arguments.index(NAMES) + 1 :]))
+        if end.code == 2 and (taken := _swallowed(verbs[name], options)):
             print(
                 f"{NAMES} takes every word up to the next option: {' '.join(map(ascii, taken))}. "
                 "Put what is no name of a class before it.",
                 file=sys.stderr,
             )
         raise
+
+
+def _swallowed(verb: type, options: Sequence[str]) -> list[str]:
+    """Return the words that `NAMES` took, if the last of them, put before it, mends the usage."""
+    if NAMES not in options:
+        return []
+    start = options.index(NAMES)
+    taken = list(takewhile(_is_word, options[start + 1 :]))
+    end = start + len(taken)
+    mended = [*options[:start], *taken[-1:], *options[start:end], *options[end + 1 :]]
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            parse(verb, mended)
+    except SystemExit:
+        return []
+    return taken
 
 
 def _shell(arguments: Sequence[str]) -> str:

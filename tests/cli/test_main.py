@@ -107,6 +107,15 @@ def test_a_list_that_took_the_model_is_named(capsys: pytest.CaptureFixture) -> N
     )
 
 
+def test_a_list_that_took_nothing_else_is_not_blamed(capsys: pytest.CaptureFixture) -> None:
+    named = ("--label-names", "bad", "good", "--data", "d", "--out", "o")
+    with pytest.raises(SystemExit, match="2"):
+        main(["purify", "folder", *named, "--speed", "9"])
+    told = capsys.readouterr().err
+    assert "--speed" in told
+    assert "takes every word" not in told
+
+
 STOPPED = """
 import os, signal, sys, time
 from prune_env.__main__ import start

@@ -14,7 +14,7 @@ from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation import metrics
 from prune_env.evaluation.base import Evaluator
-from prune_env.research.audit.correlation import Correlation, correlations
+from prune_env.research.audit.correlation import LEAST_MASKS, Correlation, correlations
 from prune_env.research.audit.masks import PATHS, Draw, draw_masks
 from prune_env.research.audit.results import CODE, REWARD, Results
 from prune_env.utils.leases import alone
@@ -44,7 +44,7 @@ class AuditSettings:
 
     Attributes:
         rewards: Names in `REWARDS`, or formulas such as `consistency + 0.1 * accuracy`.
-        masks: Masks drawn, the unpruned model included.
+        masks: Masks drawn, the unpruned model included; 8 at least.
         paths: Policies along whose paths masks are drawn.
         random_share: Part of the masks that is drawn at random.
         target_label: The attacker's label, in the order of the data.
@@ -68,10 +68,11 @@ class AuditSettings:
         """
         if not self.rewards:
             raise SettingsError("An audit judges at least one reward", remedy="name a reward")
-        if self.masks < 1 or not 0 <= self.max_drop <= 1 or self.target_label < 0:
+        # Fewer masks would be measured for hours, and ranked by nothing.
+        if self.masks < LEAST_MASKS or not 0 <= self.max_drop <= 1 or self.target_label < 0:
             raise SettingsError(
                 "A setting of the audit is out of range",
-                expected="masks >= 1, 0 <= max_drop <= 1, target_label >= 0",
+                expected=f"masks >= {LEAST_MASKS}, 0 <= max_drop <= 1, target_label >= 0",
                 actual=f"{self.masks}, {self.max_drop}, {self.target_label}",
             )
 

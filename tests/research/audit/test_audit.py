@@ -221,7 +221,7 @@ def test_the_best_reward_is_on_top_and_those_not_ranked_below_all_others(parts, 
 
 
 def test_settings_are_checked(parts, tmp_path):
-    for wrong in ({"rewards": ()}, {"masks": 0}, {"max_drop": 2.0}):
+    for wrong in ({"rewards": ()}, {"masks": 7}, {"max_drop": 2.0}):
         with pytest.raises(SettingsError):
             AuditSettings(**{**vars(SETTINGS), **wrong})
     unknown = AuditSettings(rewards=("nonsense",))
