@@ -14,10 +14,14 @@ from prune_env.env.rewards.reward import WeightedSum, code_of_others
 from prune_env.errors import SettingsError, StateError
 from prune_env.utils.files import read_json, write_json
 from prune_env.utils.output import check_free, disk_told
+from prune_env.utils.source import source_of_others
 
 SETTINGS = "settings.json"
 CODE = "code of the reward"
 """Beside the models of a training: that of others, by the terms that it defines."""
+
+LEARNER = "code of the algorithm"
+"""Likewise, where the algorithm is that of others."""
 
 
 def check_new(folder: Path) -> None:
@@ -119,7 +123,7 @@ def check_same_settings(settings: TrainSettings, folder: Path) -> None:
 
 
 def check_same_models(held: Any, found: Mapping[str, Any], folder: Path) -> None:
-    """Raise unless a training goes on with the models, clean data and reward that it was begun on.
+    """Raise unless a training goes on with the models, data, reward and code that it was begun on.
 
     What was learned of others would be mixed with what is learned now, and the best mask of the one
     be compared with those of the other.
@@ -135,15 +139,16 @@ def check_same_models(held: Any, found: Mapping[str, Any], folder: Path) -> None
     if held is None or held == found:
         return
     told = held if isinstance(held, dict) else {}
-    if CODE not in told:  # of an earlier release
-        found = {name: value for name, value in found.items() if name != CODE}
+    older = {CODE, LEARNER} - set(told)  # as releases before told them
+    found = {name: value for name, value in found.items() if name not in older}
     changed = [name for name in {**told, **found} if told.get(name) != found.get(name)]
     if told and not changed:
         return
     expected, actual = (
         ", ".join(f"{name}: {each.get(name)}" for name in changed) for each in (told, found)
     )
-    other = "another reward" if changed == [CODE] else "other models or clean data"
+    others = {CODE: "another reward", LEARNER: "another algorithm"}
+    other = others.get(changed[0], "other models or clean data")
     raise StateError(
         f"The run in {folder} was begun with {other}",
         expected=expected,
@@ -152,11 +157,12 @@ def check_same_models(held: Any, found: Mapping[str, Any], folder: Path) -> None
     )
 
 
-def identities(pool: Pool, reward: WeightedSum) -> dict[str, Any]:
+def identities(pool: Pool, reward: WeightedSum, algorithm: type) -> dict[str, Any]:
     """Return by name what tells each model, its validation data and its training data apart.
 
     The fingerprint is of model and validation data; importance and rewards read the training data.
-    Of a reward that is not this package's, the code is there too: its name stays, and it may not.
+    Of a reward or an algorithm that is not this package's, the code is there too: its name stays,
+    and it may not.
     """
     found: dict[str, Any] = {}
     for board in pool.boards:
@@ -165,6 +171,8 @@ def identities(pool: Pool, reward: WeightedSum) -> dict[str, Any]:
             found[board.name]["train"] = board.subject.suspect.train.sha256
     if code := code_of_others(reward):
         found[CODE] = code
+    if learner := source_of_others(algorithm):
+        found[LEARNER] = learner
     return found
 
 

@@ -205,10 +205,9 @@ def _learn(
 
 
 def _begin(settings: TrainSettings, env: gym.Env[Any, Any]) -> Agent:
-    agent = agent_class(settings.algorithm).for_env(
-        env, seed=settings.seed, hyperparameters=settings.hyperparameters
-    )
-    agent.models = identities(pool_of(env), env.get_wrapper_attr("reward"))
+    kind = agent_class(settings.algorithm)
+    agent = kind.for_env(env, seed=settings.seed, hyperparameters=settings.hyperparameters)
+    agent.models = identities(pool_of(env), env.get_wrapper_attr("reward"), kind)
     return agent
 
 
@@ -219,9 +218,10 @@ def _resume(settings: TrainSettings, saved: Path, env: gym.Env[Any, Any]) -> tup
         StateError: There is none, it is another algorithm's, or it learned on other models.
     """
     checkpoint = read_checkpoint(saved)
-    found = identities(pool_of(env), env.get_wrapper_attr("reward"))
+    kind = agent_class(settings.algorithm)
+    found = identities(pool_of(env), env.get_wrapper_attr("reward"), kind)
     check_same_models(checkpoint.spec.get("models"), found, saved.parent)
-    agent = agent_class(settings.algorithm).from_checkpoint(checkpoint, saved)
+    agent = kind.from_checkpoint(checkpoint, saved)
     asked = asked_masks(checkpoint.tensors)
     with shaped(saved, "what a training goes on from", "start a new run"):
         return agent, restore_counts(pool_of(env), asked)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from prune_env.agents import callbacks, load_agent, training
+from prune_env.agents.epsilon_greedy import EpsilonGreedy
 from prune_env.agents.run_folder import CODE, check_same_models, identities
 from prune_env.agents.shipped import SHIPPED
 from prune_env.agents.train_settings import TrainSettings
@@ -15,6 +16,7 @@ from prune_env.agents.training import train
 from prune_env.cli import main
 from prune_env.data.dataset import TextDataset
 from prune_env.env.landscape import LandscapeEvaluator
+from prune_env.env.policy import POLICIES
 from prune_env.env.pool import Pool
 from prune_env.env.rewards import REWARDS
 from prune_env.env.rewards.reward import make_reward
@@ -231,11 +233,13 @@ def test_a_run_goes_on_with_its_own_training_data_only(tiny_folder, tiny_data, t
         return Pool([Subject(clean, np.zeros((2, 4, 1)), ("magnitude",), suspect=suspect)])
 
     reward = make_reward("sparsity")
-    held = identities(pool(tiny_data), reward)
-    check_same_models(held, identities(pool(tiny_data), reward), tmp_path)
+    held = identities(pool(tiny_data), reward, EpsilonGreedy)
+    check_same_models(held, identities(pool(tiny_data), reward, EpsilonGreedy), tmp_path)
     check_same_models(None, held, tmp_path)  # a checkpoint of an earlier release
     with pytest.raises(StateError, match="other models or clean data"):
-        check_same_models(held, identities(pool(tiny_data.where(0)), reward), tmp_path)
+        check_same_models(
+            held, identities(pool(tiny_data.where(0)), reward, EpsilonGreedy), tmp_path
+        )
     with pytest.raises(StateError, match="other models or clean data"):
         check_same_models([], held, tmp_path)
 
@@ -262,3 +266,25 @@ def test_a_run_goes_on_with_the_code_of_its_reward_only(
         go_on("paid_after")
     held = {"landscape": {"model": "a"}}  # of an earlier release, which did not ask
     check_same_models(held, {**held, CODE: {"paid": "b"}}, tmp_path)
+
+
+def test_a_run_goes_on_with_the_code_of_its_algorithm_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What one way of learning left would be taken on by another of the same name."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = (
+        "from prune_env.agents.epsilon_greedy import EpsilonGreedy\n"
+        "class Own(EpsilonGreedy): algorithm = 'own'"
+    )
+    for module, more in (("own_before", ""), ("own_after", "; new = 1")):
+        (tmp_path / f"{module}.py").write_text(text + more)
+
+    def go_on(module: str, *, resume: bool = True) -> None:
+        monkeypatch.setitem(POLICIES._entries, "own", Entry("own", "", f"{module}:Own"))
+        train(replace(SETTINGS, algorithm="own"), tmp_path / "run", resume=resume)
+
+    go_on("own_before", resume=False)
+    go_on("own_before")
+    with pytest.raises(StateError, match="begun with another algorithm"):
+        go_on("own_after")
