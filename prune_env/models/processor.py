@@ -1,6 +1,7 @@
 """What turns texts or images into a model's inputs: loaded, checked and fitted to the model."""
 
 import logging
+import math
 import shutil
 from importlib.util import find_spec
 from inspect import signature
@@ -35,6 +36,8 @@ SAVED_FILES = (
     "tokenizer_config.json",
 )
 """All that a tokenizer or an image processor needs on disk, and all that an export holds of it."""
+ROUND_A_TEXT = 2
+"""Tokens that most tokenizers put round a text: what is cut at so many holds no word of it."""
 SAMPLE = "A short sentence to test every layer."
 
 
@@ -162,6 +165,12 @@ def fit_processor(source: str, model: PreTrainedModel, processor: Any) -> None:
         log.warning(
             "The tokenizer of %s calls a plain word special: %.80s", source, ", ".join(words)
         )
+    if processor.truncation_side == "left":
+        log.warning(
+            "The tokenizer of %s keeps the end of a text that is too long (truncation_side left): "
+            "here, and in what is written, its beginning is kept",
+            source,
+        )
     processor.padding_side = processor.truncation_side = "right"
     if model.config.model_type == "t5":
         # It pools at "</s>", of which every text of a batch must hold one, whatever is written.
@@ -169,17 +178,32 @@ def fit_processor(source: str, model: PreTrainedModel, processor: Any) -> None:
         processor.split_special_tokens = processor.init_kwargs["split_special_tokens"] = True
     accepted = signature(model.forward).parameters
     processor.model_input_names = [name for name in processor.model_input_names if name in accepted]
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if model.config.model_type in PADDED_POSITIONS:
-        positions -= processor.pad_token_id + 1
+    _settle_length(source, model, processor)
+
+
+def _settle_length(source: str, model: PreTrainedModel, processor: Any) -> None:
+    """Make a tokenizer cut texts where the model ends, or say why nothing of them would be left."""
     longest = processor.model_max_length
-    if type(longest) not in (int, float) or not longest > 2:
+    if type(longest) not in (int, float) or not longest > ROUND_A_TEXT:
         raise ModelError(
             f"The tokenizer of {source} cuts texts at model_max_length {longest!r:.40}",
             expected="a number of tokens",
             remedy="correct it in tokenizer_config.json",
         )
-    processor.model_max_length = min(longest, positions or longest)
+    told = getattr(model.config, "max_position_embeddings", None)
+    positions = told or math.inf
+    if model.config.model_type in PADDED_POSITIONS:
+        positions -= processor.pad_token_id + 1
+    if not positions > ROUND_A_TEXT:
+        raise ModelError(
+            f"The model {source} has no position for a word of a text",
+            expected=f"positions of more than {ROUND_A_TEXT} tokens",
+            actual=f"{positions}, of max_position_embeddings {told}",
+            remedy=GET_AGAIN,
+        )
+    limit = min(longest, positions)
+    # The library takes no 512.0; of what has no end, T5's positions, there is no whole number.
+    processor.model_max_length = limit if limit == math.inf else int(limit)
 
 
 def _settle_padding(source: str, model: PreTrainedModel, processor: Any) -> None:

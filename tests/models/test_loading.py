@@ -18,6 +18,7 @@ from transformers.utils import logging
 from prune_env.errors import ModelError, SettingsError
 from prune_env.models import LoadedModel, find_heads, load_classifier
 from prune_env.models.quiet import quiet_transformers
+from tests.models.hostile import edit_json
 from tests.models.tiny import tiny_classifier, tiny_inputs
 from tests.support import tiny_bert, tiny_tokenizer, write_tiny_folder
 
@@ -236,6 +237,43 @@ def test_texts_are_cut_at_the_positions_of_the_model(tiny_model: LoadedModel) ->
     assert batch["input_ids"].shape == (1, 128)
     with torch.no_grad():
         assert tiny_model.model(**batch).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("length", [16.0, 16.5])
+def test_a_number_of_tokens_may_be_written_as_a_decimal(
+    length: float, tiny_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "m"))
+    edit_json(
+        folder / "tokenizer_config.json", lambda content: content.update(model_max_length=length)
+    )
+    tokenizer = load_classifier(folder).tokenizer
+    assert len(tokenizer("film " * 50, truncation=True)["input_ids"]) == 16
+
+
+@pytest.mark.parametrize("positions", [1, 2])
+def test_a_model_without_a_position_for_a_word_is_refused(positions: int, tmp_path: Path) -> None:
+    """One position suffices for no text, and BERT fills all others with it without a word."""
+    model = tiny_bert()
+    model.config.max_position_embeddings = positions
+    type(model)(model.config).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=f"more than 2.* of max_position_embeddings {positions}"):
+        load_classifier(tmp_path)
+
+
+def test_a_tokenizer_that_keeps_the_end_of_a_text_is_told(
+    tiny_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "m"))
+    path = folder / "tokenizer_config.json"
+    for side in ("right", "left"):
+        edit_json(path, lambda content, side=side: content.update(truncation_side=side))
+        caplog.clear()
+        with caplog.at_level("WARNING"):
+            tokenizer = load_classifier(folder).tokenizer
+        assert ("keeps the end of a text" in caplog.text) == (side == "left")
+        assert tokenizer.truncation_side == "right"
 
 
 def test_the_identity_follows_the_files(tiny_folder: Path, tmp_path: Path) -> None:
