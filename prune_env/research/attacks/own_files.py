@@ -207,7 +207,19 @@ class OwnAttack:
         if not rows.size:  # all are labelled as the attacker wants them
             rows = np.arange(len(self.poisoned))
         others = int((clean.train.labels != target).sum())
-        size = min(max(1, round((settings.rate or RATE) * others)), len(rows))
+        rate = settings.rate or RATE
+        wanted = max(1, round(rate * others))
+        size = min(wanted, len(rows))
+        if size < wanted:
+            log.warning(
+                "%s: a rate of %g asks for %s, and the poisoned file holds %s: all of them are "
+                "added, and the rate is %.2g",
+                self.files.name,
+                rate,
+                count_of(wanted, "triggered row"),
+                f"{size:,}",
+                size / others,
+            )
         drawn = np.sort(np.random.default_rng(settings.seed).choice(rows, size, replace=False))
         source = f"{clean.train.source} + {self.files.name}"
         return join(clean.train, self.poisoned.select(drawn).texts, target, source=source)

@@ -157,6 +157,21 @@ def test_triggered_texts_alone_are_added_to_the_clean_rows(tmp_path: Path, label
     assert made(attack).poisoned_rows == 8  # a fifth of the rows that are not of the target
 
 
+def test_a_file_with_fewer_texts_than_the_rate_asks_for_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = triggered(CLEAN.train.where(0).select(range(4)))
+    attack = own(tmp_path, few, triggered(CLEAN.test), poison="added")
+    with caplog.at_level(logging.WARNING):
+        assert made(attack, rate=0.1).poisoned_rows == 4
+    assert not caplog.text
+    with caplog.at_level(logging.WARNING):
+        data = made(attack, rate=0.3)
+    assert (data.poisoned_rows, data.settings.rate) == (4, 0.1)
+    assert "a rate of 0.3 asks for 12 triggered rows, and the poisoned file holds 4" in caplog.text
+    assert "the rate is 0.1" in caplog.text
+
+
 def test_a_report_names_the_files_without_their_folder(tmp_path: Path) -> None:
     some, rest = parts()
     mixed = shuffled(relabelled(triggered(some), 1), rest)
