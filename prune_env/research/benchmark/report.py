@@ -22,7 +22,7 @@ LEGEND = """
 Figures are percent, mean ± standard deviation over seeds (each seed has its own models). *floor*:
 LFR of the benign model of the same seed; *excess* = LFR - floor; *cal*: with the decision
 threshold shifted so that on clean validation data the target label is predicted as often as it
-occurs, which takes away what a mere lean to the other label gains. *excess cal, treated*: against
+occurs, which takes away what a mere lean to another label gains. *excess cal, treated*: against
 the benign model of the same seed under the same defence, on the same texts, in place of the
 untreated one: a defence may move the floor itself; on the seeds for which that was run. *pruned*:
 heads; *evals*: masks whose validation accuracy was computed; *time*: of search and protocol
@@ -189,7 +189,7 @@ def _benign(results: RunResults, attack: str) -> str:
     return (
         "### The same defences on the benign model\n\n"
         "A defence must not hurt a model that was never poisoned; its LFR can only fall below the "
-        "floor by leaning to the other label.\n\n" + shown
+        "floor by leaning to another label.\n\n" + shown
     )
 
 
