@@ -32,6 +32,10 @@ _POLICIES = {
         "reward_greedy:RewardGreedy",
         "one-step look-ahead: the head whose loss raises the reward most first",
     ),
+    "carried-climb": (
+        "carried_climb:CarriedClimb",
+        "what `carried-over` prunes, then the head whose loss raises the reward most",
+    ),
     "evolution": ("evolution:Evolution", "evolutionary search over masks"),
     "ft": ("fine_tuning:FineTuning", "no pruning: clean fine-tuning alone (FT)"),
     "fth": ("fine_tuning:FineTuningHigh", "no pruning: a 2.5 times higher learning rate (FTH)"),

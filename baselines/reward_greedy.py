@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from prune_env.baselines.baseline import BoolArray
 from prune_env.baselines.search import Scorer, SearchPolicy, subject_of
 from prune_env.env.episode_settings import EpisodeSettings
 
@@ -36,10 +37,9 @@ class RewardGreedy(SearchPolicy):
     def _search(
         self, scorer: Scorer, rules: EpisodeSettings, tau: float, random: np.random.Generator
     ) -> list[int]:
-        mask = scorer.available.copy()
+        mask, plan = self._begin(scorer, rules, tau)
         reached = -scorer([mask])[0, 1]
         promised = np.where(mask.ravel(), np.inf, -np.inf)
-        plan: list[int] = []
         while scorer.left:
             spare = scorer.units.spare(mask, rules.min_heads_per_layer)
             heads = random.permutation(np.flatnonzero(spare))
@@ -64,3 +64,9 @@ class RewardGreedy(SearchPolicy):
             reached += promised[best]
             plan.append(best)
         return plan
+
+    def _begin(
+        self, scorer: Scorer, rules: EpisodeSettings, tau: float
+    ) -> tuple[BoolArray, list[int]]:
+        """Return the mask that the climb begins at, and the heads that are gone there, in order."""
+        return scorer.available.copy(), []

@@ -96,6 +96,42 @@ def test_the_carried_over_one_is_paid_on_real_models_that_it_never_saw(task: Sco
     assert carried > max(paid(policy) for policy in ("gate-gradient", "reward-greedy", "greedy"))
 
 
+@pytest.mark.parametrize(
+    "task", read_suite("v3").tasks_of(["recorded"]), ids=lambda task: task.name
+)
+@pytest.mark.parametrize("budget", [30, 300])
+def test_a_climb_from_where_it_ends_loses_nothing_and_keeps_the_budget(
+    task: ScoredTask, budget: int
+) -> None:
+    env = gym.make(task.env, **task.arguments(DEFAULT_METRICS)).unwrapped
+    assert isinstance(env, HeadPruningEnv)
+    rules = replace(task.search, budget=budget)
+    carried, climbed = (
+        search(env.subject, policy, rules) for policy in ("carried-over", "carried-climb")
+    )
+    paid = env.subject.evaluator.column(
+        f"reward {task.reward}", np.stack([carried.mask, climbed.mask])
+    )
+    assert paid[1] >= paid[0]
+    assert (climbed.mask <= carried.mask).all()
+    assert carried.evaluations <= climbed.evaluations <= budget
+    assert carried.agent
+    assert climbed.agent == {**carried.agent, "then": "RewardGreedy"}
+
+
+def test_a_climb_takes_more_where_it_ends_early() -> None:
+    """On the Bible style `carried-over` leaves two fifths of the reward, docs/scoreboard.md."""
+    (task,) = (each for each in read_suite("v3").tasks if "bible" in each.name)
+    env = gym.make(task.env, **task.arguments(DEFAULT_METRICS)).unwrapped
+    assert isinstance(env, HeadPruningEnv)
+    masks = [
+        search(env.subject, policy, task.search).mask
+        for policy in ("carried-over", "carried-climb")
+    ]
+    paid = env.subject.evaluator.column(f"reward {task.reward}", np.stack(masks))
+    assert paid[1] > paid[0] + 0.05
+
+
 def test_one_that_learned_on_landscapes_prunes_more_units_than_random_order() -> None:
     rules = SearchSettings(max_drop=0.03)
     games = [

@@ -52,6 +52,7 @@ POLICIES = (
     "oracle-calibrated",
     "greedy",
     "carried-over",
+    "carried-climb",
     "epsilon-greedy",
     "maskable_ppo",
 )

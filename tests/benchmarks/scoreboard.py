@@ -45,6 +45,7 @@ ENTRANTS = (
     "trained-a2c",
     "trained-maskable-ppo",
     "carried-over",
+    "carried-climb",
 )
 
 
