@@ -21,7 +21,7 @@ from prune_env.inversion.search import remeasure
 from prune_env.purification.findings import describe_triggers
 from prune_env.purification.opposing import invert_triggers, put_triggers
 from prune_env.purification.recentre import recentre
-from prune_env.purification.step import FEW_TEXTS, MaskedModel, Step, StepReport
+from prune_env.purification.step import MaskedModel, Step, StepReport
 from prune_env.training.fine_tuning import fine_tune
 from prune_env.training.phases import TrainingRun
 from prune_env.utils.event_kinds import TriggersFound
@@ -35,8 +35,9 @@ class Unlearn(Step):
     Attributes:
         share: Share of the texts that get triggers; less where the layers were refitted and
             trained, which leaves less to unlearn.
-        share_of_few: The same of fewer than `FEW_TEXTS` texts, where no training follows a refit.
-            Of 512, 0.35 left 4 points more of each of three backdoors, at no more accuracy.
+        share_of_few: The same of fewer texts than `sentences`, with which a refit is mended little
+            or not at all. Of 512, 0.35 left 4 points more of each of three backdoors, at no more
+            accuracy, and of 1,600 12 points more of one.
         sentences: Texts that the model is trained on; of few, each is read several times.
         most: Triggers round one text: a trigger is rarely one phrase.
         learning_rate_scale: Rate of the training over that of the fine-tuning before.
@@ -68,7 +69,7 @@ class Unlearn(Step):
         emit(TriggersFound("before", describe_triggers(found, names)))
         draw = np.random.default_rng(run.seed)
         texts = suspect.train.sample(self.sentences, draw)
-        share = self.share_of_few if len(suspect.train) < FEW_TEXTS else self.share
+        share = self.share_of_few if len(suspect.train) < self.sentences else self.share
         fine_tune(
             loaded.model,
             loaded.tokenizer,

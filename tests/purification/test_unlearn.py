@@ -258,9 +258,9 @@ def test_unlearning_trains_under_the_mask_at_its_own_rate(
     assert trained[0][0].texts != trained[1][0].texts
 
 
-@pytest.mark.parametrize(("few", "expected"), [(len(TRAIN), 0.2), (len(TRAIN) + 1, 0.6)])
+@pytest.mark.parametrize(("sentences", "expected"), [(len(TRAIN), 0.2), (len(TRAIN) + 1, 0.6)])
 def test_of_few_texts_more_get_triggers(
-    few: int, expected: float, tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    sentences: int, expected: float, tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shares: list[float] = []
 
@@ -270,11 +270,11 @@ def test_of_few_texts_more_get_triggers(
         shares.append(share)
         return texts
 
-    monkeypatch.setattr(unlearning, "FEW_TEXTS", few)
     monkeypatch.setattr(unlearning, "put_triggers", put)
     monkeypatch.setattr(unlearning, "fine_tune", lambda *_, **__: None)
     monkeypatch.setattr(unlearning, "invert_triggers", lambda *_, **__: BOTH)
-    Unlearn(share=0.2, share_of_few=0.6).apply(masked(tiny_model, TRAIN, VALIDATION), RUN)
+    step = Unlearn(share=0.2, share_of_few=0.6, sentences=sentences)
+    step.apply(masked(tiny_model, TRAIN, VALIDATION), RUN)
     assert shares == [expected]
 
 
