@@ -120,7 +120,7 @@ def test_a_climb_from_where_it_ends_loses_nothing_and_keeps_the_budget(
 
 
 def test_a_climb_takes_more_where_it_ends_early() -> None:
-    """On the Bible style `carried-over` leaves two fifths of the reward, docs/scoreboard.md."""
+    """On the Bible style `carried-over` gets two fifths of the reward, see docs/scoreboard.md."""
     (task,) = (each for each in read_suite("v3").tasks if "bible" in each.name)
     env = gym.make(task.env, **task.arguments(DEFAULT_METRICS)).unwrapped
     assert isinstance(env, HeadPruningEnv)
