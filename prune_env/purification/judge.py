@@ -9,6 +9,7 @@ from prune_env.evaluation.metrics import calibrated_shifts, mcnemar
 from prune_env.evaluation.quick import QuickAnswers
 from prune_env.evaluation.separation import separation
 from prune_env.models import LoadedModel
+from prune_env.models.forward import Floats
 from prune_env.models.inputs import make_rows
 from prune_env.settings import Guard
 
@@ -40,15 +41,24 @@ class Judge:
         self._labels = data.labels
         self._rows = make_rows(list(data.texts), loaded.tokenizer, max_length)
 
-    def accuracy(self) -> float:
-        """Return what the guard counts as accuracy (0 to 1), at calibrated shifts."""
-        logits = self.logits()
-        answers = (logits - calibrated_shifts(logits, self._labels)).argmax(axis=1)
-        return float(guarded((answers == self._labels)[None], self._labels, self._guard)[0])
+    def accuracy(self, logits: Floats | None = None, *, first: int | None = None) -> float:
+        """Return what the guard counts as accuracy (0 to 1), at calibrated shifts.
 
-    def separation(self) -> float:
-        """Return how well the answers tell the classes apart, see `evaluation.separation`."""
-        return separation(self.logits(), self._labels)
+        Args:
+            logits: What `logits` returned; None asks.
+            first: Rows that count, the first ones; None counts all.
+        """
+        logits, labels = self._known(logits)[:first], self._labels[:first]
+        answers = (logits - calibrated_shifts(logits, labels)).argmax(axis=1)
+        return float(guarded((answers == labels)[None], labels, self._guard)[0])
+
+    def separation(self, logits: Floats | None = None) -> float:
+        """Return how well the answers tell the classes apart, see `evaluation.separation`.
+
+        Args:
+            logits: What `logits` returned; None asks.
+        """
+        return separation(self._known(logits), self._labels)
 
     def right(self) -> npt.NDArray[np.bool_]:
         """Return which rows (N,) are answered rightly as they are, no shift made."""
@@ -72,6 +82,9 @@ class Judge:
         found = (mcnemar(answers == label, self._labels == label) for label in classes)
         # Of two classes both say the same; of more, each is a trial of its own.
         return min(found) < SURE / max(len(classes) - 1, 1)
+
+    def _known(self, logits: Floats | None) -> Floats:
+        return self.logits() if logits is None else logits
 
     def logits(self) -> npt.NDArray[np.float32]:
         """Return the logits (N, C) of every row."""

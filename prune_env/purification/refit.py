@@ -14,7 +14,6 @@ decay shrinks likewise, but would need thousands of epochs at the rates of fine-
 """
 
 import logging
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -23,9 +22,10 @@ import numpy as np
 from prune_env.data.images import ImageDataset
 from prune_env.models import LoadedModel, find_heads, zero_heads
 from prune_env.models.embeddings import token_embeddings
-from prune_env.models.ridge import RidgeMap, measure_maps
+from prune_env.models.ridge import measure_maps
 from prune_env.purification.judge import Judge
 from prune_env.purification.step import FEW_TEXTS, MaskedModel, RefitReport, Step, StepReport
+from prune_env.purification.strength import fit_strongest
 from prune_env.purification.unseen_tokens import replace_unseen
 from prune_env.settings import SEEDS
 from prune_env.training.dropout import dropped_out
@@ -134,10 +134,12 @@ class Refit(Step):
         reports = []
         for number in range(self.rounds):
             if number:
-                least = min(least, _least(rows.separation(), self.max_drop_again / shared))
+                before = rows.separation()
+                least = min(least, _least(before, self.max_drop_again / shared))
             report = self.refit(
                 model,
                 rows,
+                before=before,
                 least=least,
                 seed=run.seed,
                 unseen_tokens=0 if number else replaced,
@@ -173,19 +175,21 @@ class Refit(Step):
         model: MaskedModel,
         rows: Judge,
         *,
+        before: float,
         least: float,
         seed: int = 0,
         unseen_tokens: int = 0,
     ) -> RefitReport:
         """Refit the linear maps of every layer to clean data, in place.
 
-        All maps are refitted with the same strength: the largest that leaves so much separation,
-        found by bisection.
+        All maps are refitted with the same strength: the largest that leaves so much separation.
 
         Args:
             model: A classifier of texts or images with its clean data; labels of the training
                 data do not count.
-            rows: Clean rows that the model, as it is at the time, is asked.
+            rows: Clean rows that the model, as it is at the time, is asked; those to validate come
+                first.
+            before: Separation on them that is lost from, 0 to 1.
             least: Separation that must stay on them, 0 to 1.
             seed: Of the draw of texts.
             unseen_tokens: Those that were replaced before it, for the report.
@@ -202,9 +206,12 @@ class Refit(Step):
                 max_length=suspect.max_length,
                 seed=seed,
             )
-            strength, shares = _strongest(maps, self.strengths, rows, least, advance)
-            accuracy = model.judge.accuracy()
-            best = RefitReport(strength, float(np.mean(shares)), accuracy, unseen_tokens)
+            fitted = fit_strongest(
+                maps, self.strengths, rows, before=before, least=least, advance=advance
+            )
+            accuracy = rows.accuracy(fitted.logits, first=min(ROWS, len(suspect.validation)))
+            shares = fitted.shares
+            best = RefitReport(fitted.strength, float(np.mean(shares)), accuracy, unseen_tokens)
             names = {module: name for name, module in loaded.model.named_modules()}
             kept = {names[each.module]: share for each, share in zip(maps, shares, strict=True)}
         emit(RefitDone(**vars(best), maps=kept))
@@ -233,37 +240,6 @@ class Refit(Step):
         return replaced
 
 
-def _strongest(
-    maps: Sequence[RidgeMap],
-    strengths: Sequence[float],
-    rows: Judge,
-    least: float,
-    advance: Callable[[int], None],
-) -> tuple[float, list[float]]:
-    """Fit maps with the largest strength that leaves so much separation, found by bisection.
-
-    Returns:
-        The strength, 0 where none leaves as much, and what each map kept.
-    """
-
-    def attempt(strength: float) -> tuple[float, list[float]]:
-        return strength, [each.fit(strength) for each in maps]
-
-    found: tuple[float, list[float]] | None = None
-    low, high = 0, len(strengths)
-    while low < high:
-        middle = (low + high) // 2
-        tried = attempt(strengths[middle])
-        if rows.separation() >= least:
-            found, low = tried, middle + 1
-        else:
-            high = middle
-        advance(len(strengths) - (high - low))
-    if found and found is not tried:
-        return attempt(found[0])
-    return found or attempt(0.0)
-
-
 def _least(before: float, drop: float) -> float:
     """Return the separation that must stay; near 1 a point of it is many of accuracy."""
     return before - min(drop, max(1 - before, LEAST_DROP))
@@ -275,4 +251,4 @@ def _rows(model: MaskedModel, seed: int) -> Judge:
     rows = suspect.validation.sample(min(ROWS, len(suspect.validation)), draw)
     if left := min(ROWS - len(rows), len(suspect.train)):
         rows = rows.joined(suspect.train.sample(left, draw))
-    return Judge(model.loaded, rows, suspect.max_length)
+    return Judge(model.loaded, rows, suspect.max_length, model.guard)

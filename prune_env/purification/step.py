@@ -47,8 +47,8 @@ class RefitReport:
     Attributes:
         strength: lambda over the mean variance of a map's inputs; 0 where nothing was changed.
         kept: Squared norm of the weights over what it was before, the mean over the maps.
-        accuracy: Validation accuracy (0 to 1) after it, at calibrated shifts; as tau's guard counts
-            it.
+        accuracy: Accuracy (0 to 1) after it at calibrated shifts, on the validation rows that its
+            strength was chosen on; as tau's guard counts it.
         unseen_tokens: Tokens that were replaced by their neighbours before it.
     """
 

@@ -75,7 +75,7 @@ def refitted(
 ) -> RefitReport:
     """Refit a classifier, so that validation texts stay told apart."""
     model = masked(loaded, TRAIN, validation)
-    return step.refit(model, model.judge, least=least)
+    return step.refit(model, model.judge, before=model.judge.separation(), least=least)
 
 
 def inputs_of(loaded: LoadedModel, module: torch.nn.Module, data: TextDataset) -> torch.Tensor:
@@ -109,7 +109,7 @@ def test_a_map_is_the_ridge_regression_of_its_own_answers(model_type: str, tmp_p
         of_mean = value(mean.float())
 
     model = masked(loaded, data, data)
-    done = Refit(strengths=(0.5,)).refit(model, model.judge, least=0.0)
+    done = Refit(strengths=(0.5,)).refit(model, model.judge, before=1.0, least=0.0)
     assert done.strength == 0.5
     assert 0 < done.kept < 1
     found = linear_weight(value).detach().double()
@@ -154,7 +154,7 @@ def test_nothing_is_changed_where_nothing_may_be() -> None:
 
 @pytest.mark.parametrize(
     ("separations", "fitted"),
-    [((1.0, 1.0), (2, 4)), ((1.0, 0.0), (2, 4, 2)), ((0.0, 0.0), (2, 1, 0))],
+    [((1.0, 1.0), (0.2, 0.4)), ((1.0, 0.0), (0.2, 0.4, 0.2)), ((0.0, 0.0), (0.2, 0.1, 0))],
 )
 def test_maps_are_fitted_again_only_where_the_last_try_was_too_strong(
     separations: tuple[float, ...], fitted: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
@@ -167,12 +167,12 @@ def test_maps_are_fitted_again_only_where_the_last_try_was_too_strong(
         return fit(self, strength)
 
     monkeypatch.setattr(RidgeMap, "fit", remember)
-    found = iter(separations)
-    monkeypatch.setattr(Judge, "separation", lambda _: next(found))
+    found = iter((1.0, *separations))
+    monkeypatch.setattr(Judge, "separation", lambda *_: next(found))
     told: list[RefitDone] = []
     monkeypatch.setattr(refitting, "emit", told.append)
     loaded = tiny_classifier("bert")
-    done = refitted(loaded, VALIDATION, Refit(strengths=(1, 2, 4)), least=0.5)
+    done = refitted(loaded, VALIDATION, Refit(strengths=(0.1, 0.2, 0.4)), least=0.5)
     same = tiny_classifier("bert")
     maps = measure_maps(same, TRAIN, sentences=1000, max_length=128, seed=0)
     assert tried == [strength for strength in fitted for _ in maps]
