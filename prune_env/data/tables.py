@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def table_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
 
     Args:
         path: The file; UTF-8, with or without BOM, lines ended by LF or CRLF, or where it has no LF
-            by CR (in a CSV always by any of them).
+            by CR (in a CSV always by any of them). Blank lines before the header are none.
         columns: Columns that must be there, once each. Others may be there too.
 
     Raises:
@@ -182,6 +182,11 @@ def _remedy(found: list[str], columns: tuple[str, ...]) -> str:
     return f"name them{asked}: --text-column, or --image-column of images, and --label-column"
 
 
+def _header(lines: Iterable[list[str]]) -> int:
+    """Return the place of the first line that is not blank, which other readers begin with too."""
+    return next((place for place, cells in enumerate(lines) if any(map(str.strip, cells))), 0)
+
+
 def _cells(header: list[str], cells: list[str], number: int, line: int) -> Row:
     if len(cells) == len(header):
         return Row(number, line, dict(zip(header, cells, strict=True)))
@@ -193,15 +198,17 @@ def _cells(header: list[str], cells: list[str], number: int, line: int) -> Row:
 
 def _tsv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
     """Cells lie between tabs; a quote is a character like any other."""
-    header, *lines = _lines(path, text)
-    names = [name.strip() for name in header.split("\t")]
+    lines = _lines(path, text)
+    first = _header(line.split("\t") for line in lines)
+    names = [name.strip() for name in lines[first].split("\t")]
     _check_columns(path, names, columns)
     quoted = within = 0
+    lines = lines[first + 1 :]
     for number, line in enumerate(lines, start=1):
         cells = line.split("\t")
         quoted += any(map(_looks_quoted, cells))
         within += any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
-        yield _cells(names, cells, number, number + 1)
+        yield _cells(names, cells, number, first + number + 1)
     if within == len(lines) > 1:  # one text may be a quotation; all of them are written so
         quoted = within
     if quoted:
@@ -244,9 +251,10 @@ def _csv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
         ) from error
     finally:
         csv.field_size_limit(limit)
-    names = [name.strip() for name in rows[0][1]]
+    first = _header(cells for _, cells in rows)
+    names = [name.strip() for name in rows[first][1]]
     _check_columns(path, names, columns)
-    for number, (line, cells) in enumerate(rows[1:], start=1):
+    for number, (line, cells) in enumerate(rows[first + 1 :], start=1):
         yield _cells(names, cells, number, line)
 
 

@@ -305,6 +305,21 @@ def test_wrong_columns_are_refused_and_listed(tmp_path: Path, header: str, messa
         read(tmp_path, f"{header}\na\t0\n")
 
 
+@pytest.mark.parametrize("blank", ["\n", "\r\n", "  \n\n", "{0}\n", "\ufeff\n"])
+@pytest.mark.parametrize(("suffix", "between"), [(".tsv", "\t"), (".csv", ",")])
+def test_blank_lines_before_the_header_are_none(
+    tmp_path: Path, blank: str, suffix: str, between: str
+) -> None:
+    """They were taken for the header: the table had no column."""
+    above = blank.format(between)
+    content = f"{above}sentence{between}label\na{between}1\nb{between}2\n"
+    assert read(tmp_path, content, suffix, on_bad_row="skip") == [("a", 1)]
+    with pytest.raises(DataError, match=rf"row 2 \(line {above.count(chr(10)) + 3}\) .*label 2"):
+        read(tmp_path, content, suffix)
+    with pytest.raises(DataError, match=r"'label' is missing.*Actual: sentence, mark"):
+        read(tmp_path, content.replace("label", "mark"), suffix)
+
+
 def test_columns_are_chosen_by_name_in_any_order(tmp_path: Path) -> None:
     content = "id\tstars\ttext\n7\tgood\thello\n8\tbad\tworld\n"
     rows = read(
