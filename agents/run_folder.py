@@ -13,7 +13,7 @@ from prune_env.env.pool import Pool
 from prune_env.env.rewards.reward import WeightedSum, code_of_others
 from prune_env.errors import SettingsError, StateError
 from prune_env.utils.files import read_json, write_json
-from prune_env.utils.output import check_free, disk_told
+from prune_env.utils.output import check_free, check_writable, disk_told
 from prune_env.utils.source import source_of_others
 
 SETTINGS = "settings.json"
@@ -34,6 +34,27 @@ def check_new(folder: Path) -> None:
     # Of names that no folder can have the first is false, and `check_free` says so.
     begun = os.path.isdir(folder) and ((folder / SETTINGS).exists() or holds_several(folder))
     check_free(folder, resumable=begun)
+
+
+def check_takes_files(folder: Path) -> None:
+    """Raise unless a training can write into the folder, and beside it, where its lock lies.
+
+    Args:
+        folder: Of the run; it need not exist.
+
+    Raises:
+        SettingsError: It cannot.
+    """
+    try:
+        check_writable(folder)
+        check_writable(folder / SETTINGS)
+    except SettingsError as error:
+        raise SettingsError(
+            f"The output folder {folder} cannot be written",
+            expected="a folder that can be written, or a new one, in one that can be written",
+            actual=error.actual,
+            remedy="choose another --out, or change the permissions",
+        ) from None
 
 
 @contextmanager

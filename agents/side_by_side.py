@@ -18,6 +18,7 @@ from prune_env.agents.run_folder import (
     SETTINGS,
     check_new,
     check_same_settings,
+    check_takes_files,
     nothing_to_resume,
 )
 from prune_env.agents.training import train
@@ -122,6 +123,7 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         )
     elif not folder.is_dir() or not any(folder.iterdir()):
         raise nothing_to_resume(folder)
+    check_takes_files(folder)
 
 
 class _Book:

@@ -1,6 +1,8 @@
 """The folder of a training: what it is resumed from, and what it refuses."""
 
+import errno
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +13,10 @@ from prune_env.agents import callbacks, load_agent, training
 from prune_env.agents.epsilon_greedy import EpsilonGreedy
 from prune_env.agents.run_folder import CODE, check_same_models, identities
 from prune_env.agents.shipped import SHIPPED
+from prune_env.agents.side_by_side import train_trials
 from prune_env.agents.train_settings import TrainSettings
 from prune_env.agents.training import train
+from prune_env.agents.trials import make_trials
 from prune_env.cli import main
 from prune_env.data.dataset import TextDataset
 from prune_env.env.landscape import LandscapeEvaluator
@@ -151,6 +155,32 @@ def test_what_is_interrupted_before_it_learns_leaves_nothing(
                 train(SETTINGS, folder)
         assert not folder.exists() or not any(folder.iterdir())
         train(SETTINGS, folder)
+
+
+@pytest.mark.parametrize("closed", [".", "run"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_that_cannot_be_written_is_named_itself(
+    resume: bool, closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message named a hidden file in it, or a lock beside it, and no remedy."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    if resume:
+        train(SETTINGS, folder)
+    opened = tempfile.TemporaryFile
+
+    def refuse(dir: Path) -> object:  # root writes wherever permissions say no
+        if Path(dir) == (tmp_path / closed).resolve():
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(dir=dir)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(SettingsError, match=r"only file system.*another --out") as caught:
+        train(SETTINGS, folder, resume=resume)
+    assert str(caught.value).startswith(f"The output folder {folder} cannot be written. Expected")
+    if not resume:
+        with pytest.raises(SettingsError, match=f"The output folder {folder} cannot be written"):
+            train_trials(make_trials(SETTINGS, (0, 1), {}), folder)
 
 
 def test_changed_settings_are_refused_with_the_difference(tmp_path: Path):
