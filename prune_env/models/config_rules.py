@@ -40,6 +40,9 @@ SIDES = frozenset(
 )
 MAX_SIDE = 4096
 """Sizes in pixels to which an image would be scaled before any model refuses it."""
+EPS = re.compile(r"(^|_)eps(ilon)?$")
+MAX_EPS = 1
+"""What keeps a norm from dividing by 0: much of it, and every text has one answer."""
 GENERIC = re.compile(r"label_\d+", re.IGNORECASE)
 """The name that transformers gives to an output for want of another."""
 
@@ -110,6 +113,12 @@ def find_unsupported(path: Path, config: dict[str, Any]) -> Iterator[ModelError]
             yield ModelError(
                 f"{path} sets {_dotted(place)} to {item!r:.20}",
                 expected=f"0 to {MAX_COUNT}",
+                remedy=GET_AGAIN,
+            )
+        if EPS.search(key) and type(item) in (int, float) and not 0 <= item <= MAX_EPS:
+            yield ModelError(
+                f"{path} sets {_dotted(place)} to {item!r:.20}",
+                expected=f"0 to {MAX_EPS}, such as 1e-12",
                 remedy=GET_AGAIN,
             )
     yield from _cut_heads(path, config)

@@ -154,6 +154,14 @@ def test_impossible_sizes_end_in_an_error(folder: Path, change: dict[str, Any]) 
         load_classifier(folder)
 
 
+@pytest.mark.parametrize("value", [1e9, 1e400, -1e-20, float("nan"), 10**400], ids=repr)
+def test_a_norm_that_leaves_nothing_is_refused_for_its_epsilon(folder: Path, value: float) -> None:
+    """It was called an architecture that cannot be pruned, or damaged weights."""
+    edit_json(folder / "config.json", lambda content: content.update(layer_norm_eps=value))
+    with pytest.raises(ModelError, match=r"config\.json sets layer_norm_eps to .*0 to 1, such"):
+        load_classifier(folder)
+
+
 @pytest.mark.parametrize("value", [None, [], 3, [3], {"0": "x"}, "BertModel"], ids=str)
 def test_an_unreadable_architecture_counts_as_unknown(folder: Path, value: object) -> None:
     edit_json(folder / "config.json", lambda content: content.update(architectures=value))
