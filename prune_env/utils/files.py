@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from zipfile import BadZipFile
 from platformdirs import user_cache_dir
 
 from prune_env.errors import PruneEnvError, SettingsError, StateError
+from prune_env.utils.hidden_file import hidden_file
 from prune_env.utils.leases import LOCK, locked
 from prune_env.utils.output import check_free, hidden_folder, open_to_readers, try_place, umask
 from prune_env.utils.own import require_own
@@ -155,8 +155,7 @@ def write_bytes(
     if "\0" in str(path):
         raise SettingsError(f"{path} cannot be the name of a file", expected="a name without NUL")
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
+    with hidden_file(path) as (handle, name):
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
@@ -166,9 +165,6 @@ def write_bytes(
             _link(name, path)
         else:
             os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
     _sync_folder(path.parent)
 
 

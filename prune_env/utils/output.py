@@ -39,7 +39,7 @@ def check_free(path: str | Path, *, resumable: bool = False) -> None:
         SettingsError: No folder can have this name, or it is too long.
     """
     path = Path(path)
-    _require_short(path, len(_hidden(Path())) + RANDOM)
+    _require_short(path, len(hidden(Path())) + RANDOM)
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise OutputExistsError(
             f"The output folder {path} exists",
@@ -61,7 +61,7 @@ def check_writable(path: str | Path, remedy: str = "choose another place") -> No
         SettingsError: Its folder cannot be written, a file is where it should be, or its name is
             too long.
     """
-    _require_short(path, len("..") + RANDOM)  # of the temporary file that becomes it
+    _require_short(path, len(hidden(Path())) + RANDOM)  # of the hidden file that becomes it
     place = real_place(path).parent
     while not os.path.lexists(place):
         place = place.parent
@@ -148,7 +148,7 @@ def try_place(path: str | Path, *, shared: bool = False) -> Path:
     if remove_leftovers(place) and not shared:
         raise _not_here(path, "another process is making it at this moment")
     existed, mode = os.path.lexists(place), mode_of(place)
-    probe = tempfile.mkdtemp(dir=place.parent, prefix=_hidden(place))
+    probe = tempfile.mkdtemp(dir=place.parent, prefix=hidden(place))
     try:
         os.replace(probe, place)
     except OSError as error:
@@ -192,7 +192,7 @@ def _not_here(path: str | Path, actual: str) -> OutputExistsError:
 @contextmanager
 def hidden_folder(place: Path) -> Iterator[Path]:
     """Give a hidden folder beside `place` to fill and to rename; it goes if the body fails."""
-    folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=_hidden(place)))
+    folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=hidden(place)))
     handle = _locked(folder)
     try:
         folder.chmod(mode_of(place))
@@ -232,7 +232,7 @@ def remove_leftovers(place: Path) -> bool:
     held = False
     for path in place.parent.iterdir():
         start, rest = path.name[:-RANDOM], path.name[-RANDOM:]
-        if start != _hidden(place) or len(rest) != RANDOM or path.is_symlink() or not path.is_dir():
+        if start != hidden(place) or len(rest) != RANDOM or path.is_symlink() or not path.is_dir():
             continue
         with suppress(OSError):
             if time.time() - path.stat().st_mtime < NEW and not any(path.iterdir()):
@@ -248,8 +248,8 @@ def remove_leftovers(place: Path) -> bool:
     return held
 
 
-def _hidden(place: Path) -> str:
-    """Return how the names of the hidden folders of a place begin; eight characters follow."""
+def hidden(place: Path) -> str:
+    """Return how hidden names of what becomes a place begin; eight characters follow."""
     return f".{place.name}.prune-env-"
 
 

@@ -59,10 +59,10 @@ def test_too_long_a_name_is_told_with_the_limit(
 def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
     with new_folder(tmp_path / ("x" * 235)):
         pass
-    check_writable(tmp_path / ("y" * 245))
-    write_json(tmp_path / ("y" * 245), {})
-    with pytest.raises(SettingsError, match="up to 245 bytes"):
-        check_writable(tmp_path / ("y" * 246))
+    check_writable(tmp_path / ("y" * 235))
+    write_json(tmp_path / ("y" * 235), {})
+    with pytest.raises(SettingsError, match="up to 235 bytes"):
+        check_writable(tmp_path / ("y" * 236))
 
 
 def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
