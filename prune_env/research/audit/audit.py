@@ -17,6 +17,7 @@ from prune_env.evaluation.base import Evaluator
 from prune_env.research.audit.correlation import LEAST_MASKS, Correlation, correlations
 from prune_env.research.audit.masks import PATHS, Draw, draw_masks
 from prune_env.research.audit.results import CODE, REWARD, Results
+from prune_env.research.precision import precision_of
 from prune_env.utils.leases import alone
 from prune_env.utils.progress import job, progress
 
@@ -168,6 +169,7 @@ def _identity(
         "triggered": triggered.fingerprint,
         "train": None if subject.suspect is None else subject.suspect.train.sha256,
         "target": target,
+        **precision_of(subject.evaluator),
         "settings": {**asdict(settings), "rewards": None, "max_drop": None},
     }
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from prune_env.errors import StateError
 from prune_env.models.masks import Mask
 from prune_env.research.audit.masks import Draw
+from prune_env.research.precision import check_precision
 from prune_env.utils.files import read_json, write_json
 from prune_env.utils.limits import ARRAY_BYTES, MOST_SIDE, require_count
 from prune_env.utils.plain import check_same
@@ -64,6 +65,7 @@ class Results:
         # What no value was computed with may change; nor does an older file say all.
         codes = {name: begun[name] for name in begun if held.done(f"{REWARD}{name}")}
         same = {CODE: codes | {name: asked[name] for name in asked if name in codes}}
+        check_precision(path, identity, held._identity)
         check_same(path, "audit", identity | same, identity | held._identity | {CODE: codes})
         new = {name: asked[name] for name in asked if not held.done(f"{REWARD}{name}")}
         held._identity[CODE] = codes | new

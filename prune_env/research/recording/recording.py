@@ -17,6 +17,7 @@ from prune_env.evaluation import metrics
 from prune_env.evaluation.base import Evaluator
 from prune_env.importance.registry import UNIT_FEATURES
 from prune_env.models.masks import Mask
+from prune_env.research.precision import PRECISION, check_precision, precision_of
 from prune_env.research.recording.draw import LARGEST_SHARE, next_family, rest_of_family
 from prune_env.research.recording.table import (
     MaskTable,
@@ -102,6 +103,7 @@ class Recording:
             "rewards": list(rewards),
             "target": target,
             "seed": seed,
+            **precision_of(subject.evaluator),
             **(facts or {}),
         }
         if code := ", ".join(filter(None, map(tell_code_of_others, self._rewards.values()))):
@@ -181,8 +183,9 @@ class Recording:
         """Return what the file holds; where there is none, the unpruned model."""
         if path.exists():
             held = read_record(path)
-            # Files of earlier releases do not tell their training data, nor whose code pays.
-            old = {name: None for name in (TRAIN, CODE) if name not in held.identity}
+            check_precision(path, self._identity, held.identity)
+            # Files of earlier releases do not tell all of it.
+            old = {name: None for name in (TRAIN, CODE, PRECISION) if name not in held.identity}
             check_same(path, "recording", {**self._identity, **old}, {**held.identity, **old})
             self._check_values(path, held)
             return held

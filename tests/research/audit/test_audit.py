@@ -152,6 +152,20 @@ def test_other_training_data_is_another_audit(parts, tmp_path):
     audit(other, triggered, SETTINGS, path)
 
 
+def test_an_audit_goes_on_in_its_own_precision(parts, tmp_path, monkeypatch):
+    """Half of its values would carry a rounding that the other half does not."""
+    path = tmp_path / "masks.json"
+    monkeypatch.setenv("PRUNE_ENV_PRECISION", "fp32")
+    audit(*parts, SETTINGS, path)
+    monkeypatch.setenv("PRUNE_ENV_PRECISION", "bf16")
+    with pytest.raises(StateError, match=r"Actual: fp32\. Remedy: set PRUNE_ENV_PRECISION=fp32,"):
+        audit(*parts, SETTINGS, path)
+    content = json.loads(path.read_text())
+    del content["identity"]["precision"]  # as files of earlier versions
+    path.write_text(json.dumps(content))
+    audit(*parts, SETTINGS, path)
+
+
 def test_a_reward_goes_on_with_its_own_code_only(parts, tmp_path, monkeypatch):
     """That of others changes under a name that stays; one column would hold values of two."""
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -319,6 +319,29 @@ def test_a_record_goes_on_with_its_own_training_data_alone(
     assert recording(tiny_data).run(path, 12).identity == old
 
 
+def test_a_record_goes_on_in_its_own_precision_alone(
+    tiny_folder: Path, tiny_data: TextDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Margins of some masks would carry a rounding that those of the others do not."""
+    loaded = load_classifier(tiny_folder)
+    clean = ReferenceEvaluator(loaded.model, loaded.tokenizer, tiny_data)
+    subject, path = Subject(clean, np.arange(8.0).reshape(2, 4, 1), ("magnitude",)), tmp_path / "r"
+    monkeypatch.setenv("PRUNE_ENV_PRECISION", "bf16")
+    table = Recording(subject, REWARDS).run(path, 9)
+    assert len(Recording(subject, REWARDS).run(path, 12).masks) == 12
+    monkeypatch.setenv("PRUNE_ENV_PRECISION", "fp32")
+    with pytest.raises(
+        StateError,
+        match=r"r was measured in another precision\. Expected: fp32.*Actual: bf16\. "
+        r"Remedy: set PRUNE_ENV_PRECISION=bf16, or",
+    ):
+        Recording(subject, REWARDS).run(path, 15)
+    old = {name: value for name, value in table.identity.items() if name != "precision"}
+    write_record(path, replace(table, identity=old))  # as files of earlier releases
+    assert Recording(subject, REWARDS).run(path, 12).identity == old
+    assert "precision" not in Recording(landscape(), REWARDS).run(tmp_path / "own", 2).identity
+
+
 def test_a_record_goes_on_with_the_code_of_its_reward_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
