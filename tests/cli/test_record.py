@@ -151,6 +151,29 @@ def test_a_file_of_other_arguments_is_refused_before_the_work(
     assert re.search(rf"Expected: {name}: .*{value}.* Actual: {name}: ", said)
 
 
+def test_a_record_goes_on_from_another_folder_and_under_other_paths(
+    arguments: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """What is in the files tells whether they are the same, not how they are called."""
+    whole = [*arguments[: arguments.index("--surrogate")], "--rewards", "sparsity"]
+    assert run(*whole, "--masks", "40") == 0
+    (tmp_path / "model").rename(tmp_path / "moved")
+    (tmp_path / "clean.jsonl").rename(tmp_path / "texts.jsonl")
+    monkeypatch.chdir(tmp_path)
+    elsewhere = _changed(_changed(whole, "--model", "moved"), "--data", "texts.jsonl")
+    capsys.readouterr()
+    assert run(*elsewhere, "--masks", "45", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["masks"] == 45
+    write_jsonl(tmp_path / "texts.jsonl", tiny_dataset(32, seed=1))
+    assert run(*elsewhere, "--masks", "50") == 2
+    assert "belongs to another recording. Expected: model: " in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
 def test_a_file_that_holds_more_masks_stays_whole(
     arguments: list[object], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -63,7 +63,8 @@ class Recording:
             target; None where no attack is known, and then no LFR is recorded.
         target: Column of the attacker's label in the logits.
         seed: Of the draw.
-        facts: What else the file shall tell of itself, as plain values.
+        facts: What else the file shall tell of itself, as plain values. A file goes on whatever
+            it tells there, such as the path of what is hashed elsewhere.
 
     Raises:
         UnknownNameError: No reward has this name.
@@ -108,6 +109,7 @@ class Recording:
         }
         if code := ", ".join(filter(None, map(tell_code_of_others, self._rewards.values()))):
             identity[CODE] = code
+        self._facts = dict.fromkeys(facts or {})
         self._identity = json.loads(json.dumps(identity))
 
     def run(self, path: str | Path, masks: int) -> MaskTable:
@@ -186,7 +188,8 @@ class Recording:
             check_precision(path, self._identity, held.identity)
             # Files of earlier releases do not tell all of it.
             old = {name: None for name in (TRAIN, CODE, PRECISION) if name not in held.identity}
-            check_same(path, "recording", {**self._identity, **old}, {**held.identity, **old})
+            same = {**self._facts, **old}
+            check_same(path, "recording", {**self._identity, **same}, {**held.identity, **same})
             self._check_values(path, held)
             return held
         available = np.asarray(self._subject.evaluator.available, np.bool_)
