@@ -152,12 +152,13 @@ def try_place(path: str | Path, *, shared: bool = False) -> Path:
     try:
         os.replace(probe, place)
     except OSError as error:
-        Path(probe).rmdir()
         raise _not_here(path, str(error.strerror)) from None
+    finally:  # a signal may come at any moment
+        for left in (probe, place)[: 1 if existed else 2]:
+            with suppress(OSError):
+                os.rmdir(left)
     if existed:
         place.chmod(mode)
-    else:
-        place.rmdir()
     return place
 
 

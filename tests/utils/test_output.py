@@ -1,5 +1,6 @@
 """Where an output folder may stand."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,28 @@ def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be the name of a file"):
         write_json(tmp_path / "a\0b.json", {})
     require_outside(tmp_path / "out", "a\0b")
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_signal_while_a_place_is_tried_leaves_nothing(
+    moved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty folder stayed, though nothing was said to be left."""
+    replace = os.replace
+
+    def interrupted(source: str, target: Path) -> None:
+        if moved:
+            replace(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        try_place(tmp_path / "out")
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "out").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        try_place(tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_place_that_cannot_be_written_is_known_before(tmp_path: Path) -> None:
