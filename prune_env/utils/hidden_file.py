@@ -26,7 +26,22 @@ def hidden_file(path: Path) -> Iterator[tuple[int, str]]:
 
     Yields:
         A handle to write with, which the body closes, and the name of the file.
+
+    Raises:
+        OSError: It cannot be made or filled. It names `path`: a full disk names no file, and users
+            do not know the hidden one.
     """
+    try:
+        with _new(path) as made:
+            yield made
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+@contextmanager
+def _new(path: Path) -> Iterator[tuple[int, str]]:
+    """Give a new hidden file, see `hidden_file`."""
     _remove_leftovers(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=hidden(path))
     # The lock is that of both handles: it holds until the file has its name.

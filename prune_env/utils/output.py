@@ -154,7 +154,7 @@ def try_place(path: str | Path, *, shared: bool = False) -> Path:
     except OSError as error:
         raise _not_here(path, str(error.strerror)) from None
     finally:  # a signal may come at any moment
-        for left in (probe, place)[: 1 if existed else 2]:
+        for left in (place, probe)[int(existed) :]:
             with suppress(OSError):
                 os.rmdir(left)
     if existed:
@@ -218,7 +218,7 @@ def disk_told(folder: Path, goes_on: Callable[[], str]) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in OF_THE_DISK:
-            error.filename = error.filename or str(folder)
+            error.filename = str(folder)
             if note := goes_on():
                 error.add_note(note)
         raise
