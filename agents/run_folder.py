@@ -29,11 +29,12 @@ def check_new(folder: Path) -> None:
 
     Raises:
         OutputExistsError: It is not empty.
-        SettingsError: No folder can have this name.
+        SettingsError: No folder can have this name, or it cannot be written.
     """
     # Of names that no folder can have the first is false, and `check_free` says so.
     begun = os.path.isdir(folder) and ((folder / SETTINGS).exists() or holds_several(folder))
     check_free(folder, resumable=begun)
+    check_takes_files(folder)
 
 
 def check_takes_files(folder: Path) -> None:
@@ -115,6 +116,7 @@ def check_same_settings(settings: TrainSettings, folder: Path) -> None:
 
     Raises:
         StateError: There is no such run, its settings are damaged, or they differ.
+        SettingsError: The folder cannot be written.
     """
     path = folder / SETTINGS
     if not path.exists():
@@ -141,6 +143,7 @@ def check_same_settings(settings: TrainSettings, folder: Path) -> None:
             actual=", ".join(f"{name}={asked[name]}" for name in changed),
             remedy="resume with the settings of settings.json, or start a new run",
         )
+    check_takes_files(folder)
 
 
 def check_same_models(held: Any, found: Mapping[str, Any], folder: Path) -> None:

@@ -123,7 +123,8 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         )
     elif not folder.is_dir() or not any(folder.iterdir()):
         raise nothing_to_resume(folder)
-    check_takes_files(folder)
+    else:
+        check_takes_files(folder)
 
 
 class _Book:

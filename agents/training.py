@@ -24,7 +24,6 @@ from prune_env.agents.run_folder import (
     check_new,
     check_same_models,
     check_same_settings,
-    check_takes_files,
     identities,
     place_told,
     settings_written,
@@ -157,7 +156,6 @@ def _check_folder(settings: TrainSettings, folder: Path, *, resume: bool) -> Non
         check_best(folder)  # what is damaged must be known before the training, not after it
     else:
         check_new(folder)
-    check_takes_files(folder)
 
 
 def _learn(
