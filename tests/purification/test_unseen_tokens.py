@@ -116,8 +116,8 @@ def test_clean_rows_must_be_told_apart_as_well_whatever_accuracy_says(
     loaded = tiny_classifier("bert")
     model = masked(loaded, TRAIN, VALIDATION)
     found = chain([0.9], repeat(after))
-    monkeypatch.setattr(Judge, "separation", lambda _: next(found))
-    monkeypatch.setattr(Judge, "accuracy", lambda _: 0.0 if replaced else 1.0)
+    monkeypatch.setattr(Judge, "separation", lambda *_: next(found))
+    monkeypatch.setattr(Judge, "accuracy", lambda *_, **__: 0.0 if replaced else 1.0)
     word = loaded.tokenizer.convert_tokens_to_ids("cf")  # in no clean text
     before = token_embeddings(loaded.model)[word].clone()
     run = TrainingRun(replace(TUNING, weight_decay=0.0))
