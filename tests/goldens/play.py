@@ -11,8 +11,6 @@ import numpy as np
 import prune_env
 from prune_env.agents.sb3.vec_env import PruneVecEnv
 
-OFTEN_ILLEGAL = 0.3
-
 
 @dataclass(frozen=True)
 class Case:
