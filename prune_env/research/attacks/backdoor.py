@@ -158,14 +158,14 @@ def cached_models(
     return AttackedModels(settings, clean, attack, sets, benign, backdoored)
 
 
-def cached_demo_model(cache: str | Path | None = None) -> Path:
+def cached_demo_model() -> Path:
     """Return the folder of the demo's suspicious classifier, trained once.
 
     It is the backdoored MiniLM after clean fine-tuning (FT) on Rotten Tomatoes: what a defender
     has before pruning.
     """
     settings = ModelSettings()
-    models = cached_models(settings, load_named("rotten-tomatoes"), cache=cache)
+    models = cached_models(settings, load_named("rotten-tomatoes"))
     finetuned = cached_classifier(
         models.backdoored.encoder,
         models.clean.train,
@@ -173,7 +173,6 @@ def cached_demo_model(cache: str | Path | None = None) -> Path:
         settings.defender,
         seed=settings.seed,
         description="Fine-tuning the suspicious model",
-        cache=cache,
     )
     return finetuned.classifier
 

@@ -55,7 +55,6 @@ def run_experiment(
     out: str | Path,
     *,
     sources: AttackSources | None = None,
-    cache: Path | None = None,
     on_row: Callable[[ResultRow], None] = lambda row: None,
 ) -> dict[str, Any]:
     """Run an experiment and write `out/result.json` and `out/tensorboard`.
@@ -67,7 +66,6 @@ def run_experiment(
         clean: The data set.
         out: Folder of the run; it must exist.
         sources: Where the texts of published attacks come from.
-        cache: Where models that are trained are kept; default: the user's cache.
         on_row: Called with each row as it comes.
 
     Returns:
@@ -99,10 +97,8 @@ def run_experiment(
         job("demo", 1 + len(cells)) as begin,
     ):
         begin("the attack")
-        trained = (cache or cache_folder()) / "fine-tuned"
-        bench = Workbench(
-            clean, Path(masks), sources=sources, cache=cache, trained=trained, writer=writer
-        )
+        trained = cache_folder() / "fine-tuned"
+        bench = Workbench(clean, Path(masks), sources=sources, trained=trained, writer=writer)
         record = _Record(settings, bench.models(settings.models).attack, out, writer, on_row)
         for cell in cells:
             parts = (cell.policy, cell.protocol, cell.healing)
