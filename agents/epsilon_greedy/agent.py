@@ -12,7 +12,7 @@ import numpy.typing as npt
 from prune_env.agents.agent import Agent, Tensors
 from prune_env.agents.checkpoint import Checkpoint, SaveTimes
 from prune_env.agents.epsilon_greedy.action_values import ActionValues
-from prune_env.agents.epsilon_greedy.released import VARIANCES, ReleasedRule
+from prune_env.agents.epsilon_greedy.released import GROUP, VARIANCES, ReleasedRule
 from prune_env.agents.epsilon_greedy.settings import EpsilonGreedySettings
 from prune_env.agents.features import (
     BoolArray,
@@ -88,7 +88,7 @@ class EpsilonGreedy(Agent):
         required = super().requirements(variant)
         if variant == "paper":
             return required
-        return Requirements(metrics=VARIANCES[:1], prune_step=10, backtrack=False)
+        return Requirements(metrics=VARIANCES[:1], prune_step=GROUP, backtrack=False)
 
     @classmethod
     def for_env(

@@ -12,12 +12,18 @@ from prune_env.errors import SettingsError
 
 VARIANCES = ("cls_variance_released", "cls_variance")
 
+EPSILON = 0.1
+"""Probability of a random group."""
+
+GROUP = 10
+"""Heads in a group."""
+
 
 class ReleasedRule:
     """Groups of heads: mostly those of lowest [CLS] variance, sometimes random; never STOP.
 
     Source: the published code of arXiv 2508.20032. In a loop it takes ten heads: with
-    probability `epsilon` at random, otherwise those of lowest variance. It has no reward, learns
+    probability `EPSILON` at random, otherwise those of lowest variance. It has no reward, learns
     nothing, and returns the mask that has just broken the threshold: play it with
     `prune_step=10, backtrack=False`.
 
@@ -25,18 +31,9 @@ class ReleasedRule:
         metrics: Names of the importance metrics in the observation; must hold the [CLS] variance as
             the published code computes it, `cls_variance_released`, or at least `cls_variance`.
         rng: Decides groups and random heads.
-        epsilon: Probability of a random group.
-        group: Heads in a group.
     """
 
-    def __init__(
-        self,
-        metrics: Sequence[str],
-        rng: np.random.Generator,
-        *,
-        epsilon: float = 0.1,
-        group: int = 10,
-    ) -> None:
+    def __init__(self, metrics: Sequence[str], rng: np.random.Generator) -> None:
         held = [name for name in VARIANCES if name in metrics]
         if not held:
             raise SettingsError(
@@ -45,8 +42,6 @@ class ReleasedRule:
                 actual=", ".join(metrics),
                 remedy=f"make the environment with metrics that hold {VARIANCES[0]}",
             )
-        self.epsilon = epsilon
-        self.group = group
         self._rng = rng
         self._column = list(metrics).index(held[0])
 
@@ -72,7 +67,7 @@ class ReleasedRule:
         if episode_start is not None:
             groups[np.asarray(episode_start, bool).reshape(count)] = 0
         for fresh in np.flatnonzero(groups[:, 0] == 0):
-            groups[fresh] = self.group, not deterministic and self._rng.random() < self.epsilon
+            groups[fresh] = GROUP, not deterministic and self._rng.random() < EPSILON
         variance = observation["importance"][..., self._column].reshape(count, -1)
         actions = np.empty(count, np.int64)
         for index, (group, allowed) in enumerate(zip(groups, legal, strict=True)):
