@@ -6,6 +6,7 @@ from prune_env.env.rewards.rewrites import WordDrop
 from prune_env.env.rewards.text_reward import (
     calibrated_margins,
     kept_share,
+    not_two_classes,
     require_words,
 )
 from prune_env.env.subject import Subject
@@ -55,7 +56,7 @@ class Consistency(Reward):
         for part in parts:
             require_words(self.name, part)
             if len(part.label_names) != 2:
-                raise _of_two(len(part.label_names))
+                raise not_two_classes(self.name, len(part.label_names))
 
     def score(self, subject: Subject, masks: Mask, accuracy: Scores) -> Scores:
         """Return the share of answers that stay, see `Reward.score`."""
@@ -64,16 +65,6 @@ class Consistency(Reward):
         clean = subject.evaluator.evaluate(masks)
         moved = subject.rewritten(self.rewrite).evaluate(masks)
         if clean.logits.shape[2] != 2:
-            raise _of_two(clean.logits.shape[2])
+            raise not_two_classes(self.name, clean.logits.shape[2])
         before, after = (calibrated_margins(clean, answers) for answers in (clean, moved))
         return kept_share(before, after)
-
-
-def _of_two(classes: int) -> SettingsError:
-    """Return the error of data of another number of classes."""
-    return SettingsError(
-        "The reward 'consistency' is defined for two classes",
-        expected=2,
-        actual=classes,
-        remedy="choose another reward",
-    )

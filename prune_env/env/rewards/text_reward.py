@@ -49,12 +49,7 @@ class TextReward(Reward):
                 require_words(self.name, part)
             classes = len(part.label_names)
             if self.classes not in (None, classes):
-                raise SettingsError(
-                    f"The reward '{self.name}' is defined for two classes",
-                    expected=self.classes,
-                    actual=classes,
-                    remedy="choose another reward",
-                )
+                raise not_two_classes(self.name, classes)
             require_all_labels(part)
 
 
@@ -71,6 +66,16 @@ def require_words(name: str, data: "TextDataset") -> None:
             actual=f"images, {data.source}",
             remedy="choose a reward such as accuracy, sparsity or entropy",
         )
+
+
+def not_two_classes(name: str, classes: int) -> SettingsError:
+    """Return the error of data of another number of classes, for a reward of this name."""
+    return SettingsError(
+        f"The reward '{name}' is defined for two classes",
+        expected=2,
+        actual=classes,
+        remedy="choose another reward",
+    )
 
 
 def texts_of(subject: Subject, sentences: int) -> "Suspect":
