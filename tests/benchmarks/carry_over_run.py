@@ -36,6 +36,7 @@ from prune_env.inversion.frames import Frame
 from prune_env.inversion.search import Inversion, invert
 from prune_env.purification import search
 from prune_env.research.attacks.backdoor import ModelSettings
+from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.results import read_results
 from prune_env.research.benchmark.workbench import Workbench
@@ -134,7 +135,7 @@ class Run:
             load_named("sst2", options.data_folder),
             options.out,
             identity=run.plan.identity,
-            data_folder=options.data_folder,
+            sources=AttackSources(options.data_folder),
             cache=options.cache,
         )
         self._parts: dict[str, Subject] = {}
