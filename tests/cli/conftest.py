@@ -1,4 +1,4 @@
-"""What the verbs are run on: a clean table and an encoder, made once."""
+"""What the verbs are run on: clean data and an encoder, made once."""
 
 from pathlib import Path
 
@@ -13,6 +13,14 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "clean.jsonl"
     write_jsonl(path, tiny_dataset(80))
     return path
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("splits")
+    for seed, part in enumerate(("train", "validation", "test")):
+        write_jsonl(folder / f"{part}.jsonl", tiny_dataset(60, seed))
+    return folder
 
 
 @pytest.fixture(scope="session")

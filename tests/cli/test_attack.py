@@ -24,14 +24,6 @@ from tests.models.tiny import write_tiny_images
 from tests.support import tiny_dataset
 
 
-@pytest.fixture(scope="module")
-def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("splits")
-    for seed, part in enumerate(("train", "validation", "test")):
-        write_jsonl(folder / f"{part}.jsonl", tiny_dataset(60, seed))
-    return folder
-
-
 def test_attack_leaves_an_encoder_and_its_triggered_texts(
     encoder: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

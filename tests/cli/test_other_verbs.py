@@ -11,15 +11,6 @@ from prune_env.cli.options import show
 from prune_env.data.dataset import TextDataset, write_jsonl
 from prune_env.data.readers import read_table
 from prune_env.research.benchmark.rows import ResultRow, table
-from tests.support import tiny_dataset
-
-
-@pytest.fixture(scope="module")
-def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("splits")
-    for seed, part in enumerate(("train", "validation", "test")):
-        write_jsonl(folder / f"{part}.jsonl", tiny_dataset(60, seed))
-    return folder
 
 
 def test_list_names_everything(capsys: pytest.CaptureFixture) -> None:
