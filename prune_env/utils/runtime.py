@@ -22,23 +22,9 @@ _AUTO: ContextVar[Precision] = ContextVar("auto", default="auto")
 _PACKAGES = ("prune-env", "torch", "transformers", "gymnasium", "stable-baselines3", "numpy")
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """Return the device to run on: `auto` takes the first GPU if there is one.
-
-    Raises:
-        SettingsError: A GPU was asked for and there is none.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise SettingsError(
-            f"Device '{name}' is not available",
-            expected="a CUDA build of torch and a visible GPU",
-            actual=f"torch {torch.__version__}, no GPU",
-            remedy="use --device cpu or --device auto",
-        )
-    return device
+def pick_device() -> torch.device:
+    """Return the device to run on: the first GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def use_bf16(precision: Precision, device: torch.device) -> bool:

@@ -112,7 +112,7 @@ def measure_part(options: Options, part: str) -> dict[str, Any]:
     validation = load_texts(options)[1]
     data = validation.select(range(min(options.sentences, len(validation))))
     loaded = load_model(options)
-    device = pick_device(options.device)
+    device = pick_device() if options.device == "auto" else torch.device(options.device)
     loaded.model.to(device)
     if part in TITLES:
         return measure(loaded, data, options, part)

@@ -11,11 +11,12 @@ from prune_env.utils import progress, runtime
 from prune_env.utils.source import source_of
 
 
-def test_a_missing_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert runtime.pick_device("auto").type == "cpu"
-    with pytest.raises(SettingsError, match="--device cpu"):
-        runtime.pick_device("cuda")
+@pytest.mark.parametrize(("there", "picked"), [(False, "cpu"), (True, "cuda")])
+def test_a_gpu_is_taken_where_there_is_one(
+    there: bool, picked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert runtime.pick_device().type == picked
 
 
 def test_precision_auto_follows_the_hardware(
