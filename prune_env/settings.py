@@ -42,7 +42,7 @@ def check_seed(seed: SupportsIndex, name: str = "seed") -> None:
         )
 
 
-def check_whole(name: str, value: object) -> None:
+def check_whole_number(name: str, value: object) -> None:
     """Raise a `SettingsError` unless a number is a whole one."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise SettingsError(f"{name} is no whole number", expected="such as 3", actual=repr(value))
@@ -50,7 +50,7 @@ def check_whole(name: str, value: object) -> None:
 
 def check_length(max_length: float) -> None:
     """Raise a `SettingsError` unless so many tokens hold one between the special ones."""
-    check_whole("max_length", max_length)
+    check_whole_number("max_length", max_length)
     if not 3 <= max_length < math.inf:
         raise SettingsError(
             "max_length leaves no room for a sentence", expected=">= 3, finite", actual=max_length
@@ -131,8 +131,8 @@ class FineTuneSettings:
             SettingsError: A value is out of range.
         """
         check_length(self.max_length)
-        check_whole("epochs", self.epochs)
-        check_whole("batch_size", self.batch_size)
+        check_whole_number("epochs", self.epochs)
+        check_whole_number("batch_size", self.batch_size)
         for name in ("epochs", "learning_rate", "batch_size", "max_grad_norm"):
             if not 0 < getattr(self, name) < math.inf:
                 raise SettingsError(
@@ -195,7 +195,7 @@ class SearchSettings:
         if not 0 <= self.max_drop <= 1:
             raise SettingsError("max_drop is out of range", expected="0 to 1", actual=self.max_drop)
         for name in ("prune_step", "budget", "importance_sentences", "episodes"):
-            check_whole(name, getattr(self, name))
+            check_whole_number(name, getattr(self, name))
             if getattr(self, name) < 1:
                 raise SettingsError(
                     f"{name} is out of range", expected=">= 1", actual=getattr(self, name)
