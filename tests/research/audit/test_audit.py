@@ -19,6 +19,7 @@ from prune_env.research.audit.correlation import COLUMNS, Correlation
 from prune_env.research.audit.report import ranked
 from prune_env.research.audit.results import Results
 from prune_env.utils.registry import Entry
+from tests.models.hostile import edit_json
 
 SETTINGS = AuditSettings(rewards=("sparsity", "accuracy"), masks=14, paths=("magnitude",))
 
@@ -178,11 +179,6 @@ def test_a_reward_goes_on_with_its_own_code_only(parts, tmp_path, monkeypatch):
         monkeypatch.setitem(REWARDS._entries, "paid", Entry("paid", "", f"{module}:Paid"))
         audit(*parts, replace(SETTINGS, rewards=rewards), path)
 
-    def change(edit):
-        content = json.loads(path.read_text())
-        edit(content)
-        path.write_text(json.dumps(content))
-
     go_on("judged_before", "sparsity")
     go_on("judged_before", "2 * paid", "accuracy")
     go_on("judged_before", "2 * paid")
@@ -192,13 +188,13 @@ def test_a_reward_goes_on_with_its_own_code_only(parts, tmp_path, monkeypatch):
     assert path.read_bytes() == kept
     go_on("judged_after", "sparsity", "accuracy", "paid")  # further rewards are welcome
     go_on("judged_before", "2 * paid")
-    change(lambda content: content["columns"].pop("reward 2 * paid"))
+    edit_json(path, lambda content: content["columns"].pop("reward 2 * paid"))
     go_on("judged_after", "2 * paid")  # stopped before the first value
     with pytest.raises(StateError, match="another audit"):
         go_on("judged_before", "2 * paid")
-    change(lambda content: content["identity"].pop("code"))  # as files of earlier versions
+    edit_json(path, lambda content: content["identity"].pop("code"))  # as files of earlier versions
     go_on("judged_before", "2 * paid")
-    change(lambda content: content["identity"].update(code=5))
+    edit_json(path, lambda content: content["identity"].update(code=5))
     with pytest.raises(StateError, match="no file of an audit"):
         go_on("judged_before", "2 * paid")
 
