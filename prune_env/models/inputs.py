@@ -1,4 +1,4 @@
-"""Texts as token rows: tokenised once, padded only when a batch asks for it."""
+"""Texts and images as rows of inputs: texts are tokenised once, padded only when a batch asks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
