@@ -12,9 +12,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from prune_env.agents.checkpoint import Tensors
 from prune_env.errors import StateError
-
-Tensors = Mapping[str, npt.NDArray[Any]]
 
 COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_n_calls", "exploration_rate")
 """Plain attributes; `_n_calls` and `exploration_rate` are DQN's."""

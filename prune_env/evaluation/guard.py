@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from prune_env.errors import UnknownNameError
 from prune_env.evaluation.base import Evaluation, Evaluator
+from prune_env.evaluation.metrics import Labels
 from prune_env.models.masks import Mask
 from prune_env.settings import Guard
 
@@ -20,8 +21,6 @@ classes 35 % of the rows. A constant answer then is right on 65 % at most."""
 
 LEAST: Final = 1e-9
 """Under `balanced` and `recall` tau is never lower, so that 0 does not pass it."""
-
-Labels = npt.NDArray[np.int64]
 
 
 @runtime_checkable

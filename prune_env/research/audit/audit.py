@@ -14,14 +14,13 @@ from prune_env.env.subject import Subject
 from prune_env.errors import SettingsError
 from prune_env.evaluation import metrics
 from prune_env.evaluation.base import Evaluator
-from prune_env.research.audit.correlation import LEAST_MASKS, Correlation, correlations
+from prune_env.research.audit.correlation import LEAST_MASKS, Correlation, Values, correlations
 from prune_env.research.audit.masks import PATHS, Draw, draw_masks
 from prune_env.research.audit.results import CODE, REWARD, Results
 from prune_env.research.precision import precision_of
 from prune_env.utils.leases import alone
 from prune_env.utils.progress import job, progress
 
-Values = npt.NDArray[np.float64]
 BLOCK = 16
 """Masks between two writes of the results."""
 

@@ -11,15 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import rankdata
 
 from prune_env.errors import MetricError, SettingsError
 from prune_env.research.audit.audit import HIDDEN, find_usable
-from prune_env.research.audit.correlation import Correlation, correlations, rank_correlation
+from prune_env.research.audit.correlation import (
+    Correlation,
+    Values,
+    correlations,
+    rank_correlation,
+)
 from prune_env.research.audit.results import Results
-
-Values = npt.NDArray[np.float64]
 
 PENALTIES = (0.01, 0.1, 1.0, 10.0)
 """Ridge penalties that are tried, in units of the variance of a reward."""

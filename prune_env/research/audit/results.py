@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from prune_env.errors import StateError
 from prune_env.models.masks import Mask
+from prune_env.research.audit.correlation import Values
 from prune_env.research.audit.masks import Draw
 from prune_env.research.precision import check_precision
 from prune_env.utils.files import read_json, write_json
 from prune_env.utils.limits import ARRAY_BYTES, MOST_SIDE, require_count
 from prune_env.utils.plain import check_same
 
-Values = npt.NDArray[np.float64]
 FORMAT = "prune-env-audit"
 VERSION = 1
 REWARD = "reward "
