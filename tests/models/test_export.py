@@ -23,15 +23,9 @@ from prune_env.models import (
     zero_heads,
 )
 from tests.models.exports import save_sliced, save_zeroed
-from tests.models.tiny import SIZES, tiny_classifier, tiny_inputs
+from tests.models.tiny import SIZES, gated, tiny_classifier, tiny_inputs
 
 MASK = np.array([[True, False, True, True], [False, True, True, False]])
-
-
-def gated(loaded: LoadedModel, mask: np.ndarray = MASK) -> torch.Tensor:
-    with HeadGates(loaded.model) as gates, torch.no_grad():
-        gates.set(mask)
-        return loaded.model(**tiny_inputs(loaded)).logits
 
 
 def test_zeroed_loads_with_plain_transformers(tiny_model: LoadedModel, tmp_path: Path) -> None:

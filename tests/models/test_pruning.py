@@ -9,8 +9,6 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from prune_env.models import (
-    HeadGates,
-    LoadedModel,
     find_heads,
     slice_heads,
     zero_heads,
@@ -18,15 +16,9 @@ from prune_env.models import (
 from prune_env.models.architectures import SHARED_BIASES
 from prune_env.models.pruning import LayerCut, plan_cuts
 from tests.models.exports import save_sliced
-from tests.models.tiny import SIZES, tiny_classifier, tiny_inputs
+from tests.models.tiny import SIZES, gated, tiny_classifier, tiny_inputs
 
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
-
-
-def gated(loaded: LoadedModel, mask: np.ndarray) -> torch.Tensor:
-    with HeadGates(loaded.model) as gates, torch.no_grad():
-        gates.set(mask)
-        return loaded.model(**tiny_inputs(loaded)).logits
 
 
 def masks_of(shape: tuple[int, int]) -> list[np.ndarray]:

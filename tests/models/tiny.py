@@ -13,7 +13,7 @@ from transformers import (
     ViTImageProcessorPil,
 )
 
-from prune_env.models import LoadedModel
+from prune_env.models import HeadGates, LoadedModel
 from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.classification import classifier_class
 from prune_env.models.quiet import quiet_transformers
@@ -139,6 +139,13 @@ def tiny_inputs(loaded: LoadedModel) -> dict[str, torch.Tensor]:
         return dict(loaded.tokenizer(images=list(pixels), return_tensors="pt"))
     batch = loaded.tokenizer(list(TEXTS), padding=True, return_tensors="pt")
     return {name: batch[name] for name in ("input_ids", "attention_mask")}
+
+
+def gated(loaded: LoadedModel, mask: np.ndarray) -> torch.Tensor:
+    """Return the logits of `tiny_inputs` under a mask."""
+    with HeadGates(loaded.model) as gates, torch.no_grad():
+        gates.set(mask)
+        return loaded.model(**tiny_inputs(loaded)).logits
 
 
 def _tiny_model(model_type: str, seed: int, changes: dict[str, Any]) -> PreTrainedModel:
