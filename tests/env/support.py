@@ -49,12 +49,9 @@ def falls_by(cost: float, start: float = 1.0) -> Callable[[Mask], float]:
     return lambda mask: start - cost * (8 - np.count_nonzero(mask))
 
 
-def subject_over(
-    evaluator: PrescribedEvaluator, name: str = "model", metrics: tuple[str, ...] = ("magnitude",)
-) -> Subject:
-    random = np.random.default_rng(0)
-    importance = random.random((*evaluator.shape, len(metrics)))
-    return Subject(evaluator, importance, metrics, name)
+def subject_over(evaluator: PrescribedEvaluator) -> Subject:
+    importance = np.random.default_rng(0).random((*evaluator.shape, 1))
+    return Subject(evaluator, importance, ("magnitude",))
 
 
 def env_over(evaluator: PrescribedEvaluator, **arguments: Any) -> HeadPruningEnv:

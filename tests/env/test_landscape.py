@@ -14,6 +14,8 @@ from prune_env.errors import SettingsError
 from prune_env.evaluation import Evaluator
 from prune_env.importance.registry import UNIT_METRICS
 
+TAU = 0.85
+
 
 def random_masks(count, shape=(6, 12), seed=0):
     random = np.random.default_rng(seed)
@@ -69,17 +71,17 @@ def test_heads_interact():
     assert (surplus < -0.001).sum() >= 10  # feeders: cheaper together
 
 
-def prune_in(landscape, order, tau=0.85):
+def prune_in(landscape, order):
     mask = np.ones((1, 6, 12), bool)
     for head in order:
         mask.flat[head] = False
-        if landscape.accuracy(mask)[0] < tau:
+        if landscape.accuracy(mask)[0] < TAU:
             mask.flat[head] = True
             break
     return 72 - mask.sum()
 
 
-def greedily(landscape, tau=0.85):
+def greedily(landscape):
     mask = np.ones((6, 12), bool)
     while True:
         heads = np.flatnonzero(mask)
@@ -87,7 +89,7 @@ def greedily(landscape, tau=0.85):
         tries.reshape(len(heads), -1)[np.arange(len(heads)), heads] = False
         evaluation = landscape.evaluate(tries)
         best = evaluation.loss.argmin()
-        if evaluation.accuracy[best] < tau:
+        if evaluation.accuracy[best] < TAU:
             return 72 - mask.sum()
         mask = tries[best]
 

@@ -49,7 +49,7 @@ def make_play(work: Path) -> None:
     rewards = [name for name in names.listed()["rewards"] if name not in SKIPPED_REWARDS]
     rewards.append("sparsity + 0.5 * accuracy")
     with inside(runs.prepare(work)):
-        played = {name: play.on_text("suspect", "clean.jsonl", name) for name in rewards}
+        played = {name: play.on_text(name) for name in rewards}
     for part in ("first_observation", "state"):
         write(f"text_{part}", played["sparsity"][part])
     write("texts", {name: each["steps"] for name, each in played.items()})

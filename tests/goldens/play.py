@@ -206,14 +206,14 @@ def _all(infos: dict[str, Any]) -> Any:
     return plain(out)
 
 
-def stable_baselines3(steps: int = 12) -> dict[str, Any]:
+def stable_baselines3() -> dict[str, Any]:
     """Play three episodes through the adapter for Stable-Baselines3."""
     env = gym.make("prune_env/Landscape-v0", observation="mask,importance,status,legal", **_SMALL)
     envs = PruneVecEnv.beside(env, num_envs=3)
     envs.seed(5)
     rows = [[digest(envs.reset()), plain(envs.reset_infos)]]
     random = np.random.default_rng(1)
-    for _ in range(steps):
+    for _ in range(12):
         legal = np.stack(envs.env_method("action_masks"))
         actions = (legal * random.random(legal.shape)).argmax(axis=1)
         observations, rewards, dones, infos = envs.step(actions)
@@ -248,16 +248,16 @@ def from_objects() -> dict[str, Any]:
     return {"importance": plain(evaluator.importance()), "steps": rows}
 
 
-def on_text(model: str, data: str, reward: str, actions: Actions = (5, 2, 2, 7, 8)) -> Any:
-    """Play fixed actions on a classifier, paid by a reward.
+def on_text(reward: str) -> Any:
+    """Play fixed actions on the classifier of the folder that one is in, paid by a reward.
 
     Returns:
         The first observation, a row a step, and the episode as `write_states` writes it.
     """
     env = gym.make(
         "prune_env/HeadPruning-v0",
-        model=model,
-        data=data,
+        model="suspect",
+        data="clean.jsonl",
         reward=reward,
         tau=0.5,
         observation="mask,importance,status,legal",
@@ -267,7 +267,7 @@ def on_text(model: str, data: str, reward: str, actions: Actions = (5, 2, 2, 7, 
     shown = plain(observation)
     parts = ("mask", "accuracy", "evaluations", "illegal", "ended", "reward_terms")
     rows = [[None, plain(observation["status"]), 0.0, False, *_values(info, parts)]]
-    for action in actions:
+    for action in (5, 2, 2, 7, 8):
         observation, paid, terminated, _, info = env.step(action)
         status = plain(observation["status"])
         rows.append([action, status, paid, terminated, *_values(info, parts)])

@@ -44,7 +44,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_episode_on_a_transformer(reward: str, prepared: Path) -> None:
     """A reward that has gone is taken out of `texts.json` and `list.json`."""
     with inside(prepared):
-        played = plain(play.on_text("suspect", "clean.jsonl", reward))
+        played = plain(play.on_text(reward))
     assert differences(TEXTS[reward], played["steps"], LAST_DIGITS) == []
     new = played["first_observation"]
     assert differences(read("text_first_observation"), new, 20 * LAST_DIGITS) == []
@@ -53,7 +53,7 @@ def test_an_episode_on_a_transformer(reward: str, prepared: Path) -> None:
 def test_the_state_of_a_transformer(prepared: Path) -> None:
     """Its fingerprint is of weights, data and the name of the evaluator's class."""
     with inside(prepared):
-        played = plain(play.on_text("suspect", "clean.jsonl", "sparsity"))
+        played = plain(play.on_text("sparsity"))
     assert differences(read("text_state"), played["state"], LAST_DIGITS) == []
 
 

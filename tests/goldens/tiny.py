@@ -2,7 +2,6 @@
 
 import json
 from itertools import product
-from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -37,13 +36,13 @@ def rows(size: int = 80) -> list[tuple[str, int]]:
     return list(dict(out).items())[:size]
 
 
-def write_clean(path: Path = CLEAN) -> None:
+def write_clean() -> None:
     """Write the sentences as JSON lines."""
     lines = [json.dumps({"sentence": text, "label": label}) for text, label in rows()]
-    path.write_text("\n".join(lines) + "\n")
+    CLEAN.write_text("\n".join(lines) + "\n")
 
 
-def write_model(folder: Path = MODEL) -> None:
+def write_model() -> None:
     """Train a BERT of 2 layers x 4 heads on the sentences for a moment, and write it."""
     tokenizer = _tokenizer()
     torch.manual_seed(0)
@@ -67,8 +66,8 @@ def write_model(folder: Path = MODEL) -> None:
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    model.eval().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    model.eval().save_pretrained(MODEL)
+    tokenizer.save_pretrained(MODEL)
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:

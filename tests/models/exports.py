@@ -18,11 +18,9 @@ def save_zeroed(
         write_zeroed(loaded, mask, temporary, facts)
 
 
-def save_sliced(
-    loaded: LoadedModel, mask: npt.ArrayLike, folder: Path, facts: Mapping[str, Any] | None = None
-) -> None:
+def save_sliced(loaded: LoadedModel, mask: npt.ArrayLike, folder: Path) -> None:
     with new_folder(folder) as temporary:
-        write_sliced(loaded, mask, temporary, facts)
+        write_sliced(loaded, mask, temporary)
 
 
 def save_ensemble(

@@ -108,9 +108,9 @@ def tiny_classifier(model_type: str, seed: int = 0, **config: Any) -> LoadedMode
     return LoadedModel(model, _processor(model_type), f"tiny {model_type}", "0" * 64, False, names)
 
 
-def write_tiny(model_type: str, folder: Path, seed: int = 0, **config: Any) -> Path:
+def write_tiny(model_type: str, folder: Path, **config: Any) -> Path:
     """Save `tiny_classifier` as a user would find it."""
-    loaded = tiny_classifier(model_type, seed, **config)
+    loaded = tiny_classifier(model_type, **config)
     with quiet_transformers():
         loaded.model.save_pretrained(folder)
         loaded.tokenizer.save_pretrained(folder)

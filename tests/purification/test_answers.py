@@ -23,9 +23,9 @@ def answers(labels: np.ndarray, predictions: np.ndarray, classes: int) -> Evalua
     return Evaluation.from_logits(np.eye(classes, dtype=np.float32)[predictions][None], labels)
 
 
-def mostly(labels: np.ndarray, share: float, classes: int, seed: int = 0) -> np.ndarray:
+def mostly(labels: np.ndarray, share: float, classes: int) -> np.ndarray:
     """Return predictions, of which so many are right and the others any class."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     any_class = random.integers(classes, size=len(labels))
     return np.where(random.random(len(labels)) < share, labels, any_class)
 

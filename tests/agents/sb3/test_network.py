@@ -16,9 +16,9 @@ def _tensors(observation):
     return {key: torch.tensor(value) for key, value in observation.items()}
 
 
-def _network(metrics: int = 2) -> SetNetwork:
+def _network() -> SetNetwork:
     torch.manual_seed(0)
-    network = SetNetwork(metrics, width=16)
+    network = SetNetwork(2, width=16)
     for parameter in network.parameters():  # the last layers start almost at zero
         torch.nn.init.normal_(parameter, std=0.3)
     return network
