@@ -5,13 +5,13 @@
 """
 
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from prune_env.utils.handle_lock import lock
 from prune_env.utils.output import NEW, RANDOM, hidden
 
 
@@ -45,7 +45,9 @@ def _new(path: Path) -> Iterator[tuple[int, str]]:
     _remove_leftovers(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=hidden(path))
     # The lock is that of both handles: it holds until the file has its name.
-    kept = os.dup(handle) if _lock(handle) else None
+    kept = None
+    with suppress(BlockingIOError):  # of who looks for leftovers at this moment
+        kept = os.dup(handle) if lock(handle) else None
     try:
         yield handle, name
     except BaseException:
@@ -69,24 +71,17 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def _is_left(entry: os.DirEntry[str]) -> bool:
-    """Return whether no process writes a hidden file; one that is new may not be locked yet."""
+    """Return whether no process writes a hidden file; one that is new may not be locked yet.
+
+    Where files have no locks nobody can tell, and leftovers stay.
+
+    Raises:
+        BlockingIOError: A process does.
+    """
     if time.time() - entry.stat(follow_symlinks=False).st_mtime < NEW:
         return False
     handle = os.open(entry.path, os.O_RDWR)
     try:
-        return _lock(handle)
+        return lock(handle)
     finally:
         os.close(handle)
-
-
-def _lock(handle: int) -> bool:
-    """Lock an open file; False if another process has, or where files have no locks."""
-    if sys.platform == "win32":  # leftovers stay there
-        return False
-    import fcntl  # noqa: PLC0415 - not everywhere
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prune_env.errors import OutputExistsError, SettingsError
+from prune_env.utils.handle_lock import lock
 
 PRIVATE = frozenset({"events.jsonl", "watch.json"})
 """Files of a run whose owner alone may read them: they hold clean texts and paths."""
@@ -262,18 +263,14 @@ def _locked(folder: Path) -> int | None:
     """
     if sys.platform == "win32":  # folders cannot be opened there, and leftovers stay
         return None
-    import fcntl  # noqa: PLC0415 - not everywhere
-
     handle = os.open(folder, os.O_RDONLY)
+    kept = False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise
-    except OSError:  # a file system without locks
-        os.close(handle)
-        return None
-    return handle
+        kept = lock(handle)
+    finally:
+        if not kept:
+            os.close(handle)
+    return handle if kept else None
 
 
 def open_to_readers(folder: Path) -> None:

@@ -161,9 +161,7 @@ def test_an_audit_goes_on_in_its_own_precision(parts, tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNE_ENV_PRECISION", "bf16")
     with pytest.raises(StateError, match=r"Actual: fp32\. Remedy: set PRUNE_ENV_PRECISION=fp32,"):
         audit(*parts, SETTINGS, path)
-    content = json.loads(path.read_text())
-    del content["identity"]["precision"]  # as files of earlier versions
-    path.write_text(json.dumps(content))
+    edit_json(path, lambda content: content["identity"].pop("precision"))  # as earlier versions
     audit(*parts, SETTINGS, path)
 
 
