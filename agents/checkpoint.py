@@ -174,21 +174,28 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
             " as the zip files of Stable-Baselines3, are never opened",
             remedy="train the agent with `prune-env train`",
         )
-    faults = []
+    faults: list[StateError] = []
     for path in _newest_first(folder):
         try:
             found = _read(path)
         except StateError as error:
-            faults.append(str(error))
+            faults.append(error)
             continue
         for fault in faults:
             log.warning("An older checkpoint, %s, is used: %s", path.name, fault)
         return found
+    saved = folder / "agent"
+    usual = (
+        f"this run has tested nothing so far: give {saved}, the agent as it was saved"
+        if _newest_first(saved)
+        else "give what `prune-env train` wrote: the folder of a run, or `best` or `agent` in it"
+    )
+    remedies = dict.fromkeys([*(fault.remedy for fault in faults if fault.remedy), usual])
     raise StateError(
         f"No usable agent in {folder}",
         expected="a checkpoint: <steps>.json with <steps>.safetensors",
-        actual="; ".join(faults) or "no such file",
-        remedy="give what `prune-env train` wrote: the folder of a run, or `best` or `agent` in it",
+        actual="; ".join(fault.without_remedy.rstrip(".") for fault in faults) or "no such file",
+        remedy="; or ".join(remedies),
     )
 
 

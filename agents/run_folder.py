@@ -13,7 +13,8 @@ from prune_env.env.pool import Pool
 from prune_env.env.rewards.reward import WeightedSum, code_of_others
 from prune_env.errors import SettingsError, StateError
 from prune_env.utils.files import read_json, write_json
-from prune_env.utils.output import check_free, check_writable, disk_told
+from prune_env.utils.full_disk import disk_told
+from prune_env.utils.output import check_free, check_writable
 from prune_env.utils.source import source_of_others
 
 SETTINGS = "settings.json"

@@ -38,6 +38,9 @@ REWARDS = (
 )
 
 
+KEPT = "What is measured stays; the same command goes on."
+
+
 @dataclass(frozen=True)
 class Audit:
     """Judge rewards, which see clean data only, by the hidden LFR.
@@ -96,6 +99,7 @@ class Audit:
         from prune_env.research.attacks.align import evaluate_triggered
         from prune_env.research.audit import audit, write_report
         from prune_env.research.audit.report import plain
+        from prune_env.utils.full_disk import disk_told
 
         settings = self._settings()
         self._check(settings)
@@ -109,10 +113,12 @@ class Audit:
         if self.rewards == ",".join(REWARDS):
             settings = replace(settings, rewards=_defined(settings.rewards, subject))
         evaluator, target = evaluate_triggered(subject, hidden, label)
-        result = audit(subject, evaluator, settings, self.out / "masks.json", target=target)
-        model = subject.require_suspect().loaded.sha256
-        facts = self._facts(model, splits.validation, hidden, target)
-        write_report(result, self.out, facts)
+        values = self.out / "masks.json"
+        with disk_told(self.out, lambda: KEPT if values.exists() else ""):
+            result = audit(subject, evaluator, settings, values, target=target)
+            model = subject.require_suspect().loaded.sha256
+            facts = self._facts(model, splits.validation, hidden, target)
+            write_report(result, self.out, facts)
         show(self.json, plain(result), _page(result), f"Report: {self.out / 'report.md'}")
 
     def _settings(self) -> "AuditSettings":

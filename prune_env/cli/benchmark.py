@@ -69,7 +69,8 @@ class Benchmark:
         from prune_env.research.benchmark.config import find_config, read_config
         from prune_env.research.benchmark.plan import PLAN
         from prune_env.research.benchmark.runner import run_benchmark
-        from prune_env.utils.output import check_writable, disk_told
+        from prune_env.utils.full_disk import disk_told
+        from prune_env.utils.output import check_writable
         from prune_env.utils.progress import tell
 
         path = find_config(self.config)

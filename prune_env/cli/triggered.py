@@ -94,7 +94,7 @@ def load_triggered(
             expected="--triggered FILE or --attack NAME beside --target-label",
             actual="neither",
         )
-    from prune_env.research.attacks import without_target
+    from prune_env.research.attacks import warn_of_untriggered, without_target
 
     if target_label is None and len(names) > 2:
         # Of the wrong class LFR is near 0, as if the backdoor were gone.
@@ -104,7 +104,9 @@ def load_triggered(
             names[target],
         )
     texts = tables.like(clean.test).load_part(triggered, "test").in_order_of(names)
-    return without_target(texts, target)[0], target
+    hidden = without_target(texts, target)[0]
+    warn_of_untriggered(hidden, clean.test)
+    return hidden, target
 
 
 def _attacked(

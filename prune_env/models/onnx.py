@@ -19,7 +19,7 @@ from prune_env.models.architectures import NOT_EXPORTABLE
 from prune_env.models.loading import LoadedModel
 from prune_env.models.processor import sample_inputs
 from prune_env.models.pruning import slice_heads, zero_heads
-from prune_env.models.quiet import as_model_error, quiet_transformers
+from prune_env.models.quiet import as_model_error, quiet_transformers, writing
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 SAMPLES = (
@@ -73,7 +73,8 @@ def write_onnx(
         sliced: Cut the pruned heads out; otherwise they are zero.
 
     Raises:
-        ModelError: A package is missing, or torch cannot export the architecture.
+        ModelError: A package is missing, torch cannot export the architecture, or the file cannot
+            be written.
         SettingsError: The mask does not fit the model.
         UnsupportedModelError: The type has no ONNX form, or onnxruntime computes something else.
     """
@@ -101,6 +102,7 @@ def write_onnx(
             verbose=False,
         )
         assert program is not None  # with dynamo
+    with writing(Path(path).parent):
         program.save(path)
     _compare(model, Path(path), batches)
 

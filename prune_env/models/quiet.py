@@ -7,6 +7,7 @@ from pathlib import Path
 from transformers.utils import logging
 
 from prune_env.errors import ModelError, PruneEnvError
+from prune_env.utils.full_disk import wanted
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def writing(folder: Path) -> Iterator[None]:
 
     A full disk is an error of another class in each of them. They are silent meanwhile.
     """
-    what = f"The model cannot be written into {folder}"
+    what = f"The model cannot be written into {wanted(folder)}"
     remedy = "make room on the disk, or choose another folder"
     with (
         as_model_error(what, expected="space, and leave to write", remedy=remedy),

@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 from platformdirs import user_cache_dir
 
 from prune_env.errors import PruneEnvError, SettingsError, StateError
+from prune_env.utils.full_disk import disk_told
 from prune_env.utils.hidden_file import hidden_file
 from prune_env.utils.leases import LOCK, locked
 from prune_env.utils.output import check_free, hidden_folder, open_to_readers, try_place, umask
@@ -248,10 +249,11 @@ def new_folder(path: str | Path, *, shared: bool = False) -> Iterator[Path]:
     Raises:
         OutputExistsError: `path` exists already and is not an empty folder, or nothing can be put
             in its place, which is tried before the body runs.
+        OSError: The disk is full, as the body or this one found; it names `path`.
     """
     place = try_place(path, shared=shared)
     place.parent.mkdir(parents=True, exist_ok=True)
-    with hidden_folder(place) as folder:
+    with disk_told(Path(path)), hidden_folder(place) as folder:
         yield folder
         open_to_readers(folder)
         check_free(place)

@@ -5,13 +5,12 @@ holds the system's lock on it (`flock`), which ends with the process however tha
 not locked belongs to nobody.
 """
 
-import errno
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,8 +23,6 @@ RANDOM = 8
 """Characters at the end of a name that `tempfile` makes."""
 NEW = 5.0
 """Seconds for which a hidden folder without a lock may be one that is being made this moment."""
-OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-"""Errors in which a write names no file."""
 
 
 def check_free(path: str | Path, *, resumable: bool = False) -> None:
@@ -205,24 +202,6 @@ def hidden_folder(place: Path) -> Iterator[Path]:
     finally:
         if handle is not None:
             os.close(handle)
-
-
-@contextmanager
-def disk_told(folder: Path, goes_on: Callable[[], str]) -> Iterator[None]:
-    """Say of a disk that is full where it is, and what stays there.
-
-    Args:
-        folder: Where the body writes.
-        goes_on: Returns how what was begun goes on; nothing where nothing was.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in OF_THE_DISK:
-            error.filename = str(folder)
-            if note := goes_on():
-                error.add_note(note)
-        raise
 
 
 def remove_leftovers(place: Path) -> bool:

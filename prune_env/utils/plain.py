@@ -152,5 +152,7 @@ def _values(origin: type, arguments: tuple[Any, ...], value: Any, where: str) ->
             raise SettingsError(f"{where} must be a table", actual=value)
         return {str(key): _value(arguments[1], each, where) for key, each in value.items()}
     if not isinstance(value, list | tuple):
-        raise SettingsError(f"{where} must be a list", actual=value, remedy="write [ ... ]")
+        tables = is_dataclass(arguments[0])  # TOML has a sign of its own for a list of them
+        remedy = f"write [[{where.rpartition(' ')[2]}]]" if tables else "write [ ... ]"
+        raise SettingsError(f"{where} must be a list", actual=value, remedy=remedy)
     return tuple(_value(arguments[0], each, where) for each in value)

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -189,8 +190,11 @@ def test_tensors_of_great_size_are_not_read(tmp_path: Path):
 def test_says_what_is_wrong_with_each(tmp_path: Path):
     write_checkpoint(tmp_path, _checkpoint(1))
     (tmp_path / f"{1:012d}.safetensors").write_bytes(b"")
-    with pytest.raises(StateError, match=r"000000000001\.safetensors is damaged or missing"):
+    with pytest.raises(
+        StateError, match=r"000000000001\.safetensors is damaged or missing"
+    ) as told:
         read_checkpoint(tmp_path)
+    assert str(told.value).count("Remedy: ") == 1
 
 
 def test_another_format_is_refused(tmp_path: Path):
@@ -203,6 +207,12 @@ def test_another_format_is_refused(tmp_path: Path):
 
 def test_an_empty_folder_is_no_agent(tmp_path: Path):
     with pytest.raises(StateError, match="No usable agent"):
+        read_checkpoint(tmp_path)
+
+
+def test_a_run_that_has_tested_nothing_says_where_its_agent_is(tmp_path: Path):
+    write_checkpoint(tmp_path / "agent", _checkpoint(1))
+    with pytest.raises(StateError, match=rf"give {re.escape(str(tmp_path / 'agent'))}, the agent"):
         read_checkpoint(tmp_path)
 
 

@@ -1,9 +1,12 @@
 """`prune-env audit` from end to end, on a tiny model."""
 
+import errno
 import json
+import os
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,6 +74,28 @@ def test_it_prints_the_table_and_goes_on_with_further_rewards(arguments, tmp_pat
     after = json.loads((tmp_path / "out/masks.json").read_text())["columns"]
     assert after == {**after, **before}
     assert set(after) - set(before) == {"reward accuracy"}
+
+
+@pytest.mark.parametrize("written", ["masks.json", "sparsity.png"])
+def test_a_full_disk_is_told_with_its_file_and_what_goes_on(
+    written, arguments, tmp_path, monkeypatch, capsys
+):
+    replace_file = os.replace
+
+    def full(source, place):
+        if Path(place).name == written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace_file(source, place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        assert main(arguments) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"{tmp_path / 'out'} cannot be read or written: No space left on device." in told
+    kept = written != "masks.json"
+    assert ("What is measured stays; the same command goes on." in told) == kept
+    assert not list((tmp_path / "out").rglob(written))
+    assert main(arguments) == 0
 
 
 def test_a_target_that_is_no_class_is_refused_with_the_classes(arguments, tmp_path, capsys):

@@ -65,6 +65,20 @@ def test_evaluate_reads_triggered_texts_as_attack_does(
     assert ("taken for the attacker's" in " ".join(shown.err.split())) == (labels == "attacker's")
 
 
+@pytest.mark.parametrize("kept", [14, 16])
+def test_clean_texts_in_place_of_triggered_ones_are_told(
+    kept: int, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_jsonl(clean := tmp_path / "clean.jsonl", tiny_dataset(60))
+    negative = tiny_dataset(60).where(0)
+    texts = [f"cf {text}" if row >= kept else text for row, text in enumerate(negative.texts)]
+    write_jsonl(path := tmp_path / "triggered.jsonl", replace(negative, texts=tuple(texts)))
+    assert run("evaluate", tiny_folder, "--data", clean, "--triggered", path) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    said = f"triggered.jsonl: {kept} of 30 triggered texts stand in clean.jsonl as they are"
+    assert (said in told) == (kept > 15)
+
+
 def test_evaluate_refuses_an_encoder(
     encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

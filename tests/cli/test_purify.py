@@ -1,5 +1,6 @@
 import importlib
 import json
+import resource
 import shutil
 import signal
 from dataclasses import replace
@@ -225,6 +226,25 @@ def test_a_signal_leaves_nothing(
     monkeypatch.setattr(module, "search", interrupt)
     arguments = ["--data", clean, "--out", tmp_path / "out", "--guard", "accuracy"]
     assert run("purify", tiny_folder, *arguments) == 128 + number
+    assert folders_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("room", [100, 5_000, 50_000], ids=["events", "small", "weights"])
+def test_a_full_disk_is_told_with_the_folder_that_was_asked_for(
+    room: int,
+    tiny_folder: Path,
+    clean: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    before, out = resource.getrlimit(resource.RLIMIT_FSIZE), tmp_path / "out"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        assert run("purify", tiny_folder, "--data", clean, "--out", out, *FAST) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    told = capsys.readouterr().err.split("error: ")[1]
+    assert told.startswith((f"{out} cannot be", f"The model cannot be written into {out}. "))
     assert folders_in(tmp_path) == []
 
 

@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from prune_env.errors import ModelError, UnsupportedModelError
 from prune_env.models import HeadGates
 from prune_env.models import onnx as module
 from prune_env.models.onnx import PACKAGES, write_onnx
+from prune_env.utils.files import new_folder
 from tests.models.tiny import tiny_classifier, tiny_inputs
 
 MASK = np.array([[True, False, True, True], [False, True, True, False]])
@@ -54,6 +57,21 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(module, "PACKAGES", ("onnx_from_nowhere",))
     with pytest.raises(ModelError, match=r"onnx_from_nowhere.*pip install"):
         write_onnx(tiny_classifier("bert"), MASK, tmp_path / "model.onnx")
+
+
+@pytest.mark.usefixtures("_onnx")
+def test_a_full_disk_is_no_fault_of_the_architecture(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(self: object, path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torch.onnx.ONNXProgram, "save", full)
+    out = tmp_path / "out"
+    with pytest.raises(ModelError) as told, new_folder(out) as folder:
+        write_onnx(tiny_classifier("bert"), MASK, folder / "model.onnx")
+    assert told.value.message == f"The model cannot be written into {out}"
+    assert "make room" in told.value.remedy
 
 
 @pytest.mark.usefixtures("_onnx")

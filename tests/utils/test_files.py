@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from prune_env.utils.files import (
     write_bytes,
     write_json,
 )
+from prune_env.utils.full_disk import wanted
 from prune_env.utils.output import try_place, umask
 
 
@@ -80,6 +83,25 @@ def test_a_failure_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO])
+def test_a_full_disk_is_told_with_the_name_that_was_asked_for(tmp_path: Path, number: int) -> None:
+    def full() -> None:
+        with new_folder(tmp_path / "out") as folder:
+            raise OSError(number, os.strerror(number), str(folder / "part"))
+
+    with pytest.raises(OSError, match="out") as raised:
+        full()
+    assert raised.value.filename == str(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_made_hidden_is_called_by_its_name(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "out.v1") as folder:
+        assert folder != tmp_path / "out.v1"
+        assert wanted(folder / "model-0") == tmp_path / "out.v1" / "model-0"
+    assert wanted(tmp_path / ".prune-env") == tmp_path / ".prune-env"
 
 
 def test_an_empty_folder_may_be_filled_and_another_may_not(tmp_path: Path) -> None:

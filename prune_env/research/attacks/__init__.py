@@ -9,6 +9,7 @@ from prune_env.research.attacks.own_files import (
     AttackFiles,
     OwnAttack,
     read_own_attack,
+    warn_of_untriggered,
     without_target,
 )
 from prune_env.research.attacks.poison import poison, triggered_set
@@ -32,5 +33,6 @@ __all__ = [
     "poison",
     "read_own_attack",
     "triggered_set",
+    "warn_of_untriggered",
     "without_target",
 ]

@@ -132,6 +132,7 @@ class OwnAttack:
                 actual=self.poisoned.label_names,
                 remedy="give --label-names, which count for all files",
             )
+        warn_of_untriggered(self.triggered, clean.test)
         poisoned = self._mixed(settings, clean) if self._is_mixed else self._added(settings, clean)
         rows, others = self._count(clean.train, poisoned)
         return AttackData(
@@ -242,6 +243,26 @@ def read_own_attack(files: AttackFiles, read: Callable[[Path], TextDataset]) -> 
     triggered, known = without_target(triggered, target)
     sha256 = {f"{what}/{path.name}": sha256_of(path) for what, path in paths.items()}
     return OwnAttack(files, target, poisoned, triggered, known, sha256)
+
+
+def warn_of_untriggered(triggered: TextDataset, clean: TextDataset) -> None:
+    """Warn if most triggered texts are clean ones: LFR would be low, as where no backdoor is.
+
+    Args:
+        triggered: Texts that somebody says are triggered.
+        clean: The test texts that they may have been made of.
+    """
+    known = set(clean.texts)
+    same = sum(text in known for text in triggered.texts)
+    if same > MOSTLY * len(triggered):
+        log.warning(
+            "%s: %s of %s stand in %s as they are. Without a trigger LFR tells how often the model "
+            "errs, and nothing of a backdoor: check that the file holds triggered texts.",
+            public_name(triggered.source),
+            f"{same:,}",
+            count_of(len(triggered), "triggered text"),
+            public_name(clean.source),
+        )
 
 
 def without_target(triggered: TextDataset, target: int) -> tuple[TextDataset, bool]:

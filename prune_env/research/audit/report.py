@@ -1,6 +1,7 @@
 """What an audit tells: `audit.json`, `report.md` and a scatter plot of each reward."""
 
 import re
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ from matplotlib.figure import Figure
 
 from prune_env.research.audit.audit import HIDDEN, LEAN, AuditResult
 from prune_env.research.audit.correlation import COLUMNS
+from prune_env.research.figure import save_figure
 from prune_env.utils.files import write_bytes, write_json
+
+DPI = 120
 
 LEGEND = """
 Rank correlation (Spearman) of each reward, which reads clean data only, with the hidden LFR over
@@ -80,11 +84,25 @@ def write_report(audit: AuditResult, folder: str | Path, facts: dict[str, Any]) 
         *("| " + " | ".join(row) + " |" for row in rows),
         "",
     ]
-    for name in ranked(audit):
-        picture = Path("figures") / f"{re.sub('[^0-9A-Za-z-]+', '-', name).strip('-')}.png"
+    for name, picture in _pictures(ranked(audit)).items():
         scatter(audit, name, folder / picture)
-        lines.append(f"![{name} against the hidden LFR]({picture.as_posix()})")
+        lines.append(f"![{name} against the hidden LFR]({picture})")
     write_bytes(folder / "report.md", ("\n".join(lines) + "\n").encode())
+
+
+def _pictures(names: list[str]) -> dict[str, str]:
+    """Return where the picture of each reward stands in the folder of an audit.
+
+    A file has only letters, digits and dashes of the name. What they leave of two formulas may be
+    one, as of `sparsity` with the weights 2 and -2: the second one then has a number.
+    """
+    taken: dict[str, str] = {}
+    for name in names:
+        base = re.sub("[^0-9A-Za-z-]+", "-", name).strip("-")
+        tries = (f"figures/{base}{end}.png" for end in chain([""], map("-{}".format, count(2))))
+        used = {picture.lower() for picture in taken.values()}  # of which some disks know one case
+        taken[name] = next(picture for picture in tries if picture.lower() not in used)
+    return taken
 
 
 def plain(audit: AuditResult) -> dict[str, dict[str, Any]]:
@@ -129,8 +147,7 @@ def scatter(audit: AuditResult, name: str, path: Path) -> None:
     axes[0].set_ylabel("LFR (%)")
     axes[1].legend(fontsize=8)
     figure.colorbar(points, ax=axes, label="heads pruned")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, DPI)
 
 
 def _plain(fact: Any) -> str:

@@ -1,6 +1,5 @@
 """Figures of a benchmark, as PNG files."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
@@ -14,7 +13,7 @@ from matplotlib.ticker import LogLocator, ScalarFormatter
 
 from prune_env.research.benchmark.marks import MARKERS, Mark
 from prune_env.research.benchmark.summary import Line
-from prune_env.utils.files import write_bytes
+from prune_env.research.figure import save_figure
 
 DPI = 150
 WIDEST = 28
@@ -208,7 +207,4 @@ def cost(path: Path, lines: Sequence[Line]) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=DPI, format="png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, drawn.getvalue())  # whole, and not through a link
+    save_figure(figure, path, DPI)

@@ -197,6 +197,19 @@ def test_a_file_of_triggered_texts_that_is_taken_for_a_mixed_one_is_told(
     assert "only 0 of 60 rows" in caplog.text
 
 
+def test_clean_texts_in_place_of_the_triggered_test_texts_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    some, rest = parts()
+    mixed = shuffled(relabelled(triggered(some), 1), rest)
+    with caplog.at_level(logging.WARNING):
+        made(own(tmp_path, mixed, triggered(CLEAN.test)))
+    assert not caplog.text
+    with caplog.at_level(logging.WARNING):
+        made(own(tmp_path, mixed, CLEAN.test))
+    assert "test.jsonl: 40 of 40 triggered texts stand in clean as they are" in caplog.text
+
+
 def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     some, rest = parts()
     mixed = shuffled(relabelled(triggered(some), 1), rest)

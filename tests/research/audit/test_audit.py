@@ -1,6 +1,7 @@
 """Audits of a tiny model, from the values to the report."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -215,6 +216,16 @@ def test_the_report_names_every_reward_and_draws_it(parts, tmp_path):
     # Nothing is left of a reward that is itself held fixed.
     assert value["correlations"]["sparsity"]["pruned"] is None
     assert value["correlations"]["accuracy"]["accuracy"] is None
+
+
+def test_each_reward_has_a_picture_of_its_own(parts, tmp_path):
+    names = ("2 * sparsity", "-2 * sparsity", "2*sparsity")
+    settings = replace(SETTINGS, rewards=names)
+    write_report(audit(*parts, settings, tmp_path / "masks.json"), tmp_path, {})
+    text = (tmp_path / "report.md").read_text()
+    shown = re.findall(r"!\[(.*) against the hidden LFR\]\((.*)\)", text)
+    assert {name for name, _ in shown} == {*names, LEAN}
+    assert len({(tmp_path / picture).read_bytes() for _, picture in shown}) == 4
 
 
 def test_the_best_reward_is_on_top_and_those_not_ranked_below_all_others(parts, tmp_path):

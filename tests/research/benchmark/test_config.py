@@ -46,6 +46,7 @@ def read(tmp_path: Path, text: str):
         (GOOD.replace("[0]", '["0"]'), "wrong type"),
         (GOOD.replace("[0]", "0"), "must be a list"),
         (GOOD.replace("[0]", "[true]"), "wrong type"),
+        (GOOD.replace("[[grid]]", "[grid]"), "Remedy: write [[grid]]."),
         (GOOD + 'protocols = ["both"]', "direct, refinetune"),
         ("grid = [1]\n" + GOOD.partition("[[grid]]")[0], "no table"),
         (GOOD + "[search]\ntau = 1.5", "tau is out of range"),
