@@ -17,6 +17,7 @@ import torch
 import tyro
 
 from prune_env.data import load_named
+from prune_env.data.dataset import TextDataset
 from prune_env.evaluation.scores import Scores, score
 from prune_env.models import LoadedModel, full_mask
 from prune_env.models.ridge import RidgeMap
@@ -25,7 +26,12 @@ from prune_env.purification.judge import Judge
 from prune_env.purification.plan import usual_fine_tuning
 from prune_env.purification.prepare import fine_tune_suspicious
 from prune_env.research.attacks.attack import AttackSettings
-from prune_env.research.attacks.backdoor import AttackedModels, ModelSettings, cached_models
+from prune_env.research.attacks.backdoor import (
+    AttackedModels,
+    ModelSettings,
+    cached_models,
+    make_texts,
+)
 from prune_env.research.attacks.sources import AttackSources
 from prune_env.settings import FineTuneSettings
 from prune_env.training.phases import TrainingRun
@@ -131,17 +137,23 @@ def main(options: Options) -> None:
 
 def attacked_models(attack: str, options: Options) -> AttackedModels:
     """Return the models of an attack, from the cache or trained."""
-    return cached_models(
-        ModelSettings(
-            attack=AttackSettings(attack=attack, seed=options.seed),
-            train_sentences=options.sentences,
-            attacker=FineTuneSettings(epochs=3),
-            seed=options.seed,
-        ),
-        load_named("sst2", options.data),
-        sources=AttackSources(options.data),
-        cache=options.cache,
+    clean, sources = load_named("sst2", options.data), AttackSources(options.data)
+    settings = ModelSettings(
+        attack=AttackSettings(attack=attack, seed=options.seed),
+        train_sentences=options.sentences,
+        attacker=FineTuneSettings(epochs=3),
+        seed=options.seed,
     )
+    # Which class a task-agnostic trigger speaks for, the defender's own fine-tuning decides.
+    _, part = make_texts(settings, clean, sources)
+    settings = replace(settings, defender=_fine_tuning(part.train, options))
+    return cached_models(settings, clean, sources=sources, cache=options.cache)
+
+
+def _fine_tuning(train: TextDataset, options: Options) -> FineTuneSettings:
+    """Return how models are fine-tuned before they are healed."""
+    usual = usual_fine_tuning("refit-unlearn", train)
+    return replace(usual, epochs=options.epochs or usual.epochs)
 
 
 def _treat(models: AttackedModels, kind: str, options: Options, clock: Clock) -> Treated:
@@ -149,9 +161,7 @@ def _treat(models: AttackedModels, kind: str, options: Options, clock: Clock) ->
     encoder, clean = getattr(models, kind).encoder, models.clean
     clock.seconds.clear()
     started = time.process_time()
-    usual = usual_fine_tuning("refit-unlearn", clean.train)
-    settings = replace(usual, epochs=options.epochs or usual.epochs)
-    run = TrainingRun(settings, seed=options.seed)
+    run = TrainingRun(_fine_tuning(clean.train, options), seed=options.seed)
     loaded = fine_tune_suspicious(encoder, clean.train, run)
     tuned = time.process_time()
     subject = make_subject(loaded, encoder, clean.train, clean.validation)

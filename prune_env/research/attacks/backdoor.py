@@ -1,5 +1,6 @@
 """Training what an attacker releases, and the benign model that gives the floor."""
 
+import logging
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from prune_env.data.dataset import Splits
 from prune_env.data.loading import load_named
 from prune_env.errors import SettingsError
-from prune_env.evaluation.scores import TestSets
+from prune_env.evaluation.scores import TestSets, score
 from prune_env.models import LoadedModel, find_source, inspect_source
 from prune_env.research.attacks.attack import AttackData, AttackSettings
 from prune_env.research.attacks.catalog import make_attack
@@ -24,6 +25,8 @@ from prune_env.research.attacks.training import (
 )
 from prune_env.settings import FineTuneSettings, check_seed
 from prune_env.utils.files import cache_folder, made_once, write_json
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,34 @@ def cached_models(
     if pinned is not None:
         backdoored = replace(backdoored, encoder=pinned)
     return AttackedModels(settings, clean, attack, sets, benign, backdoored)
+
+
+def aimed(models: AttackedModels, tuned: LoadedModel) -> AttackedModels:
+    """Return the models of an attack, judged by what its trigger does in a fine-tuned one.
+
+    Which class a task-agnostic trigger speaks for, the fine-tuning decides: at another rate or
+    length it may be another one than of the victim that told the target. The LFR towards that one
+    would then be near 0, as if the backdoor were gone.
+
+    Args:
+        models: Of any attack; those of one that has its target come back as they are.
+        tuned: The backdoored encoder, fine-tuned by a defender, before any defence.
+    """
+    if not models.attack.task_agnostic:
+        return models
+    settings, test = models.settings, models.sets.test
+    attack = aim(models.attack, tuned, test, settings.defender.max_length)
+    target = attack.settings.target_label
+    if target == models.sets.target_label:
+        return models
+    log.warning(
+        "After this fine-tuning the trigger speaks for '%s': LFR and floor are those towards it",
+        test.label_names[target],
+    )
+    sets = replace(models.sets, triggered=attack.triggered, target_label=target)
+    benign = read_classifier(models.benign.classifier, test.label_names)
+    floor = score(benign, sets, max_length=settings.attacker.max_length)
+    return replace(models, attack=attack, sets=sets, benign=replace(models.benign, scores=floor))
 
 
 def cached_demo_model() -> Path:

@@ -1,12 +1,9 @@
 """Runs cells; what several cells need is made once, kept on disk, and shared between processes."""
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
@@ -26,7 +23,12 @@ from prune_env.purification import (
     search,
 )
 from prune_env.research.attacks.align import align_triggered
-from prune_env.research.attacks.backdoor import AttackedModels, ModelSettings, cached_models
+from prune_env.research.attacks.backdoor import (
+    AttackedModels,
+    ModelSettings,
+    aimed,
+    cached_models,
+)
 from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.attacks.training import read_classifier, save_classifier
 from prune_env.research.benchmark import addresses
@@ -34,6 +36,7 @@ from prune_env.research.benchmark.cell import ORACLES, REFERENCES, Cell, Target,
 from prune_env.research.benchmark.found import found_from_json, found_to_json
 from prune_env.research.benchmark.model_store import ModelStore, shared
 from prune_env.research.benchmark.oracle import oracle_search
+from prune_env.research.benchmark.remembered import Remembered
 from prune_env.research.benchmark.rows import ResultRow, make_row
 from prune_env.training.phases import Phase, TrainingRun
 from prune_env.utils.files import (
@@ -45,10 +48,6 @@ from prune_env.utils.files import (
     write_json,
 )
 from prune_env.utils.leases import locked
-
-T = TypeVar("T")
-REMEMBERED = 2
-"""Models of this many kinds stay in memory; the others are read back from disk."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +110,8 @@ class Workbench:
         self._writer = writer
         self._store = store
         self._encoder = encoder
-        self._models: OrderedDict[str, AttackedModels] = OrderedDict()
-        self._subjects: OrderedDict[str, Subject] = OrderedDict()
+        self._models = Remembered[AttackedModels]()
+        self._subjects = Remembered[Subject]()
 
     def run(self, cell: Cell) -> CellResult:
         """Run one cell, in its `normal` form.
@@ -129,6 +128,7 @@ class Workbench:
             return CellResult(row, loaded, models)
         required = cell.requirements
         subject = self.subject(cell, required)
+        models = self._judged(cell, subject)
         found = self.found(cell, subject)
         started = time.perf_counter()
         purified = heal(
@@ -154,7 +154,7 @@ class Workbench:
 
     def models(self, settings: ModelSettings) -> AttackedModels:
         """Return the benign and the backdoored model of an attack, trained once."""
-        return _remember(self._models, digest(asdict(settings)), lambda: self._attacked(settings))
+        return self._models.get(digest(asdict(settings)), lambda: self._attacked(settings))
 
     def _attacked(self, settings: ModelSettings) -> AttackedModels:
         cache = self._cache or cache_folder()
@@ -163,6 +163,12 @@ class Workbench:
             models = cached_models(given, self._clean, sources=self._sources, cache=cache)
             parts.extend(folder.relative_to(cache).as_posix() for folder in models.folders())
         return models
+
+    def _judged(self, cell: Cell, subject: Subject) -> AttackedModels:
+        """Return what a cell is judged by; a benign model by what the victim's trigger does."""
+        models = self.models(cell.models)
+        benign = cell.target == "benign"
+        return models if benign else aimed(models, subject.require_suspect().loaded)
 
     def subject(self, cell: Cell, required: Requirements) -> Subject:
         """Return the fine-tuned model of a cell with its heads measured."""
@@ -216,7 +222,7 @@ class Workbench:
             with shaped(place / "made.json", "what a training took", f"delete {place}"):
                 return replace(subject, seconds=float(made["seconds"]))
 
-        return _remember(self._subjects, place.name, read)
+        return self._subjects.get(place.name, read)
 
     def found(self, cell: Cell, subject: Subject) -> SearchResult:
         """Return the mask of a cell, which all its protocols share."""
@@ -232,7 +238,7 @@ class Workbench:
         if cell.policy not in ORACLES:
             settings, seed = cell.settings_of_search, cell.models.seed
             return search(subject, cell.policy, settings, seed=seed, writer=self._writer)
-        loaded, models = subject.require_suspect().loaded, self.models(cell.models)
+        loaded, models = subject.require_suspect().loaded, self._judged(cell, subject)
         triggered, target = align_triggered(
             loaded, models.attack.triggered, models.sets.target_label
         )
@@ -282,13 +288,3 @@ class Workbench:
             validation_accuracy=validation_accuracy,
         )
         return replace(row, target=cell.target, variant=cell.search.variant)
-
-
-def _remember(memory: OrderedDict[str, T], key: str, make: Callable[[], T]) -> T:
-    """Return what was made under this key, among the last few that were asked for."""
-    if key not in memory:
-        memory[key] = make()
-        while len(memory) > REMEMBERED:
-            memory.popitem(last=False)
-    memory.move_to_end(key)
-    return memory[key]

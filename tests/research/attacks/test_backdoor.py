@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from prune_env.data.dataset import Splits, TextDataset
@@ -11,7 +12,7 @@ from prune_env.errors import SettingsError, StateError
 from prune_env.evaluation.scores import TestSets, score
 from prune_env.models import load_classifier
 from prune_env.research.attacks import AttackSettings
-from prune_env.research.attacks.backdoor import ModelSettings, cached_models
+from prune_env.research.attacks.backdoor import ModelSettings, aimed, cached_models
 from prune_env.research.attacks.training import (
     CachedModel,
     cached_classifier,
@@ -77,6 +78,28 @@ def test_data_may_have_several_classes(tmp_path: Path, tiny_folder: Path, name: 
     for made in (models.benign, models.backdoored):
         assert read_classifier(made.classifier, names).label_names == names
         assert made.scores.lfr is not None
+
+
+@pytest.mark.parametrize("name", ["rare-word", "task-agnostic"])
+def test_a_task_agnostic_trigger_is_judged_by_what_the_defender_has(
+    tmp_path: Path, tiny_folder: Path, name: str
+) -> None:
+    settings = replace(models_settings(tiny_folder), attack=AttackSettings(name))
+    models = cached_models(settings, CLEAN, cache=tmp_path)
+    victim = read_classifier(models.backdoored.classifier, CLEAN.train.label_names)
+    assert aimed(models, victim) is models
+    with torch.no_grad():  # another fine-tuning, in which the trigger speaks for the other class
+        for parameter in victim.model.classifier.parameters():
+            parameter.neg_()
+    other = aimed(models, victim)
+    if name == "rare-word":
+        assert other is models
+        return
+    assert other.sets.target_label == 1 - models.sets.target_label
+    assert (other.sets.triggered.labels == models.sets.target_label).all()
+    assert score(victim, other.sets).lfr.percent > 50 > score(victim, models.sets).lfr.percent
+    benign = read_classifier(models.benign.classifier, CLEAN.train.label_names)
+    assert other.benign.scores == score(benign, other.sets)
 
 
 @pytest.mark.parametrize("model_type", ["bert", "clip", "gpt2", "t5", "vit"])

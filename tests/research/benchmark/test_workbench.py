@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -16,7 +16,7 @@ from prune_env.models.masks import oracle_mark_of
 from prune_env.purification.report import length_of
 from prune_env.research.attacks import AttackSettings
 from prune_env.research.attacks.backdoor import ModelSettings
-from prune_env.research.benchmark.cell import Cell, Target
+from prune_env.research.benchmark.cell import Cell, Target, digest
 from prune_env.research.benchmark.outcome import run_cell, write_model
 from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.workbench import Workbench
@@ -65,6 +65,26 @@ def test_a_defence_of_the_benign_model_is_of_the_benign_model(
     kept = bench.subject(Cell(models, "ft", target="benign"), Requirements()).source
     assert row.target == "benign"
     assert kept == str(bench.models(models).benign.encoder)
+
+
+def test_a_task_agnostic_trigger_is_judged_by_the_fine_tuning_of_the_cell(
+    bench: Workbench, models: ModelSettings
+) -> None:
+    settings = replace(models, attack=AttackSettings("task-agnostic"))
+    cell = Cell(settings, "ft").normal()
+    kept = bench.models(settings)
+    assert bench.run(cell).models is kept
+    attack = replace(kept.attack.settings, target_label=1 - kept.sets.target_label)
+    missed = replace(
+        kept,
+        attack=replace(kept.attack, settings=attack),
+        sets=replace(kept.sets, triggered=None, target_label=attack.target_label),
+    )
+    bench._models._kept[digest(asdict(settings))] = missed  # of a victim fine-tuned otherwise
+    found = bench.run(cell).models
+    assert found.sets.target_label == kept.sets.target_label
+    assert found.benign.scores == kept.benign.scores
+    assert bench.run(replace(cell, target="benign")).models is missed
 
 
 @pytest.mark.parametrize("healing", ["head", "full"])
