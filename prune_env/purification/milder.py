@@ -31,6 +31,7 @@ COSTLY = (
     "max_drop_unseen",
     "share",
     "share_of_few",
+    "share_of_words",
     "learning_rate_scale",
 )
 """Fields of steps that trade accuracy for removal of the backdoor; force is a factor on them."""

@@ -38,6 +38,8 @@ class Unlearn(Step):
         share_of_few: The same of fewer texts than `sentences`, with which a refit is mended little
             or not at all. Of 512, 0.35 left 4 points more of each of three backdoors, at no more
             accuracy, and of 1,600 12 points more of one.
+        share_of_words: The least share where suspicious words were found: they are half of the
+            triggers then. Of an inserted sentence 0.35 left 11.8 points of excess, 0.5 left 4.7.
         sentences: Texts that the model is trained on; of few, each is read several times.
         most: Triggers round one text: a trigger is rarely one phrase.
         learning_rate_scale: Rate of the training over that of the fine-tuning before.
@@ -46,6 +48,7 @@ class Unlearn(Step):
     removes_backdoor: ClassVar[bool] = True
     share: float = 0.7
     share_of_few: float = 0.7
+    share_of_words: float = 0.5
     sentences: int = 2048
     most: int = 3
     learning_rate_scale: float = 0.6
@@ -70,6 +73,8 @@ class Unlearn(Step):
         draw = np.random.default_rng(run.seed)
         texts = suspect.train.sample(self.sentences, draw)
         share = self.share_of_few if len(suspect.train) < self.sentences else self.share
+        if any(found.words):
+            share = max(share, self.share_of_words)
         fine_tune(
             loaded.model,
             loaded.tokenizer,

@@ -258,9 +258,21 @@ def test_unlearning_trains_under_the_mask_at_its_own_rate(
     assert trained[0][0].texts != trained[1][0].texts
 
 
-@pytest.mark.parametrize(("sentences", "expected"), [(len(TRAIN), 0.2), (len(TRAIN) + 1, 0.6)])
-def test_of_few_texts_more_get_triggers(
-    sentences: int, expected: float, tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("sentences", "words", "expected"),
+    [
+        (len(TRAIN), (), 0.2),
+        (len(TRAIN) + 1, (), 0.6),
+        (len(TRAIN), ((), ("cf",)), 0.4),
+        (len(TRAIN) + 1, ((), ("cf",)), 0.6),
+    ],
+)
+def test_of_few_texts_more_get_triggers_and_where_words_are_suspicious(
+    sentences: int,
+    words: tuple[tuple[str, ...], ...],
+    expected: float,
+    tiny_model: LoadedModel,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shares: list[float] = []
 
@@ -272,8 +284,9 @@ def test_of_few_texts_more_get_triggers(
 
     monkeypatch.setattr(unlearning, "put_triggers", put)
     monkeypatch.setattr(unlearning, "fine_tune", lambda *_, **__: None)
-    monkeypatch.setattr(unlearning, "invert_triggers", lambda *_, **__: BOTH)
-    step = Unlearn(share=0.2, share_of_few=0.6, sentences=sentences)
+    found = replace(BOTH, words=words)
+    monkeypatch.setattr(unlearning, "invert_triggers", lambda *_, **__: found)
+    step = Unlearn(share=0.2, share_of_few=0.6, share_of_words=0.4, sentences=sentences)
     step.apply(masked(tiny_model, TRAIN, VALIDATION), RUN)
     assert shares == [expected]
 
