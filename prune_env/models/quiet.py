@@ -38,12 +38,12 @@ def as_model_error(what: str, *, expected: object = None, remedy: str) -> Iterat
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def writing(folder: str | Path) -> Iterator[None]:
     """Raise a `ModelError` for whatever a library raises where a model cannot be written.
 
     A full disk is an error of another class in each of them. They are silent meanwhile.
     """
-    what = f"The model cannot be written into {wanted(folder)}"
+    what = f"The model cannot be written into {wanted(Path(folder))}"
     remedy = "make room on the disk, or choose another folder"
     with (
         as_model_error(what, expected="space, and leave to write", remedy=remedy),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,7 +72,7 @@ def test_of_several_classes_the_target_that_is_taken_is_told(
     data = TextDataset(("one", "two", "three", "four"), np.array([0, 0, 0, 0]), names)
     path = tmp_path / "triggered.jsonl"
     write_jsonl(path, data)
-    clean = Splits(data, data, data)
+    clean = Splits(*[replace(data, texts=("five", "six", "seven", "eight"))] * 3)
     found = load_triggered(
         TableOptions(), clean, triggered=str(path), attack=None, target_label=asked
     )
