@@ -17,7 +17,6 @@ import torch
 import tyro
 
 from prune_env.data import load_named
-from prune_env.data.dataset import TextDataset
 from prune_env.evaluation.scores import Scores, score
 from prune_env.models import LoadedModel, full_mask
 from prune_env.models.ridge import RidgeMap
@@ -29,8 +28,8 @@ from prune_env.research.attacks.attack import AttackSettings
 from prune_env.research.attacks.backdoor import (
     AttackedModels,
     ModelSettings,
+    aimed,
     cached_models,
-    make_texts,
 )
 from prune_env.research.attacks.sources import AttackSources
 from prune_env.settings import FineTuneSettings
@@ -121,39 +120,34 @@ def main(options: Options) -> None:
     attacked = {attack: attacked_models(attack, options) for attack in options.attack}
     benign = _treat(next(iter(attacked.values())), "benign", options, clock)
     for attack, models in attacked.items():
-        floors = [models.benign.scores, score(benign.healed, models.sets)]
         backdoored = _treat(models, "backdoored", options, clock)
+        judged = aimed(models, backdoored.tuned)
+        floors = [judged.benign.scores, score(benign.healed, judged.sets)]
         for kind, treated in (("benign", benign), ("backdoored", backdoored)):
             figures = {
                 **asdict(options),
                 "attack": attack,
                 "model": kind,
                 **treated.seconds,
-                "fine_tuned": _figures(score(treated.tuned, models.sets), floors[:1]),
-                "healed": _figures(score(treated.healed, models.sets), floors),
+                "fine_tuned": _figures(score(treated.tuned, judged.sets), floors[:1]),
+                "healed": _figures(score(treated.healed, judged.sets), floors),
             }
             print(json.dumps(figures, default=str), flush=True)
 
 
 def attacked_models(attack: str, options: Options) -> AttackedModels:
     """Return the models of an attack, from the cache or trained."""
-    clean, sources = load_named("sst2", options.data), AttackSources(options.data)
-    settings = ModelSettings(
-        attack=AttackSettings(attack=attack, seed=options.seed),
-        train_sentences=options.sentences,
-        attacker=FineTuneSettings(epochs=3),
-        seed=options.seed,
+    return cached_models(
+        ModelSettings(
+            attack=AttackSettings(attack=attack, seed=options.seed),
+            train_sentences=options.sentences,
+            attacker=FineTuneSettings(epochs=3),
+            seed=options.seed,
+        ),
+        load_named("sst2", options.data),
+        sources=AttackSources(options.data),
+        cache=options.cache,
     )
-    # Which class a task-agnostic trigger speaks for, the defender's own fine-tuning decides.
-    _, part = make_texts(settings, clean, sources)
-    settings = replace(settings, defender=_fine_tuning(part.train, options))
-    return cached_models(settings, clean, sources=sources, cache=options.cache)
-
-
-def _fine_tuning(train: TextDataset, options: Options) -> FineTuneSettings:
-    """Return how models are fine-tuned before they are healed."""
-    usual = usual_fine_tuning("refit-unlearn", train)
-    return replace(usual, epochs=options.epochs or usual.epochs)
 
 
 def _treat(models: AttackedModels, kind: str, options: Options, clock: Clock) -> Treated:
@@ -161,7 +155,9 @@ def _treat(models: AttackedModels, kind: str, options: Options, clock: Clock) ->
     encoder, clean = getattr(models, kind).encoder, models.clean
     clock.seconds.clear()
     started = time.process_time()
-    run = TrainingRun(_fine_tuning(clean.train, options), seed=options.seed)
+    usual = usual_fine_tuning("refit-unlearn", clean.train)
+    settings = replace(usual, epochs=options.epochs or usual.epochs)
+    run = TrainingRun(settings, seed=options.seed)
     loaded = fine_tune_suspicious(encoder, clean.train, run)
     tuned = time.process_time()
     subject = make_subject(loaded, encoder, clean.train, clean.validation)
