@@ -71,7 +71,6 @@ class LayerHeads:
         kv_heads: Key-value heads; fewer than `num_heads` where queries share them.
         attention: The module that computes the heads.
         projection: The linear map that mixes the heads' outputs.
-        projection_name: Its name in the model.
         query: The part of the weights that makes queries.
         key: The part that makes keys.
         value: The part that makes values.
@@ -85,7 +84,6 @@ class LayerHeads:
     kv_heads: int
     attention: nn.Module
     projection: nn.Module
-    projection_name: str
     query: Projection
     key: Projection
     value: Projection
@@ -198,7 +196,7 @@ def _layer(model: nn.Module, index: int, name: str, attention: nn.Module, calls:
     children = dict(attention.named_children())
     heads = _first_int(attention, HEAD_COUNTS)
     head_dim = _first_int(attention, HEAD_WIDTHS)
-    projection_name, projection = _output(model, name, children)
+    projection = _output(model, name, children)
     width = linear_features(projection)[0]
     if not head_dim or width % head_dim or heads not in (None, width // head_dim):
         raise _contradiction(name, f"{heads} heads of {head_dim} over {width} features")
@@ -219,7 +217,6 @@ def _layer(model: nn.Module, index: int, name: str, attention: nn.Module, calls:
         kv_heads=kv_width // head_dim,
         attention=attention,
         projection=projection,
-        projection_name=projection_name,
         query=query,
         key=key,
         value=value,
@@ -227,14 +224,13 @@ def _layer(model: nn.Module, index: int, name: str, attention: nn.Module, calls:
     )
 
 
-def _output(model: nn.Module, name: str, children: dict[str, nn.Module]) -> tuple[str, nn.Module]:
+def _output(model: nn.Module, name: str, children: dict[str, nn.Module]) -> nn.Module:
     """Return the output projection: a child, or BERT's `output.dense` beside the module."""
     for part in OUTPUT:
         if part in children:
-            return f"{name}.{part}", children[part]
-    beside = f"{name.rpartition('.')[0]}.output.dense"
+            return children[part]
     try:
-        return beside, model.get_submodule(beside)
+        return model.get_submodule(f"{name.rpartition('.')[0]}.output.dense")
     except AttributeError:
         raise _contradiction(name, "no output projection") from None
 
