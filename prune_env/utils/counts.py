@@ -18,4 +18,5 @@ def count_of(number: float, noun: str) -> str:
     told = f"{int(number):,}" if whole else f"{number:,.6g}"
     if number == 1:
         return f"{told} {noun}"
-    return f"{told} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
+    hisses = noun.endswith(("s", "x", "ch", "sh")) and not noun.endswith("epoch")
+    return f"{told} {noun}{'es' if hisses else 's'}"

@@ -18,6 +18,8 @@ from prune_env.utils.counts import count_of
         (1.5, "head", "1.5 heads"),
         (2, "clean row", "2 clean rows"),
         (2, "class", "2 classes"),
+        (3, "batch", "3 batches"),
+        (20, "epoch", "20 epochs"),
         (12_034, "step", "12,034 steps"),
     ],
 )

@@ -23,16 +23,16 @@ Figures are percent, mean ± standard deviation over seeds (each seed has its ow
 LFR of the benign model of the same seed; *excess* = LFR - floor; *cal*: with the decision
 threshold shifted so that on clean validation data the target label is predicted as often as it
 occurs, which takes away what a mere lean to another label gains. *excess cal, treated*: against
-the benign model of the same seed under the same defence, on the same texts, in place of the
+the benign model of the same seed under the same defence, on the same rows, in place of the
 untreated one: a defence may move the floor itself; on the seeds for which that was run. *pruned*:
 heads; *evals*: masks whose validation accuracy was computed; *time*: of search and protocol
 together.
 
 **Bold**: the best defence of the table, where it is better than the next by more than noise: by a
 paired t-test over seeds (p < 0.05) *and* by more than 1.96 standard errors of a difference between
-two shares of this many test sentences. No bold figure in a column means that the best is not told
+two shares of this many test rows. No bold figure in a column means that the best is not told
 apart from the next. Lines in *italics* are no defences: references, and oracles, which read the
-triggered test texts and show how low a mask of heads can go.
+triggered test rows and show how low a mask of heads can go.
 """
 
 
@@ -94,7 +94,7 @@ def _attack(results: RunResults, attack: str, palette: Palette) -> str:
     if not used and usual:
         parts.append(table(usual))
     every = results.lines(lambda each: each.attack == attack)
-    files = write_tables(results.folder / "tables", attack, usual, every)
+    files = write_tables(results.folder / "tables", results.stems[attack], usual, every)
     parts += [
         "The tables of this attack as "
         + " and ".join(f"[{path.suffix[1:]}](tables/{path.name})" for path in files)
@@ -114,7 +114,7 @@ def _texts(results: RunResults, attack: str) -> str:
     records = (each.record for each in results.done if each.attack == attack)
     notes = {each.attack for each in records if each is not None and each.attack is not None}
     return "".join(
-        f"Texts {f'from {markdown(note.files)}' if note.files else 'made by its rule'}; "
+        f"{f'Texts from {markdown(note.files)}' if note.files else 'Triggers put in by its rule'}; "
         f"target label {markdown(str(note.target_label))}, "
         f"rate {'unknown' if note.rate is None else f'{note.rate:.2f}'}.\n"
         for note in sorted(notes, key=str)
