@@ -68,9 +68,9 @@ def main(options: Options) -> None:
     }
     options.out.mkdir(parents=True, exist_ok=True)
     for name, texts in tables.items():
-        with (options.out / f"{name}.tsv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-            writer.writerows([("sentence", "label"), *texts])
+        # A TSV knows no quotes: what is between tabs is the text.
+        lines = "".join(f"{text}\t{label}\n" for text, label in [("sentence", "label"), *texts])
+        (options.out / f"{name}.tsv").write_text(lines, "utf-8")
         print(f"{name}.tsv: {len(texts)} comments")
 
 
