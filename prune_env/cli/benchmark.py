@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from prune_env.cli.options import TableOptions, facts, show
+from prune_env.cli.options import MachineOptions, TableOptions, facts, show
 from prune_env.cli.watch.serve import beside
 from prune_env.errors import SettingsError
 from prune_env.utils.counts import count_of
@@ -121,6 +121,7 @@ class Benchmark:
             raise SettingsError(
                 "limit_minutes is out of range", expected="> 0", actual=self.limit_minutes
             )
+        MachineOptions(self.threads)  # more than a system starts would fail every cell
         return RunSettings(
             workers=self.workers,
             threads=self.threads,

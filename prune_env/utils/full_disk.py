@@ -1,6 +1,7 @@
 """What is said of a disk that is full: where it is, under the name that the user knows."""
 
 import errno
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,10 +25,29 @@ def disk_told(folder: Path, goes_on: Callable[[], str] = str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in OF_THE_DISK:
-            error.filename = str(folder)
+            if not _is_elsewhere(error.filename, folder):
+                error.filename = str(folder)
             if note := goes_on():
                 error.add_note(note)
         raise
+
+
+def _is_elsewhere(name: object, folder: Path) -> bool:
+    """Return whether a file lies on another disk than a folder, as a cache may."""
+    return isinstance(name, str) and _disk_of(Path(name)) != _disk_of(folder)
+
+
+def _disk_of(path: Path) -> int:
+    """Return which device a path is on, or would be."""
+    there = next(each for each in (path, *path.absolute().parents) if os.path.exists(each))
+    return os.stat(there).st_dev
+
+
+def tells_full_disk(error: BaseException) -> bool:
+    """Return whether an error is of a disk: some libraries write on their own, and raise others."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in OF_THE_DISK
+    return any(os.strerror(number) in str(error) for number in OF_THE_DISK)
 
 
 def wanted(path: Path) -> Path:

@@ -81,8 +81,15 @@ class Crew:
         """Mark the cell that a lost worker was running as failed.
 
         Raises:
-            StateError: It was lost before it ran any, as the next one would be.
+            StateError: It was lost before it ran any, as the next one would be; or a disk is full.
         """
+        if current.no_room:  # no fault of the cell, which the same command then runs
+            raise StateError(
+                "A disk is full on which cells are run",
+                expected=f"room in {self._task.folder} and in the cache {self._task.cache}",
+                actual=current.no_room,
+                remedy="make room; cells that are done stay, and the same command goes on",
+            )
         if not current.key:
             if not current.begun:
                 raise StateError(

@@ -3,7 +3,7 @@
 import logging
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from prune_env.research.benchmark.store import Embeddings
 from prune_env.research.benchmark.workbench import CellResult, Workbench
 from prune_env.utils import runtime
 from prune_env.utils.files import write_json
+from prune_env.utils.full_disk import tells_full_disk
 from prune_env.utils.memory import give_back
 from prune_env.utils.plain import to_plain
 
@@ -37,10 +38,12 @@ class FinishedCell:
     Attributes:
         value: The content of its result file.
         embeddings: The [CLS] vectors of its model; None if it failed.
+        no_room: Whether it failed for a disk that is full, which says nothing of the cell.
     """
 
     value: dict[str, Any]
     embeddings: Embeddings | None = None
+    no_room: bool = False
 
 
 def run_cell(
@@ -67,7 +70,8 @@ def _run(bench: Workbench, cell: Cell, keep: Callable[[CellResult], None] | None
             keep(result)
     except Exception as error:
         log.exception("%s failed", cell)
-        return failed_outcome(cell, describe(error), traceback.format_exc())
+        failed = failed_outcome(cell, describe(error), traceback.format_exc())
+        return replace(failed, no_room=tells_full_disk(error))
     value = {
         "cell": to_plain(cell),
         "status": "done",

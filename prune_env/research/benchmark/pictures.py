@@ -15,7 +15,6 @@ from prune_env.research.benchmark.marks import Mark
 from prune_env.research.benchmark.results import RunResults
 from prune_env.research.benchmark.store import Embeddings, Store
 from prune_env.research.benchmark.summary import Line
-from prune_env.research.benchmark.table_files import stem
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ def acc_lfr(results: RunResults, attack: str, lines: Sequence[Line], palette: Pa
     if not any(line.values("lfr") for line in points):
         return ""
     acc_against_lfr(_png(results, "acc-lfr", attack), points, floors(lines), palette, attack)
-    return _image("ACC against LFR; the dashed line is the floor", "acc-lfr", attack)
+    return _image(results, "ACC against LFR; the dashed line is the floor", "acc-lfr", attack)
 
 
 def floors(lines: Sequence[Line]) -> tuple[float, float]:
@@ -77,7 +76,7 @@ def taus(results: RunResults, attack: str, floor: float, palette: Palette) -> st
     if not series:
         return ""
     figures.lfr_against_tau(_png(results, "lfr-tau", attack), series, floor, palette, attack)
-    return _image("LFR and ACC against tau, on the seeds that all have", "lfr-tau", attack)
+    return _image(results, "LFR and ACC against tau, on the seeds that all have", "lfr-tau", attack)
 
 
 def _same_seeds(by_tau: dict[float, Line]) -> dict[float, Line]:
@@ -113,7 +112,7 @@ def cls_maps(results: RunResults, attack: str, lines: Sequence[Line]) -> str:
         figures.cls_maps(_png(results, "cls", attack), models, attack)
     except ImportError:
         return "The map of [CLS] needs scikit-learn: `pip install 'prune-env[report]'`.\n"
-    return _image("t-SNE of [CLS] before and after", "cls", attack)
+    return _image(results, "t-SNE of [CLS] before and after", "cls", attack)
 
 
 def _vectors(store: Store, key: str) -> Embeddings | None:
@@ -141,7 +140,7 @@ def pruned_heads(results: RunResults, attack: str, lines: Sequence[Line]) -> str
     if not shares:
         return ""
     figures.pruned_heads(_png(results, "heads", attack), shares, attack)
-    return _image("Heads pruned by each policy (mean number in brackets)", "heads", attack)
+    return _image(results, "Heads pruned by each policy (mean number in brackets)", "heads", attack)
 
 
 def cost(results: RunResults) -> str:
@@ -160,8 +159,8 @@ def cost(results: RunResults) -> str:
 
 
 def _png(results: RunResults, kind: str, attack: str) -> Path:
-    return results.folder / "figures" / f"{kind}-{stem(attack)}.png"
+    return results.folder / "figures" / f"{kind}-{results.stems[attack]}.png"
 
 
-def _image(text: str, kind: str, attack: str) -> str:
-    return f"![{text}](figures/{kind}-{stem(attack)}.png)\n"
+def _image(results: RunResults, text: str, kind: str, attack: str) -> str:
+    return f"![{text}](figures/{_png(results, kind, attack).name})\n"

@@ -12,6 +12,7 @@ from prune_env.research.benchmark.record import CellRecord
 from prune_env.research.benchmark.rows import ResultRow
 from prune_env.research.benchmark.store import Store
 from prune_env.research.benchmark.summary import CellOutcome, Line, in_lines
+from prune_env.research.benchmark.table_files import stems
 from prune_env.utils.files import read_json
 from prune_env.utils.plain import from_plain
 
@@ -39,6 +40,11 @@ class RunResults:
     def attacks(self) -> list[str]:
         """Names of the attacks, in order."""
         return list(dict.fromkeys(each.attack for each in self.cells))
+
+    @property
+    def stems(self) -> dict[str, str]:
+        """What the names of each attack's files begin with."""
+        return stems(self.attacks)
 
     @property
     def usual_tau(self) -> float | None:

@@ -159,7 +159,8 @@ def _try_out(folder: Path, settings: RunSettings, config: BenchmarkConfig) -> No
 
 
 def _counts(store: Store, keys: Iterable[str]) -> dict[str, int]:
-    ended = Counter(store.read(key).status for key in keys)
+    # Another run in the folder may have taken failures away, to try them again.
+    ended = Counter(store.read(key).status for key in keys if store.has(key))
     return {status: ended[status] for status in ("done", "failed")}
 
 

@@ -1,5 +1,6 @@
 """Results on disk: one JSON file a cell, written whole, made by one process."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -38,8 +39,12 @@ class Store:
         self._cells = folder / "cells"
 
     def has(self, key: str) -> bool:
-        """Whether the cell has a result, be it a failure."""
-        return self._path(key).is_file()
+        """Whether the cell has a result, be it a failure.
+
+        Whatever has its name counts: a link to nothing would be in the way of any result, and the
+        cell be run for ever. `read` says what is wrong with it.
+        """
+        return os.path.lexists(self._path(key))
 
     def read(self, key: str) -> CellRecord:
         """Return the result of a cell.

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +33,33 @@ def stem(attack: str) -> str:
     return re.sub(r"[^\w.]+", "-", attack).strip("-.") or "attack"
 
 
+def stems(attacks: Sequence[str]) -> dict[str, str]:
+    """Return the name of the files of each attack; no two share it, in whatever case it is read.
+
+    Example:
+        >>> stems(["my-words", "my words"])
+        {'my-words': 'my-words', 'my words': 'my-words-0e18c187'}
+    """
+    named: dict[str, str] = {}
+    for attack in attacks:
+        name = stem(attack)
+        if name.casefold() in map(str.casefold, named.values()):
+            name = f"{name}-{sha256(attack.encode()).hexdigest()[:8]}"
+        named[attack] = name
+    return named
+
+
 def write_tables(
-    folder: Path, attack: str, usual: Sequence[Line], every: Sequence[Line]
+    folder: Path, name: str, usual: Sequence[Line], every: Sequence[Line]
 ) -> tuple[Path, Path]:
-    """Write `ATTACK.csv` and `ATTACK.tex` into a folder, and return their paths.
+    """Write `NAME.csv` and `NAME.tex` of an attack into a folder, and return their paths.
 
     Args:
         folder: Where to.
-        attack: Its name.
+        name: Of the files, see `stems`.
         usual: Lines of the main tables, for LaTeX.
         every: All lines of this attack, for CSV.
     """
-    name = stem(attack)
     paths = folder / f"{name}.csv", folder / f"{name}.tex"
     for path, text in zip(paths, (_csv(order(every)), _latex(order(usual))), strict=True):
         write_bytes(path, text.encode())

@@ -14,14 +14,16 @@ from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from prune_env.data.dataset import Splits
 from prune_env.research.attacks.sources import AttackSources
 from prune_env.research.benchmark.cell import Cell, digest
 from prune_env.research.benchmark.model_store import ModelStore
-from prune_env.research.benchmark.outcome import run_cell, write_model
+from prune_env.research.benchmark.outcome import describe, run_cell, write_model
 from prune_env.research.benchmark.store import Store
 from prune_env.research.benchmark.workbench import CellResult, Workbench
+from prune_env.utils.full_disk import tells_full_disk
 from prune_env.utils.memory import keep_imports
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,21 @@ def work(task: Task, number: int, current: "Current") -> None:
         number: Of this worker, from 0.
         current: Takes the cell that is being run, where it outlives this process.
     """
+    try:
+        _work(task, number, current)
+    except Exception as error:
+        if not tells_full_disk(error):
+            raise
+        _end_for_room(current, describe(error))
+
+
+def _end_for_room(current: "Current", error: str) -> NoReturn:
+    """End a worker whose disk is full: every other cell would fail for it, too."""
+    current.no_room = error
+    sys.exit(1)
+
+
+def _work(task: Task, number: int, current: "Current") -> None:
     _become_a_worker(task, number)
     store = Store(task.folder)
     bench = Workbench(
@@ -90,6 +107,8 @@ def work(task: Task, number: int, current: "Current") -> None:
         done = run_cell(bench, cell, keep if task.keep_models else None)
         if _told_to_end:  # what unwinds may have become an error, as in torch's len(storage)
             sys.exit(_told_to_end[0])
+        if done.no_room:
+            _end_for_room(current, done.value["error"])
         store.write(key, done.value, done.embeddings)
         current.end()
 
@@ -127,10 +146,11 @@ class Current:
     def __init__(self, context: BaseContext) -> None:
         self._key = context.Array("c", 64, lock=False)
         self._since = context.Value("d", 0.0, lock=False)
+        self._no_room = context.Array("c", 1_000, lock=False)
 
     def begin(self, key: str) -> None:
         """Note that a cell is begun."""
-        self._since.value = time.time()
+        self._since.value = time.monotonic()  # one clock for all processes, which nobody sets
         self._key.value = key.encode()
 
     def end(self) -> None:
@@ -143,6 +163,15 @@ class Current:
         return bytes(self._key.value).decode()
 
     @property
+    def no_room(self) -> str:
+        """What a full disk was said to be by, where one ended the worker; else empty."""
+        return bytes(self._no_room.value).decode("utf-8", "replace")
+
+    @no_room.setter
+    def no_room(self, told: str) -> None:
+        self._no_room.value = told.encode("utf-8", "replace")[:999]
+
+    @property
     def begun(self) -> bool:
         """Whether any cell was begun."""
         return bool(self._since.value)
@@ -150,7 +179,7 @@ class Current:
     @property
     def seconds(self) -> float:
         """Since the cell was begun."""
-        return time.time() - self._since.value if self.key else 0.0
+        return time.monotonic() - self._since.value if self.key else 0.0
 
 
 def _become_a_worker(task: Task, number: int) -> None:

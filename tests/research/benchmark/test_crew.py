@@ -1,5 +1,6 @@
 """The worker processes of a benchmark, as those who watch them see them."""
 
+import time
 from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
@@ -61,3 +62,24 @@ def test_a_cell_that_ends_while_it_is_asked_for_has_its_address(tmp_path: Path) 
     worker: Any = (None, Ending())
     crew._members[0] = worker
     assert [crew.running, crew.running] == [[KEY], []]
+
+
+def test_a_full_disk_ends_the_run_and_fails_no_cell(tmp_path: Path) -> None:
+    task: Any = SimpleNamespace(folder=tmp_path / "run", cache=tmp_path / "cache")
+    cells: dict[str, Any] = {KEY: "cell"}
+    store = Store(tmp_path / "run")
+    crew = Crew(task, cells, store, workers=1, limit_s=1.0)
+    current = Current(get_context("spawn"))
+    current.begin(KEY)
+    current.no_room = "OSError: [Errno 28] No space left on device: 'cache/models'"
+    crew._members[0] = cast(Any, Lost()), current
+    with pytest.raises(StateError, match=r"cache/models.*the same command goes on"):
+        crew.keep_going(1)
+    assert not store.has(KEY)
+
+
+def test_a_clock_that_is_set_stops_no_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    current = Current(get_context("spawn"))
+    current.begin(KEY)
+    monkeypatch.setattr(time, "time", lambda: 1e12)
+    assert 0 <= current.seconds < 60

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from prune_env.research.attacks.own_files import AttackFiles
 from prune_env.research.benchmark import acc_lfr
 from prune_env.research.benchmark.cell import Cell
 from prune_env.research.benchmark.config import BenchmarkConfig, Block
@@ -183,3 +184,24 @@ def test_the_report_links_to_both(folder: Path) -> None:
     for name in ("tables/rare-word.csv", "tables/rare-word.tex"):
         assert f"]({name})" in text
         assert (folder / name).is_file()
+
+
+def test_attacks_of_nearly_one_name_have_files_of_their_own(tmp_path: Path) -> None:
+    names = ("mine", "mine-", "Mine")
+    attacks = tuple(AttackFiles(name, "poisoned.tsv", "triggered.tsv") for name in names)
+    grid = (Block(names, (0,), ("gradient",), ("direct",)),)
+    made_up(
+        tmp_path,
+        BenchmarkConfig(grid=grid, data="sst2", attacks=attacks),
+        lambda cell, _: (88.0, 10.0 * (1 + names.index(cell.models.attack.attack))),
+    )
+    text = write_report(tmp_path).read_text("utf-8")
+    links = re.findall(r"\[csv\]\((tables/.*?\.csv)\)", text)
+    assert len({link.lower() for link in links}) == len(names)
+    lfrs = []
+    for link in links:
+        with (tmp_path / link).open(encoding="utf-8") as file:
+            lfrs.append({float(row["LFR"]) for row in csv.DictReader(file)})
+    assert lfrs == [{10.0}, {20.0}, {30.0}]
+    pictures = re.findall(r"\((figures/heads-.*?\.png)\)", text)
+    assert len({picture.lower() for picture in pictures}) == len(names)

@@ -132,3 +132,39 @@ def test_a_full_disk_is_told_with_its_folder_and_what_goes_on(
     told = " ".join(capsys.readouterr().err.split())
     assert f"{out} cannot be read or written: No space left on device." in told
     assert "Cells that are done stay; the same command goes on." in told
+
+
+def test_a_result_that_leads_nowhere_is_refused_and_not_run_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    ran: list[str] = []
+
+    def fail(task, cells, store, settings, on_cell):
+        for key in [key for key in cells if not store.has(key)]:
+            ran.append(key)
+            store.write(key, failed_outcome(cells[key], "Broken: no luck").value)
+
+    monkeypatch.setattr(runner, "_run", fail)
+    grid, out = write_grid(tmp_path, ["gradient"]), tmp_path / "run"
+    run("benchmark", grid, "--out", out)
+    result = out / "cells" / f"{ran[0]}.json"
+    result.unlink()
+    result.symlink_to("moved-away.json")
+    count = len(ran)
+    assert run("benchmark", grid, "--out", out) == 2
+    assert len(ran) == count
+    assert str(result) in "".join(capsys.readouterr().err.split())
+
+
+def test_failures_that_another_run_tries_again_do_not_end_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(task, cells, store, settings, on_cell):
+        for key, cell in cells.items():
+            store.write(key, failed_outcome(cell, "Broken: no luck").value)
+        store.discard(next(iter(cells)))  # as `--retry-failed` does at its start
+
+    monkeypatch.setattr(runner, "_run", fail)
+    config = read_config(write_grid(tmp_path, ["gradient"]))
+    counts = runner.run_benchmark(config, load_data(config.data), tmp_path / "run")
+    assert counts == {"done": 0, "failed": len(config.cells()) - 1}

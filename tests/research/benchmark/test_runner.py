@@ -347,7 +347,12 @@ def test_what_no_cell_could_do_is_refused_before_anything_is_written(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_limit_is_named_as_it_is_given(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("option", "value"), [("limit-minutes", "0"), ("threads", "0"), ("threads", "100000")]
+)
+def test_a_limit_is_named_as_it_is_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture, option: str, value: str
+) -> None:
     grid = write_grid(tmp_path, ["gradient"])
-    assert main(["benchmark", str(grid), "--limit-minutes", "0"]) == 2
-    assert "limit_minutes is out of range" in capsys.readouterr().err
+    assert main(["benchmark", str(grid), f"--{option}", value]) == 2
+    assert f"{option.replace('-', '_')} is out of range" in capsys.readouterr().err
