@@ -12,7 +12,7 @@ from prune_env.agents.train_settings import TrainSettings
 from prune_env.env.pool import Pool
 from prune_env.env.rewards.reward import WeightedSum, code_of_others
 from prune_env.errors import SettingsError, StateError
-from prune_env.utils.files import read_json, write_json
+from prune_env.utils.files import MISSHAPEN, read_json, write_json
 from prune_env.utils.full_disk import disk_told
 from prune_env.utils.output import check_free, check_writable
 from prune_env.utils.source import source_of_others
@@ -86,6 +86,15 @@ def settings_written(settings: TrainSettings, folder: Path) -> Iterator[None]:
             with suppress(OSError):  # what others put there stays
                 folder.rmdir()
         raise
+
+
+def ended_at(folder: Path) -> int | None:
+    """Return after how many steps the run in a folder had ended; None if it had not."""
+    with suppress(StateError, *MISSHAPEN):  # a damaged report is written anew
+        report = read_json(folder / "report.json")
+        if report["interrupted_by_signal"] is None:
+            return int(report["steps"])
+    return None
 
 
 def place_told(folder: Path) -> AbstractContextManager[None]:

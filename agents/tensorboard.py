@@ -10,7 +10,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from prune_env.agents.features import BoolArray
 from prune_env.agents.mask_picture import mask_picture
-from prune_env.agents.record import EpisodeReport
+from prune_env.agents.record import TIE, EpisodeReport
 from prune_env.env.rewards.reward import Sparsity
 from prune_env.evaluation import Evaluator
 from prune_env.utils.escape import markdown
@@ -36,6 +36,9 @@ class TensorBoard:
             the name of its curve says so.
         counted: Masks that the evaluators had counted for this run when it was interrupted.
         told: Whether the settings were written before; texts are never purged.
+        best_test: What the best test before was paid; no worse one is drawn as the best.
+        ended_at: Steps after which a run had ended that only ends once more: its last test has its
+            points already. None where it goes on.
         image_every: Episodes between two pictures.
         clock: Seconds.
     """
@@ -50,6 +53,8 @@ class TensorBoard:
         subset: int | None = None,
         counted: int = 0,
         told: bool = False,
+        best_test: float = -np.inf,
+        ended_at: int | None = None,
         image_every: int = 20,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -65,7 +70,8 @@ class TensorBoard:
         self._computed_before = self._computed()
         self._last: EpisodeReport | None = None
         self._tested: dict[str, float] = {}
-        self._best_test = -np.inf
+        self._best_test = best_test
+        self._ended_at = ended_at
         if not told:
             writer.add_text("run/settings", _table("setting", self._settings))
             writer.add_text("run/hyperparameters", _table("hyperparameter", self._hyperparameters))
@@ -113,13 +119,15 @@ class TensorBoard:
             steps: Environment steps learned from so far.
             played: Results of `callbacks.play`, one a model.
         """
+        if steps == self._ended_at:
+            return
         names = {"return": "total_reward", "accuracy": "accuracy", "heads_pruned": "heads_pruned"}
         self._tested = {
             f"agent/{name}": float(np.mean([result[key] for result in played]))
             for name, key in names.items()
         }
         self._write(self._tested, steps)
-        if self._tested["agent/return"] > self._best_test:
+        if self._tested["agent/return"] > self._best_test + TIE:
             self._best_test = self._tested["agent/return"]
             for result in played[:MODELS_DRAWN]:
                 tag = self._tag("mask/of_best_agent", result["model"])

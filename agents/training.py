@@ -14,16 +14,12 @@ from prune_env.agents.callbacks import EarlyStop, KeepBest, chain, check_best, r
 from prune_env.agents.checkpoint import read_checkpoint
 from prune_env.agents.interrupt import Interrupt
 from prune_env.agents.recommended import judge_best_met, recommend
-from prune_env.agents.record import (
-    EpisodeCallback,
-    EpisodeReport,
-    asked_masks,
-    restore_counts,
-)
+from prune_env.agents.record import EpisodeCallback, EpisodeReport, asked_masks, restore_counts
 from prune_env.agents.run_folder import (
     check_new,
     check_same_models,
     check_same_settings,
+    ended_at,
     identities,
     place_told,
     settings_written,
@@ -239,7 +235,8 @@ def _tensorboard(
     for group in ("env_arguments", "hyperparameters"):
         facts.pop(group)
     told = any(folder.glob("events.out.tfevents.*"))
-    writer = SummaryWriter(str(folder), purge_step=agent.record.steps + 1)  # written too much
+    steps = agent.record.steps
+    writer = SummaryWriter(str(folder), purge_step=steps + 1)  # written too much
     return TensorBoard(
         writer,
         _evaluators(env),
@@ -248,6 +245,8 @@ def _tensorboard(
         subset=settings.validation_subset,
         counted=counted,
         told=told,
+        best_test=agent.record.best_test,
+        ended_at=steps if ended_at(folder) == steps else None,  # else it goes on from before
     )
 
 

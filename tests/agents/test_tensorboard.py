@@ -1,5 +1,7 @@
 """What TensorBoard is told."""
 
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -9,12 +11,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 import prune_env  # noqa: F401 - registers the environments
+from prune_env.agents import training
 from prune_env.agents.callbacks import (
     chain,
 )
 from prune_env.agents.epsilon_greedy.agent import EpsilonGreedy
+from prune_env.agents.interrupt import Interrupt
 from prune_env.agents.mask_picture import CELL, corner, mask_picture
 from prune_env.agents.tensorboard import TensorBoard
+from prune_env.agents.training import train
+from tests.agents.support import SETTINGS
 
 
 def _env() -> gym.Env:
@@ -132,3 +138,35 @@ def test_names_of_strangers_are_shown_as_they_are(tmp_path: Path):
     assert "a\\|b" in text
     assert "!\\[x\\]" in text
     assert "<img" not in text
+
+
+def _last_tests(folder: Path) -> tuple[list[int], list[int]]:
+    """Return the steps of the tests without exploration, and those of their pictures."""
+    events = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0}).Reload()
+    drawn = events.Images("mask/of_best_agent")
+    return [each.step for each in events.Scalars("agent/return")], [each.step for each in drawn]
+
+
+class _Stops(Interrupt):
+    """Stops as a signal would, after some questions."""
+
+    asked = 0
+
+    def __call__(self) -> bool:
+        self.asked += 1
+        self.signal = signal.SIGTERM if self.asked > 14 else None
+        return self.signal is not None
+
+
+def test_a_run_that_is_resumed_has_the_points_and_pictures_of_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = replace(SETTINGS, total_steps=240)
+    train(settings, tmp_path / "whole")
+    whole = _last_tests(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "Interrupt", _Stops)
+        assert train(settings, tmp_path / "run").signal == signal.SIGTERM
+    for _ in range(2):  # the second time it only ends once more
+        train(settings, tmp_path / "run", resume=True)
+        assert _last_tests(tmp_path / "run") == whole
