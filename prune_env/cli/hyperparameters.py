@@ -54,7 +54,7 @@ def _values(text: str) -> list[Any]:
         values = yaml.safe_load(f"[{text}]")
     except yaml.YAMLError:
         values = text.split(",")
-    return [_value(value) if isinstance(value, str) else value for value in values]
+    return [_value(value) if isinstance(value, str) else _numbers(value) for value in values]
 
 
 def _value(text: str) -> Any:
@@ -63,6 +63,13 @@ def _value(text: str) -> Any:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text
+    return _numbers(value)
+
+
+def _numbers(value: Any) -> Any:
+    """Return what YAML read with `1e-3`, a text to it, as a number, also within a schedule."""
+    if isinstance(value, dict):
+        return {name: _numbers(each) for name, each in value.items()}
     if isinstance(value, str):
         with suppress(ValueError):
             return float(value)

@@ -1,5 +1,6 @@
 """`prune-env score`: how well a policy, an agent or masks do on a frozen suite."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,10 +50,14 @@ class Score:
         from prune_env.research.score.entrant import find_entrant
         from prune_env.research.score.scoring import score
         from prune_env.research.score.suite import read_suite
+        from prune_env.utils.full_disk import disk_told
 
         suite = read_suite(self.suite)
         tiers = suite.quick if self.tiers is None else split_names(self.tiers)
-        report = score(find_entrant(self.entrant, suite), suite, tiers, self.out)
+        entrant = find_entrant(self.entrant, suite)
+        kept = "Games that are played stay; the same command goes on."
+        with nullcontext() if self.out is None else disk_told(self.out, lambda: kept):
+            report = score(entrant, suite, tiers, self.out)
         show(self.json, report.plain(), _page(report))
 
 

@@ -184,10 +184,12 @@ def judge(
 def _check(audits: Sequence[Results], rewards: Sequence[str]) -> None:
     """Raise an error unless every audit has finite values of every reward and the hidden LFR."""
     if not audits or not rewards:
+        told = [f"{audit.path}: {', '.join(audit.rewards) or 'none'}" for audit in audits]
         raise SettingsError(
             "A combination is learned from audits and rewards",
-            expected="at least one of each",
-            actual=f"{len(audits)} audits, {len(rewards)} rewards",
+            expected="at least one of each; every audit has the rewards of all its masks",
+            actual="; ".join(told) or "no audit",
+            remedy="run `prune-env audit` there with equal --rewards, also if it was interrupted",
         )
     formulas = [name for name in rewards if not _is_name(name)]
     if formulas:

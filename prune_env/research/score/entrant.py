@@ -1,5 +1,6 @@
 """Who is scored: a policy that plays within the budget, or masks that somebody handed in."""
 
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -139,7 +140,7 @@ def find_entrant(text: str, suite: Suite) -> Entrant:
     folder = Path(text)
     if text in POLICIES or not folder.is_dir():
         return PolicyEntrant(text, text)
-    if (folder / NAME).exists():
+    if os.path.lexists(folder / NAME):  # one that leads nowhere is told, not passed over
         return SubmittedMasks(folder, suite)
     whole = folder.resolve()
     return PolicyEntrant(text, whole.parent.name if whole.name in ("best", "agent") else whole.name)

@@ -213,3 +213,10 @@ def test_a_file_of_a_stranger_is_refused_before_memory_is_taken(
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < STATE_BYTES.default + 16 * 2**20  # room for the file, whatever its size
+
+
+def test_an_audit_without_a_whole_reward_is_named(tmp_path: Path) -> None:
+    one, two = audit_of(tmp_path / "one", 0), audit_of(tmp_path / "two", 1)
+    two._columns = {name: values[:3] for name, values in two._columns.items()}  # interrupted
+    with pytest.raises(SettingsError, match=r"two.masks.json: none.*also if it was interrupted"):
+        combine([one, two], shared_rewards([one, two]))
