@@ -119,7 +119,7 @@ def read_masks(path: Path, suite: Suite) -> MasksFile:
             f"{path} is for another suite",
             expected=f"{asked[0]}, digest {asked[1]}",
             actual=f"{told[0]}, {f'digest {told[1]}' if 'digest' in content else 'no digest'}",
-            remedy="make the masks for this suite",
+            remedy="make the masks for this suite; a score of another goes into another --out",
         )
     masks = content.get("masks")
     if not isinstance(masks, dict) or not all(isinstance(runs, dict) for runs in masks.values()):
