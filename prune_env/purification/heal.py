@@ -53,6 +53,27 @@ class Healed:
     right: tuple[npt.NDArray[np.bool_], ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Unfinished:
+    """A masked model before the last step of its healing.
+
+    Attributes:
+        masked: The model; the last step changes it in place.
+        reports: Of the steps before.
+        right: Bool (N,) each, which validation rows were right after each of them.
+    """
+
+    masked: MaskedModel
+    reports: tuple[StepReport, ...] = ()
+    right: tuple[npt.NDArray[np.bool_], ...] = ()
+
+    def copy(self) -> "Unfinished":
+        """Return the same with a model of its own."""
+        loaded = self.masked.loaded
+        own = replace(loaded, model=deepcopy(loaded.model))
+        return replace(self, masked=replace(self.masked, loaded=own))
+
+
 def heal(
     subject: Subject,
     masks: Sequence[Mask],
@@ -60,6 +81,7 @@ def heal(
     *,
     protocol: Protocol = "direct",
     healing: Healing = "none",
+    loading: LoadingSettings | None = None,
 ) -> Healed:
     """Make the purified model from a mask, or from the masks of an ensemble.
 
@@ -70,6 +92,7 @@ def heal(
         protocol: `direct` puts the mask on the fine-tuned model; `refinetune`, the paper's, puts
             it on the suspicious encoder, which is then fine-tuned with a new head.
         healing: What is done once the mask is on, under `direct`; see `HEALINGS`.
+        loading: As of `prepare`.
 
     Raises:
         SettingsError: See `check_healing`.
@@ -77,7 +100,9 @@ def heal(
     check_healing(protocol, healing, subject.require_suspect().train)
     steps = steps_of(healing)
     subject = ready_for(steps, subject)
-    return apply_steps(subject, masks, run, steps, protocol=protocol)
+    if protocol == "refinetune":
+        return fine_tune_again(subject, masks, run, loading)
+    return apply_steps(subject, masks, run, steps)
 
 
 def ready_for(steps: Sequence[Step], subject: Subject) -> Subject:
@@ -92,44 +117,74 @@ def ready_for(steps: Sequence[Step], subject: Subject) -> Subject:
 
 
 def apply_steps(
-    subject: Subject,
-    masks: Sequence[Mask],
-    run: TrainingRun,
-    steps: Sequence[Step],
-    *,
-    protocol: Protocol = "direct",
-    loading: LoadingSettings | None = None,
+    subject: Subject, masks: Sequence[Mask], run: TrainingRun, steps: Sequence[Step]
 ) -> Healed:
     """Heal by steps of one's own; what they find out about the suspect is remembered there.
 
-    Arguments as those of `heal`, and `loading` as of `prepare`.
+    Arguments as those of `heal`, under `direct`.
     """
     suspect = subject.require_suspect()
-    if len(masks) > 1 and protocol == "direct" and not steps:
+    if len(masks) > 1 and not steps:
         return Healed(make_ensemble(suspect.loaded, [suspect.loaded.model], masks))
-    members: list[LoadedModel] = []
-    reports: list[StepReport] = []
-    right: list[npt.NDArray[np.bool_]] = []
+    return finish(begin(subject, masks, run, steps[:-1]), steps[-1:], run)
+
+
+def begin(
+    subject: Subject, masks: Sequence[Mask], run: TrainingRun, steps: Sequence[Step]
+) -> tuple[Unfinished, ...]:
+    """Put each mask on a copy of the model, and apply the steps before the last; see `heal`."""
+    suspect = subject.require_suspect()
+    unfinished = []
     for mask in masks:
-        if protocol == "direct":
-            member = replace(suspect.loaded, model=deepcopy(suspect.loaded.model))
-            _put_on(member.model, mask, suspect.unit_map)
-            masked = MaskedModel(member, mask, suspect, guard_of(subject.evaluator))
-            for number, step in enumerate(steps):
-                if number:
-                    right.append(masked.judge.right())
-                reports.append(step.apply(masked, run))
-        else:
-            member = load_suspicious(subject.source, suspect.train, run.seed, loading)
-            run_phases(
-                run, member, suspect.train, mask=mask, description="Fine-tuning under the mask"
-            )
+        loaded = replace(suspect.loaded, model=deepcopy(suspect.loaded.model))
+        _put_on(loaded.model, mask, suspect.unit_map)
+        masked = MaskedModel(loaded, mask, suspect, guard_of(subject.evaluator))
+        reports, right = [], []
+        for step in steps:
+            reports.append(step.apply(masked, run))
+            right.append(masked.judge.right())
+        unfinished.append(Unfinished(masked, tuple(reports), tuple(right)))
+    return tuple(unfinished)
+
+
+def finish(unfinished: Sequence[Unfinished], last: Sequence[Step], run: TrainingRun) -> Healed:
+    """Apply the last step, or none, in place.
+
+    Args:
+        unfinished: What `begin` returned, or copies of it.
+        last: The last step; empty, where a healing has no steps.
+        run: As for `heal`.
+    """
+    reports: list[StepReport] = []
+    for each in unfinished:
+        masked = each.masked
+        reports += (*each.reports, *(step.apply(masked, run) for step in last))
+        _put_on(masked.loaded.model, masked.mask, masked.suspect.unit_map)
+    right = tuple(rows for each in unfinished for rows in each.right)
+    members = [each.masked.loaded for each in unfinished]
+    return Healed(
+        _handed_out(members, [each.masked.mask for each in unfinished]), tuple(reports), right
+    )
+
+
+def fine_tune_again(
+    subject: Subject, masks: Sequence[Mask], run: TrainingRun, loading: LoadingSettings | None
+) -> Healed:
+    """Fine-tune the suspicious encoder under each mask, as `heal` does under `refinetune`."""
+    suspect, members = subject.require_suspect(), []
+    for mask in masks:
+        member = load_suspicious(subject.source, suspect.train, run.seed, loading)
+        run_phases(run, member, suspect.train, mask=mask, description="Fine-tuning under the mask")
         _put_on(member.model, mask, suspect.unit_map)
         members.append(member)
+    return Healed(_handed_out(members, masks))
+
+
+def _handed_out(members: Sequence[LoadedModel], masks: Sequence[Mask]) -> LoadedModel:
+    """Return the one model, or an ensemble of several."""
     if len(members) == 1:
-        return Healed(members[0], tuple(reports), tuple(right))
-    models = [member.model for member in members]
-    return Healed(make_ensemble(members[0], models, masks), tuple(reports), tuple(right))
+        return members[0]
+    return make_ensemble(members[0], [member.model for member in members], masks)
 
 
 def _put_on(model: nn.Module, mask: Mask, unit_map: UnitMap | None) -> None:

@@ -13,7 +13,16 @@ from prune_env.env.mask_events import tell_mask
 from prune_env.env.subject import Subject
 from prune_env.evaluation.guard import guarded
 from prune_env.models.masks import Mask
-from prune_env.purification.heal import Healed, apply_steps, check_healing, ready_for, steps_of
+from prune_env.purification.heal import (
+    Healed,
+    Unfinished,
+    begin,
+    check_healing,
+    finish,
+    heal,
+    ready_for,
+    steps_of,
+)
 from prune_env.purification.step import Step
 from prune_env.purification.unlearn import Unlearn
 from prune_env.purification.verdict import Verdict
@@ -104,8 +113,8 @@ def heal_above_tau(
     """Heal as `heal` does, more and more mildly until tau is kept.
 
     The step that lost tau is stepped back: the last alone, if at full force tau was still kept
-    before it. Only what the healing itself lost is stepped back for: where the model is below tau
-    before it, there is one attempt.
+    before it; the steps before it are not done again. Only what the healing itself lost is stepped
+    back for: where the model is below tau before it, there is one attempt.
 
     Args:
         subject: As for `heal`; likewise the other arguments.
@@ -119,21 +128,46 @@ def heal_above_tau(
     Returns:
         The model of the attempt that is `chosen`, and every attempt.
     """
-    check_healing(protocol, healing, subject.require_suspect().train)
     steps = steps_of(healing)
-    subject = ready_for(steps, subject)
+    if not steps:
+        healed = heal(subject, masks, run, protocol=protocol, loading=loading)
+        attempts = [Attempt(FORCES[0], judge(healed))]
+    else:
+        check_healing(protocol, healing, subject.require_suspect().train)
+        healed, attempts = _step_back(ready_for(steps, subject), masks, run, judge, steps)
+    if steps or protocol != "direct":  # else it is the model under the mask, which was told
+        tell_mask(masks[-1], chosen(attempts).verdict.value, "healed", model=subject.name)
+    return healed, tuple(attempts)
+
+
+def _step_back(
+    subject: Subject,
+    masks: Sequence[Mask],
+    run: TrainingRun,
+    judge: Callable[[Healed], Verdict],
+    steps: Sequence[Step],
+) -> tuple[Healed, list[Attempt]]:
+    """Return the model of the attempt that is `chosen`, and every attempt."""
     best: Healed | None = None
     attempts: list[Attempt] = []
     last_alone = False
+    unfinished: tuple[Unfinished, ...] = ()
     for number, force in enumerate(FORCES):
         again = run if not number else replace(run, folder=run.place(f"milder-{number}"))
         tried = milder(steps, force, last_alone=last_alone)
-        healed = apply_steps(subject, masks, again, tried, protocol=protocol, loading=loading)
+        if not last_alone:
+            unfinished = ()  # its models are given back before there are new ones
+            unfinished = begin(subject, masks, again, tried[:-1])
+        # Where there were steps before it, the last may be tried again from where they led.
+        may_go_on = len(steps) > 1 and number + 1 < len(FORCES)
+        healed = finish(
+            [each.copy() for each in unfinished] if may_go_on else unfinished, tried[-1:], again
+        )
         verdict = judge(healed)
         attempts.append(Attempt(force, verdict, last_alone))
         if chosen(attempts) is attempts[-1]:
             best = healed
-        if verdict.keeps_tau or not steps or subject.accuracy < verdict.tau:
+        if verdict.keeps_tau or subject.accuracy < verdict.tau:
             break
         if not number:
             last_alone = _last_lost_it(healed, verdict, subject.require_suspect().validation)
@@ -146,9 +180,7 @@ def heal_above_tau(
                 FORCES[number + 1],
             )
     assert best is not None
-    if steps or protocol != "direct":  # else it is the model under the mask, which was told
-        tell_mask(masks[-1], chosen(attempts).verdict.value, "healed", model=subject.name)
-    return best, tuple(attempts)
+    return best, attempts
 
 
 def _last_lost_it(healed: Healed, verdict: Verdict, validation: TextDataset) -> bool:

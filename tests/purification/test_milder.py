@@ -1,7 +1,7 @@
 """Healing is stepped back until tau is kept."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
 
@@ -118,6 +118,29 @@ def test_the_step_that_lost_tau_is_stepped_back(
     share, attempts = heal_with(monkeypatch, lambda share: 0.0 if share > 1.3 else 1.0, steps=steps)
     assert share == pytest.approx(0.8 + 0.4 if kept else 0.4 + 0.4, abs=1e-6)
     assert [(each.force, each.last_alone) for each in attempts] == [(1.0, False), (0.5, kept)]
+
+
+@dataclass(frozen=True)
+class Counted(Spoil):
+    """Tells a list how often it was applied, and by which share."""
+
+    done: list[float] = field(default_factory=list)
+
+    def apply(self, model: MaskedModel, run: TrainingRun) -> StepReport:
+        self.done.append(self.share)
+        return super().apply(model, run)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_kept_tau_is_not_done_again(monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+    monkeypatch.setattr(Judge, "right", lambda judge: np.full(20, kept))
+    first, last = Counted(share=0.8), Counted(share=0.4)
+    share, attempts = heal_with(monkeypatch, lambda share: 0.0, tau=0.1, steps=(first, last))
+    assert first.done == pytest.approx([0.8] if kept else [0.8, 0.4, 0.2])
+    assert last.done == pytest.approx([0.4, 0.2, 0.1])
+    # Equally bad, the mildest is handed out, with nothing in it of the forms before.
+    assert share == pytest.approx(0.8 + 0.1 if kept else 0.2 + 0.1, abs=1e-6)
+    assert len(attempts) == 3
 
 
 def test_unlearning_is_not_strengthened_where_it_lost_tau() -> None:
