@@ -5,8 +5,6 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import get_args
 
-import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from prune_env.data.dataset import TextDataset
@@ -44,13 +42,10 @@ class Healed:
     Attributes:
         model: Its pruned heads are zeroed in its weights; of several masks, it is an `Ensemble`.
         reports: Of every step, member by member.
-        right: Bool (N,) each, which validation rows were right after every step but the last,
-            member by member.
     """
 
     model: LoadedModel
     reports: tuple[StepReport, ...] = ()
-    right: tuple[npt.NDArray[np.bool_], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +55,10 @@ class Unfinished:
     Attributes:
         masked: The model; the last step changes it in place.
         reports: Of the steps before.
-        right: Bool (N,) each, which validation rows were right after each of them.
     """
 
     masked: MaskedModel
     reports: tuple[StepReport, ...] = ()
-    right: tuple[npt.NDArray[np.bool_], ...] = ()
 
     def copy(self) -> "Unfinished":
         """Return the same with a model of its own."""
@@ -139,11 +132,7 @@ def begin(
         loaded = replace(suspect.loaded, model=deepcopy(suspect.loaded.model))
         _put_on(loaded.model, mask, suspect.unit_map)
         masked = MaskedModel(loaded, mask, suspect, guard_of(subject.evaluator))
-        reports, right = [], []
-        for step in steps:
-            reports.append(step.apply(masked, run))
-            right.append(masked.judge.right())
-        unfinished.append(Unfinished(masked, tuple(reports), tuple(right)))
+        unfinished.append(Unfinished(masked, tuple(step.apply(masked, run) for step in steps)))
     return tuple(unfinished)
 
 
@@ -160,11 +149,9 @@ def finish(unfinished: Sequence[Unfinished], last: Sequence[Step], run: Training
         masked = each.masked
         reports += (*each.reports, *(step.apply(masked, run) for step in last))
         _put_on(masked.loaded.model, masked.mask, masked.suspect.unit_map)
-    right = tuple(rows for each in unfinished for rows in each.right)
     members = [each.masked.loaded for each in unfinished]
-    return Healed(
-        _handed_out(members, [each.masked.mask for each in unfinished]), tuple(reports), right
-    )
+    model = _handed_out(members, [each.masked.mask for each in unfinished])
+    return Healed(model, tuple(reports))
 
 
 def fine_tune_again(

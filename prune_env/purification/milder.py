@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
-from prune_env.data.dataset import TextDataset
 from prune_env.env.mask_events import tell_mask
 from prune_env.env.subject import Subject
 from prune_env.evaluation.guard import guarded
@@ -158,11 +157,10 @@ def _step_back(
         if not last_alone:
             unfinished = ()  # its models are given back before there are new ones
             unfinished = begin(subject, masks, again, tried[:-1])
-        # Where there were steps before it, the last may be tried again from where they led.
-        may_go_on = len(steps) > 1 and number + 1 < len(FORCES)
-        healed = finish(
-            [each.copy() for each in unfinished] if may_go_on else unfinished, tried[-1:], again
-        )
+        # Where steps came before the last, it alone may be tried again, from where they led.
+        again_from = len(steps) > 1 and (not number or (last_alone and number + 1 < len(FORCES)))
+        members = [each.copy() for each in unfinished] if again_from else unfinished
+        healed = finish(members, tried[-1:], again)
         verdict = judge(healed)
         attempts.append(Attempt(force, verdict, last_alone))
         if chosen(attempts) is attempts[-1]:
@@ -170,7 +168,7 @@ def _step_back(
         if verdict.keeps_tau or subject.accuracy < verdict.tau:
             break
         if not number:
-            last_alone = _last_lost_it(healed, verdict, subject.require_suspect().validation)
+            last_alone = len(steps) > 1 and all(_keeps_tau(each, verdict) for each in unfinished)
         if number + 1 < len(FORCES):
             log.info(
                 "%s left %.3f, below tau %.3f: it is stepped back to %g of its force",
@@ -183,11 +181,11 @@ def _step_back(
     return best, attempts
 
 
-def _last_lost_it(healed: Healed, verdict: Verdict, validation: TextDataset) -> bool:
-    """Whether every step before the last, of any member, had kept tau."""
-    labels, guard = validation.labels, verdict.guard
-    kept = [guarded(right[None], labels, guard)[0] >= verdict.tau for right in healed.right]
-    return bool(kept) and all(kept)
+def _keeps_tau(unfinished: Unfinished, verdict: Verdict) -> bool:
+    """Whether a model is not below a verdict's tau before its last step."""
+    masked = unfinished.masked
+    right, labels = masked.judge.right(), masked.suspect.validation.labels
+    return bool(guarded(right[None], labels, verdict.guard)[0] >= verdict.tau)
 
 
 def chosen(attempts: Sequence[Attempt]) -> Attempt:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,10 @@ import torch
 
 from prune_env.models import full_mask
 from prune_env.purification import make_subject
-from prune_env.purification.heal import HEALINGS, Healed, heal
+from prune_env.purification.heal import HEALINGS, Healed
 from prune_env.purification.judge import Judge
 from prune_env.purification.milder import (
     Attempt,
-    _last_lost_it,
     chosen,
     heal_above_tau,
     milder,
@@ -150,18 +148,6 @@ def test_unlearning_is_not_strengthened_where_it_lost_tau() -> None:
     assert unlearn == milder((steps[1],), 0.5)[0]
 
 
-def test_a_healing_tells_what_every_step_but_the_last_left(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(HEALINGS, "full", (Spoil(share=1e4), Spoil(share=-2e4)))
-    loaded, validation = tiny_classifier("bert"), tiny_dataset(20, 1)
-    subject = make_subject(loaded, "here", tiny_dataset(20), validation)
-    masks = [full_mask(subject.shape)]
-    healed = heal(subject, masks, TrainingRun(FineTuneSettings()), healing="full")
-    (right,) = healed.right
-    assert (right == (validation.labels == 0)).all()
-
-
 @pytest.mark.parametrize(
     ("share", "force", "expected"), [(0.35, 0.5, 0.7), (0.35, 0.25, 0.7), (0.8, 0.5, 0.8)]
 )
@@ -179,25 +165,37 @@ def test_of_equals_the_mildest_is_handed_out_and_told(monkeypatch: pytest.Monkey
     assert chosen(attempts).force == 0.25
 
 
-def test_the_last_step_is_not_blamed_for_what_one_before_it_lost(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    kept = cycle((True, False))  # after the first step, after the second
-    monkeypatch.setattr(Judge, "right", lambda judge: np.full(20, next(kept)))
-    steps = (Spoil(share=0.8), Spoil(share=0.8), Spoil(share=0.8))
-    share, attempts = heal_with(monkeypatch, lambda share: 0.0 if share > 1.3 else 1.0, steps=steps)
-    assert share == pytest.approx(3 * 0.4, abs=1e-6)
-    assert not attempts[1].last_alone
-
-
 @pytest.mark.parametrize(("guard", "kept"), [("accuracy", True), ("balanced", False)])
 def test_what_the_steps_before_the_last_left_is_judged_by_the_guard(
-    guard: Guard, kept: bool
+    monkeypatch: pytest.MonkeyPatch, guard: Guard, kept: bool
 ) -> None:
-    validation = tiny_dataset(20, 1)
-    healed = Healed(tiny_classifier("bert"), right=(validation.labels == 0,))
-    one = replace(a_verdict(0.0, tau=0.4), guard=guard)
-    assert _last_lost_it(healed, one, validation) == kept
+    # A constant answer, which the last step leaves one.
+    monkeypatch.setitem(HEALINGS, "full", (Spoil(share=1e4), Spoil(share=0.1)))
+    subject = make_subject(tiny_classifier("bert"), "here", tiny_dataset(20), tiny_dataset(20, 1))
+    lost = replace(a_verdict(0.0, tau=0.4), guard=guard)
+    _, attempts = heal_above_tau(
+        subject,
+        [full_mask(subject.shape)],
+        TrainingRun(FineTuneSettings()),
+        lambda healed: lost,
+        healing="full",
+    )
+    assert attempts[1].last_alone == kept
+
+
+def test_of_several_members_none_may_have_lost_it_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(HEALINGS, "full", (Spoil(), Spoil()))
+    subject = make_subject(tiny_classifier("bert"), "here", tiny_dataset(20), tiny_dataset(20, 1))
+    kept = iter((True, False))
+    monkeypatch.setattr(Judge, "right", lambda judge: np.full(20, next(kept)))
+    _, attempts = heal_above_tau(
+        subject,
+        [full_mask(subject.shape)] * 2,
+        TrainingRun(FineTuneSettings()),
+        lambda healed: a_verdict(0.0, tau=subject.accuracy),
+        healing="full",
+    )
+    assert not attempts[1].last_alone
 
 
 def test_every_attempt_has_a_folder_of_its_own(
