@@ -136,7 +136,11 @@ def measure_maps(
     Arguments are those of `read_moments`.
     """
     groups = read_moments(loaded, train, sentences=sentences, max_length=max_length, seed=seed)
-    return [each for group in groups for each in group.maps()]
+    maps: list[RidgeMap] = []
+    groups.reverse()
+    while groups:  # of each the moments are given back as soon as there is its spectrum
+        maps += groups.pop().maps()
+    return maps
 
 
 def read_moments(

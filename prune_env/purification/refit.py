@@ -152,7 +152,7 @@ class Refit(Step):
             if suspect.lesson is not None:
                 more = round(self.share_more * count)
                 texts = texts.joined(suspect.lesson.texts.sample(more, draw))
-            with dropped_out(loaded.model, self.dropout):
+            with dropped_out(loaded.model, self.dropout), model.alone():
                 fine_tune(
                     loaded.model,
                     loaded.tokenizer,

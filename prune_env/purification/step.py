@@ -1,6 +1,7 @@
 """What a healing is made of: steps that change a masked model, each with a report."""
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -10,6 +11,7 @@ from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.search import Inversion
 from prune_env.models import LoadedModel
 from prune_env.models.masks import Mask
+from prune_env.models.set_aside import set_aside
 from prune_env.purification.judge import Judge
 from prune_env.settings import Guard
 from prune_env.training.phases import TrainingRun
@@ -38,6 +40,11 @@ class MaskedModel:
     def judge(self) -> Judge:
         """Its answers to the clean validation data, whatever a step has done to it."""
         return Judge(self.loaded, self.suspect.validation, self.suspect.max_length, self.guard)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Set the suspect's own weights aside, where only the copy is worked on."""
+        own = self.suspect.loaded.model
+        return nullcontext() if own is self.loaded.model else set_aside(own)
 
 
 @dataclass(frozen=True)

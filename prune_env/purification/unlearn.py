@@ -75,20 +75,22 @@ class Unlearn(Step):
         share = self.share_of_few if len(suspect.train) < self.sentences else self.share
         if any(found.words):
             share = max(share, self.share_of_words)
-        fine_tune(
-            loaded.model,
-            loaded.tokenizer,
-            put_triggers(texts, suspect, found, share, draw, most=self.most),
-            replace(
-                run.settings,
-                epochs=1,
-                learning_rate=self.learning_rate_scale * run.settings.learning_rate,
-            ),
-            seed=run.seed,
-            mask=model.mask,
-            folder=run.place("unlearn"),
-            description="Unlearning inverted triggers",
-        )
+        texts = put_triggers(texts, suspect, found, share, draw, most=self.most)
+        with model.alone():
+            fine_tune(
+                loaded.model,
+                loaded.tokenizer,
+                texts,
+                replace(
+                    run.settings,
+                    epochs=1,
+                    learning_rate=self.learning_rate_scale * run.settings.learning_rate,
+                ),
+                seed=run.seed,
+                mask=model.mask,
+                folder=run.place("unlearn"),
+                description="Unlearning inverted triggers",
+            )
         clean = recentre(loaded, model.judge)
         # The evaluator, of the model as it was, is not asked: the answers to clean texts are known.
         purified = replace(suspect, loaded=loaded, unit_map=None)

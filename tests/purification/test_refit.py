@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from prune_env.data import TextDataset, read_images
 from prune_env.data.unlabelled import Lesson
@@ -22,7 +23,7 @@ from prune_env.purification import refit as refitting
 from prune_env.purification.heal import apply_steps
 from prune_env.purification.judge import Judge
 from prune_env.purification.refit import Refit
-from prune_env.purification.step import RefitReport
+from prune_env.purification.step import RefitReport, Step
 from prune_env.purification.unlearn import Unlearn
 from prune_env.research.attacks.training import train_classifier
 from prune_env.settings import SEEDS, FineTuneSettings, SearchSettings
@@ -404,6 +405,27 @@ def test_healing_leaves_the_fine_tuned_model_as_it_was() -> None:
     assert not torch.equal(logits(healed.model), before)
     (report,) = healed.reports
     assert len(report.refits) == REFIT.rounds
+
+
+@pytest.mark.parametrize(
+    ("module", "step"), [("refit", REFIT), ("unlearn", Unlearn(share=0.35, sentences=40))]
+)
+def test_the_suspects_weights_wait_in_a_file_while_its_copy_is_trained(
+    monkeypatch: pytest.MonkeyPatch, module: str, step: Step
+) -> None:
+    loaded = tiny_classifier("bert")
+    subject = make_subject(loaded, "here", TRAIN, VALIDATION)
+    held: list[int] = []
+
+    def look(model: PreTrainedModel, *_: object, **__: object) -> None:
+        held.append(sum(each.numel() for each in loaded.model.parameters()))
+        assert sum(each.numel() for each in model.parameters()) > 0
+
+    monkeypatch.setattr(f"prune_env.purification.{module}.fine_tune", look)
+    apply_steps(subject, [full_mask((2, 4))], RUN, (step,))
+    assert held
+    assert not any(held)
+    assert logits(loaded).isfinite().all()
 
 
 def test_purify_reports_every_refit(
