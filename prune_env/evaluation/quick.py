@@ -17,7 +17,7 @@ from prune_env.evaluation.fast.packed_model import PackedModel
 from prune_env.models import find_heads
 from prune_env.models.forward import BATCH, Floats, answer, class_count, inference, parts
 from prune_env.models.inputs import Rows, TokenRows
-from prune_env.utils.memory import in_parts
+from prune_env.utils.memory import in_parts, trim
 from prune_env.utils.progress import progress
 from prune_env.utils.runtime import use_bf16
 
@@ -51,7 +51,9 @@ class QuickAnswers:
             if self._packs is None:
                 self._packs = _packs(model, samples)
             if self._packs:
-                return _packed_answers(model, samples)
+                logits = _packed_answers(model, samples)
+                trim()  # else packed weights stay, and come on top of those of the next pass
+                return logits
         return answer(model, samples, size=size, precision="auto")
 
 

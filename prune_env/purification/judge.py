@@ -12,7 +12,6 @@ from prune_env.models import LoadedModel
 from prune_env.models.forward import Floats
 from prune_env.models.inputs import make_rows
 from prune_env.settings import Guard
-from prune_env.utils.memory import give_back
 
 FEW = 500
 """Rows below which a preference for some classes must be shown before it is taken out: on 100 rows
@@ -89,6 +88,4 @@ class Judge:
 
     def logits(self) -> npt.NDArray[np.float32]:
         """Return the logits (N, C) of every row."""
-        logits = self._answers(self._rows)
-        give_back()  # what a pass leaves grew from one to the next, by the weights' size each
-        return logits
+        return self._answers(self._rows)
