@@ -5,9 +5,15 @@ import gc
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
+from typing import ParamSpec, TypeVar, cast
+from weakref import WeakMethod
 
 import numpy as np
 import numpy.typing as npt
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -38,6 +44,26 @@ def in_parts(
             raise
     # Outside the handler, whose traceback would keep the memory of what failed.
     return np.concatenate([in_parts(answer, half) for half in np.array_split(rows, 2)])
+
+
+def remembering(method: Callable[P, T], most: int) -> Callable[P, T]:
+    """Return a bound method that remembers its last answers, to be kept by its own object.
+
+    As `lru_cache` does, which would hold the object that holds it: such a circle stays, weights and
+    all, until garbage is looked for.
+
+    Args:
+        method: Bound; its arguments are hashable, and its answers must not hold its object.
+        most: Answers that are remembered.
+    """
+    own = WeakMethod(method)
+
+    def ask(*arguments: P.args, **named: P.kwargs) -> T:
+        bound = own()
+        assert bound is not None, "what remembers is kept by the object alone"
+        return bound(*arguments, **named)
+
+    return cast(Callable[P, T], lru_cache(maxsize=most)(ask))
 
 
 def keep_imports() -> None:

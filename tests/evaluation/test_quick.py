@@ -1,5 +1,7 @@
 """Quick answers to any texts are those of the model itself."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,3 +140,26 @@ def test_images_are_asked_as_ever(tmp_path: Path, packed: list[int]) -> None:
     truth = answer(loaded.model, rows, precision="auto")
     np.testing.assert_array_equal(QuickAnswers(loaded.model)(rows), truth)
     assert not packed
+
+
+def test_packed_weights_go_with_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[Any]] = []
+
+    class Watched(quick.PackedModel):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append(weakref.ref(self))
+            made.append(weakref.ref(self.block(0, b"")))
+
+    monkeypatch.setattr(quick, "PackedModel", Watched)
+    loaded = tiny_classifier("bert")
+    rows, ask = rows_of(loaded), QuickAnswers(loaded.model)
+    ask(rows)
+    made.clear()
+    gc.disable()
+    try:
+        ask(rows)
+        assert len(made) == 2
+        assert not any(each() for each in made)  # without a look for garbage
+    finally:
+        gc.enable()

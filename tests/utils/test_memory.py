@@ -1,4 +1,6 @@
+import gc
 import platform
+import weakref
 
 import numpy as np
 import psutil
@@ -9,7 +11,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.models import LoadedModel
 from prune_env.models.forward import classify
-from prune_env.utils.memory import give_back, in_parts, out_of_memory
+from prune_env.utils.memory import give_back, in_parts, out_of_memory, remembering
 
 CPU_ERROR = RuntimeError(
     "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
@@ -76,3 +78,25 @@ def test_memory_goes_back_to_the_system_from_between_blocks_in_use() -> None:
     give_back()
     assert before - held() > 100_000_000
     assert len(blocks) == 500
+
+
+def test_what_remembers_answers_does_not_keep_its_object() -> None:
+    class Asked:
+        def __init__(self) -> None:
+            self.count = 0
+            self.answer = remembering(self._answer, 2)
+
+        def _answer(self, question: str) -> str:
+            self.count += 1
+            return question.upper()
+
+    asked = Asked()
+    assert [asked.answer(each) for each in ("a", "b", "a", "c", "c", "b")] == list("ABACCB")
+    assert asked.count == 4  # the oldest of three was forgotten, and asked again
+    gone = weakref.ref(asked)
+    gc.disable()
+    try:
+        del asked
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +17,7 @@ from prune_env.evaluation.fast.workspace import Scratch
 from prune_env.models.heads import HeadMap, LayerHeads, linear_weight
 from prune_env.models.masks import Mask
 from prune_env.models.unit_map import Weights
+from prune_env.utils.memory import remembering
 
 Attend = Callable[[torch.Tensor, Chunk, torch.Tensor], None]
 
@@ -183,8 +184,8 @@ class PackedBlock:
         shape = (len(output), heads.num_heads, heads.head_dim)
         self._output_weight = output.reshape(shape).to(dtype)
         # The same heads often come up for the next mask.
-        self.attend = lru_cache(maxsize=2)(self._attend)
-        self.output = lru_cache(maxsize=2)(self._output_map)
+        self.attend = remembering(self._attend, 2)
+        self.output = remembering(self._output_map, 2)
 
     def after_attention(
         self, output: LinearMap | None, contexts: torch.Tensor, x: torch.Tensor

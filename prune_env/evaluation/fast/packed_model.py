@@ -1,7 +1,5 @@
 """A post-norm encoder cut into parts that can be run on packed tokens, one by one."""
 
-from functools import lru_cache
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -15,6 +13,7 @@ from prune_env.models.heads import HeadMap
 from prune_env.models.inputs import TokenRows
 from prune_env.models.masks import Mask
 from prune_env.models.unit_map import UnitMap
+from prune_env.utils.memory import remembering
 
 _EMBEDDED_ROWS = 256
 _BLOCKS = 16  # of a layer, under as many choices of its units beside heads, are kept
@@ -58,7 +57,7 @@ class PackedModel:
         self._heads = heads.shape[1]
         self._width = heads.layers[0].output_weight().shape[0]
         self._attention_maps = _attention_maps(model, heads, unit_map) if unit_map else []
-        self.block = lru_cache(maxsize=_BLOCKS * len(layers))(self._block)
+        self.block = remembering(self._block, _BLOCKS * len(layers))
 
     @property
     def layers(self) -> int:
