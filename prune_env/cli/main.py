@@ -102,11 +102,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _stopped(number: int, terminal: Console, verb: Any) -> int:
     """Return the exit status of a program that a signal ended."""
     word = "Interrupted" if number == signal.SIGINT else "Terminated"
+    terminal.print(f"{word}: nothing half written was left.{_way_on(verb)}", soft_wrap=True)
+    return 128 + number
+
+
+def _way_on(verb: Any) -> str:
+    """Return what is said of how a stopped program goes on; nothing where it does not."""
+    if isinstance(verb, Train):
+        return " The same command with --resume goes on." if verb.begun() else ""
     # The folder of a benchmark has a name of its own; a score is kept where it is told to.
     goes_on = isinstance(verb, GO_ON) and (isinstance(verb, Benchmark) or verb.out is not None)
-    kept = " The same command goes on." if goes_on else ""
-    terminal.print(f"{word}: nothing half written was left.{kept}")
-    return 128 + number
+    return " The same command goes on." if goes_on else ""
 
 
 def _asked(arguments: Sequence[str]) -> Any:

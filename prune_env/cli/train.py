@@ -184,6 +184,11 @@ class Train:
         show(self.json, result.report, facts(self._facts(result)))
         return 0 if result.signal is None else 128 + result.signal
 
+    def begun(self) -> bool:
+        """Whether one training, or several, stand in OUT, so that `--resume` goes on with them."""
+        # Not by what writes these files: a signal may have come while that was imported.
+        return any(any(self.out.glob(each)) for each in ("settings.json", "*/settings.json"))
+
     def _train_trials(self, settings: "TrainSettings") -> int:
         """Train several agents; return 0, 1 if one failed, or 128 + a signal that ended them."""
         from rich.markup import escape

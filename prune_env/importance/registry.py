@@ -78,9 +78,14 @@ def head_importance(
     return result
 
 
+def columns_of_units(metrics: Sequence[str]) -> list[str]:
+    """Return the names that tell other units from heads: where all are heads, nothing has them."""
+    return [name for name in metrics if name in UNIT_FEATURES and name not in METRICS]
+
+
 def _check_names(metrics: Sequence[str]) -> None:
     # An agent that learned on other units reads these columns wherever it plays.
-    if of_units := [name for name in metrics if name in UNIT_FEATURES and name not in METRICS]:
+    if of_units := columns_of_units(metrics):
         raise SettingsError(
             "Heads alone are measured, and a column is asked for that tells other units from them",
             expected=f"some of {', '.join(METRICS.names())}",

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from prune_env.env.policy import POLICIES, TrainedStrategy, find_policy
 from prune_env.errors import SettingsError, StateError
 from prune_env.importance import DEFAULT_METRICS
+from prune_env.importance.registry import columns_of_units
 from prune_env.purification.search import search
 from prune_env.research.score.game import TaskGame
 from prune_env.research.score.masks_file import NAME, FinalMask, read_masks
@@ -49,7 +50,8 @@ class PolicyEntrant:
     Raises:
         UnknownNameError: No policy has this name.
         StateError: The folder holds no agent.
-        SettingsError: The policy does not choose one mask of a given model.
+        SettingsError: The policy does not choose one mask of a given model, or it learned on other
+            units than heads.
     """
 
     plays = True
@@ -62,6 +64,14 @@ class PolicyEntrant:
                 f"The policy '{policy}' is more than a choice of heads",
                 expected="one that chooses one mask, and leaves the model as it is",
                 remedy="measure it by `prune-env benchmark`",
+            )
+        if of_units := columns_of_units(required.metrics):
+            # Some games could show them, of a model that is then cut, and so another by its name.
+            raise SettingsError(
+                f"{policy} learned on hybrid units, and the games of a suite are of heads alone",
+                expected="what learned on heads",
+                actual=f"it reads {', '.join(of_units)}",
+                remedy="play it where there are such units: `prune-env purify --units hybrid`",
             )
         self.name = name
         self.metrics = tuple(dict.fromkeys((*DEFAULT_METRICS, *required.metrics)))

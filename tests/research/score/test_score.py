@@ -21,6 +21,7 @@ from prune_env.env.subject import Subject
 from prune_env.env.subjects import RECORDS, SUBJECTS, register_records
 from prune_env.errors import MetricError, SettingsError, StateError, UnknownNameError
 from prune_env.importance import DEFAULT_METRICS
+from prune_env.importance.registry import UNIT_METRICS
 from prune_env.models.masks import pruned_heads
 from prune_env.purification.search import search
 from prune_env.research.recording.fitting import fit_surrogate
@@ -295,6 +296,13 @@ def test_a_trained_agent_plays_from_its_folder(tmp_path: Path) -> None:
     report = score_of(tmp_path / "run" / "best")
     assert report.name == "run"
     assert len({run.gained for run in report.runs}) == 1  # it learns no more
+
+
+def test_an_agent_of_hybrid_units_is_refused_before_any_game(tmp_path: Path) -> None:
+    """Where the columns that it reads could be shown, the model would have another fingerprint."""
+    EpsilonGreedy(UNIT_METRICS, seed=0).save(tmp_path / "run" / "best", weights_only=True)
+    with pytest.raises(SettingsError, match=r"learned on hybrid units.*heads alone"):
+        find_entrant(str(tmp_path / "run"), SUITE)
 
 
 @pytest.mark.parametrize(
