@@ -484,6 +484,7 @@ def test_tables_are_in_the_frame_that_shows_what_is_behind_an_edge(browser, tmp_
     with served(*runs) as place:
         go(page, place)
         page.get_by_label("Cells finished").wait_for()
+        page.locator("table").nth(2).wait_for()  # each run comes when it is read
         assert (
             page.locator("table").count() == page.locator(".edges > .scroll > table").count() == 3
         )
