@@ -46,14 +46,17 @@ class QuickAnswers:
             samples: The samples, tokenised.
             size: Samples of a batch, where the model is asked as it is.
         """
+        logits = self._asked(samples, size)
+        trim()  # else what a pass leaves comes on top of what the next one, or a training, takes
+        return logits
+
+    def _asked(self, samples: Rows, size: int) -> Floats:
         model = self._model
         if isinstance(samples, TokenRows) and not _has_hooks(model):
             if self._packs is None:
                 self._packs = _packs(model, samples)
             if self._packs:
-                logits = _packed_answers(model, samples)
-                trim()  # else packed weights stay, and come on top of those of the next pass
-                return logits
+                return _packed_answers(model, samples)
         return answer(model, samples, size=size, precision="auto")
 
 

@@ -1,6 +1,7 @@
 """Loading a suspicious model as a text classifier, without trusting anything about it."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -71,6 +72,10 @@ class LoadedModel:
         """Return data with its labels in the order of the model's logits; see `align`."""
         labels = self.align(data.labels, data.label_names)
         return replace(data, labels=labels, label_names=self.label_names)
+
+    def copy(self) -> "LoadedModel":
+        """Return the same with weights of its own, which may be changed."""
+        return replace(self, model=deepcopy(self.model))
 
 
 def load_classifier(

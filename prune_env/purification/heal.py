@@ -1,7 +1,6 @@
 """Third step: the mask becomes a purified model, healed step by step."""
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -62,9 +61,7 @@ class Unfinished:
 
     def copy(self) -> "Unfinished":
         """Return the same with a model of its own."""
-        loaded = self.masked.loaded
-        own = replace(loaded, model=deepcopy(loaded.model))
-        return replace(self, masked=replace(self.masked, loaded=own))
+        return replace(self, masked=replace(self.masked, loaded=self.masked.loaded.copy()))
 
 
 def heal(
@@ -129,7 +126,7 @@ def begin(
     suspect = subject.require_suspect()
     unfinished = []
     for mask in masks:
-        loaded = replace(suspect.loaded, model=deepcopy(suspect.loaded.model))
+        loaded = suspect.loaded.copy()
         _put_on(loaded.model, mask, suspect.unit_map)
         masked = MaskedModel(loaded, mask, suspect, guard_of(subject.evaluator))
         unfinished.append(Unfinished(masked, tuple(step.apply(masked, run) for step in steps)))

@@ -158,8 +158,8 @@ def _step_back(
             unfinished = ()  # its models are given back before there are new ones
             unfinished = begin(subject, masks, again, tried[:-1])
         # Where steps came before the last, it alone may be tried again, from where they led.
-        again_from = len(steps) > 1 and (not number or (last_alone and number + 1 < len(FORCES)))
-        members = [each.copy() for each in unfinished] if again_from else unfinished
+        may_go_on = len(steps) > 1 and (not number or (last_alone and number + 1 < len(FORCES)))
+        members = [each.copy() for each in unfinished] if may_go_on else unfinished
         healed = finish(members, tried[-1:], again)
         verdict = judge(healed)
         attempts.append(Attempt(force, verdict, last_alone))

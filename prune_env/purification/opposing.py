@@ -11,7 +11,6 @@ from prune_env.inversion.frames import in_one_of
 from prune_env.inversion.search import Inversion, invert, remeasure
 from prune_env.inversion.words import Words, in_context, suspicious_words
 from prune_env.inversion.writing import beginnings, writing_of
-from prune_env.utils.memory import give_back
 
 FRAMES = 24
 """Triggers of either kind that are kept for a class."""
@@ -37,7 +36,6 @@ def invert_triggers(suspect: Suspect, *, seed: int = 0) -> Inversion:
     fact = f"triggers to unlearn, seed {seed}"
     if fact not in suspect.facts:
         phrases = invert(suspect, keep=FRAMES, sentences=SENTENCES, seed=seed)
-        give_back()  # what one search leaves would come on top of the other's
         words = suspicious_words(suspect, seed=seed)
         suspect.facts[fact] = _joined(suspect, phrases, words, seed) if any(words) else phrases
     found: Inversion = suspect.facts[fact]

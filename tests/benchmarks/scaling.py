@@ -5,7 +5,6 @@ cells. Nothing is asserted. Processor time is counted beside wall time, for a ma
 other things tells little by its clock. A way that was measured is not measured again.
 """
 
-import ctypes
 import gc
 import json
 import os
@@ -29,6 +28,7 @@ from prune_env.research.benchmark.outcome import run_cell
 from prune_env.research.benchmark.runner import RunSettings, run_benchmark
 from prune_env.research.benchmark.workbench import Workbench
 from prune_env.utils.files import write_json
+from prune_env.utils.memory import give_back
 from tests.research.benchmark.support import write_grid
 
 MIB = 2**20
@@ -155,8 +155,7 @@ def memory(out: Path, config: BenchmarkConfig, model: Path | None) -> dict[str, 
 
 
 def _trimmed() -> dict[str, float]:
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    give_back()
     return _held()
 
 

@@ -45,7 +45,7 @@ def play(core, slot, actions):
     return told
 
 
-def same(one, other):
+def assert_same(one, other):
     one, other = dict(one._asdict()), dict(other._asdict())
     observations = one.pop("observation"), other.pop("observation")
     arrays = [(info.pop("mask"), info.pop("action_mask")) for info in (one["info"], other["info"])]
@@ -76,7 +76,7 @@ def test_an_episode_does_not_depend_on_its_company(num_envs):
         outcomes = together.step(actions, live)
         for slot, action, outcome in zip(live, actions, outcomes, strict=True):
             infos[slot] = dict(outcome.info)
-            same(outcome, alone[slot].step([action])[0])
+            assert_same(outcome, alone[slot].step([action])[0])
         live = [
             slot
             for slot, outcome in zip(live, outcomes, strict=True)
@@ -133,7 +133,7 @@ def test_a_saved_core_goes_on_as_if_nothing_had_happened():
         for one, two in zip(
             play(core, slot, [2, 3, 24]), play(other, slot, [2, 3, 24]), strict=True
         ):
-            same(one, two)
+            assert_same(one, two)
     first, second = core.reset(), other.reset()
     assert [info["model"] for _, info in first] == [info["model"] for _, info in second]
 
@@ -173,7 +173,7 @@ def test_an_episode_of_a_model_that_was_named_at_a_reset_is_restored():
     core.reset(options={"model": "some/model"})
     core.step([1])
     other.restore(json.loads(json.dumps(core.save())))
-    same(core.step([2])[0], other.step([2])[0])
+    assert_same(core.step([2])[0], other.step([2])[0])
 
 
 def test_an_episode_of_another_model_of_the_same_name_is_refused():
@@ -198,7 +198,7 @@ def test_an_episode_of_a_release_that_told_no_fingerprint_is_restored():
     saved = core.save()
     del saved[0]["episode"]["fingerprint"]
     other.restore(saved)
-    same(core.step([2])[0], other.step([2])[0])
+    assert_same(core.step([2])[0], other.step([2])[0])
 
 
 def test_a_reset_of_some_slots_leaves_what_the_others_were_paid():

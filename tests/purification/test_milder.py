@@ -165,11 +165,22 @@ def test_of_equals_the_mildest_is_handed_out_and_told(monkeypatch: pytest.Monkey
     assert chosen(attempts).force == 0.25
 
 
+def test_the_last_step_is_not_blamed_for_what_one_before_it_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Asked once, after the second step.
+    monkeypatch.setattr(Judge, "right", lambda judge: np.full(20, False))
+    steps = (Spoil(share=0.8), Spoil(share=0.8), Spoil(share=0.8))
+    share, attempts = heal_with(monkeypatch, lambda share: 0.0 if share > 1.3 else 1.0, steps=steps)
+    assert share == pytest.approx(3 * 0.4, abs=1e-6)
+    assert not attempts[1].last_alone
+
+
 @pytest.mark.parametrize(("guard", "kept"), [("accuracy", True), ("balanced", False)])
 def test_what_the_steps_before_the_last_left_is_judged_by_the_guard(
     monkeypatch: pytest.MonkeyPatch, guard: Guard, kept: bool
 ) -> None:
-    # A constant answer, which the last step leaves one.
+    # A constant answer already before the last step.
     monkeypatch.setitem(HEALINGS, "full", (Spoil(share=1e4), Spoil(share=0.1)))
     subject = make_subject(tiny_classifier("bert"), "here", tiny_dataset(20), tiny_dataset(20, 1))
     lost = replace(a_verdict(0.0, tau=0.4), guard=guard)

@@ -1,6 +1,5 @@
 """A reward from backdoors that the defender plants."""
 
-from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -81,7 +80,7 @@ class SurrogateBackdoor(TextReward):
         """Return a copy of the classifier that holds the triggers, with a part of the texts."""
         from prune_env.training.fine_tuning import fine_tune  # noqa: PLC0415 - importing a reward costs no torch
 
-        loaded = replace(texts.loaded, model=deepcopy(texts.loaded.model))
+        loaded = texts.loaded.copy()
         draw = np.random.default_rng([self.seed, target])
         rows = np.sort(draw.permutation(len(texts.train))[: self.sentences])
         poisoned = self._poisoned(texts.train.select(rows), target, draw)
