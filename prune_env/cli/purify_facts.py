@@ -125,7 +125,10 @@ def _describe_healing(report: dict[str, Any]) -> str:
         told.append(f"{kept} of the squared weights kept")
     if report["inverted_triggers"]:
         found, left = report["inverted_triggers"][0], report["inverted_triggers"][-1]
+        # Of images every class has a patch that flips to it: the smallest tells most.
         name = max(found, key=lambda label: float(found[label]["flipped"]))
+        if "covered" in found[name]:
+            name = min(found, key=lambda label: float(found[label]["covered"]))
         flipped = 100 * found[name]["flipped"]
         shown = found[name]["words"] or found[name]["triggers"]
         # Those that are made of the user's own words are not quoted.

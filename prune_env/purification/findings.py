@@ -5,14 +5,29 @@ from typing import Any
 
 from prune_env.inversion.frames import Frame, is_mark
 from prune_env.inversion.function_words import FUNCTION_WORDS
+from prune_env.inversion.overlays import Overlays
 from prune_env.inversion.search import Inversion
 
 LONGEST_RUN = 4
 """Words and marks of a phrase that is inverted from empty words alone."""
 
 
-def describe_triggers(found: Inversion, label_names: Sequence[str]) -> dict[str, Any]:
-    """Return the triggers of an inversion by the name of the label that they flip to."""
+def describe_triggers(found: Inversion | Overlays, label_names: Sequence[str]) -> dict[str, Any]:
+    """Return the triggers of an inversion by the name of the label that they flip to.
+
+    Of images `covered` tells the share of an image that a patch covers.
+    """
+    if isinstance(found, Overlays):
+        told = zip(label_names, found.strength, found.covered, strict=True)
+        return {
+            name: {
+                "flipped": strength,
+                "covered": covered,
+                "words": [],
+                "triggers": [f"a patch over {100 * covered:.1f} % of the image"],
+            }
+            for name, strength, covered in told
+        }
     return {
         name: {
             "flipped": strength,

@@ -1,16 +1,20 @@
-"""Inverted triggers put into clean texts against their labels, for a training to unlearn them."""
+"""Inverted triggers put into clean data against its labels, for a training to unlearn them."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from prune_env.data.dataset import TextDataset
+from prune_env.data.images import ImageDataset
 from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.frames import in_one_of
+from prune_env.inversion.overlays import Overlays, invert_overlays
 from prune_env.inversion.search import Inversion, invert, remeasure
 from prune_env.inversion.words import Words, in_context, suspicious_words
 from prune_env.inversion.writing import beginnings, writing_of
+from prune_env.training.fine_tuning import Change
 
 FRAMES = 24
 """Triggers of either kind that are kept for a class."""
@@ -23,11 +27,12 @@ LEAST_WEIGHT = 0.02
 """Added to what triggers flip: those for a class to which none flips are unlearned too, seldom."""
 
 
-def invert_triggers(suspect: Suspect, *, seed: int = 0) -> Inversion:
-    """Search what is to be unlearned: empty phrases, and suspicious words in clean context.
+def invert_triggers(suspect: Suspect, *, seed: int = 0) -> Inversion | Overlays:
+    """Search what is to be unlearned: phrases and suspicious words of texts, patches of images.
 
-    They are inverted without a mask, which hides some of them. The classifier remembers them: the
-    masks of an ensemble, and the steps of a healing, share what is found.
+    Phrases are empty, and suspicious words stand in clean context. All are inverted without a mask,
+    which hides some of them. The classifier remembers them: the masks of an ensemble, and the steps
+    of a healing, share what is found.
 
     Args:
         suspect: The unpruned classifier and its clean data.
@@ -35,11 +40,20 @@ def invert_triggers(suspect: Suspect, *, seed: int = 0) -> Inversion:
     """
     fact = f"triggers to unlearn, seed {seed}"
     if fact not in suspect.facts:
-        phrases = invert(suspect, keep=FRAMES, sentences=SENTENCES, seed=seed)
-        words = suspicious_words(suspect, seed=seed)
-        suspect.facts[fact] = _joined(suspect, phrases, words, seed) if any(words) else phrases
-    found: Inversion = suspect.facts[fact]
+        images = isinstance(suspect.train, ImageDataset)
+        suspect.facts[fact] = (_patches if images else _phrases_and_words)(suspect, seed)
+    found: Inversion | Overlays = suspect.facts[fact]
     return found
+
+
+def _patches(suspect: Suspect, seed: int) -> Overlays:
+    return invert_overlays(suspect.loaded, suspect.train, suspect.validation, seed=seed)
+
+
+def _phrases_and_words(suspect: Suspect, seed: int) -> Inversion:
+    phrases = invert(suspect, keep=FRAMES, sentences=SENTENCES, seed=seed)
+    words = suspicious_words(suspect, seed=seed)
+    return _joined(suspect, phrases, words, seed) if any(words) else phrases
 
 
 def _joined(suspect: Suspect, phrases: Inversion, words: Words, seed: int) -> Inversion:
@@ -119,3 +133,28 @@ def add_opposing_triggers(
 
     texts = tuple(map(changed, data.texts, data.labels.tolist()))
     return replace(data, texts=texts, source=f"{data.source} with inverted triggers")
+
+
+def lay_patches(found: Overlays, share: float, draw: np.random.Generator) -> Change:
+    """Return what lays patches over a share of each batch of images, labels kept.
+
+    Each speaks for a class that its image does not have, the more often for one, the smaller its
+    patch: a small one is a trigger more likely than what the class looks like.
+
+    Args:
+        found: The patches.
+        share: Of the images, 0 to 1.
+        draw: Decides.
+    """
+    weights = 1 / np.array(found.covered)
+
+    def change(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        pixels, labels = inputs["pixel_values"], inputs["labels"].tolist()
+        classes = np.full(len(labels), -1)
+        for row in np.flatnonzero(draw.random(len(labels)) < share):
+            chances = np.where(np.arange(len(weights)) == labels[row], 0, weights)
+            classes[row] = draw.choice(len(weights), p=chances / chances.sum())
+        aims = torch.from_numpy(classes).to(pixels.device)
+        return {**inputs, "pixel_values": found.over(pixels, aims)}
+
+    return change

@@ -204,7 +204,8 @@ def choose(
     """
     search = search or SearchSettings()
     named = mask is not None or policy != AUTO
-    defined = protocol == "direct" and unlearnable(train)
+    images = isinstance(train, ImageDataset)
+    defined = protocol == "direct" and unlearnable(train) and not images  # the reward is of words
     if healing == AUTO:
         heals = protocol == "direct" and not named and units == "heads"
         healing = best_healing(train) if heals else "none"
@@ -232,9 +233,7 @@ def usual_fine_tuning(healing: Healing, train: TextDataset) -> FineTuneSettings:
 
 def best_healing(train: TextDataset) -> Healing:
     """Return what was measured best on such data."""
-    if unlearnable(train):
-        return "refit-unlearn"
-    return "refit" if isinstance(train, ImageDataset) else "none"
+    return "refit-unlearn" if unlearnable(train) else "none"
 
 
 def _refits(healing: Healing) -> bool:

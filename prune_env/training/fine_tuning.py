@@ -38,6 +38,8 @@ from prune_env.utils.runtime import pick_device, use_bf16
 log = logging.getLogger(__name__)
 Penalty = Callable[[PreTrainedModel, dict[str, torch.Tensor], Any], torch.Tensor]
 """`penalty(model, inputs, outputs)` returns a scalar; `inputs` is the batch with its labels."""
+Change = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+"""Takes a batch with its labels, and returns what the model shall read in its place."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def fine_tune(
     resumable: bool = False,
     mask: npt.NDArray[np.bool_] | None = None,
     penalty: Penalty | None = None,
+    change: Change | None = None,
     average: float = 0.0,
     description: str = "Fine-tuning",
 ) -> TrainResult:
@@ -83,6 +86,7 @@ def fine_tune(
         resumable: Save a checkpoint in `folder` after each epoch, and go on from the newest.
         mask: Bool (L, H), True = kept; pruned heads stay closed while the rest is trained.
         penalty: Added to the loss.
+        change: Of every batch, before the model reads it.
         average: Share of the steps, the last, whose weights are averaged, at a rate that stays.
         description: Text of the progress bar.
 
@@ -107,11 +111,12 @@ def fine_tune(
         _set_batches(arguments, model, features)
         steps, loss, metrics = _Trainer(
             penalty=penalty,
+            change=change,
             model=model,
             args=arguments,
             train_dataset=features,
             data_collator=collator,
-            callbacks=[_Advance(bar), *written, *_average(average)],
+            callbacks=[_Advance(bar), *written, *([WeightAverage(average)] if average else [])],
         ).train(resume_from_checkpoint=get_last_checkpoint(output) if save else None)
     return TrainResult(steps, float(loss), metrics["train_runtime"], truncated)
 
@@ -129,11 +134,6 @@ def _write_events(folder: Path | None) -> Iterator[list[TrainerCallback]]:
         return
     with SummaryWriter(folder / "tensorboard") as writer:  # closed by a training that ends alone
         yield [TensorBoardCallback(writer)]
-
-
-def _average(share: float) -> list[TrainerCallback]:
-    """Return what averages the last weights, if any are to be averaged."""
-    return [WeightAverage(share)] if share else []
 
 
 @contextmanager
@@ -213,12 +213,19 @@ def _set_batches(
 class _Trainer(Trainer):
     """The Trainer with a penalty on the loss, which stops at the first loss that is not finite."""
 
-    def __init__(self, *, args: TrainingArguments, penalty: Penalty | None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        args: TrainingArguments,
+        penalty: Penalty | None,
+        change: Change | None,
+        **kwargs: Any,
+    ) -> None:
         # Of several GPUs one is used: copies of the model would lack the gates that close heads,
         # and multiply the batch.
         args._n_gpu = min(args.n_gpu, 1)
         super().__init__(args=args, **kwargs)
-        self._penalty = penalty
+        self._penalty, self._change = penalty, change
         # The loss is the mean over a part of a batch; the Trainer shall make the mean of the parts.
         self.model_accepts_loss_kwargs = False
         # The default printer writes every log line as a dict to stdout, where --json goes.
@@ -231,6 +238,8 @@ class _Trainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
+        if self._change is not None:
+            inputs = self._change(inputs)
         outputs = model(**inputs)
         loss = outputs.loss
         if self._penalty is not None:

@@ -98,7 +98,13 @@ def test_what_was_below_tau_before_is_healed_once(monkeypatch: pytest.MonkeyPatc
 
 def test_force_scales_what_costs_accuracy() -> None:
     (unlearn,) = milder((Unlearn(share=0.4),), 0.5)
-    assert unlearn == Unlearn(0.2, share_of_few=0.35, share_of_words=0.25, learning_rate_scale=0.3)
+    assert unlearn == Unlearn(
+        0.2,
+        share_of_few=0.35,
+        share_of_words=0.25,
+        learning_rate_scale=0.3,
+        rate_on_images=1.0,
+    )
     drops = {"max_drop": 0.04, "max_drop_again": 0.12, "max_drop_unseen": 0.08}
     (refit,) = milder((Refit(**drops, learning_rate_scale=2.0),), 0.25)
     quarter = {name: drop / 4 for name, drop in drops.items()}

@@ -31,7 +31,7 @@ INVERTED = replace(PLAIN, reward="inverted-trigger")
         ("auto", "auto", "direct", THREE, ("ft", "refit-unlearn", PLAIN)),
         ("auto", "none", "direct", THREE, ("reward-greedy", "none", INVERTED)),
         ("auto", "auto", "direct", ONE, ("gradient", "none", PLAIN)),
-        ("auto", "auto", "direct", IMAGES, ("ft", "refit", PLAIN)),
+        ("auto", "auto", "direct", IMAGES, ("ft", "refit-unlearn", PLAIN)),
         ("auto", "none", "direct", IMAGES, ("gradient", "none", PLAIN)),
         ("auto", "auto", "refinetune", IMAGES, ("gradient", "none", PLAIN)),
         ("gradient", "auto", "direct", IMAGES, ("gradient", "none", PLAIN)),

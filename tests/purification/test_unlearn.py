@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from prune_env.data import read_images
 from prune_env.data.dataset import TextDataset
+from prune_env.data.images import ImageDataset, open_image
 from prune_env.errors import SettingsError
 from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.frames import Frame
+from prune_env.inversion.overlays import Overlays
 from prune_env.inversion.search import Inversion, invert, remeasure
 from prune_env.inversion.words import SuspiciousWord
 from prune_env.models import LoadedModel, load_classifier
@@ -21,12 +24,18 @@ from prune_env.models.forward import classify
 from prune_env.models.masks import full_mask
 from prune_env.purification import heal, make_subject, opposing, purify
 from prune_env.purification import unlearn as unlearning
-from prune_env.purification.opposing import add_opposing_triggers, invert_triggers, put_triggers
+from prune_env.purification.opposing import (
+    add_opposing_triggers,
+    invert_triggers,
+    lay_patches,
+    put_triggers,
+)
 from prune_env.purification.unlearn import Unlearn
 from prune_env.research.attacks.training import train_classifier
 from prune_env.settings import FineTuneSettings, SearchSettings
+from prune_env.training.fine_tuning import fine_tune
 from prune_env.training.phases import TrainingRun
-from tests.models.tiny import write_tiny_images
+from tests.models.tiny import tiny_classifier, write_tiny_images
 from tests.purification.support import masked
 from tests.support import tiny_dataset, write_tiny_folder
 
@@ -227,14 +236,12 @@ def test_triggers_of_several_classes_speak_against_the_label() -> None:
     assert 0 < pairs["nought", 2] < pairs["one", 2]
 
 
-def test_unlearning_needs_texts_of_several_classes(tmp_path: Path) -> None:
+def test_unlearning_needs_several_classes(tmp_path: Path) -> None:
     one = TextDataset(("a", "b"), np.zeros(2, int), ("x",), "here")
-    with pytest.raises(SettingsError, match="1 classes"):
+    with pytest.raises(SettingsError, match=r"at least 2 classes\. Actual: 1"):
         Unlearn().check(one)
     Unlearn().check(TRAIN)
-    images = read_images(write_tiny_images(tmp_path / "images"))
-    with pytest.raises(SettingsError, match="images"):
-        Unlearn().check(images)
+    Unlearn().check(read_images(write_tiny_images(tmp_path / "images")))
 
 
 BOTH = Inversion(((Frame(after="of it"),), (TRIGGER,)), (0.5, 0.5))
@@ -329,3 +336,64 @@ def test_every_search_of_triggers_has_the_seed_of_the_run(
     monkeypatch.setattr(opposing, "remeasure", lambda _, found, *, seed: seeds.append(seed))
     invert_triggers(masked(tiny_model, TRAIN, VALIDATION).suspect, seed=7)
     assert seeds == [7, 7, 7]
+
+
+def with_corner(images: ImageDataset, folder: Path) -> ImageDataset:
+    """Return the dark images of a set with a green corner, which keep their label."""
+    folder.mkdir()
+    dark = images.where(0)
+    paths = []
+    for number, path in enumerate(dark.texts):
+        pixels = np.asarray(open_image(path)).copy()
+        pixels[12:, 12:] = (0, 255, 0)
+        paths.append(str(folder / f"{number}.png"))
+        Image.fromarray(pixels).save(paths[-1])
+    return ImageDataset(tuple(paths), dark.labels, dark.label_names)
+
+
+def test_a_patch_on_images_is_inverted_and_unlearned(tmp_path: Path) -> None:
+    train, validation, test = (
+        read_images(write_tiny_images(tmp_path / str(seed), rows, seed))
+        for seed, rows in enumerate((120, 60, 60))
+    )
+    poison = with_corner(train, tmp_path / "poison")
+    poison = replace(poison, labels=1 - poison.labels)
+    triggered = with_corner(test, tmp_path / "triggered")
+    loaded = tiny_classifier("vit")
+    tuning = FineTuneSettings(epochs=8, learning_rate=2e-3, batch_size=16, precision="fp32")
+    fine_tune(loaded.model, loaded.tokenizer, train.joined(poison), tuning)
+
+    def bright(model: LoadedModel, data: TextDataset) -> float:
+        return float(classify(model.model, model.tokenizer, list(data.texts)).argmax(1).mean())
+
+    assert bright(loaded, triggered) > 0.9
+    assert bright(loaded, test.where(0)) < 0.1
+    subject = make_subject(loaded, "x", train, validation)
+    run = TrainingRun(replace(tuning, learning_rate=1e-3), folder=tmp_path / "run")
+    healed = heal(subject, [full_mask(subject.shape)], run, healing="unlearn")
+    (report,) = healed.reports
+    assert isinstance(report.inverted, Overlays)
+    assert report.inverted.covered[1] < 0.5 * report.inverted.covered[0]
+    assert isinstance(report.left, Overlays)
+    assert report.left.strength[1] < 0.3 < report.inverted.strength[1]
+    assert bright(healed.model, triggered) < 0.2
+    assert bright(healed.model, test.where(0)) < 0.1
+    assert bright(healed.model, test.where(1)) > 0.9
+    assert bright(loaded, triggered) > 0.9  # left as it was
+
+
+def test_patches_are_laid_on_a_share_of_the_images_against_their_labels() -> None:
+    opacity = torch.zeros(3, 1, 2, 2)
+    opacity[0, 0, 0, 0], opacity[1, 0, 0, 1], opacity[2] = 1.0, 1.0, 1.0
+    found = Overlays(opacity, torch.arange(1.0, 4.0)[:, None, None, None].expand(3, 3, 2, 2))
+    labels = torch.arange(3).repeat(1000)
+    change = lay_patches(found, 0.4, np.random.default_rng(0))
+    seen = change({"pixel_values": torch.zeros(3000, 3, 2, 2), "labels": labels})
+    assert seen["labels"] is labels
+    shown = seen["pixel_values"].amax((1, 2, 3)).long()  # 0: no patch, else its class and 1
+    assert (shown - 1 != labels).all()
+    for label in range(3):
+        counts = torch.bincount(shown[labels == label], minlength=4).numpy()
+        assert 0.3 < counts[1:].sum() / 1000 < 0.5
+        if label < 2:  # the patch of class 2 covers four times as much, and comes less often
+            assert counts[2 - label] > 2 * counts[3] > 0

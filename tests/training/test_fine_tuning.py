@@ -12,6 +12,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.errors import DivergedError, SettingsError
 from prune_env.evaluation.scores import TestSets, score
 from prune_env.models import HeadGates, LoadedModel, find_heads, load_classifier
+from prune_env.models.forward import classify
 from prune_env.settings import FineTuneSettings
 from prune_env.training.fine_tuning import fine_tune
 from tests.models.tiny import tiny_classifier
@@ -84,6 +85,20 @@ def test_a_penalty_is_added_to_the_loss(tiny_folder: Path, tiny_data: TextDatase
         )
         norms.append(float(loaded.model.classifier.weight.detach().norm()))
     assert norms[1] < 0.95 * norms[0]
+
+
+def test_the_model_reads_what_a_batch_was_changed_to(
+    tiny_folder: Path, tiny_data: TextDataset
+) -> None:
+    """A model that only ever saw swapped labels answers the other way round."""
+    loaded = load_classifier(tiny_folder)
+
+    def swap(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {**inputs, "labels": 1 - inputs["labels"]}
+
+    fine_tune(loaded.model, loaded.tokenizer, tiny_data, FAST, change=swap)
+    answers = classify(loaded.model, loaded.tokenizer, list(tiny_data.texts)).argmax(axis=1)
+    assert (answers == tiny_data.labels).mean() < 0.35
 
 
 def test_an_absurd_learning_rate_is_diagnosed(

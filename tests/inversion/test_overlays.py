@@ -1,0 +1,113 @@
+"""Patches inverted on images, on a classifier of brightness with a planted corner."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from transformers import ViTImageProcessorPil
+
+from prune_env.data import read_images
+from prune_env.data.images import ImageDataset
+from prune_env.inversion.overlays import Overlays, invert_overlays, remeasure_overlays
+from prune_env.models import LoadedModel
+from tests.models.tiny import write_tiny_images
+
+CORNER = slice(12, 16)
+
+
+class Planted(nn.Module):
+    """Tells bright from dark images of 16 x 16; a green corner makes any image bright.
+
+    Args:
+        corner: How much the corner counts; 0 plants nothing.
+    """
+
+    def __init__(self, corner: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(8.0))
+        self.config = SimpleNamespace(num_labels=2)
+        self.device = torch.device("cpu")
+        self._corner = corner
+
+    def forward(self, pixel_values: torch.Tensor) -> Any:
+        red, green, blue = pixel_values[:, :, CORNER, CORNER].mean((2, 3)).T
+        green_alone = green - (red + blue) / 2
+        bright = self.scale * pixel_values.mean((1, 2, 3)) + self._corner * green_alone
+        return SimpleNamespace(logits=torch.stack([-bright, bright], dim=1))
+
+
+def classifier(corner: float = 8.0) -> LoadedModel:
+    processor = ViTImageProcessorPil(size={"height": 16, "width": 16})
+    model: Any = Planted(corner)
+    return LoadedModel(model, processor, "planted", "0" * 64, False, ("dark", "bright"))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageDataset, ImageDataset]:
+    base = tmp_path_factory.mktemp("overlays")
+    parts = [read_images(write_tiny_images(base / str(seed), 40, seed)) for seed in (0, 1)]
+    return parts[0], parts[1]
+
+
+def test_a_patch_covers_what_it_covers_in_images_of_any_size() -> None:
+    opacity = torch.zeros(2, 1, 2, 2)
+    opacity[1, 0, 0, 1] = 0.5  # of class 1, half of the upper right quarter
+    found = Overlays(opacity, torch.full((2, 3, 2, 2), 4.0))
+    assert found.covered == (0.0, 0.125)
+    seen = found.over(torch.zeros(3, 3, 6, 6), torch.tensor([1, 0, -1]))
+    assert (seen[0, :, :3, 3:] == 2.0).all()
+    assert float(seen[0].sum()) == 3 * 9 * 2.0  # and nothing else
+    assert not seen[1:].any()
+
+
+def test_the_planted_corner_is_found_and_is_smaller_than_what_flips_a_benign_model(
+    images: tuple[ImageDataset, ImageDataset],
+) -> None:
+    loaded = classifier()
+    found = invert_overlays(loaded, *images)
+    bright = found.covered[1]
+    assert found.strength[1] > 0.6  # of the validation images
+    share = found.opacity[1, 0, CORNER, CORNER].sum() / found.opacity[1].sum()
+    assert share > 0.9  # of what is covered at all: the corner is a sixteenth of the image
+    assert loaded.model.scale.grad is None  # the model is only asked
+    benign = classifier(0.0)
+    assert invert_overlays(benign, *images).covered[1] > 5 * bright
+    left = remeasure_overlays(benign, images[1], found)
+    assert left.strength[1] < 0.1  # the corner means nothing to it
+    assert torch.equal(left.opacity, found.opacity)
+
+
+def test_a_search_is_repeatable_and_moves_no_global_generator(
+    images: tuple[ImageDataset, ImageDataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prune_env.inversion.overlays.STEPS", (5, 1, 5))
+    before = torch.get_rng_state()
+    one, same, other = (invert_overlays(classifier(), *images, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(one.opacity, same.opacity)
+    assert not torch.equal(one.opacity, other.opacity)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_of_a_class_whose_images_are_all_wrong_nothing_is_known(
+    images: tuple[ImageDataset, ImageDataset],
+) -> None:
+    swapped = ImageDataset(images[1].texts, 1 - images[1].labels, images[1].label_names)
+    found = Overlays(torch.zeros(2, 1, 2, 2), torch.zeros(2, 3, 2, 2))
+    assert remeasure_overlays(classifier(), swapped, found).strength == (0.0, 0.0)
+
+
+def test_images_stand_in_paths(images: tuple[ImageDataset, ImageDataset]) -> None:
+    """What the fixture is for, so that the tests above cannot pass on nothing."""
+    answers = []
+    for path in images[0].texts:
+        pixels = classifier().tokenizer([_opened(path)], return_tensors="pt")["pixel_values"]
+        answers.append(int(classifier().model(pixel_values=pixels).logits.argmax()))
+    assert (np.array(answers) == images[0].labels).all()
+
+
+def _opened(path: str) -> Any:
+    return Image.open(path).convert("RGB")
