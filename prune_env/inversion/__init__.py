@@ -1,1 +1,1 @@
-"""Triggers inverted from clean data: phrases and single words that flip answers."""
+"""Triggers inverted from clean data: phrases, words, and patches on images that flip answers."""

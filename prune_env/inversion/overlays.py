@@ -52,12 +52,16 @@ class Overlays:
 
     Attributes:
         opacity: Float32 (K, 1, G, G), 0 where the image stays, 1 where it is covered.
-        colours: Float32 (K, 3, G, G), in the units of the model's inputs.
+        colours: Float32 (K, 3, G, G), 0 black to 1 white.
+        black: Float32 (3,), what the model reads of a black pixel.
+        white: Likewise, of a white one.
         strength: For each class, the share of the other classes' images that its patch flips.
     """
 
     opacity: torch.Tensor
     colours: torch.Tensor
+    black: torch.Tensor
+    white: torch.Tensor
     strength: tuple[float, ...] = ()
 
     @property
@@ -72,7 +76,8 @@ class Overlays:
         opacity = functional.interpolate(self.opacity[chosen], shape)
         colours = functional.interpolate(self.colours[chosen], shape)
         opacity = opacity * (classes >= 0)[:, None, None, None]
-        return pixels + opacity * (colours - pixels)
+        black, white = self.black[:, None, None], self.white[:, None, None]
+        return pixels + opacity * (black + (white - black) * colours - pixels)
 
 
 def invert_overlays(
@@ -144,8 +149,8 @@ class _Search:
     """Patches that are being made smaller, with the optimiser that does it.
 
     Args:
-        black: Float32 (3,), what a model reads of a black pixel.
-        white: The same of a white one.
+        black: Float32 (3,), what the model reads of a black pixel.
+        white: Likewise, of a white one.
         pixels: Images (B, 3, H, W), whose size counts.
         classes: K.
     """
@@ -154,7 +159,7 @@ class _Search:
         self, black: torch.Tensor, white: torch.Tensor, pixels: torch.Tensor, classes: int
     ) -> None:
         sides = [min(side, GRID) for side in pixels.shape[-2:]]
-        self._black, self._reach = black[:, None, None], (white - black)[:, None, None]
+        self._black, self._white = black, white
         # Fixed, and of no global generator: a search shall not move what comes after it.
         noise = torch.Generator().manual_seed(0)
         self._raw = [
@@ -173,10 +178,11 @@ class _Search:
 
     def _overlays(self) -> Overlays:
         opacity, colours = (torch.sigmoid(each) for each in self._raw)
-        return Overlays(opacity, self._black + self._reach * colours)
+        return Overlays(opacity, colours, self._black, self._white)
 
     def _detached(self) -> Overlays:
-        return Overlays(self.shown.opacity.detach().clone(), self.shown.colours.detach().clone())
+        opacity, colours = self.shown.opacity.detach(), self.shown.colours.detach()
+        return replace(self.shown, opacity=opacity.clone(), colours=colours.clone())
 
     def found(self) -> Overlays:
         """Return the smallest patch a class that flipped enough, or else the last one."""

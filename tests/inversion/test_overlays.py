@@ -56,11 +56,12 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageDataset, Imag
 def test_a_patch_covers_what_it_covers_in_images_of_any_size() -> None:
     opacity = torch.zeros(2, 1, 2, 2)
     opacity[1, 0, 0, 1] = 0.5  # of class 1, half of the upper right quarter
-    found = Overlays(opacity, torch.full((2, 3, 2, 2), 4.0))
+    black, white = torch.full((3,), -1.0), torch.full((3,), 5.0)
+    found = Overlays(opacity, torch.full((2, 3, 2, 2), 5 / 6), black, white)  # read as 4
     assert found.covered == (0.0, 0.125)
     seen = found.over(torch.zeros(3, 3, 6, 6), torch.tensor([1, 0, -1]))
-    assert (seen[0, :, :3, 3:] == 2.0).all()
-    assert float(seen[0].sum()) == 3 * 9 * 2.0  # and nothing else
+    assert torch.allclose(seen[0, :, :3, 3:], torch.tensor(2.0))
+    assert float(seen[0].sum()) == pytest.approx(3 * 9 * 2.0)  # and nothing else
     assert not seen[1:].any()
 
 
@@ -96,7 +97,8 @@ def test_of_a_class_whose_images_are_all_wrong_nothing_is_known(
     images: tuple[ImageDataset, ImageDataset],
 ) -> None:
     swapped = ImageDataset(images[1].texts, 1 - images[1].labels, images[1].label_names)
-    found = Overlays(torch.zeros(2, 1, 2, 2), torch.zeros(2, 3, 2, 2))
+    plain = torch.zeros(3)
+    found = Overlays(torch.zeros(2, 1, 2, 2), torch.zeros(2, 3, 2, 2), plain, plain)
     assert remeasure_overlays(classifier(), swapped, found).strength == (0.0, 0.0)
 
 

@@ -385,7 +385,8 @@ def test_a_patch_on_images_is_inverted_and_unlearned(tmp_path: Path) -> None:
 def test_patches_are_laid_on_a_share_of_the_images_against_their_labels() -> None:
     opacity = torch.zeros(3, 1, 2, 2)
     opacity[0, 0, 0, 0], opacity[1, 0, 0, 1], opacity[2] = 1.0, 1.0, 1.0
-    found = Overlays(opacity, torch.arange(1.0, 4.0)[:, None, None, None].expand(3, 3, 2, 2))
+    colours = torch.arange(1.0, 4.0)[:, None, None, None].expand(3, 3, 2, 2)
+    found = Overlays(opacity, colours, torch.zeros(3), torch.ones(3))
     labels = torch.arange(3).repeat(1000)
     change = lay_patches(found, 0.4, np.random.default_rng(0))
     seen = change({"pixel_values": torch.zeros(3000, 3, 2, 2), "labels": labels})

@@ -1,0 +1,72 @@
+"""A picture of the patches that were inverted on images: `patches.png` beside the report."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from math import ceil
+from pathlib import Path
+
+import torch
+
+from prune_env.inversion.overlays import Overlays
+from prune_env.purification.step import StepReport
+from prune_env.utils.files import write_bytes
+
+PICTURE = "patches.png"
+
+TILE, SPACE, LINE = 128, 16, 18
+"""Sides of a patch and of what is between two, and the height of a line of text, in pixels."""
+
+COLUMNS = 6
+MOST = 30
+"""Patches that are drawn, the smallest."""
+
+NAME_LENGTH = 18
+PAPER, INK, FAINT = (255, 255, 255), (30, 30, 30), (110, 110, 110)
+
+
+def draw_patches(reports: Sequence[StepReport], names: Sequence[str], folder: Path) -> None:
+    """Write the patches that flip clean images to each class, if any were inverted.
+
+    Each lies on grey, the smallest first: of a class that a backdoor answers with, a smaller patch
+    does than of others. Below it stands what it flipped before it was unlearned, and flips after.
+
+    Args:
+        reports: Of every step of the healing; of several models the first is drawn.
+        names: Of the classes, in the order of the logits.
+        folder: Where `patches.png` is written.
+    """
+    drawn = ((each.inverted, each.left) for each in reports)
+    pairs = [pair for pair in drawn if isinstance(pair[0], Overlays)]
+    if not pairs:
+        return
+    found, left = pairs[0]
+    assert isinstance(found, Overlays)
+    assert isinstance(left, Overlays)
+    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - texts need it not
+
+    covered = found.covered
+    order = sorted(range(len(covered)), key=covered.__getitem__)[:MOST]
+    columns, height = min(COLUMNS, len(order)), TILE + 2 * LINE + SPACE
+    size = (SPACE + columns * (TILE + SPACE), SPACE + ceil(len(order) / columns) * height)
+    picture = Image.new("RGB", size, PAPER)
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+    for place, label in enumerate(order):
+        x = SPACE + place % columns * (TILE + SPACE)
+        y = SPACE + place // columns * height
+        tile = Image.fromarray(_on_grey(found, label).numpy())
+        picture.paste(tile.resize((TILE, TILE), Image.Resampling.NEAREST), (x, y))
+        pen.text((x, y + TILE + 3), f"{names[label][:NAME_LENGTH]}", INK, font)
+        share = f"{100 * covered[label]:.0f} % covered"
+        pen.text((x + TILE, y + TILE + 3), share, FAINT, font, anchor="ra")
+        flips = f"flips {100 * found.strength[label]:.0f} %, now {100 * left.strength[label]:.0f} %"
+        pen.text((x, y + TILE + 3 + LINE), flips, FAINT, font)
+    written = BytesIO()
+    picture.save(written, "png")
+    write_bytes(folder / PICTURE, written.getvalue())
+
+
+def _on_grey(found: Overlays, label: int) -> torch.Tensor:
+    """Return a patch on grey, uint8 (G, G, 3)."""
+    opacity, colours = found.opacity[label], found.colours[label]
+    shown = 0.5 + opacity * (colours - 0.5)
+    return (255 * shown).round().to(torch.uint8).permute(1, 2, 0).cpu()
