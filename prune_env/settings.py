@@ -1,10 +1,10 @@
 """Settings of the main job, as plain values; they become command-line options and JSON."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from numbers import Integral
 from operator import index
-from typing import Literal, SupportsIndex, TypedDict
+from typing import Any, Literal, SupportsIndex, TypedDict
 
 from prune_env.errors import SettingsError
 
@@ -30,16 +30,32 @@ SEEDS = 2**32
 """Seeds are below this: NumPy's older generators, which libraries use, take no others."""
 
 
-def check_seed(seed: SupportsIndex, name: str = "seed") -> None:
-    """Raise a `SettingsError` unless every library takes this seed."""
+def check_seed(seed: SupportsIndex, name: str = "seed") -> int:
+    """Return a seed as Python's own number, or raise unless every library takes it.
+
+    Raises:
+        SettingsError: It is no whole number, or out of range.
+    """
     try:
-        known = 0 <= index(seed) < SEEDS
+        own = int(index(seed))
     except TypeError:
-        known = False
-    if not known:
+        own = -1
+    if not 0 <= own < SEEDS:
         raise SettingsError(
             f"{name} is out of range", expected=f"a whole number, 0 to {SEEDS - 1}", actual=seed
         )
+    return own
+
+
+def own_number(value: Any) -> Any:
+    """Return a number of NumPy or torch as Python's own, which JSON takes; others as they are."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
+
+
+def own_numbers(settings: Any) -> None:
+    """Make the numbers of a frozen dataclass Python's own, first of all in `__post_init__`."""
+    for each in fields(settings):
+        object.__setattr__(settings, each.name, own_number(getattr(settings, each.name)))
 
 
 def check_whole_number(name: str, value: object) -> None:
@@ -130,6 +146,7 @@ class FineTuneSettings:
         Raises:
             SettingsError: A value is out of range.
         """
+        own_numbers(self)
         check_length(self.max_length)
         check_whole_number("epochs", self.epochs)
         check_whole_number("batch_size", self.batch_size)
@@ -190,6 +207,7 @@ class SearchSettings:
         Raises:
             SettingsError: A value is out of range.
         """
+        own_numbers(self)
         if self.tau is not None and not 0 <= self.tau <= 1:
             raise SettingsError("tau is out of range", expected="0 to 1", actual=self.tau)
         if not 0 <= self.max_drop <= 1:
@@ -233,6 +251,7 @@ class UnitSettings:
         Raises:
             SettingsError: A value is out of range.
         """
+        own_numbers(self)
         for name, least, most in (("groups", 0, 1000), ("steps", 0, 16), ("sentences", 1, 10**6)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:

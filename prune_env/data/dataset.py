@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.data.class_names import class_names
 from prune_env.data.draw import about
 from prune_env.data.text import folded, hash_texts, is_whole_number, normalised, text_problem
 from prune_env.errors import DataError, SettingsError
-from prune_env.settings import check_seed
+from prune_env.settings import check_seed, own_number
 from prune_env.utils.counts import count_of
 from prune_env.utils.files import write_bytes
 
@@ -38,6 +39,7 @@ class TextDataset:
 
     Raises:
         DataError: Lengths differ, a label is out of range, or a text is not valid Unicode.
+        SettingsError: `label_names` have no order, see `class_names`.
 
     Example:
         >>> data = TextDataset(("a warm film", "a dull film"), [1, 0])
@@ -52,6 +54,9 @@ class TextDataset:
     skipped: int = 0
 
     def __post_init__(self) -> None:
+        # Made tuples first: iterators are read once.
+        object.__setattr__(self, "texts", tuple(self.texts))
+        object.__setattr__(self, "label_names", class_names(self.label_names))
         labels = np.array(self.labels)
         if labels.size == 0:
             labels = labels.astype(np.int64)
@@ -73,7 +78,7 @@ class TextDataset:
         if outside.size:
             raise DataError(
                 f"Row {outside[0] + 1} has a label out of range",
-                expected=f"0 to {len(self.label_names) - 1} {tuple(self.label_names)}",
+                expected=f"0 to {len(self.label_names) - 1} {self.label_names}",
                 actual=labels[outside[0]],
                 remedy="give as many label names as there are classes",
             )
@@ -88,9 +93,7 @@ class TextDataset:
                 )
         labels = labels.astype(np.int64)
         labels.flags.writeable = False
-        object.__setattr__(self, "texts", tuple(self.texts))
         object.__setattr__(self, "labels", labels)
-        object.__setattr__(self, "label_names", tuple(self.label_names))
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -126,10 +129,12 @@ class TextDataset:
         """Return the rows at `indices` (or where a bool array of length N is True), in that order.
 
         Raises:
-            IndexError: An index is out of range.
+            IndexError: An index is no whole number or out of range, or the length is another.
         """
-        rows = np.asarray(indices)
-        rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.int64)
+        asked = np.asarray(indices)
+        rows = np.arange(len(self))[asked if asked.size else []]
+        if asked.size and asked.min() < 0:  # which NumPy counts from the end
+            raise IndexError(f"row {asked.min()} is out of range, 0 to {len(self) - 1}")
         return replace(self, texts=tuple(self.texts[row] for row in rows), labels=self.labels[rows])
 
     def sample(self, count: int, draw: np.random.Generator) -> "TextDataset":
@@ -189,12 +194,13 @@ class TextDataset:
             `(rest, part)`, each in the original order.
 
         Raises:
-            SettingsError: The fraction is outside (0, 1), or the seed is none.
+            SettingsError: The fraction is no number inside (0, 1), or the seed is none.
             DataError: A class that has rows has only one text.
         """
         check_seed(seed)
-        if not 0 < fraction < 1:
-            raise SettingsError("fraction must lie inside (0, 1)", actual=fraction)
+        share = own_number(fraction)
+        if not (isinstance(share, int | float) and 0 < share < 1):
+            raise SettingsError("fraction must lie inside (0, 1)", actual=repr(fraction))
         random = np.random.default_rng(seed)
         taken = np.zeros(len(self), dtype=bool)
         first, repeated = self._first_rows(), self.repeated

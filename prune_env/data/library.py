@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from prune_env.data.class_names import class_names
 from prune_env.data.dataset import TextDataset
 from prune_env.data.readers import LabelParser, OnBadRow, collect, two_columns
 from prune_env.data.tables import Row
@@ -45,6 +46,7 @@ def read_datasets(
             column, or a row cannot be read.
     """
     source = f"{name_or_path}:{split}"
+    label_names = None if label_names is None else class_names(label_names)
     table = _load_split(str(name_or_path), split, allow_download, revision)
     TABLE_LINES.check(len(table), f"{source} has too many rows", DataError)
     columns = two_columns(text_column, label_column)

@@ -3,13 +3,15 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, get_args, overload
 
+from prune_env.data.class_names import class_names
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.data.images import read_images
 from prune_env.data.library import read_datasets
 from prune_env.data.readers import OnBadRow, read_table
-from prune_env.errors import DataError, UnknownNameError
+from prune_env.errors import DataError, SettingsError, UnknownNameError
+from prune_env.utils.paths import as_path
 from prune_env.utils.registry import Registry
 
 Loader = Callable[[Path | None, bool], Splits]
@@ -126,14 +128,16 @@ def load_data(
     Raises:
         UnknownNameError: A plain word that is neither in the catalog nor a path.
         DataError: The path does not exist, or what it holds cannot be read.
+        SettingsError: An argument is out of range or of another type.
     """
+    path = as_path(name_or_path, "name_or_path", "give the path of a table, or a name")
+    _check_part(part)
     if str(name_or_path) in DATASETS:
         splits = load_named(str(name_or_path), folder, allow_download=allow_download)
         return splits if part is None else getattr(splits, part)
-    path = Path(name_or_path)
     settings: dict[str, Any] = {
         "label_column": label_column,
-        "label_names": label_names,
+        "label_names": None if label_names is None else class_names(label_names),
         "on_bad_row": on_bad_row,
     }
     if not os.path.exists(path) and path.name == str(name_or_path) and not path.suffix:
@@ -146,6 +150,13 @@ def load_data(
     if not os.path.isdir(path):  # which is false, and no error, of names that no file can have
         return read(path, **settings)
     return _load_folder(path, read, settings, part)
+
+
+def _check_part(part: object) -> None:
+    """Raise a `SettingsError` unless it is a name of a part, or None."""
+    known = get_args(Part)
+    if part is not None and part not in known:
+        raise SettingsError("part is unknown", expected=", ".join(known), actual=repr(part))
 
 
 def has_parts(name_or_path: str | Path) -> bool:

@@ -6,11 +6,13 @@ from typing import Literal
 
 import numpy as np
 
+from prune_env.data.class_names import class_names
 from prune_env.data.dataset import DEFAULT_LABEL_NAMES, TextDataset
 from prune_env.data.tables import Row, table_rows
-from prune_env.data.text import is_whole_number, text_problem
+from prune_env.data.text import NESTED, is_whole_number, text_problem
 from prune_env.errors import DataError, SettingsError
 from prune_env.utils.counts import count_of
+from prune_env.utils.paths import as_path
 
 
 class LabelError(ValueError):
@@ -29,11 +31,12 @@ class LabelParser:
         names: One name per class, in label order; None means negative, positive.
 
     Raises:
-        SettingsError: Fewer than two names, a blank one, or two that differ only by case.
+        SettingsError: Fewer than two names, a blank one, or two that differ only by case; or they
+            have no order, see `class_names`.
     """
 
     def __init__(self, names: Sequence[str] | None = None) -> None:
-        self.names = DEFAULT_LABEL_NAMES if names is None else tuple(map(str, names))
+        self.names = DEFAULT_LABEL_NAMES if names is None else class_names(names)
         self._index = {name.strip().casefold(): i for i, name in enumerate(self.names)}
         if len(self.names) < 2 or len(self._index) < len(self.names) or "" in self._index:
             raise SettingsError(
@@ -53,7 +56,8 @@ class LabelParser:
             LabelError: The cell is anything else, or out of range.
         """
         if isinstance(cell, bool) or not isinstance(cell, (str, int)):
-            raise LabelError(f"a label of type {type(cell).__name__}: {cell!r:.80}")
+            kind = NESTED.get(type(cell), f"a label of type {type(cell).__name__}:")
+            raise LabelError(f"{kind} {cell!r:.80}")
         word = str(cell).strip().casefold()
         if word in self._index:
             return self._index[word]
@@ -121,19 +125,35 @@ def read_table(
         DataError: The file as a whole cannot be read, a row cannot, or no row is left.
         SettingsError: An argument is out of range.
     """
-    path = Path(path)
+    path = as_path(path, "path")
     columns = two_columns(text_column, label_column)
     rows = table_rows(path, columns)
     return collect(rows, str(path), columns, LabelParser(label_names), on_bad_row)
+
+
+def column_name(name: str) -> str:
+    """Return the name of a column.
+
+    Raises:
+        SettingsError: It is something else, such as a number.
+    """
+    if not isinstance(name, str):
+        raise SettingsError(
+            "A column is named by text",
+            expected="a name of the header, such as 'label'",
+            actual=f"{type(name).__name__} {name!r:.80}",
+            remedy="put the name in quotes",
+        )
+    return name
 
 
 def two_columns(text: str, label: str) -> tuple[str, str]:
     """Return the names of both columns.
 
     Raises:
-        SettingsError: They are one.
+        SettingsError: They are one, or no names.
     """
-    if text == label:
+    if column_name(text) == column_name(label):
         raise SettingsError(
             "Texts and labels cannot stand in one column",
             expected="two names",
@@ -142,6 +162,9 @@ def two_columns(text: str, label: str) -> tuple[str, str]:
         )
     return text, label
 
+
+FLATTEN = "write the column flat, one plain value a row"
+"""What can be done about cells that hold other cells."""
 
 REPAIR = "repair the row, or let bad rows be skipped and counted (--on-bad-row skip)"
 """What can be done about a row that cannot be read."""
@@ -178,6 +201,7 @@ def collect(
         if row.cells is not None:
             text, cell = (row.cells[column] for column in columns)
             problem = "an empty text" if text == "" else text_problem(text)
+            remedy = FLATTEN if type(text) in NESTED else REPAIR
             expected = f"a text in column '{columns[0]}'"
             if not problem:
                 try:

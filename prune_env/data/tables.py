@@ -55,7 +55,8 @@ def table_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
     Args:
         path: The file; UTF-8, with or without BOM, lines ended by LF or CRLF, or where it has no LF
             by CR (in a CSV always by any of them). Blank lines before the header are none.
-        columns: Columns that must be there, once each. Others may be there too.
+        columns: Columns that must be there, once each; one alone is that of texts without labels.
+            Others may be there too.
 
     Raises:
         DataError: The file is missing, of another type, not UTF-8, holds NUL bytes, is empty, lacks
@@ -65,10 +66,12 @@ def table_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
     suffix = path.suffix.lower()
     if suffix not in readers:
         there, usual = os.path.exists(path), "check the path, or convert the file"
+        found = "a folder" if os.path.isdir(path) else path.suffix or "no file extension"
+        endings = [*readers] if len(columns) > 1 else [".txt", *readers]
         raise DataError(
             f"{path} is not a table that can be read",
-            expected=f"a file that ends in {', '.join(readers)}",
-            actual=(path.suffix or "no file extension") if there else "no such file",
+            expected=f"a file that ends in {', '.join(endings)}",
+            actual=found if there else "no such file",
             remedy=CONVERSIONS.get(suffix, usual) if there else usual,
         )
     return readers[suffix](path, _decoded(path), columns)
@@ -76,10 +79,10 @@ def table_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
 
 def text_lines(path: Path) -> list[str]:
     """Return the lines of a text file; errors as those of `table_rows`."""
-    return _lines(path, _decoded(path))
+    return _lines(path, _decoded(path, "one text a line"))
 
 
-def _decoded(path: Path) -> str:
+def _decoded(path: Path, content: str = "a header and rows") -> str:
     try:
         raw = read_bounded(path, TABLE_BYTES, DataError)
     except OSError as error:
@@ -104,7 +107,7 @@ def _decoded(path: Path) -> str:
                 return text
             raise DataError(
                 f"{path} is empty",
-                expected="a header and rows",
+                expected=content,
                 actual=f"{len(raw)} bytes, no text",
                 remedy="check how the file was written",
             )
@@ -179,6 +182,8 @@ def _remedy(found: list[str], columns: tuple[str, ...]) -> str:
     folded = {name.casefold() for name in columns}
     alike = [name for name in found if name.casefold() in folded and name not in columns]
     asked = f", as the table spells them ({', '.join(alike)})" if alike else ""
+    if len(columns) == 1:  # the option names the column of the labelled table too
+        return f"rename the column{asked}, or bring a .txt file, one text a line"
     return f"name them{asked}: --text-column, or --image-column of images, and --label-column"
 
 
@@ -279,11 +284,13 @@ def _jsonl_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row
             found = ", ".join(names) or "none"
             yield Row(number, number, None, _other_keys(columns, found))
             continue
-        yield Row(number, number, dict(pairs))
+        cells = {name: dict(cell) if isinstance(cell, _Pairs) else cell for name, cell in pairs}
+        yield Row(number, number, cells)
 
 
 def _other_keys(columns: tuple[str, ...], found: str) -> str:
-    return f"not each of {', '.join(columns)} once; keys: {found} (--text-column names another)"
+    other = "--text-column names another" if len(columns) > 1 else "rename the key"
+    return f"not each of {', '.join(columns)} once; keys: {found} ({other})"
 
 
 class _Pairs(list[tuple[str, Any]]):

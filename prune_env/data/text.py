@@ -8,11 +8,14 @@ from prune_env.utils.limits import TEXT
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
 
+NESTED: dict[type, str] = {dict: "an object", list: "a list"}
+"""What JSON calls cells that hold other cells."""
+
 
 def text_problem(text: object) -> str:
     """Say why a value cannot be tokenized; empty if it can."""
     if not isinstance(text, str):
-        return f"{type(text).__name__} {text!r:.80}"
+        return f"{NESTED.get(type(text), type(text).__name__)} {text!r:.80}"
     if "\0" in text:
         return "a NUL character"
     if len(text) > TEXT.value:

@@ -7,11 +7,12 @@ from functools import cached_property
 from pathlib import Path
 
 from prune_env.data.dataset import TextDataset
-from prune_env.data.readers import OnBadRow, unreadable
+from prune_env.data.readers import FLATTEN, REPAIR, OnBadRow, column_name, unreadable
 from prune_env.data.tables import Row, table_rows, text_lines
-from prune_env.data.text import hash_texts, normalised, text_problem
+from prune_env.data.text import NESTED, hash_texts, normalised, text_problem
 from prune_env.errors import DataError
 from prune_env.utils.counts import count_of
+from prune_env.utils.paths import as_path
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def read_unlabelled(
     Raises:
         DataError: The file or a row cannot be read, or no text is left.
     """
-    path = Path(path)
+    path = as_path(path, "path")
+    text_column = column_name(text_column)
     if path.suffix.lower() == ".txt":
         lines = enumerate(text_lines(path), start=1)
         rows: Iterable[Row] = (Row(number, number, {text_column: line}) for number, line in lines)
@@ -108,7 +110,9 @@ def read_unlabelled(
         elif on_bad_row == "skip":
             skipped += 1
         else:
-            raise unreadable(path, row, problem, expected=f"a text in column '{text_column}'")
+            remedy = FLATTEN if type(text) in NESTED else REPAIR
+            expected = f"a text in column '{text_column}'"
+            raise unreadable(path, row, problem, expected=expected, remedy=remedy)
     texts.pop("", None)
     if not texts:
         raise DataError(

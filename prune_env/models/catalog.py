@@ -12,12 +12,16 @@ from prune_env.models.quiet import as_model_error, quiet_transformers
 from prune_env.utils.files import sha256_of
 from prune_env.utils.limits import REF_BYTES
 from prune_env.utils.output import PRIVATE
+from prune_env.utils.paths import as_path
 from prune_env.utils.reading import read_bounded
 from prune_env.utils.registry import Registry
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 KEPT_AT_HOME = ["tensorboard/*", ".*", *sorted(PRIVATE)]
 """What is not uploaded: training curves, hidden files, what the run told, with texts and paths."""
+
+SAVE_FIRST = "write model and tokenizer with their save_pretrained(folder), and give the folder"
+"""What to do about a model in memory, of which no file could be checked."""
 
 
 def check_hub(name: str) -> None:
@@ -116,7 +120,9 @@ def find_source(
     Raises:
         ModelError: No such folder, or the download failed.
         UnknownNameError: `source` looks like a name, and is not registered.
+        SettingsError: `source` is no path.
     """
+    as_path(source, "source", SAVE_FIRST)
     if isinstance(source, Path) or os.path.exists(source):
         return _snapshot(Path(source), revision)
     if source in MODELS:

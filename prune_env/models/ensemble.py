@@ -39,6 +39,7 @@ from prune_env.models.quiet import writing
 from prune_env.models.source import ENSEMBLE_MANIFEST, find_problems, is_ensemble
 from prune_env.utils.counts import count_of
 from prune_env.utils.files import sha256_of, write_bytes, write_json
+from prune_env.utils.paths import as_path
 from prune_env.utils.public import public_name
 
 
@@ -153,7 +154,7 @@ def load_ensemble(folder: str | Path) -> LoadedModel:
         ModelError: The folder is no ensemble, or is incomplete or damaged.
         StateError: A mask is damaged.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     # That a folder is none is false, and no error, of names that no file can have.
     for problem in find_misplaced(folder) if os.path.isdir(folder) else ():
         raise problem

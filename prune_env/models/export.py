@@ -30,6 +30,7 @@ from prune_env.models.pruning import LayerCut, apply_cuts, plan_cuts, zero_heads
 from prune_env.models.quiet import as_model_error, quiet_transformers, writing
 from prune_env.models.source import SLICED_MANIFEST, find_problems, is_sliced, read_config
 from prune_env.utils.files import sha256_of, write_bytes, write_json
+from prune_env.utils.paths import as_path
 from prune_env.utils.public import public_name
 
 EXPORT_AGAIN = "export it again with prune_env.models.write_sliced"
@@ -48,7 +49,7 @@ def load_pruned(folder: str | Path) -> LoadedModel:
         UnsafeModelError: Loading could run code or reach the network.
         ModelError: The folder is no sliced model, or is incomplete or damaged.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     for problem in find_problems(folder):
         raise problem
     manifest = _read_manifest(folder)

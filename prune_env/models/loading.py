@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
+from prune_env.data.class_names import class_names
 from prune_env.data.dataset import TextDataset
 from prune_env.data.text import folded
 from prune_env.errors import GET_AGAIN, ModelError, SettingsError
@@ -115,7 +116,7 @@ def load_classifier(
         SettingsError: An argument is out of its range.
         UnknownNameError: `source` is neither a folder nor a registered name.
     """
-    _check_arguments(num_labels, head, label_names, attn_implementation)
+    label_names = _check_arguments(num_labels, head, label_names, attn_implementation)
     folder = find_source(source, allow_download=allow_download, revision=revision)
     for problem in find_problems(folder):
         raise problem
@@ -154,7 +155,8 @@ def _refuse_sliced(folder: Path, source: str | Path) -> None:
 
 def _check_arguments(
     num_labels: int, head: str, label_names: Sequence[str] | None, attn_implementation: str
-) -> None:
+) -> tuple[str, ...] | None:
+    """Return the label names as a tuple, if there are any; errors as those of `load_classifier`."""
     for name, value, allowed in (
         ("head", head, ("auto", "keep", "new")),
         ("attn_implementation", attn_implementation, ("sdpa", "eager")),
@@ -163,12 +165,16 @@ def _check_arguments(
             raise SettingsError(f"{name} is unknown", expected=" or ".join(allowed), actual=value)
     if num_labels < 2:
         raise SettingsError("num_labels is too small", expected="2 or more", actual=num_labels)
-    if label_names is not None and len(set(folded(label_names))) != num_labels:
+    if label_names is None:
+        return None
+    names = class_names(label_names)
+    if len(set(folded(names))) != num_labels:
         raise SettingsError(
             "label_names do not name the classes",
             expected=f"{num_labels} different names",
-            actual=tuple(label_names),
+            actual=names,
         )
+    return names
 
 
 def head_shape(

@@ -12,7 +12,6 @@ from torch.utils.tensorboard import SummaryWriter
 from prune_env.data.dataset import TextDataset
 from prune_env.data.unlabelled import Unlabelled
 from prune_env.env.subject import Subject
-from prune_env.errors import SettingsError
 from prune_env.evaluation.guard import guard_of
 from prune_env.purification.answers import (
     Answers,
@@ -20,6 +19,7 @@ from prune_env.purification.answers import (
     check_answers,
     require_a_guard,
 )
+from prune_env.purification.arguments import check_kinds, check_paths, loading_settings
 from prune_env.purification.cautions import (
     warn_below_tau,
     warn_of_contradictions,
@@ -30,6 +30,7 @@ from prune_env.purification.export import write_purified
 from prune_env.purification.heal import Healed
 from prune_env.purification.hybrid import cut, write_mask
 from prune_env.purification.milder import chosen, heal_above_tau
+from prune_env.purification.patch_picture import draw_patches
 from prune_env.purification.plan import AUTO, Plan, best_healing, choose, usual_fine_tuning
 from prune_env.purification.prepare import prepare, teach
 from prune_env.purification.report import card_facts, make_report
@@ -41,16 +42,17 @@ from prune_env.settings import (
     FineTuneSettings,
     Healing,
     LoadingKeywords,
-    LoadingSettings,
     Protocol,
     Pruned,
     SearchSettings,
+    check_seed,
 )
 from prune_env.utils.events import recording
 from prune_env.utils.files import new_folder, write_json
 from prune_env.utils.output import require_outside
 from prune_env.utils.progress import job
 from prune_env.utils.public import public_name
+from prune_env.utils.randomness import own_randomness
 from prune_env.utils.runtime import auto_means
 
 log = logging.getLogger(__name__)
@@ -65,7 +67,7 @@ def purify(
     validation: TextDataset,
     out: str | Path,
     *,
-    policy: str = AUTO,
+    policy: str | Path = AUTO,
     mask: str | Path | None = None,
     protocol: Protocol = "direct",
     healing: Healing | Literal["auto"] = "auto",
@@ -79,6 +81,8 @@ def purify(
     **loading: Unpack[LoadingKeywords],
 ) -> dict[str, Any]:
     """Purify a model and write the folder `out`: model, `mask.json`, `report.json`, events.
+
+    In a process one purification runs at a time; a second thread waits for its turn.
 
     Args:
         source: Folder of the suspicious encoder or classifier.
@@ -104,40 +108,22 @@ def purify(
     Raises:
         PruneEnvError: `out` holds something already; or see `Plan` and `check_answers`.
     """
-    _check_types(train, validation, search_settings, fine_tune_settings)
-    choice = choose(policy, healing, protocol, train, search_settings, mask=mask, units=units)
+    check_paths(source, out, policy, mask)
+    check_kinds(train, validation, unlabelled, search_settings, fine_tune_settings)
+    choice = choose(str(policy), healing, protocol, train, search_settings, mask=mask, units=units)
     plan = Plan(
-        *(source, train, validation, choice),
-        mask=Path(mask) if mask is not None else None,
-        protocol=protocol,
-        export=export,
-        onnx=onnx,
+        *(source, train, validation, choice, None if mask is None else Path(mask)),
+        *(protocol, export, onnx),
         fine_tune=fine_tune_settings or usual_fine_tuning(choice.healing, train),
-        seed=seed,
-        loading=LoadingSettings(**loading),
+        seed=check_seed(seed),
+        loading=loading_settings(loading),
         units=units,
         unlabelled=unlabelled,
     )
     return carry_out(plan, out)
 
 
-def _check_types(train: object, validation: object, search: object, fine_tune: object) -> None:
-    """Raise a `SettingsError` for what is of another type, such as the path of a data set."""
-    for name, value, kind in (
-        ("train", train, TextDataset),
-        ("validation", validation, TextDataset),
-        ("search_settings", search, SearchSettings),
-        ("fine_tune_settings", fine_tune, FineTuneSettings),
-    ):
-        if not (isinstance(value, kind) or (value is None and kind is not TextDataset)):
-            raise SettingsError(
-                f"{name} is of the wrong type",
-                expected=kind.__name__,
-                actual=f"{type(value).__name__} {value!r:.80}",
-                remedy="read a file with load_data(path)" if kind is TextDataset else "",
-            )
-
-
+@own_randomness()
 def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
     """Purify as planned; returns and errors as those of `purify`."""
     require_outside(out, plan.source)
@@ -194,6 +180,7 @@ def carry_out(plan: Plan, out: str | Path) -> dict[str, Any]:
         )
         if plan.units == "hybrid":
             write_mask(subject, healed.model, found, folder)
+        draw_patches(healed.reports, healed.model.label_names, folder)
         write_json(folder / "report.json", report)
     return report
 

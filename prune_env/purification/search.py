@@ -245,9 +245,9 @@ def read_mask(subject: Subject, path: Path, settings: SearchSettings) -> SearchR
     tell_mask(mask, accuracy, "chosen", model=subject.name)
     agent = oracle_mark_of(content)
     warn_of_an_oracle(agent, f"What chose the mask of {path}")
-    if accuracy < tau:
-        told = "Under the mask of %s, validation accuracy is %.3f, below tau %.3f"
-        log.warning(told, path, accuracy, tau)
+    if accuracy < tau and subject.accuracy > 0:  # or there was nothing to keep
+        told = "Under the mask of %s, validation accuracy (%s) is %.3f, below tau %.3f"
+        log.warning(told, path, guard_of(subject.evaluator), accuracy, tau)
     return SearchResult(
         policy="given",
         mask=mask,

@@ -81,8 +81,18 @@ def test_select_by_index_and_by_mask() -> None:
     assert data.select([]).texts == ()
     assert (data.select([0]).source, data.select([0]).skipped) == ("here", 2)
     assert data.where(1).texts == ("text 1", "text 2")
+
+
+@pytest.mark.parametrize(
+    "wrong", [[3], [-1], [1.5], [True, False], [True] * 4, [[True] * 3]], ids=str
+)
+def test_what_no_row_is_is_an_index_error(wrong: list) -> None:
     with pytest.raises(IndexError):
-        data.select([3])
+        make([0, 1, 1]).select(wrong)
+
+
+def test_texts_may_come_one_by_one() -> None:
+    assert TextDataset((text for text in ("a", "b")), [0, 1]).texts == ("a", "b")
 
 
 @settings(deadline=None, max_examples=50)
@@ -115,7 +125,7 @@ def test_split_depends_on_the_seed() -> None:
 def test_split_refuses_what_it_cannot_do() -> None:
     with pytest.raises(DataError, match="class 'positive' is too small"):
         make([0, 0, 1]).split(0.5, 0)
-    for fraction in (0, 1, -0.1, float("nan")):
+    for fraction in (0, 1, -0.1, float("nan"), "0.2", None):
         with pytest.raises(SettingsError, match="fraction"):
             make([0, 0, 1, 1]).split(fraction, 0)
     for seed in (-1, 1.5, None):

@@ -19,6 +19,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.data.images import open_image, read_images
 from prune_env.data.loading import load_data
 from prune_env.data.readers import read_table
+from prune_env.data.unlabelled import read_unlabelled
 from prune_env.errors import DataError, SettingsError
 from prune_env.utils import limits
 
@@ -190,6 +191,11 @@ def test_texts_and_labels_stand_in_two_columns(tmp_path: Path) -> None:
     table = written(tmp_path / "a.csv", "sentence,label\n1,1\n0,0\n")
     with pytest.raises(SettingsError, match="cannot stand in one column"):
         read_table(table, text_column="label")
+    for columns in ({"label_column": 1}, {"text_column": None}):
+        with pytest.raises(SettingsError, match=r"A column is named by text.* Actual: "):
+            read_table(table, **columns)
+    with pytest.raises(SettingsError, match=r"A column is named by text.* Actual: int 1"):
+        read_unlabelled(table, text_column=1)
 
 
 def test_rows_of_one_text_stay_together() -> None:

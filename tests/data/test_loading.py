@@ -89,6 +89,14 @@ def test_two_files_of_one_part_are_ambiguous(tmp_path: Path) -> None:
         load_data(tmp_path)
 
 
+@pytest.mark.parametrize("part", ["dev", "val", "Train", "", 0, ["train"]], ids=repr)
+def test_another_part_is_refused_whatever_is_read(tmp_path: Path, part: object) -> None:
+    write_parts(tmp_path, "train.tsv", "dev.tsv", "test.tsv")
+    for place in (tmp_path, tmp_path / "train.tsv", "rotten-tomatoes"):
+        with pytest.raises(SettingsError, match=r"Expected: train, validation, test. Actual: "):
+            load_data(place, part=part)
+
+
 def test_one_part_is_read_and_the_others_may_be_missing_or_without_labels(tmp_path: Path) -> None:
     write_parts(tmp_path, "train.tsv", "dev.tsv")
     (tmp_path / "test.tsv").write_text("index\tsentence\n0\ta film\n")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prune_env.data import TextDataset, read_table
+from prune_env.data import TextDataset, read_table, read_unlabelled
 from prune_env.data.tables import table_rows
 from prune_env.errors import DataError, SettingsError
 
@@ -422,6 +422,19 @@ def test_a_broken_json_line_is_named(tmp_path: Path, line: str, message: str) ->
     with pytest.raises(DataError, match=rf"row 2 \(line 2\) .*{message}"):
         read(tmp_path, content, ".jsonl")
     assert read(tmp_path, content, ".jsonl", on_bad_row="skip") == [("fine", 1), ("fine", 1)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"), [('{"text": "a"}', "an object {'text': 'a'}"), ('["a"]', r"a list \['a'\]")]
+)
+def test_a_cell_that_holds_others_is_told_so(tmp_path: Path, cell: str, told: str) -> None:
+    content = f'{{"sentence": {cell}, "label": 1}}\n'
+    with pytest.raises(DataError, match=rf"Actual: {told}\. Remedy: write the column flat"):
+        read(tmp_path, content, ".jsonl")
+    with pytest.raises(DataError, match=rf"Actual: {told}\. Remedy: write the column flat"):
+        read_unlabelled(write(tmp_path, content, ".jsonl"))
+    with pytest.raises(DataError, match=rf"Actual: {told}\. Remedy: write labels as"):
+        read(tmp_path, f'{{"sentence": "a", "label": {cell}}}\n', ".jsonl")
 
 
 @pytest.mark.parametrize("name", ["missing.tsv", "folder.tsv"])

@@ -47,9 +47,11 @@ def test_a_row_that_cannot_be_read_stops_it_or_is_counted(tmp_path: Path) -> Non
     ("name", "content", "match"),
     [
         ("a.txt", "", "is empty"),
+        ("a.txt", " \n\n", "Expected: one text a line"),
         ("a.tsv", "sentence\n \n", "holds no text"),
-        ("a.tsv", "text\nwarm\n", "'sentence' is missing"),
-        ("a.pdf", "warm", "not a table that can be read"),
+        ("a.tsv", "text\nwarm\n", "'sentence' is missing.*Remedy: rename the column, or .*txt"),
+        ("a.jsonl", '{"text": "warm"}\n', r"keys: text \(rename the key\)"),
+        ("a.pdf", "warm", r"not a table that can be read.* ends in \.txt, \.tsv, "),
         ("a.txt", "a\0b\n", "NUL"),
     ],
 )
@@ -58,6 +60,11 @@ def test_what_holds_no_texts_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=match):
         read_unlabelled(_file(tmp_path / name, content))
+
+
+def test_a_folder_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"ends in \.txt, \.tsv.* Actual: a folder"):
+        read_unlabelled(tmp_path)
 
 
 def test_the_identity_is_of_the_texts_alone() -> None:

@@ -1,14 +1,19 @@
 """Arguments of the public function."""
 
+import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from prune_env import load_data, purify
 from prune_env.data.dataset import write_jsonl
 from prune_env.errors import OutputExistsError, SettingsError
 from prune_env.settings import FineTuneSettings, SearchSettings
-from tests.support import tiny_dataset, write_tiny_folder
+from prune_env.utils.files import sha256_of
+from tests.support import tiny_bert, tiny_dataset, write_tiny_folder
 
 TUNING = FineTuneSettings(epochs=1, learning_rate=1e-3, batch_size=16, precision="fp32")
 SEARCH = SearchSettings(max_drop=1.0)
@@ -32,6 +37,10 @@ def test_options_of_loading_are_taken_by_keyword(tiny_folder: Path, tmp_path: Pa
     assert report["model"]["new_head"]
     with pytest.raises(TypeError, match="trust_remote_code"):
         purify(tiny_folder, TRAIN, VALIDATION, tmp_path / "again", trust_remote_code=True)
+    with pytest.raises(
+        TypeError, match=r"'tau': give search_settings=SearchSettings\(tau=\.\.\.\)"
+    ):
+        purify(tiny_folder, TRAIN, VALIDATION, tmp_path / "again", tau=0.8)
     assert not (tmp_path / "again").exists()
 
 
@@ -80,15 +89,54 @@ def test_what_is_read_by_public_names_is_purified(tiny_folder: Path, tmp_path: P
         ({"search_settings": {"tau": 0.5}}, r"search_settings is of the wrong type.*dict"),
         ({"fine_tune_settings": {"epochs": 1}}, r"fine_tune_settings is of the wrong type.*dict"),
         ({"train": "clean.tsv"}, r"train is of the wrong type.*load_data\(path\)"),
+        ({"unlabelled": "a.txt"}, r"unlabelled is of the wrong type.*read_unlabelled\(path\)"),
+        ({"unlabelled": ["a film"]}, r"unlabelled is of the wrong type.*list"),
+        ({"unlabelled": TRAIN}, r"unlabelled is of the wrong type.*TextDataset"),
+        ({"source": tiny_bert()}, r"source is no path.*BertForSeq.*save_pretrained\(folder\)"),
+        ({"source": None}, "source is no path.*NoneType"),
+        ({"out": None}, "out is no path.*NoneType"),
+        ({"out": ""}, "out is no path.*str ''"),
+        ({"policy": None}, "policy is no path.*NoneType"),
+        ({"mask": np.ones((2, 4), bool)}, r"mask is no path.*ndarray.*save_mask\(path, mask\)"),
+        ({"mask": {"0": [1]}}, "mask is no path.*dict.*as JSON"),
     ],
 )
 def test_arguments_of_another_type_are_refused_at_once(
     wrong: dict, said: str, tiny_folder: Path, tmp_path: Path
 ) -> None:
-    given = {"train": TRAIN, "validation": VALIDATION, "out": tmp_path / "out", **wrong}
+    given = {"source": tiny_folder, "train": TRAIN, "validation": VALIDATION}
     with pytest.raises(SettingsError, match=said):
-        purify(tiny_folder, **given)
+        purify(**given | {"out": tmp_path / "out"} | wrong)
     assert not (tmp_path / "out").exists()
+
+
+def test_in_threads_they_take_turns_and_leave_the_generators_alone(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    def trained(name: str) -> str:
+        report = purify(
+            *(tiny_folder, TRAIN, VALIDATION, tmp_path / name),
+            policy="ft",
+            search_settings=SEARCH,
+            fine_tune_settings=TUNING,
+            head="new",
+            seed=np.int64(3),
+        )
+        assert report["run"]["seed"] == 3
+        return sha256_of(tmp_path / name / "model.safetensors")
+
+    def states() -> tuple[list, list, tuple]:
+        return (
+            torch.get_rng_state().tolist(),
+            np.random.get_state()[1].tolist(),
+            random.getstate(),
+        )
+
+    before = states()
+    alone = trained("alone")
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(trained, ["one", "two"])) == [alone, alone]
+    assert states() == before
 
 
 @pytest.mark.parametrize("name", ["epochs", "batch_size", "max_length"])

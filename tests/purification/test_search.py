@@ -218,3 +218,23 @@ def test_a_mask_file_is_read_once(
     assert (found.mask == mask).all()
     assert found.oracle
     assert reads == [tmp_path / "mask.json"]
+
+
+@pytest.mark.parametrize("unpruned", [0.0, 1.0])
+def test_a_mask_below_tau_is_told_with_its_guard_if_there_was_something_to_keep(
+    subject: Subject,
+    unpruned: float,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def accuracy(masks: np.ndarray) -> np.ndarray:
+        return np.where(masks.all((1, 2)), unpruned, 0.0)
+
+    monkeypatch.setattr(subject.evaluator, "accuracy", accuracy)
+    monkeypatch.setattr(Subject, "require_suspect", lambda self: SimpleNamespace(unit_map=None))
+    save_mask(tmp_path / "mask.json", np.array([[True, False, True], [True, True, True]]))
+    read_mask(subject, tmp_path / "mask.json", SearchSettings(tau=0.5, guard="accuracy"))
+    told = [each.getMessage().partition("mask.json, ")[2] for each in caplog.records]
+    expected = "validation accuracy (accuracy) is 0.000, below tau 0.500"
+    assert told == ([expected] if unpruned > 0 else [])

@@ -8,7 +8,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.data.text import folded, is_whole_number
 from prune_env.errors import SettingsError
 from prune_env.research.attacks.poison import PoisonMode, check_rate
-from prune_env.settings import check_seed
+from prune_env.settings import check_seed, own_numbers
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class AttackSettings:
     mode: PoisonMode = "append"
 
     def __post_init__(self) -> None:
+        own_numbers(self)
         if self.rate is not None:
             check_rate(self.rate)
         if self.mode not in ("append", "replace"):

@@ -23,7 +23,7 @@ from prune_env.research.attacks.training import (
     save_encoder,
     train_classifier,
 )
-from prune_env.settings import FineTuneSettings, check_seed
+from prune_env.settings import FineTuneSettings, check_seed, own_numbers
 from prune_env.utils.files import cache_folder, made_once, write_json
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class ModelSettings:
         Raises:
             SettingsError: A value is out of range.
         """
+        own_numbers(self)
         check_seed(self.seed)
         if self.train_sentences < 0:
             raise SettingsError(

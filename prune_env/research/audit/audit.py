@@ -18,6 +18,7 @@ from prune_env.research.audit.correlation import LEAST_MASKS, Correlation, Value
 from prune_env.research.audit.masks import PATHS, Draw, draw_masks
 from prune_env.research.audit.results import CODE, REWARD, Results
 from prune_env.research.precision import precision_of
+from prune_env.settings import own_numbers
 from prune_env.utils.leases import alone
 from prune_env.utils.progress import job, progress
 
@@ -66,6 +67,7 @@ class AuditSettings:
         Raises:
             SettingsError: No reward is named, or a value is out of range.
         """
+        own_numbers(self)
         if not self.rewards:
             raise SettingsError("An audit judges at least one reward", remedy="name a reward")
         # Fewer masks would be measured for hours, and ranked by nothing.
