@@ -78,9 +78,9 @@ class Purify:
             classification head (`head`) or of everything at a fifth of the learning rate
             (`full`); `refit`: every layer is fitted anew to its own answers on clean data, with
             the smallest weights that do, and fine-tuned, twice; `unlearn`: triggers are
-            inverted, and the model is trained on texts that hold them; or `refit-unlearn`, both.
-            `auto` is `refit-unlearn` (of images `refit`) where neither a policy nor a mask was
-            asked for, under `direct`, and else `none`.
+            inverted (phrases and words; patches on images), and the model is trained on data
+            that holds them; or `refit-unlearn`, both. `auto` is `refit-unlearn` where neither a
+            policy nor a mask was asked for, under `direct`, and else `none`.
         head: `auto` keeps the classification head of MODEL and trains one for an encoder; `keep`
             insists on one; `new` trains another, for other classes than those of MODEL.
         export: `zeroed`: the pruned heads are zero, and everything loads the model. `sliced`:

@@ -125,19 +125,23 @@ def _describe_healing(report: dict[str, Any]) -> str:
         told.append(f"{kept} of the squared weights kept")
     if report["inverted_triggers"]:
         found, left = report["inverted_triggers"][0], report["inverted_triggers"][-1]
-        # Of images every class has a patch that flips to it: the smallest tells most.
-        name = max(found, key=lambda label: float(found[label]["flipped"]))
-        if "covered" in found[name]:
-            name = min(found, key=lambda label: float(found[label]["covered"]))
-        flipped = 100 * found[name]["flipped"]
-        shown = found[name]["words"] or found[name]["triggers"]
-        # Those that are made of the user's own words are not quoted.
-        words = ", ".join(f"'{each}'" for each in shown[:3]) or "phrases of frequent words"
-        after = f"{100 * left[name]['flipped']:.0f} %"
-        told.append(
-            f"{words} flipped {flipped:.0f} % to {name}, afterwards {after}"
-            if flipped
-            else "no trigger was found that flips an answer"
-        )
+        told.append(_describe_triggers(found, left))
     healing = str(report["run"]["healing"])
     return f"{healing}: {'; '.join(told)}" if told else healing
+
+
+def _describe_triggers(found: dict[str, Any], left: dict[str, Any]) -> str:
+    """Return what of the inverted triggers tells most, and what it flipped before and after."""
+    if any("covered" in each for each in found.values()):
+        # Every class has a patch that flips images to it, and a backdoor's is small.
+        name = min(found, key=lambda label: float(found[label]["covered"]))
+        what = f"{found[name]['triggers'][0]} (patches.png)"
+    else:
+        name = max(found, key=lambda label: float(found[label]["flipped"]))
+        shown = found[name]["words"] or found[name]["triggers"]
+        # Those that are made of the user's own words are not quoted.
+        what = ", ".join(f"'{each}'" for each in shown[:3]) or "phrases of frequent words"
+    flipped, after = (f"{100 * told[name]['flipped']:.0f} %" for told in (found, left))
+    if not found[name]["flipped"]:
+        return "no trigger was found that flips an answer"
+    return f"{what} flipped {flipped} to {name}, afterwards {after}"

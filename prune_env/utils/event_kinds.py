@@ -109,11 +109,12 @@ class RefitDone:
 
 @dataclass(frozen=True)
 class TriggersFound:
-    """Inverted phrases and suspicious words, by the name of the class that they flip to.
+    """Inverted phrases, suspicious words and patches, by the name of the class that they flip to.
 
     Attributes:
         moment: `before` they are unlearned, or `after`.
-        by_label: For each class `flipped` (a share), `words` and `triggers` (texts).
+        by_label: For each class `flipped` (a share), `words` and `triggers` (texts), and of images
+            `covered` (a share).
     """
 
     moment: Literal["before", "after"]

@@ -184,6 +184,19 @@ def test_phrases_that_are_not_quoted_are_told_all_the_same() -> None:
     assert told(0.0) == told(0.0, "... .") == "unlearn: no trigger was found that flips an answer"
 
 
+def test_of_patches_the_smallest_is_told() -> None:
+    def told(label: str, covered: float, flipped: float) -> dict[str, object]:
+        patch = f"a patch over {label}"
+        each = {"words": [], "triggers": [patch], "flipped": flipped, "covered": covered}
+        return {label: each}
+
+    found = told("cat", 0.3, 0.9) | told("dog", 0.02, 0.8)
+    left = told("cat", 0.3, 0.1) | told("dog", 0.02, 0.0)
+    report = {"run": {"healing": "unlearn"}, "refits": [], "inverted_triggers": [found, left]}
+    what = "a patch over dog (patches.png) flipped 80 % to dog, afterwards 0 %"
+    assert _describe_healing(report) == f"unlearn: {what}"
+
+
 @pytest.mark.parametrize(("option", "known"), [("--policy", "gradient"), ("--reward", "sparsity")])
 def test_a_wrong_name_is_answered_with_the_list(
     option: str,

@@ -1,4 +1,4 @@
-// What healing did: refitted maps, inverted phrases before and after.
+// What healing did: refitted maps, inverted triggers before and after.
 
 import { el, isNumber, percent, theirs, wide } from "./dom.js";
 
@@ -18,7 +18,7 @@ export class Healing {
     this.drawn = key;
     const parts = [
       refits.length ? refitted(refits) : null,
-      triggers.before || triggers.after ? phrases(triggers) : null,
+      triggers.before || triggers.after ? inverted(triggers) : null,
     ].filter(Boolean);
     this.element.hidden = !parts.length;
     this.element.replaceChildren(el("h3", { text: "Healing" }), ...parts);
@@ -37,7 +37,7 @@ function refitted(refits) {
     maps.length ? el("details", {}, el("summary", { text: `What each of ${maps.length} maps kept` }), el("ul", { class: "bars" }, ...bars)) : null);
 }
 
-function phrases(triggers) {
+function inverted(triggers) {
   const before = triggers.before ?? {};
   const after = triggers.after ?? {};
   const labels = [...new Set([...Object.keys(before), ...Object.keys(after)])];
@@ -51,9 +51,9 @@ function phrases(triggers) {
       el("td", { class: "phrases" }, ...(few.length ? few : ["none"]),
         more.length ? el("details", {}, el("summary", { text: `${found.length - SHOWN} more` }), ...more.slice(1)) : null));
   });
-  return el("div", {}, el("h4", { text: "Inverted phrases and suspicious words" }),
-    el("p", { class: "quiet", text: "What says nothing and yet flips answers, found on clean data: the share of the other classes' sentences that they flip, before they are unlearned and after." }),
-    wide(el("table", {}, head("flips to", "before", "after", "words and phrases"), el("tbody", {}, ...rows))));
+  return el("div", {}, el("h4", { text: "Inverted triggers" }),
+    el("p", { class: "quiet", text: "What says nothing and yet flips answers, found on clean data (phrases and suspicious words, or patches on images): the share of the other classes' texts or images that they flip, before they are unlearned and after." }),
+    wide(el("table", {}, head("flips to", "before", "after", "what"), el("tbody", {}, ...rows))));
 }
 
 function flipped(told) {
