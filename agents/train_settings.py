@@ -9,7 +9,7 @@ from prune_env.agents.trained import agent_class, learner_names, learns
 from prune_env.env.arguments import whole_number
 from prune_env.env.policy import POLICIES
 from prune_env.errors import SettingsError
-from prune_env.settings import check_seed, own_number
+from prune_env.settings import check_seed
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,6 @@ class TrainSettings:
             if value is not None:
                 object.__setattr__(self, name, whole_number(name, value, 1))
         object.__setattr__(self, "seed", check_seed(self.seed))
-        for name in ("env_arguments", "hyperparameters"):
-            own = {key: own_number(value) for key, value in getattr(self, name).items()}
-            object.__setattr__(self, name, own)
         if not learns(self.algorithm):
             raise _not_a_learner(self.algorithm)
         agent_class(self.algorithm).check_hyperparameters(self.hyperparameters, self.env)

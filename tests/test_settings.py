@@ -17,8 +17,6 @@ from prune_env.utils.plain import to_plain
 
 
 def of_numpy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: of_numpy(each) for key, each in value.items()}
     if isinstance(value, bool):
         return np.bool_(value)
     if isinstance(value, int):
@@ -35,11 +33,7 @@ def of_numpy(value: Any) -> Any:
         AttackSettings(rate=0.5),
         ModelSettings(),
         AuditSettings(("accuracy",)),
-        TrainSettings(
-            algorithm="epsilon-greedy",
-            env_arguments={"tau": 0.5, "prune_step": 2},
-            hyperparameters={"learning_rate": 0.5, "batch_size": 16},
-        ),
+        TrainSettings(algorithm="epsilon-greedy"),
     ],
     ids=lambda settings: type(settings).__name__,
 )

@@ -5,19 +5,19 @@ from typing import Any
 
 from prune_env.inversion.frames import Frame, is_mark
 from prune_env.inversion.function_words import FUNCTION_WORDS
-from prune_env.inversion.overlays import Overlays
+from prune_env.inversion.patches import Patches
 from prune_env.inversion.search import Inversion
 
 LONGEST_RUN = 4
 """Words and marks of a phrase that is inverted from empty words alone."""
 
 
-def describe_triggers(found: Inversion | Overlays, label_names: Sequence[str]) -> dict[str, Any]:
+def describe_triggers(found: Inversion | Patches, label_names: Sequence[str]) -> dict[str, Any]:
     """Return the triggers of an inversion by the name of the label that they flip to.
 
     Of images `covered` tells the share of an image that a patch covers.
     """
-    if isinstance(found, Overlays):
+    if isinstance(found, Patches):
         told = zip(label_names, found.strength, found.covered, strict=True)
         return {
             name: {

@@ -10,7 +10,7 @@ from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset
 from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.frames import in_one_of
-from prune_env.inversion.overlays import Overlays, invert_overlays
+from prune_env.inversion.patches import Patches, invert_patches
 from prune_env.inversion.search import Inversion, invert, remeasure
 from prune_env.inversion.words import Words, in_context, suspicious_words
 from prune_env.inversion.writing import beginnings, writing_of
@@ -27,7 +27,7 @@ LEAST_WEIGHT = 0.02
 """Added to what triggers flip: those for a class to which none flips are unlearned too, seldom."""
 
 
-def invert_triggers(suspect: Suspect, *, seed: int = 0) -> Inversion | Overlays:
+def invert_triggers(suspect: Suspect, *, seed: int = 0) -> Inversion | Patches:
     """Search what is to be unlearned: phrases and suspicious words of texts, patches of images.
 
     Phrases are empty, and suspicious words stand in clean context. All are inverted without a mask,
@@ -42,12 +42,12 @@ def invert_triggers(suspect: Suspect, *, seed: int = 0) -> Inversion | Overlays:
     if fact not in suspect.facts:
         images = isinstance(suspect.train, ImageDataset)
         suspect.facts[fact] = (_patches if images else _phrases_and_words)(suspect, seed)
-    found: Inversion | Overlays = suspect.facts[fact]
+    found: Inversion | Patches = suspect.facts[fact]
     return found
 
 
-def _patches(suspect: Suspect, seed: int) -> Overlays:
-    return invert_overlays(suspect.loaded, suspect.train, suspect.validation, seed=seed)
+def _patches(suspect: Suspect, seed: int) -> Patches:
+    return invert_patches(suspect.loaded, suspect.train, suspect.validation, seed=seed)
 
 
 def _phrases_and_words(suspect: Suspect, seed: int) -> Inversion:
@@ -135,7 +135,7 @@ def add_opposing_triggers(
     return replace(data, texts=texts, source=f"{data.source} with inverted triggers")
 
 
-def lay_patches(found: Overlays, share: float, draw: np.random.Generator) -> Change:
+def lay_patches(found: Patches, share: float, draw: np.random.Generator) -> Change:
     """Return what lays patches over a share of each batch of images, labels kept.
 
     Each speaks for a class that its image does not have, the more often for one, the smaller its

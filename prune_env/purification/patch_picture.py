@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from prune_env.inversion.overlays import Overlays
+from prune_env.inversion.patches import Patches
 from prune_env.purification.step import StepReport
 from prune_env.utils.files import write_bytes
 
@@ -36,12 +36,12 @@ def draw_patches(reports: Sequence[StepReport], names: Sequence[str], folder: Pa
         folder: Where `patches.png` is written.
     """
     drawn = ((each.inverted, each.left) for each in reports)
-    pairs = [pair for pair in drawn if isinstance(pair[0], Overlays)]
+    pairs = [pair for pair in drawn if isinstance(pair[0], Patches)]
     if not pairs:
         return
     found, left = pairs[0]
-    assert isinstance(found, Overlays)
-    assert isinstance(left, Overlays)
+    assert isinstance(found, Patches)
+    assert isinstance(left, Patches)
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - texts need it not
 
     covered = found.covered
@@ -65,7 +65,7 @@ def draw_patches(reports: Sequence[StepReport], names: Sequence[str], folder: Pa
     write_bytes(folder / PICTURE, written.getvalue())
 
 
-def _on_grey(found: Overlays, label: int) -> torch.Tensor:
+def _on_grey(found: Patches, label: int) -> torch.Tensor:
     """Return a patch on grey, uint8 (G, G, 3)."""
     opacity, colours = found.opacity[label], found.colours[label]
     shown = 0.5 + opacity * (colours - 0.5)

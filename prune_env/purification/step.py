@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from prune_env.data.dataset import TextDataset
 from prune_env.evaluation.suspect import Suspect
-from prune_env.inversion.overlays import Overlays
+from prune_env.inversion.patches import Patches
 from prune_env.inversion.search import Inversion
 from prune_env.models import LoadedModel
 from prune_env.models.masks import Mask
@@ -77,8 +77,8 @@ class StepReport:
     """
 
     refits: tuple[RefitReport, ...] = ()
-    inverted: Inversion | Overlays | None = None
-    left: Inversion | Overlays | None = None
+    inverted: Inversion | Patches | None = None
+    left: Inversion | Patches | None = None
 
 
 class Step(ABC):

@@ -2,7 +2,7 @@
 
 The defender does not know the trigger. What flips the model's answers without saying anything can
 be searched on clean data alone (`prune_env.inversion`: `search`, `words`, and of images
-`overlays`); trained on texts or images that hold what speaks for another class, with their true
+`patches`); trained on texts or images that hold what speaks for another class, with their true
 labels, the model gives up what that stands for.
 
 Source: adversarial unlearning of backdoors (I-BAU, Zeng et al., ICLR 2022; BEEAR, Zeng et al.,
@@ -18,7 +18,7 @@ import numpy as np
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import SettingsError
 from prune_env.evaluation.suspect import Suspect
-from prune_env.inversion.overlays import Overlays, remeasure_overlays
+from prune_env.inversion.patches import Patches, remeasure_patches
 from prune_env.inversion.search import Inversion, remeasure
 from prune_env.purification.findings import describe_triggers
 from prune_env.purification.opposing import invert_triggers, lay_patches, put_triggers
@@ -97,9 +97,9 @@ class Unlearn(Step):
                 description="Unlearning inverted triggers",
             )
         clean = recentre(loaded, model.judge)
-        left: Inversion | Overlays
-        if isinstance(found, Overlays):
-            left = remeasure_overlays(loaded, suspect.validation, found, seed=run.seed)
+        left: Inversion | Patches
+        if isinstance(found, Patches):
+            left = remeasure_patches(loaded, suspect.validation, found, seed=run.seed)
         else:
             # The evaluator, of the model as it was, is not asked: the answers to clean texts are
             # known.
@@ -109,11 +109,11 @@ class Unlearn(Step):
         return StepReport(inverted=found, left=left)
 
     def _lesson(
-        self, suspect: Suspect, found: Inversion | Overlays, run: TrainingRun
+        self, suspect: Suspect, found: Inversion | Patches, run: TrainingRun
     ) -> tuple[TextDataset, FineTuneSettings, Change | None]:
         """Return what is trained on, how, and what lays triggers on it as it is read."""
         draw, usual = np.random.default_rng(run.seed), replace(run.settings, epochs=1)
-        if isinstance(found, Overlays):
+        if isinstance(found, Patches):
             count = min(self.images, self.passes * len(suspect.train))
             images = suspect.train.sample(count, draw)
             tuning = replace(usual, learning_rate=self.rate_on_images * usual.learning_rate)

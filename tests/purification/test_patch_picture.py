@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from prune_env.inversion.frames import Frame
-from prune_env.inversion.overlays import Overlays
+from prune_env.inversion.patches import Patches
 from prune_env.inversion.search import Inversion
 from prune_env.purification.patch_picture import PICTURE, SPACE, TILE, draw_patches
 from prune_env.purification.step import StepReport
@@ -18,7 +18,7 @@ def test_patches_are_drawn_on_grey_the_smallest_first(tmp_path: Path) -> None:
     opacity[1, 0, 0], opacity[2, 0, 0, 0] = 0, 0  # covered: all, a half, three quarters
     colours = torch.zeros(3, 3, 2, 2)
     colours[1, 1] = 1.0  # green
-    found = Overlays(opacity, colours, torch.zeros(3), torch.ones(3), (0.5, 0.9, 0.8))
+    found = Patches(opacity, colours, torch.zeros(3), torch.ones(3), (0.5, 0.9, 0.8))
     draw_patches((StepReport(), StepReport((), found, found)), ("a", "b", "c"), tmp_path)
     pixels = np.asarray(Image.open(tmp_path / PICTURE))
     assert pixels.shape[1] == SPACE + 3 * (TILE + SPACE)

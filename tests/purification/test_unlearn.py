@@ -16,7 +16,7 @@ from prune_env.data.images import ImageDataset, open_image
 from prune_env.errors import SettingsError
 from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.frames import Frame
-from prune_env.inversion.overlays import Overlays
+from prune_env.inversion.patches import Patches
 from prune_env.inversion.search import Inversion, invert, remeasure
 from prune_env.inversion.words import SuspiciousWord
 from prune_env.models import LoadedModel, load_classifier
@@ -372,9 +372,9 @@ def test_a_patch_on_images_is_inverted_and_unlearned(tmp_path: Path) -> None:
     run = TrainingRun(replace(tuning, learning_rate=1e-3), folder=tmp_path / "run")
     healed = heal(subject, [full_mask(subject.shape)], run, healing="unlearn")
     (report,) = healed.reports
-    assert isinstance(report.inverted, Overlays)
+    assert isinstance(report.inverted, Patches)
     assert report.inverted.covered[1] < 0.5 * report.inverted.covered[0]
-    assert isinstance(report.left, Overlays)
+    assert isinstance(report.left, Patches)
     assert report.left.strength[1] < 0.3 < report.inverted.strength[1]
     assert bright(healed.model, triggered) < 0.2
     assert bright(healed.model, test.where(0)) < 0.1
@@ -386,7 +386,7 @@ def test_patches_are_laid_on_a_share_of_the_images_against_their_labels() -> Non
     opacity = torch.zeros(3, 1, 2, 2)
     opacity[0, 0, 0, 0], opacity[1, 0, 0, 1], opacity[2] = 1.0, 1.0, 1.0
     colours = torch.arange(1.0, 4.0)[:, None, None, None].expand(3, 3, 2, 2)
-    found = Overlays(opacity, colours, torch.zeros(3), torch.ones(3))
+    found = Patches(opacity, colours, torch.zeros(3), torch.ones(3))
     labels = torch.arange(3).repeat(1000)
     change = lay_patches(found, 0.4, np.random.default_rng(0))
     seen = change({"pixel_values": torch.zeros(3000, 3, 2, 2), "labels": labels})

@@ -39,15 +39,15 @@ FLIPPED = 0.85
 WEIGHT, FASTER, LIGHTEST, HEAVIEST = 0.5, 1.05, 0.005, 500.0
 """Of a patch's mean opacity in the loss, and how it moves a step."""
 
-IMAGES = 64
-"""Images that a patch is tried on once it is found."""
+IMAGES, FEWEST, MOST = 640, 4, 64
+"""Images that all patches are tried on once they are found, and fewest and most of one."""
 
 HELD = 256 << 20
 """Bytes of pixels that a search draws its batches from: to read files takes longer than to ask."""
 
 
 @dataclass(frozen=True, eq=False)
-class Overlays:
+class Patches:
     """A patch for each of K classes, which flips images to it.
 
     Attributes:
@@ -80,9 +80,9 @@ class Overlays:
         return pixels + opacity * (black + (white - black) * colours - pixels)
 
 
-def invert_overlays(
+def invert_patches(
     loaded: "LoadedModel", train: "TextDataset", validation: "TextDataset", *, seed: int = 0
-) -> Overlays:
+) -> Patches:
     """Search the smallest patch that flips images to each class.
 
     Args:
@@ -107,12 +107,12 @@ def invert_overlays(
             logits = model(pixel_values=shown).logits.float()
             search.step(logits, aims)
             advance(step + 1)
-    return remeasure_overlays(loaded, validation, search.found(), seed=seed)
+    return remeasure_patches(loaded, validation, search.found(), seed=seed)
 
 
-def remeasure_overlays(
-    loaded: "LoadedModel", data: "TextDataset", found: Overlays, *, seed: int = 0
-) -> Overlays:
+def remeasure_patches(
+    loaded: "LoadedModel", data: "TextDataset", found: Patches, *, seed: int = 0
+) -> Patches:
     """Return patches with the strength that they have on a classifier, which may be another.
 
     Args:
@@ -125,10 +125,11 @@ def remeasure_overlays(
     model, classes = loaded.model, class_count(loaded.model)
     logits = answer(model, ImageRows(data.texts, loaded.tokenizer), precision="auto")
     right = np.flatnonzero(logits.argmax(axis=1) == data.labels)
+    images = min(max(IMAGES // classes, FEWEST), MOST)
     strength = []
     for target in range(classes):
         others = right[data.labels[right] != target]
-        others = np.random.default_rng((seed, target)).permutation(others)[:IMAGES]
+        others = np.random.default_rng((seed, target)).permutation(others)[:images]
         if not len(others):
             strength.append(0.0)
             continue
@@ -172,19 +173,19 @@ class _Search:
         self._adam = torch.optim.Adam(self._raw, lr=RATE, betas=BETAS)
         self._weights = torch.full((classes,), WEIGHT, device=black.device)
         self._flipped = torch.zeros(classes, device=black.device)
-        self.shown = self._overlays()
+        self.shown = self._patches()
         self._best = self._detached()
         self._least = torch.full((classes,), torch.inf, device=black.device)
 
-    def _overlays(self) -> Overlays:
+    def _patches(self) -> Patches:
         opacity, colours = (torch.sigmoid(each) for each in self._raw)
-        return Overlays(opacity, colours, self._black, self._white)
+        return Patches(opacity, colours, self._black, self._white)
 
-    def _detached(self) -> Overlays:
+    def _detached(self) -> Patches:
         opacity, colours = self.shown.opacity.detach(), self.shown.colours.detach()
         return replace(self.shown, opacity=opacity.clone(), colours=colours.clone())
 
-    def found(self) -> Overlays:
+    def found(self) -> Patches:
         """Return the smallest patch a class that flipped enough, or else the last one."""
         last, never = self._detached(), torch.isinf(self._least)
         self._best.opacity[never] = last.opacity[never]
@@ -207,7 +208,7 @@ class _Search:
             each.grad = slope
         self._adam.step()
         self._judge(logits.detach(), targets)
-        self.shown = self._overlays()
+        self.shown = self._patches()
 
     def _judge(self, logits: torch.Tensor, targets: torch.Tensor) -> None:
         """Keep the patches that flip enough, and let them be made smaller faster, others slower."""

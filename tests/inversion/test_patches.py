@@ -12,7 +12,7 @@ from transformers import ViTImageProcessorPil
 
 from prune_env.data import read_images
 from prune_env.data.images import ImageDataset
-from prune_env.inversion.overlays import Overlays, invert_overlays, remeasure_overlays
+from prune_env.inversion.patches import Patches, invert_patches, remeasure_patches
 from prune_env.models import LoadedModel
 from tests.models.tiny import write_tiny_images
 
@@ -48,7 +48,7 @@ def classifier(corner: float = 8.0) -> LoadedModel:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageDataset, ImageDataset]:
-    base = tmp_path_factory.mktemp("overlays")
+    base = tmp_path_factory.mktemp("patches")
     parts = [read_images(write_tiny_images(base / str(seed), 40, seed)) for seed in (0, 1)]
     return parts[0], parts[1]
 
@@ -57,7 +57,7 @@ def test_a_patch_covers_what_it_covers_in_images_of_any_size() -> None:
     opacity = torch.zeros(2, 1, 2, 2)
     opacity[1, 0, 0, 1] = 0.5  # of class 1, half of the upper right quarter
     black, white = torch.full((3,), -1.0), torch.full((3,), 5.0)
-    found = Overlays(opacity, torch.full((2, 3, 2, 2), 5 / 6), black, white)  # read as 4
+    found = Patches(opacity, torch.full((2, 3, 2, 2), 5 / 6), black, white)  # read as 4
     assert found.covered == (0.0, 0.125)
     seen = found.over(torch.zeros(3, 3, 6, 6), torch.tensor([1, 0, -1]))
     assert torch.allclose(seen[0, :, :3, 3:], torch.tensor(2.0))
@@ -69,15 +69,15 @@ def test_the_planted_corner_is_found_and_is_smaller_than_what_flips_a_benign_mod
     images: tuple[ImageDataset, ImageDataset],
 ) -> None:
     loaded = classifier()
-    found = invert_overlays(loaded, *images)
+    found = invert_patches(loaded, *images)
     bright = found.covered[1]
     assert found.strength[1] > 0.6  # of the validation images
     share = found.opacity[1, 0, CORNER, CORNER].sum() / found.opacity[1].sum()
     assert share > 0.9  # of what is covered at all: the corner is a sixteenth of the image
     assert loaded.model.scale.grad is None  # the model is only asked
     benign = classifier(0.0)
-    assert invert_overlays(benign, *images).covered[1] > 5 * bright
-    left = remeasure_overlays(benign, images[1], found)
+    assert invert_patches(benign, *images).covered[1] > 5 * bright
+    left = remeasure_patches(benign, images[1], found)
     assert left.strength[1] < 0.1  # the corner means nothing to it
     assert torch.equal(left.opacity, found.opacity)
 
@@ -85,9 +85,9 @@ def test_the_planted_corner_is_found_and_is_smaller_than_what_flips_a_benign_mod
 def test_a_search_is_repeatable_and_moves_no_global_generator(
     images: tuple[ImageDataset, ImageDataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prune_env.inversion.overlays.STEPS", (5, 1, 5))
+    monkeypatch.setattr("prune_env.inversion.patches.STEPS", (5, 1, 5))
     before = torch.get_rng_state()
-    one, same, other = (invert_overlays(classifier(), *images, seed=seed) for seed in (0, 0, 1))
+    one, same, other = (invert_patches(classifier(), *images, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(one.opacity, same.opacity)
     assert not torch.equal(one.opacity, other.opacity)
     assert torch.equal(torch.get_rng_state(), before)
@@ -98,8 +98,8 @@ def test_of_a_class_whose_images_are_all_wrong_nothing_is_known(
 ) -> None:
     swapped = ImageDataset(images[1].texts, 1 - images[1].labels, images[1].label_names)
     plain = torch.zeros(3)
-    found = Overlays(torch.zeros(2, 1, 2, 2), torch.zeros(2, 3, 2, 2), plain, plain)
-    assert remeasure_overlays(classifier(), swapped, found).strength == (0.0, 0.0)
+    found = Patches(torch.zeros(2, 1, 2, 2), torch.zeros(2, 3, 2, 2), plain, plain)
+    assert remeasure_patches(classifier(), swapped, found).strength == (0.0, 0.0)
 
 
 def test_images_stand_in_paths(images: tuple[ImageDataset, ImageDataset]) -> None:
