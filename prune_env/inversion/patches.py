@@ -7,12 +7,15 @@ Source: Neural Cleanse (Wang et al., S&P 2019), whose masks are searched class b
 them at once, each batch being shared out, so that many classes cost little more than few.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 from torch.nn import functional
 
 from prune_env.models.forward import answer, class_count, forward, in_precision
@@ -98,7 +101,11 @@ def invert_patches(
     search = _Search(*_range(loaded), images, classes)
     least, each, most = STEPS
     steps = int(np.clip(each * classes, least, most))
-    with in_precision(model, "auto"), progress("Inverting patches", steps) as advance:
+    with (
+        _frozen(model),
+        in_precision(model, "auto"),
+        progress("Inverting patches", steps) as advance,
+    ):
         for step in range(steps):
             drawn = draw.integers(len(images), size=BATCH)
             turn = (step * BATCH + np.arange(BATCH)) % classes
@@ -203,7 +210,6 @@ class _Search:
         per_class = len(logits) / classes
         loss = functional.cross_entropy(logits, targets, reduction="sum") / per_class
         loss = loss + (self._weights * self.shown.opacity.mean((1, 2, 3))).sum()
-        # Of the patches alone: the model's own weights get no gradient.
         for each, slope in zip(self._raw, torch.autograd.grad(loss, self._raw), strict=True):
             each.grad = slope
         self._adam.step()
@@ -227,6 +233,19 @@ class _Search:
         self._best.colours[better] = self.shown.colours.detach()[better]
         factor = torch.where(recent >= FLIPPED, FASTER, 1 / FASTER)
         self._weights[seen] = (self._weights[seen] * factor).clamp(LIGHTEST, HEAVIEST)
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Ask no gradients of a model's own weights, for which more would be held of every layer."""
+    trained = [each for each in model.parameters() if each.requires_grad]
+    for each in trained:
+        each.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for each in trained:
+            each.requires_grad_(True)
 
 
 def _held(

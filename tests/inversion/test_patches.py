@@ -75,6 +75,7 @@ def test_the_planted_corner_is_found_and_is_smaller_than_what_flips_a_benign_mod
     share = found.opacity[1, 0, CORNER, CORNER].sum() / found.opacity[1].sum()
     assert share > 0.9  # of what is covered at all: the corner is a sixteenth of the image
     assert loaded.model.scale.grad is None  # the model is only asked
+    assert loaded.model.scale.requires_grad  # and can be trained as before
     benign = classifier(0.0)
     assert invert_patches(benign, *images).covered[1] > 5 * bright
     left = remeasure_patches(benign, images[1], found)
