@@ -133,8 +133,10 @@ def _describe_healing(report: dict[str, Any]) -> str:
 def _describe_triggers(found: dict[str, Any], left: dict[str, Any]) -> str:
     """Return what of the inverted triggers tells most, and what it flipped before and after."""
     if any("covered" in each for each in found.values()):
-        # Every class has a patch that flips images to it, and a backdoor's is small.
-        name = min(found, key=lambda label: float(found[label]["covered"]))
+        # Nearly every class has a patch that flips images to it, and a backdoor's is small.
+        least = max(each["flipped"] for each in found.values()) / 2
+        flipping = [label for label in found if found[label]["flipped"] >= least]
+        name = min(flipping, key=lambda label: float(found[label]["covered"]))
         what = f"{found[name]['triggers'][0]} (patches.png)"
     else:
         name = max(found, key=lambda label: float(found[label]["flipped"]))

@@ -255,7 +255,10 @@ def _held(
     rows, place = ImageRows(train.texts, loaded.tokenizer), torch.device("cpu")
     one = rows.batch(np.arange(1), place)["pixel_values"]
     drawn = draw.permutation(len(train))[: max(BATCH, HELD // one.nbytes)]
-    return rows.batch(drawn, place)["pixel_values"], train.labels[drawn]
+    # A few at a time: files may be photographs, of which each takes a hundred times as much.
+    parts = np.array_split(drawn, -(-len(drawn) // BATCH))
+    pixels = torch.cat([rows.batch(part, place)["pixel_values"] for part in parts])
+    return pixels, train.labels[drawn]
 
 
 def _others(
@@ -275,5 +278,6 @@ def _range(loaded: "LoadedModel") -> tuple[torch.Tensor, torch.Tensor]:
 
     plain = [Image.new("RGB", (GRID, GRID), colour) for colour in ("black", "white")]
     pixels = loaded.tokenizer(plain, return_tensors="pt")["pixel_values"]
-    black, white = pixels.to(loaded.model.device).float().mean((2, 3))
+    middle = pixels[:, :, pixels.shape[2] // 2, pixels.shape[3] // 2]  # a border may be padding
+    black, white = middle.to(loaded.model.device).float()
     return black, white

@@ -84,7 +84,7 @@ def warn_of_triggers_left(reports: Sequence[StepReport], names: Sequence[str]) -
             if after >= before >= FLIPS:
                 log.warning(
                     "Unlearning took nothing away: what was inverted flips %.0f %% to '%s' now, "
-                    "and flipped %.0f %% before. Bring more clean texts, or raise --learning-rate",
+                    "and flipped %.0f %% before. Bring more clean data, or raise --learning-rate",
                     100 * after,
                     name,
                     100 * before,

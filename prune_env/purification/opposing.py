@@ -138,15 +138,16 @@ def add_opposing_triggers(
 def lay_patches(found: Patches, share: float, draw: np.random.Generator) -> Change:
     """Return what lays patches over a share of each batch of images, labels kept.
 
-    Each speaks for a class that its image does not have, the more often for one, the smaller its
-    patch: a small one is a trigger more likely than what the class looks like.
+    Each speaks for a class that its image does not have, the more often for one, the more its patch
+    flips and the less it covers: a small one is a trigger more likely than what a class looks like.
 
     Args:
         found: The patches.
         share: Of the images, 0 to 1.
         draw: Decides.
     """
-    weights = 1 / np.array(found.covered)
+    cell = 1 / found.opacity[0].numel()  # one that is smaller is faded, and no trigger
+    weights = (np.array(found.strength) + LEAST_WEIGHT) / np.maximum(found.covered, cell)
 
     def change(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         pixels, labels = inputs["pixel_values"], inputs["labels"].tolist()

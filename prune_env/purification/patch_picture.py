@@ -1,6 +1,6 @@
 """A picture of the patches that were inverted on images: `patches.png` beside the report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from math import ceil
 from pathlib import Path
@@ -20,15 +20,15 @@ COLUMNS = 6
 MOST = 30
 """Patches that are drawn, the smallest."""
 
-NAME_LENGTH = 18
 PAPER, INK, FAINT = (255, 255, 255), (30, 30, 30), (110, 110, 110)
 
 
 def draw_patches(reports: Sequence[StepReport], names: Sequence[str], folder: Path) -> None:
     """Write the patches that flip clean images to each class, if any were inverted.
 
-    Each lies on grey, the smallest first: of a class that a backdoor answers with, a smaller patch
-    does than of others. Below it stands what it flipped before it was unlearned, and flips after.
+    Each lies on grey, the smallest first (of those that flip as others do): of a class that a
+    backdoor answers with, a smaller patch does than of others. Below it stands what it flipped
+    before it was unlearned, and flips after.
 
     Args:
         reports: Of every step of the healing; of several models the first is drawn.
@@ -44,9 +44,11 @@ def draw_patches(reports: Sequence[StepReport], names: Sequence[str], folder: Pa
     assert isinstance(left, Patches)
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - texts need it not
 
-    covered = found.covered
-    order = sorted(range(len(covered)), key=covered.__getitem__)[:MOST]
-    columns, height = min(COLUMNS, len(order)), TILE + 2 * LINE + SPACE
+    covered, flips = found.covered, found.strength
+    least = max(flips) / 2
+    order = sorted(range(len(covered)), key=lambda label: (flips[label] < least, covered[label]))
+    order = order[:MOST]
+    columns, height = min(COLUMNS, len(order)), TILE + 3 * LINE + SPACE
     size = (SPACE + columns * (TILE + SPACE), SPACE + ceil(len(order) / columns) * height)
     picture = Image.new("RGB", size, PAPER)
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
@@ -55,11 +57,13 @@ def draw_patches(reports: Sequence[StepReport], names: Sequence[str], folder: Pa
         y = SPACE + place // columns * height
         tile = Image.fromarray(_on_grey(found, label).numpy())
         picture.paste(tile.resize((TILE, TILE), Image.Resampling.NEAREST), (x, y))
-        pen.text((x, y + TILE + 3), f"{names[label][:NAME_LENGTH]}", INK, font)
-        share = f"{100 * covered[label]:.0f} % covered"
-        pen.text((x + TILE, y + TILE + 3), share, FAINT, font, anchor="ra")
-        flips = f"flips {100 * found.strength[label]:.0f} %, now {100 * left.strength[label]:.0f} %"
-        pen.text((x, y + TILE + 3 + LINE), flips, FAINT, font)
+        lines = (
+            _short(names[label], label, lambda text: pen.textlength(text, font)),
+            f"{100 * covered[label]:.1f} % covered",
+            f"flips {100 * flips[label]:.0f} %, now {100 * left.strength[label]:.0f} %",
+        )
+        for number, line in enumerate(lines):
+            pen.text((x, y + TILE + 3 + number * LINE), line, FAINT if number else INK, font)
     written = BytesIO()
     picture.save(written, "png")
     write_bytes(folder / PICTURE, written.getvalue())
@@ -70,3 +74,13 @@ def _on_grey(found: Patches, label: int) -> torch.Tensor:
     opacity, colours = found.opacity[label], found.colours[label]
     shown = 0.5 + opacity * (colours - 0.5)
     return (255 * shown).round().to(torch.uint8).permute(1, 2, 0).cpu()
+
+
+def _short(name: str, label: int, length: Callable[[str], float]) -> str:
+    """Return a name that fits under its patch; the number of a class whose letters no font has."""
+    shown = " ".join(name.split())
+    if not (shown.isascii() and shown.isprintable()):
+        return f"class {label}"
+    while length(shown) > TILE:
+        shown = f"{shown.rstrip('.')[:-1]}..."
+    return shown

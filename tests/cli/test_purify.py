@@ -190,8 +190,8 @@ def test_of_patches_the_smallest_is_told() -> None:
         each = {"words": [], "triggers": [patch], "flipped": flipped, "covered": covered}
         return {label: each}
 
-    found = told("cat", 0.3, 0.9) | told("dog", 0.02, 0.8)
-    left = told("cat", 0.3, 0.1) | told("dog", 0.02, 0.0)
+    found = told("cat", 0.3, 0.9) | told("dog", 0.02, 0.8) | told("faded", 1e-7, 0.0)
+    left = told("cat", 0.3, 0.1) | told("dog", 0.02, 0.0) | told("faded", 1e-7, 0.0)
     report = {"run": {"healing": "unlearn"}, "refits": [], "inverted_triggers": [found, left]}
     what = "a patch over dog (patches.png) flipped 80 % to dog, afterwards 0 %"
     assert _describe_healing(report) == f"unlearn: {what}"

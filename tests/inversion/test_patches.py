@@ -1,5 +1,6 @@
 """Patches inverted on images, on a classifier of brightness with a planted corner."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,12 +9,13 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from transformers import ViTImageProcessorPil
+from transformers import CLIPImageProcessorPil, ViTImageProcessorPil
 
 from prune_env.data import read_images
 from prune_env.data.images import ImageDataset
-from prune_env.inversion.patches import Patches, invert_patches, remeasure_patches
+from prune_env.inversion.patches import Patches, _range, invert_patches, remeasure_patches
 from prune_env.models import LoadedModel
+from prune_env.models.inputs import ImageRows
 from tests.models.tiny import write_tiny_images
 
 CORNER = slice(12, 16)
@@ -114,3 +116,32 @@ def test_images_stand_in_paths(images: tuple[ImageDataset, ImageDataset]) -> Non
 
 def _opened(path: str) -> Any:
     return Image.open(path).convert("RGB")
+
+
+def test_files_are_opened_a_few_at_a_time(
+    images: tuple[ImageDataset, ImageDataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is held are small pixels, but a file may be a photograph of fifty megabytes."""
+    asked: list[int] = []
+    batch = ImageRows.batch
+
+    def counted(self: ImageRows, rows: Any, device: torch.device) -> dict[str, torch.Tensor]:
+        asked.append(len(rows))
+        return batch(self, rows, device)
+
+    monkeypatch.setattr(ImageRows, "batch", counted)
+    monkeypatch.setattr("prune_env.inversion.patches.BATCH", 8)
+    monkeypatch.setattr("prune_env.inversion.patches.STEPS", (2, 1, 2))
+    invert_patches(classifier(), *images)
+    assert max(asked[:6]) == 8
+    assert sum(asked[:6]) == 1 + len(images[0])
+
+
+def test_a_border_of_padding_is_not_what_white_looks_like() -> None:
+    loaded = classifier()
+    size = {"height": 48, "width": 48}
+    processor = CLIPImageProcessorPil(do_resize=False, crop_size=size, do_normalize=False)
+    padded = replace(loaded, tokenizer=processor)
+    black, white = _range(padded)
+    assert torch.equal(black, torch.zeros(3))
+    assert torch.equal(white, torch.ones(3))

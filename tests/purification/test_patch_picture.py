@@ -9,7 +9,7 @@ from PIL import Image
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.patches import Patches
 from prune_env.inversion.search import Inversion
-from prune_env.purification.patch_picture import PICTURE, SPACE, TILE, draw_patches
+from prune_env.purification.patch_picture import PICTURE, SPACE, TILE, _short, draw_patches
 from prune_env.purification.step import StepReport
 
 
@@ -38,3 +38,13 @@ def test_nothing_is_drawn_of_phrases_or_of_a_healing_that_inverts_none(tmp_path:
     draw_patches((StepReport(), StepReport((), phrases, phrases)), ("a", "b"), tmp_path)
     draw_patches((), ("a", "b"), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_names_fit_under_their_patch() -> None:
+    assert _short("dog", 3, len) == "dog"
+    assert _short("a name\nof two lines", 3, len) == "a name of two lines"
+    assert _short("日本", 3, len) == "class 3"  # the font has no such letters
+    long = _short("x" * 500, 3, len)
+    assert long.startswith("xxx")
+    assert long.endswith("x...")
+    assert len(long) <= TILE

@@ -386,7 +386,7 @@ def test_patches_are_laid_on_a_share_of_the_images_against_their_labels() -> Non
     opacity = torch.zeros(3, 1, 2, 2)
     opacity[0, 0, 0, 0], opacity[1, 0, 0, 1], opacity[2] = 1.0, 1.0, 1.0
     colours = torch.arange(1.0, 4.0)[:, None, None, None].expand(3, 3, 2, 2)
-    found = Patches(opacity, colours, torch.zeros(3), torch.ones(3))
+    found = Patches(opacity, colours, torch.zeros(3), torch.ones(3), (0.9, 0.9, 0.9))
     labels = torch.arange(3).repeat(1000)
     change = lay_patches(found, 0.4, np.random.default_rng(0))
     seen = change({"pixel_values": torch.zeros(3000, 3, 2, 2), "labels": labels})
@@ -398,3 +398,15 @@ def test_patches_are_laid_on_a_share_of_the_images_against_their_labels() -> Non
         assert 0.3 < counts[1:].sum() / 1000 < 0.5
         if label < 2:  # the patch of class 2 covers four times as much, and comes less often
             assert counts[2 - label] > 2 * counts[3] > 0
+
+
+def test_a_patch_that_faded_away_takes_no_place_of_one_that_flips() -> None:
+    opacity = torch.zeros(3, 1, 4, 4)
+    opacity[0] = 1e-7
+    opacity[1, 0, 0, 0] = 1.0
+    colours = torch.ones(3, 3, 4, 4)
+    found = Patches(opacity, colours, torch.zeros(3), torch.ones(3), (0.0, 0.9, 0.0))
+    change = lay_patches(found, 1.0, np.random.default_rng(0))
+    labels = torch.full((1000,), 2)
+    seen = change({"pixel_values": torch.zeros(1000, 3, 4, 4), "labels": labels})
+    assert (seen["pixel_values"].amax((1, 2, 3)) == 1).float().mean() > 0.9
