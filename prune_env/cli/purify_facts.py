@@ -133,10 +133,10 @@ def _describe_healing(report: dict[str, Any]) -> str:
 def _describe_triggers(found: dict[str, Any], left: dict[str, Any]) -> str:
     """Return what of the inverted triggers tells most, and what it flipped before and after."""
     if any("covered" in each for each in found.values()):
-        # Nearly every class has a patch that flips images to it, and a backdoor's is small.
-        least = max(each["flipped"] for each in found.values()) / 2
-        flipping = [label for label in found if found[label]["flipped"] >= least]
-        name = min(flipping, key=lambda label: float(found[label]["covered"]))
+        from prune_env.purification.findings import smallest_first
+
+        shares = ([float(each[key]) for each in found.values()] for key in ("flipped", "covered"))
+        name = list(found)[smallest_first(*shares)[0]]
         what = f"{found[name]['triggers'][0]} (patches.png)"
     else:
         name = max(found, key=lambda label: float(found[label]["flipped"]))

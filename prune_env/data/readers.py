@@ -170,6 +170,11 @@ REPAIR = "repair the row, or let bad rows be skipped and counted (--on-bad-row s
 """What can be done about a row that cannot be read."""
 
 
+def remedy_for(text: object) -> str:
+    """Return what can be done about a cell that is no text."""
+    return FLATTEN if type(text) in NESTED else REPAIR
+
+
 def unreadable(
     source: str | Path, row: Row, problem: str, *, expected: str, remedy: str = REPAIR
 ) -> DataError:
@@ -201,7 +206,7 @@ def collect(
         if row.cells is not None:
             text, cell = (row.cells[column] for column in columns)
             problem = "an empty text" if text == "" else text_problem(text)
-            remedy = FLATTEN if type(text) in NESTED else REPAIR
+            remedy = remedy_for(text)
             expected = f"a text in column '{columns[0]}'"
             if not problem:
                 try:

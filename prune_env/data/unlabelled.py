@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from prune_env.data.dataset import TextDataset
-from prune_env.data.readers import FLATTEN, REPAIR, OnBadRow, column_name, unreadable
+from prune_env.data.readers import OnBadRow, column_name, remedy_for, unreadable
 from prune_env.data.tables import Row, table_rows, text_lines
-from prune_env.data.text import NESTED, hash_texts, normalised, text_problem
+from prune_env.data.text import hash_texts, normalised, text_problem
 from prune_env.errors import DataError
 from prune_env.utils.counts import count_of
 from prune_env.utils.paths import as_path
@@ -110,9 +110,8 @@ def read_unlabelled(
         elif on_bad_row == "skip":
             skipped += 1
         else:
-            remedy = FLATTEN if type(text) in NESTED else REPAIR
             expected = f"a text in column '{text_column}'"
-            raise unreadable(path, row, problem, expected=expected, remedy=remedy)
+            raise unreadable(path, row, problem, expected=expected, remedy=remedy_for(text))
     texts.pop("", None)
     if not texts:
         raise DataError(

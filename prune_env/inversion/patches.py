@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from prune_env.models.forward import answer, class_count, forward, in_precision
+from prune_env.models.forward import Floats, answer, class_count, forward, in_precision
 from prune_env.models.inputs import ImageRows
 from prune_env.utils.progress import progress
 
@@ -98,7 +98,7 @@ def invert_patches(
     classes = class_count(model)
     draw = np.random.default_rng(seed)
     images, known = _held(loaded, train, draw)
-    search = _Search(*_range(loaded), images, classes)
+    search = _Search(*_range(loaded), images.shape[-2:], classes)
     least, each, most = STEPS
     steps = int(np.clip(each * classes, least, most))
     with (
@@ -118,7 +118,12 @@ def invert_patches(
 
 
 def remeasure_patches(
-    loaded: "LoadedModel", data: "TextDataset", found: Patches, *, seed: int = 0
+    loaded: "LoadedModel",
+    data: "TextDataset",
+    found: Patches,
+    *,
+    seed: int = 0,
+    clean: Floats | None = None,
 ) -> Patches:
     """Return patches with the strength that they have on a classifier, which may be another.
 
@@ -128,10 +133,12 @@ def remeasure_patches(
             correctly without a patch.
         found: The patches.
         seed: Of the draw of images.
+        clean: Logits (N, K) of the data without a patch, where they are known.
     """
     model, classes = loaded.model, class_count(loaded.model)
-    logits = answer(model, ImageRows(data.texts, loaded.tokenizer), precision="auto")
-    right = np.flatnonzero(logits.argmax(axis=1) == data.labels)
+    if clean is None:
+        clean = answer(model, ImageRows(data.texts, loaded.tokenizer), precision="auto")
+    right = np.flatnonzero(clean.argmax(axis=1) == data.labels)
     images = min(max(IMAGES // classes, FEWEST), MOST)
     strength = []
     for target in range(classes):
@@ -159,14 +166,14 @@ class _Search:
     Args:
         black: Float32 (3,), what the model reads of a black pixel.
         white: Likewise, of a white one.
-        pixels: Images (B, 3, H, W), whose size counts.
+        shape: H and W of the images.
         classes: K.
     """
 
     def __init__(
-        self, black: torch.Tensor, white: torch.Tensor, pixels: torch.Tensor, classes: int
+        self, black: torch.Tensor, white: torch.Tensor, shape: torch.Size, classes: int
     ) -> None:
-        sides = [min(side, GRID) for side in pixels.shape[-2:]]
+        sides = [min(side, GRID) for side in shape]
         self._black, self._white = black, white
         # Fixed, and of no global generator: a search shall not move what comes after it.
         noise = torch.Generator().manual_seed(0)

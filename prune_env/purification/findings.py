@@ -40,6 +40,18 @@ def describe_triggers(found: Inversion | Patches, label_names: Sequence[str]) ->
     }
 
 
+def smallest_first(flipped: Sequence[float], covered: Sequence[float]) -> list[int]:
+    """Return the order of patches by what tells most: nearly all flip, and a backdoor's is small.
+
+    Args:
+        flipped: Of each patch, the share of images that it flips; those with less than half of the
+            most come last.
+        covered: Likewise, the share of an image that it covers.
+    """
+    least = max(flipped) / 2
+    return sorted(range(len(covered)), key=lambda each: (flipped[each] < least, covered[each]))
+
+
 def _says_nothing(frame: Frame) -> bool:
     """Whether a frame is a few empty words: others are clean words round a suspicious one.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from prune_env.inversion.patches import Patches
+from prune_env.purification.findings import smallest_first
 from prune_env.purification.step import StepReport
 from prune_env.utils.files import write_bytes
 
@@ -45,9 +46,7 @@ def draw_patches(reports: Sequence[StepReport], names: Sequence[str], folder: Pa
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - texts need it not
 
     covered, flips = found.covered, found.strength
-    least = max(flips) / 2
-    order = sorted(range(len(covered)), key=lambda label: (flips[label] < least, covered[label]))
-    order = order[:MOST]
+    order = smallest_first(flips, covered)[:MOST]
     columns, height = min(COLUMNS, len(order)), TILE + 3 * LINE + SPACE
     size = (SPACE + columns * (TILE + SPACE), SPACE + ceil(len(order) / columns) * height)
     picture = Image.new("RGB", size, PAPER)

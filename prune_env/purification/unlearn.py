@@ -98,11 +98,11 @@ class Unlearn(Step):
             )
         clean = recentre(loaded, model.judge)
         left: Inversion | Patches
+        # The evaluator, of the model as it was, is not asked: the answers to clean data are known.
         if isinstance(found, Patches):
-            left = remeasure_patches(loaded, suspect.validation, found, seed=run.seed)
+            data = suspect.validation
+            left = remeasure_patches(loaded, data, found, seed=run.seed, clean=clean)
         else:
-            # The evaluator, of the model as it was, is not asked: the answers to clean texts are
-            # known.
             purified = replace(suspect, loaded=loaded, unit_map=None)
             left = remeasure(purified, found, seed=run.seed, clean=clean)
         emit(TriggersFound("after", describe_triggers(left, names)))
