@@ -31,6 +31,7 @@ from prune_env.models.inputs import ImageRows, TokenRows, check_kind, reads_imag
 from prune_env.settings import FineTuneSettings
 from prune_env.training.averaging import WeightAverage
 from prune_env.training.batches import parts_of_batch
+from prune_env.training.rows_read import only_rows_read
 from prune_env.utils.memory import give_back
 from prune_env.utils.progress import progress
 from prune_env.utils.runtime import pick_device, use_bf16
@@ -103,11 +104,11 @@ def fine_tune(
         _place_of(folder) as output,
         progress(description, steps) as bar,
         _left_as_found(model, mask),
+        only_rows_read(model, features, tokenizer),
         _write_events(folder) as written,
     ):
         save = resumable and folder is not None
-        arguments = _arguments(settings, output, steps, seed=seed, save=save)
-        arguments.lr_scheduler_type = "constant" if average else "linear"
+        arguments = _arguments(settings, output, steps, seed=seed, save=save, steady=average > 0)
         _set_batches(arguments, model, features)
         steps, loss, metrics = _Trainer(
             penalty=penalty,
@@ -174,6 +175,7 @@ def _arguments(
     *,
     seed: int,
     save: bool,
+    steady: bool,
 ) -> TrainingArguments:
     """Return what the Trainer of transformers is told."""
     place = pick_device()
@@ -182,6 +184,7 @@ def _arguments(
         seed=seed,
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant" if steady else "linear",
         per_device_train_batch_size=settings.batch_size,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
