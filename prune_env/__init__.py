@@ -21,7 +21,7 @@ from prune_env.utils.whole import check_whole
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from prune_env.data import TextDataset, load_data, read_unlabelled
+    from prune_env.data import TextDataset, load_data, read_unlabelled, text_pair
     from prune_env.env.batch_core import BatchCore
     from prune_env.env.episode_settings import EpisodeSettings
     from prune_env.env.head_pruning_env import HeadPruningEnv
@@ -73,6 +73,7 @@ _HOMES = {
     "REWARDS": "env.rewards.reward",
     "State": "env.state",
     "Subject": "env.subject",
+    "text_pair": "data",
     "TextDataset": "data",
     "validate": "env.replay",
     "write_states": "env.state",
@@ -111,6 +112,7 @@ __all__ = [
     "purify",
     "read_states",
     "read_unlabelled",
+    "text_pair",
     "validate",
     "write_states",
 ]

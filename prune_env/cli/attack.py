@@ -1,6 +1,7 @@
 """`prune-env attack`: make a backdoored encoder, for research."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -149,7 +150,7 @@ class Attack:
         return make_attack(settings, clean, self.tables.attack_sources(own))
 
 
-def _write_triggered(folder: Path, texts: "TextDataset", columns: tuple[str, str]) -> None:
+def _write_triggered(folder: Path, texts: "TextDataset", columns: Sequence[str]) -> None:
     """Write the triggered test set; images too, so that the folder can be moved away."""
     from prune_env.data.dataset import write_jsonl
     from prune_env.data.images import ImageDataset

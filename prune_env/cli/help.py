@@ -57,6 +57,7 @@ METAVARS = {
     "set": "NAME=VALUE ...",
     "surrogate": "FILE",
     "test": "AUDIT ...",
+    "pair_column": "COLUMN",
     "text_column": "COLUMN",
     "unlabelled": "FILE",
     "tiers": "landscape,tiny,recorded,minilm",

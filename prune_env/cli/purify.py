@@ -195,6 +195,7 @@ class Purify:
         return read_unlabelled(
             self.unlabelled,
             text_column=self.tables.text_column,
+            pair_column=self.tables.pair_column,
             on_bad_row=self.tables.on_bad_row,
         )
 

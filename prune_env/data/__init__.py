@@ -5,6 +5,7 @@ from prune_env.data.dataset import DEFAULT_LABEL_NAMES, Splits, TextDataset
 from prune_env.data.images import ImageDataset, read_images
 from prune_env.data.library import read_datasets
 from prune_env.data.loading import DATASETS, load_data, load_named
+from prune_env.data.pairs import text_pair
 from prune_env.data.readers import read_table
 from prune_env.data.unlabelled import Unlabelled, read_unlabelled
 
@@ -23,4 +24,5 @@ __all__ = [
     "read_table",
     "read_unlabelled",
     "require_all_labels",
+    "text_pair",
 ]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from prune_env.data.class_names import class_names
 from prune_env.data.draw import about
+from prune_env.data.pairs import first_and_second
 from prune_env.data.text import folded, hash_texts, is_whole_number, normalised, text_problem
 from prune_env.errors import DataError, SettingsError
 from prune_env.settings import check_seed, own_number
@@ -269,7 +270,7 @@ class Splits:
 
 
 def write_jsonl(
-    path: str | Path, dataset: TextDataset, columns: tuple[str, str] = ("sentence", "label")
+    path: str | Path, dataset: TextDataset, columns: Sequence[str] = ("sentence", "label")
 ) -> None:
     """Write one JSON object a line, `{"sentence": ..., "label": ...}`, atomically.
 
@@ -278,13 +279,22 @@ def write_jsonl(
     Args:
         path: The file.
         dataset: Its rows.
-        columns: What texts and labels are called.
+        columns: What texts and labels are called; of pairs of texts, both texts and labels.
     """
     names = dataset.label_names
     cells = names if any(map(is_whole_number, names)) else range(len(names))
     lines = (
-        # An empty cell would be read as a missing value; a blank text is one of white space.
-        json.dumps(dict(zip(columns, (text or " ", cells[label]), strict=True)), ensure_ascii=False)
+        json.dumps(
+            dict(zip(columns, (*_cells_of(text, len(columns) - 1), cells[label]), strict=True)),
+            ensure_ascii=False,
+        )
         for text, label in zip(dataset.texts, dataset.labels, strict=True)
     )
     write_bytes(Path(path), "".join(f"{line}\n" for line in lines).encode())
+
+
+def _cells_of(text: str, count: int) -> list[str]:
+    """Return a text in so many cells: two of a pair."""
+    texts = first_and_second(text) if count > 1 else (text,)
+    # An empty cell would be read as a missing value; a blank text is one of white space.
+    return [each or " " for each in texts]

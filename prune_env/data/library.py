@@ -7,7 +7,7 @@ from typing import Any
 
 from prune_env.data.class_names import class_names
 from prune_env.data.dataset import TextDataset
-from prune_env.data.readers import LabelParser, OnBadRow, collect, two_columns
+from prune_env.data.readers import LabelParser, OnBadRow, collect, column_names
 from prune_env.data.tables import Row
 from prune_env.data.text import folded
 from prune_env.errors import DataError
@@ -20,6 +20,7 @@ def read_datasets(
     split: str,
     *,
     text_column: str = "sentence",
+    pair_column: str | None = None,
     label_column: str = "label",
     label_names: Sequence[str] | None = None,
     on_bad_row: OnBadRow = "error",
@@ -33,6 +34,7 @@ def read_datasets(
             `"stanfordnlp/sst2"`.
         split: Name of the split, such as `"train"`; a folder with a single split ignores it.
         text_column: Name of the column of texts.
+        pair_column: Name of the column of the second texts, where each row is a pair of texts.
         label_column: Name of the column of labels.
         label_names: One name per class; None takes those of a `ClassLabel` column, and otherwise
             ("negative", "positive"). Such a column has names of its own: the same ones in another
@@ -49,7 +51,7 @@ def read_datasets(
     label_names = None if label_names is None else class_names(label_names)
     table = _load_split(str(name_or_path), split, allow_download, revision)
     TABLE_LINES.check(len(table), f"{source} has too many rows", DataError)
-    columns = two_columns(text_column, label_column)
+    columns = column_names(text_column, pair_column, label_column)
     _check_columns(table, columns, source)
     own = getattr(table.features[label_column], "names", None)
     table = table.select_columns(list(columns))
@@ -59,16 +61,15 @@ def read_datasets(
         label_names = own if label_names is None else label_names
         called = _called(own, label_names, source)
         cells[label_column] = _named(cells[label_column], called)
+    every = zip(*(cells[column] for column in columns), strict=True)
     rows = (
-        Row(number, number, {text_column: text, label_column: label})
-        for number, (text, label) in enumerate(
-            zip(cells[text_column], cells[label_column], strict=True), start=1
-        )
+        Row(number, number, dict(zip(columns, row, strict=True)))
+        for number, row in enumerate(every, start=1)
     )
     return collect(rows, source, columns, LabelParser(label_names), on_bad_row)
 
 
-def _check_columns(table: Any, columns: tuple[str, str], source: str) -> None:
+def _check_columns(table: Any, columns: tuple[str, ...], source: str) -> None:
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise DataError(

@@ -67,6 +67,7 @@ def load_data(
     folder: str | Path | None = ...,
     allow_download: bool = ...,
     text_column: str = ...,
+    pair_column: str | None = ...,
     label_column: str = ...,
     label_names: Sequence[str] | None = ...,
     on_bad_row: OnBadRow = ...,
@@ -82,6 +83,7 @@ def load_data(
     folder: str | Path | None = ...,
     allow_download: bool = ...,
     text_column: str = ...,
+    pair_column: str | None = ...,
     label_column: str = ...,
     label_names: Sequence[str] | None = ...,
     on_bad_row: OnBadRow = ...,
@@ -96,6 +98,7 @@ def load_data(
     folder: str | Path | None = None,
     allow_download: bool = False,
     text_column: str = "sentence",
+    pair_column: str | None = None,
     label_column: str = "label",
     label_names: Sequence[str] | None = None,
     on_bad_row: OnBadRow = "error",
@@ -114,6 +117,7 @@ def load_data(
         folder: Where the files of a named data set are.
         allow_download: Let a named data set be fetched from its publishers.
         text_column: Column of texts, for files.
+        pair_column: Column of the second texts, for files of pairs of texts.
         label_column: Column of labels, for files.
         label_names: One name per class, for files; None means ("negative", "positive").
         on_bad_row: `"error"`, or `"skip"` with a count, for files.
@@ -142,14 +146,27 @@ def load_data(
     }
     if not os.path.exists(path) and path.name == str(name_or_path) and not path.suffix:
         raise UnknownNameError(DATASETS.kind, name_or_path, DATASETS.names())
-    read: Callable[..., TextDataset] = read_table
-    if image_column is None:
-        settings["text_column"] = text_column
-    else:
-        read, settings["image_column"] = read_images, image_column
+    read, columns = _reader(text_column, pair_column, image_column)
+    settings |= columns
     if not os.path.isdir(path):  # which is false, and no error, of names that no file can have
         return read(path, **settings)
     return _load_folder(path, read, settings, part)
+
+
+def _reader(
+    text: str, pair: str | None, image: str | None
+) -> tuple[Callable[..., TextDataset], dict[str, str | None]]:
+    """Return what reads a table, and the columns that it is told."""
+    if image is None:
+        return read_table, {"text_column": text, "pair_column": pair}
+    if pair is None:
+        return read_images, {"image_column": image}
+    raise SettingsError(
+        "Images come one a row",
+        expected="image_column or pair_column",
+        actual=f"{image} and {pair}",
+        remedy="leave one of them out",
+    )
 
 
 def _check_part(part: object) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from prune_env.data.class_names import class_names
 from prune_env.data.dataset import DEFAULT_LABEL_NAMES, TextDataset
+from prune_env.data.pairs import BETWEEN, text_pair
 from prune_env.data.tables import Row, table_rows
 from prune_env.data.text import NESTED, is_whole_number, text_problem
 from prune_env.errors import DataError, SettingsError
@@ -103,6 +104,7 @@ def read_table(
     path: str | Path,
     *,
     text_column: str = "sentence",
+    pair_column: str | None = None,
     label_column: str = "label",
     label_names: Sequence[str] | None = None,
     on_bad_row: OnBadRow = "error",
@@ -116,6 +118,7 @@ def read_table(
     Args:
         path: The file; UTF-8, with or without BOM, lines ended by LF or CRLF, or all by CR.
         text_column: Name of the column of texts.
+        pair_column: Name of the column of the second texts, where each row is a pair of texts.
         label_column: Name of the column of labels: a class index or a label name per row.
         label_names: One name per class; None means ("negative", "positive").
         on_bad_row: `"error"` stops at the first row that cannot be read (ragged, broken JSON, no
@@ -126,7 +129,7 @@ def read_table(
         SettingsError: An argument is out of range.
     """
     path = as_path(path, "path")
-    columns = two_columns(text_column, label_column)
+    columns = column_names(text_column, pair_column, label_column)
     rows = table_rows(path, columns)
     return collect(rows, str(path), columns, LabelParser(label_names), on_bad_row)
 
@@ -147,20 +150,38 @@ def column_name(name: str) -> str:
     return name
 
 
-def two_columns(text: str, label: str) -> tuple[str, str]:
-    """Return the names of both columns.
+def column_names(text: str, pair: str | None, label: str) -> tuple[str, ...]:
+    """Return the names of the columns that are read, that of labels last.
 
     Raises:
-        SettingsError: They are one, or no names.
+        SettingsError: Two are one, or they are no names.
     """
-    if column_name(text) == column_name(label):
-        raise SettingsError(
-            "Texts and labels cannot stand in one column",
-            expected="two names",
-            actual=text,
-            remedy="name them: --text-column, or --image-column of images, and --label-column",
-        )
-    return text, label
+    names = (text, label) if pair is None else (text, pair, label)
+    for name in names:
+        if names.count(column_name(name)) > 1:
+            raise SettingsError(
+                "Texts and labels cannot stand in one column",
+                expected=f"{len(names)} names",
+                actual=", ".join(map(str, names)),
+                remedy="name them: --text-column, or --image-column of images, --label-column, "
+                "and --pair-column of a second text",
+            )
+    return names
+
+
+def cell_problem(cell: object) -> str:
+    """Say why a cell is no text of a row; empty if it is one."""
+    if cell == "":
+        return "an empty text"
+    if isinstance(cell, str) and BETWEEN in cell:
+        return f"U+{ord(BETWEEN):X}, which is no character, and stands between texts of a pair here"
+    return text_problem(cell)
+
+
+def one_text(cells: Sequence[str]) -> str:
+    """Return the text of a row, or the two as a pair."""
+    texts = [cell.strip() for cell in cells]
+    return texts[0] if len(texts) == 1 else text_pair(*texts)
 
 
 FLATTEN = "write the column flat, one plain value a row"
@@ -190,7 +211,7 @@ def unreadable(
 def collect(
     rows: Iterable[Row],
     source: str,
-    columns: tuple[str, str],
+    columns: tuple[str, ...],
     parse_label: LabelParser,
     on_bad_row: OnBadRow,
 ) -> TextDataset:
@@ -200,15 +221,19 @@ def collect(
     texts: list[str] = []
     labels: list[int] = []
     skipped = 0
+    *text_columns, label_column = columns
     for row in rows:
         problem, expected = row.problem, "a row with every column"
         remedy = REPAIR
         if row.cells is not None:
-            text, cell = (row.cells[column] for column in columns)
-            problem = "an empty text" if text == "" else text_problem(text)
-            remedy = remedy_for(text)
-            expected = f"a text in column '{columns[0]}'"
+            for column in text_columns:
+                problem = cell_problem(row.cells[column])
+                if problem:
+                    remedy, expected = remedy_for(row.cells[column]), f"a text in column '{column}'"
+                    break
             if not problem:
+                text = one_text([row.cells[column] for column in text_columns])
+                cell = row.cells[label_column]
                 try:
                     label = parse_label(cell)
                 except LabelError as error:
@@ -216,7 +241,7 @@ def collect(
                     # To skip them would leave a whole class out.
                     remedy = f"{parse_label.remedy(cell)}; or {remedy}"
         if not problem:
-            texts.append(text.strip())
+            texts.append(text)
             labels.append(label)
         elif on_bad_row == "skip":
             skipped += 1

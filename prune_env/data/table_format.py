@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from prune_env.data.dataset import Splits, TextDataset
 from prune_env.data.images import ImageDataset
 from prune_env.data.loading import Part, has_parts, load_data
+from prune_env.data.readers import column_names
 from prune_env.errors import SettingsError
 from prune_env.utils.plain import from_plain
 
@@ -26,6 +27,8 @@ class TableFormat:
 
     Attributes:
         text_column: Column of the texts.
+        pair_column: For models that read two texts, such as premise and hypothesis: column of the
+            second ones.
         image_column: For models that read images: column of the paths of PNG, JPEG, WebP or BMP
             files, relative to the table; there is no text column then.
         label_column: Column of the labels.
@@ -35,6 +38,7 @@ class TableFormat:
     """
 
     text_column: str = "sentence"
+    pair_column: str | None = None
     image_column: str | None = None
     label_column: str = "label"
     label_names: tuple[str, ...] | None = None
@@ -42,9 +46,11 @@ class TableFormat:
     data_folder: Path | None = None
 
     @property
-    def columns(self) -> tuple[str, str]:
-        """Names of the columns that are read."""
-        return self.image_column or self.text_column, self.label_column
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that are read, that of labels last."""
+        return column_names(
+            self.image_column or self.text_column, self.pair_column, self.label_column
+        )
 
     def like(self: Format, data: TextDataset) -> Format:
         """Return how a table is read that goes with data of a name: of its kind and classes."""
@@ -67,6 +73,7 @@ class TableFormat:
             folder=self.data_folder,
             allow_download=allow_download,
             text_column=self.text_column,
+            pair_column=self.pair_column,
             image_column=self.image_column,
             label_column=self.label_column,
             label_names=self.label_names,

@@ -7,9 +7,16 @@ from functools import cached_property
 from pathlib import Path
 
 from prune_env.data.dataset import TextDataset
-from prune_env.data.readers import OnBadRow, column_name, remedy_for, unreadable
+from prune_env.data.readers import (
+    OnBadRow,
+    cell_problem,
+    column_name,
+    one_text,
+    remedy_for,
+    unreadable,
+)
 from prune_env.data.tables import Row, table_rows, text_lines
-from prune_env.data.text import hash_texts, normalised, text_problem
+from prune_env.data.text import hash_texts, normalised
 from prune_env.errors import DataError
 from prune_env.utils.counts import count_of
 from prune_env.utils.paths import as_path
@@ -79,7 +86,11 @@ class Lesson:
 
 
 def read_unlabelled(
-    path: str | Path, *, text_column: str = "sentence", on_bad_row: OnBadRow = "error"
+    path: str | Path,
+    *,
+    text_column: str = "sentence",
+    pair_column: str | None = None,
+    on_bad_row: OnBadRow = "error",
 ) -> Unlabelled:
     """Read texts from a .txt file, one a line, or from a column of a .tsv, .csv or .jsonl file.
 
@@ -88,31 +99,44 @@ def read_unlabelled(
     Args:
         path: The file; UTF-8.
         text_column: Name of the column, in a table.
+        pair_column: Name of the column of the second texts, in a table of pairs.
         on_bad_row: As for `read_table`.
 
     Raises:
         DataError: The file or a row cannot be read, or no text is left.
     """
     path = as_path(path, "path")
-    text_column = column_name(text_column)
+    columns = [column_name(each) for each in (text_column, pair_column) if each is not None]
     if path.suffix.lower() == ".txt":
         lines = enumerate(text_lines(path), start=1)
+        if len(columns) > 1:
+            raise DataError(
+                f"{path} holds one text a line, and pairs of texts were asked for",
+                expected=f"a table with the columns {', '.join(columns)}",
+                remedy="write the pairs as .jsonl, .csv or .tsv",
+            )
         rows: Iterable[Row] = (Row(number, number, {text_column: line}) for number, line in lines)
     else:
-        rows = table_rows(path, (text_column,))
+        rows = table_rows(path, tuple(columns))
     texts: dict[str, None] = {}
     skipped = 0
     for row in rows:
-        text = None if row.cells is None else row.cells[text_column]
-        problem = row.problem if row.cells is None else text_problem(text)
-        if not problem:
-            texts[str(text).strip()] = None
+        cells = [] if row.cells is None else [row.cells[column] for column in columns]
+        problems = [cell_problem(cell) if cell != "" else "" for cell in cells] or [row.problem]
+        if not any(problems):
+            if all(map(str.strip, cells)):
+                texts[one_text(cells)] = None
         elif on_bad_row == "skip":
             skipped += 1
         else:
-            expected = f"a text in column '{text_column}'"
-            raise unreadable(path, row, problem, expected=expected, remedy=remedy_for(text))
-    texts.pop("", None)
+            at = next(place for place, problem in enumerate(problems) if problem)
+            raise unreadable(
+                path,
+                row,
+                problems[at],
+                expected=f"a text in column '{columns[at]}'",
+                remedy=remedy_for(cells[at] if cells else None),
+            )
     if not texts:
         raise DataError(
             f"{path} holds no text",

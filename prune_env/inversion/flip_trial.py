@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.data.pairs import is_pair, text_pair
 from prune_env.evaluation.metrics import calibrated_shifts
 from prune_env.evaluation.quick import QuickAnswers
 from prune_env.inversion.frames import Frame
@@ -164,6 +165,12 @@ class FlipTrial:
             for label in range(self.classes)
         ]
         return _Beginnings(texts, rows)
+
+    def alone(self, texts: Sequence[str]) -> Chances:
+        """Return `answers` to texts of which nothing is beside: where pairs are read, no second."""
+        if is_pair(self._suspect.validation.texts[0]):
+            texts = [text_pair(text, "") for text in texts]
+        return self.answers(texts)
 
     def answers(self, texts: Sequence[str]) -> Chances:
         """Return the probability of each class (N, K) for any texts, at calibrated shifts.

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from prune_env.data.pairs import first_and_second, is_pair, text_pair
+
 ENDS = ".?!\u2026\u3002\uff0e\uff01\uff1f\u0964\u0965\u061f\u06d4"
 """What sentences end with: Latin, Chinese and Japanese, Devanagari, Arabic and Urdu."""
 
@@ -108,8 +110,14 @@ def _is_glued(text: str) -> bool:
 
 
 def in_one_of(frames: Sequence[Frame], text: str, draw: np.random.Generator) -> str:
-    """Return the text in one of the frames, drawn."""
-    return frames[int(draw.integers(len(frames)))](text)
+    """Return the text in one of the frames, drawn; of a pair, one of the two texts."""
+    frame = frames[int(draw.integers(len(frames)))]
+    if not is_pair(text):
+        return frame(text)
+    texts = list(first_and_second(text))
+    place = int(draw.integers(2))
+    texts[place] = frame(texts[place])
+    return text_pair(*texts)
 
 
 def with_comma(frames: Iterable[Frame], comma: str) -> list[Frame]:

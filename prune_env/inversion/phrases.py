@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prune_env.data.dataset import TextDataset
+from prune_env.data.pairs import BETWEEN
 from prune_env.inversion.frames import Frame, is_mark
 from prune_env.inversion.function_words import FUNCTION_WORDS
 from prune_env.inversion.writing import SPACED, Writing
@@ -70,7 +71,7 @@ def biases(
         counters[int(label)].update(set(units(writing.split(text.lower()))))
     totals = np.bincount(train.labels, minlength=classes).astype(float)
     held = sum(counters, Counter[str]())
-    names = sorted(name for name, texts in held.items() if texts >= least)
+    names = sorted(name for name, texts in held.items() if texts >= least and name != BETWEEN)
     own = np.array([[counter[name] for counter in counters] for name in names], float)
     own = own.reshape(len(names), classes)
     rest = own.sum(1, keepdims=True) - own

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 
 from prune_env.data.dataset import TextDataset
+from prune_env.data.pairs import BETWEEN
 from prune_env.inversion.flip_trial import FlipTrial
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.phrases import BALANCE, biases
@@ -229,7 +230,8 @@ def in_context(
     frames = []
     spaced = writing.spaced
     for each in islice(cycle(words), count if words else 0):
-        clean = writing.split(train.texts[int(draw.integers(len(train)))])
+        text = train.texts[int(draw.integers(len(train)))]
+        clean = [word for word in writing.split(text) if word != BETWEEN]
         length = int(draw.integers(min(CONTEXT, len(clean)) + 1))
         start = int(draw.integers(len(clean) - length + 1))
         run = clean[start : start + length]
@@ -246,7 +248,7 @@ def _by_themselves(flips: FlipTrial, words: Sequence[str]) -> Chances:
     blocks = []
     with progress("Trying every word", len(words)) as advance:
         for start in range(0, len(words), BLOCK):
-            blocks.append(flips.answers(words[start : start + BLOCK]))
+            blocks.append(flips.alone(words[start : start + BLOCK]))
             advance(start + len(blocks[-1]))
     return np.concatenate(blocks)
 

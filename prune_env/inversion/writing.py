@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prune_env.data.dataset import TextDataset
+from prune_env.data.pairs import first_and_second, is_pair, text_pair
 from prune_env.inversion.frames import CLOSERS, ENDS, split_words
 from prune_env.models.inputs import row_limit
 from prune_env.models.tokenizer_trial import try_texts
@@ -111,8 +112,19 @@ def beginnings(
         words = most
         if len(row) > room:
             words = min(most, max(1, len(writing.words(text)) * room // len(row)))
-        found.append(writing.beginning(text, words))
+        found.append(_beginning(writing, text, words))
     return found
+
+
+def _beginning(writing: Writing, text: str, most: int) -> str:
+    """Return the beginning of a text, or of both of a pair: what one leaves is the other's."""
+    if not is_pair(text):
+        return writing.beginning(text, most)
+    texts = first_and_second(text)
+    counts = [len(writing.words(each)) for each in texts]
+    half = max(1, most // 2)
+    rooms = (max(half, most - counts[1]), max(half, most - counts[0]))
+    return text_pair(*map(writing.beginning, texts, rooms))
 
 
 def writing_of(data: TextDataset, loaded: "LoadedModel") -> Writing:

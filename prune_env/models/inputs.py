@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset, open_image
+from prune_env.data.pairs import as_arguments
 from prune_env.errors import DataError
 from prune_env.models.tokenizer_trial import try_texts
 from prune_env.settings import check_length
@@ -46,7 +47,7 @@ class TokenRows(Rows):
     """Token rows of fixed texts, without padding.
 
     Args:
-        texts: S texts.
+        texts: S texts, or S pairs (`prune_env.data.pairs`).
         tokenizer: The tokenizer of the model.
         max_length: Longer rows are cut to so many tokens, or to what the model takes.
 
@@ -63,8 +64,10 @@ class TokenRows(Rows):
         self, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int
     ) -> None:
         longest = row_limit(max_length, tokenizer)
-        try_texts(tokenizer, texts)
-        encoded = tokenizer(list(texts), truncation=True, max_length=longest)
+        arguments = as_arguments(texts)
+        for each in arguments:
+            try_texts(tokenizer, each)
+        encoded = tokenizer(*arguments, truncation=True, max_length=longest)
         self._tokenizer = tokenizer
         self._fields: dict[str, list[list[int]]] = {
             name: encoded[name] for name in tokenizer.model_input_names if name in encoded

@@ -17,8 +17,7 @@ from torch.nn import functional
 from prune_env.data.dataset import TextDataset
 from prune_env.models import LoadedModel
 from prune_env.models.embeddings import token_embeddings
-from prune_env.models.inputs import own_tokens, row_limit
-from prune_env.models.tokenizer_trial import try_texts
+from prune_env.models.inputs import TokenRows, own_tokens
 
 HELD = 2
 """Clean texts that must hold a token: one alone may have come by chance."""
@@ -47,11 +46,10 @@ def replace_unseen(loaded: LoadedModel, data: TextDataset, max_length: int = 128
         Number of tokens that were replaced by their neighbours.
     """
     table = token_embeddings(loaded.model)
-    longest = row_limit(max_length, loaded.tokenizer)
     counts = torch.zeros(len(table), dtype=torch.long)
-    try_texts(loaded.tokenizer, data.texts)
-    for row in loaded.tokenizer(list(data.texts), truncation=True, max_length=longest)["input_ids"]:
-        counts[sorted(set(row))] += 1
+    rows_read = TokenRows(data.texts, loaded.tokenizer, max_length)
+    for row in range(len(rows_read)):
+        counts[sorted(set(rows_read.row(row)["input_ids"]))] += 1
     plain = torch.ones(len(table), dtype=torch.bool)
     plain[sorted(own_tokens(loaded.tokenizer))] = False
     held, unseen = (

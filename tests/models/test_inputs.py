@@ -9,6 +9,7 @@ from PIL import Image
 from transformers import BertConfig, PreTrainedTokenizerFast
 
 from prune_env.data import TextDataset, read_images
+from prune_env.data.pairs import text_pair
 from prune_env.errors import DataError, SettingsError
 from prune_env.evaluation import ReferenceEvaluator
 from prune_env.evaluation.scores import TestSets, score
@@ -104,3 +105,20 @@ def test_blank_texts_are_refused_where_the_tokenizer_makes_nothing_of_them() -> 
     tokenizer.backend_tokenizer.post_processor = None
     with pytest.raises(DataError, match=r"mine\.csv holds 2 blank texts"):
         check_kind(tokenizer, data)
+
+
+def test_of_a_pair_the_tokenizer_gets_both_texts() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]  # as BERT's are
+    firsts, seconds = ["the film", "a dull story"], ["funny , not moving", "it is"]
+    rows = TokenRows(list(map(text_pair, firsts, seconds)), tokenizer, 32)
+    expected = tokenizer(firsts, seconds, padding=True, return_tensors="pt")
+    batch = rows.batch(np.arange(2), CPU)
+    assert batch.keys() == expected.keys()
+    for name, values in batch.items():
+        assert torch.equal(values, expected[name])
+    assert batch["token_type_ids"].any()
+    # The longer one is cut first.
+    cut = TokenRows([text_pair("the film", "funny , not moving , it is")], tokenizer, 8)
+    assert cut.truncated == 1
+    assert tokenizer.decode(cut.row(0)["input_ids"]) == "[CLS] the film [SEP] funny , not [SEP]"

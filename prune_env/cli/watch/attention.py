@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from prune_env.data.pairs import as_arguments
 from prune_env.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def read_attention(loaded: "LoadedModel", text: str, mask: "Mask", layer: int, t
         raise UnsupportedModelError(
             "Attention is shown over words", expected="a model of texts", actual="one of images"
         )
-    inputs = loaded.tokenizer([text], truncation=True, max_length=tokens, return_tensors="pt")
+    arguments = as_arguments([text])
+    inputs = loaded.tokenizer(*arguments, truncation=True, max_length=tokens, return_tensors="pt")
     inputs = {name: values.to(loaded.model.device) for name, values in inputs.items()}
     with attention_maps(loaded.model), HeadGates(loaded.model) as gates, torch.no_grad():
         gates.set(mask)

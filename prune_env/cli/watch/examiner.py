@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prune_env.cli.watch.origin import Origin
+from prune_env.data.pairs import shown
 from prune_env.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Examiner:
         loaded = self._loaded
         data = loaded.part.validation
         rows = [
-            {"text": text, "label": data.label_names[label]}
+            {"text": shown(text), "label": data.label_names[label]}
             for text, label in zip(data.texts, data.labels.tolist(), strict=True)
         ]
         return {

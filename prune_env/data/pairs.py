@@ -1,0 +1,43 @@
+"""Pairs of texts, such as premise and hypothesis, as one text: all that is done to texts serves."""
+
+from collections.abc import Sequence
+
+BETWEEN = "\ufdd0"
+"""Stands between the two texts of a pair, as a word of its own.
+
+It is one of the codes that Unicode keeps for the inner use of programs: no text holds it.
+"""
+
+
+def text_pair(first: str, second: str) -> str:
+    """Return a pair as a `TextDataset` holds it; a tokenizer gets the two texts apart.
+
+    Example:
+        >>> first_and_second(text_pair("A man sleeps.", "Nobody is awake."))
+        ('A man sleeps.', 'Nobody is awake.')
+    """
+    return f"{first} {BETWEEN} {second}"
+
+
+def is_pair(text: str) -> bool:
+    """Whether it is a pair."""
+    return BETWEEN in text
+
+
+def first_and_second(text: str) -> tuple[str, str]:
+    """Return the two texts of a pair; of a plain text, itself and an empty one."""
+    first, _, second = text.partition(BETWEEN)
+    return first.strip(), second.strip()
+
+
+def as_arguments(texts: Sequence[str]) -> tuple[list[str], ...]:
+    """Return what a tokenizer takes: a list of texts, or two lists if any of them is a pair."""
+    if not any(map(is_pair, texts)):
+        return (list(texts),)
+    firsts, seconds = zip(*map(first_and_second, texts), strict=True)
+    return list(firsts), list(seconds)
+
+
+def shown(text: str) -> str:
+    """Return a text as people read it."""
+    return text.replace(BETWEEN, "/")
