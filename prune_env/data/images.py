@@ -154,6 +154,13 @@ def _headed(path: str) -> "Iterator[Image]":
             yield image
     except DataError:
         raise
+    except FileNotFoundError as error:
+        raise DataError(
+            f"There is no image {path[:200]!r}",
+            expected="a file where the table says",
+            actual="no such file",
+            remedy="put it back, or take its row out of the table",
+        ) from error
     except Exception as error:  # each format of the library has errors of its own
         raise DataError(
             f"{path[:200]!r} is no image that can be read",

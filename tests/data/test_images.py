@@ -119,3 +119,8 @@ def test_images_are_compared_by_their_content_not_by_their_path(tmp_path: Path) 
     )
     assert (both.repeated, both.contradictory) == (0, 0)
     both.split(0.5, 0)
+
+
+def test_an_image_that_went_after_the_table_was_read_is_said_to_be_gone(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"There is no image .*gone.png.*put it back"):
+        open_image(str(tmp_path / "gone.png"))

@@ -307,7 +307,7 @@ def test_a_click_on_a_head_asks_the_model(page, asked_run):
         assert panel.locator("td .bar").count() == 4
         panel.get_by_role("button", name="Close this head").click()
         panel.get_by_text("Under the changed mask").wait_for()
-        assert "On all 16 validation texts" in panel.inner_text()
+        assert "On all 16 validation rows" in panel.inner_text()
         assert page.locator(".head.changed:not(i)").count() == 1
         facts = page.locator(".facts").inner_text()
         assert re.search(r"heads pruned\s+0 of 8", facts)  # what the accuracy beside it is of
@@ -442,7 +442,7 @@ def test_a_picture_has_its_chart_sharp_with_title_and_legend(browser, tmp_path, 
         ((across, down),) = page.evaluate("window.images")
         assert (across, down) == (pytest.approx(1), pytest.approx(1))
         texts = page.evaluate("window.texts")
-        assert "Accuracy on clean validation texts, over the masks" in texts
+        assert "Accuracy on clean validation rows, over the masks" in texts
         shown = page.locator(".chart").first.locator("li").all_inner_texts()
         assert [" ".join(each.split()) for each in shown] == texts[-2:]
     context.close()

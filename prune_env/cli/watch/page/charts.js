@@ -117,7 +117,7 @@ class Chart {
 /** Accuracy against tau, with its interval. */
 export class AccuracyChart extends Chart {
   constructor(onPick) {
-    super("Accuracy on clean validation texts, over the masks", onPick);
+    super("Accuracy on clean validation rows, over the masks", onPick);
   }
 
   show(story, frames, index) {

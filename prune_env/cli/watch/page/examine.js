@@ -86,7 +86,7 @@ export class Examine {
   tell({ accuracy, unpruned, changed, all_rows: all }, facts, seconds, mask) {
     const { total } = accuracy;
     const part = total < all;
-    const over = part ? `${outOf(total, all)} validation texts (a stratified part)` : `all ${total.toLocaleString("en")} validation texts`;
+    const over = part ? `${outOf(total, all)} validation rows (a stratified part)` : `all ${total.toLocaleString("en")} validation rows`;
     this.verdict.replaceChildren(
       el("p", {}, "Under the changed mask: ", el("b", { text: `${points(accuracy.percent)} %` }),
         ` [${points(accuracy.low)}, ${points(accuracy.high)}], unpruned ${points(unpruned.percent)} %.`),
