@@ -1,12 +1,15 @@
 """Word embeddings of tokens that no text holds take no part in a training."""
 
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from torch import nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from prune_env.data.dataset import TextDataset
 from prune_env.errors import DivergedError
@@ -121,3 +124,26 @@ def test_embeddings_that_are_not_trained_are_left_alone() -> None:
     weight.requires_grad_(False)
     _trained(loaded)
     assert torch.equal(before, weight)
+
+
+def test_a_checkpoint_is_a_whole_model(tmp_path: Path) -> None:
+    loaded = tiny_classifier("bert")
+    whole = loaded.model.get_input_embeddings().weight
+    _trained(loaded, folder=tmp_path, resumable=True)
+    newest = max(tmp_path.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    kept = AutoModelForSequenceClassification.from_pretrained(newest)
+    assert torch.equal(kept.get_input_embeddings().weight, whole)
+
+
+def test_a_copy_of_the_layer_does_not_copy_the_whole() -> None:
+    whole = nn.Embedding(1000, 4)
+    rows = RowsRead(whole, torch.arange(10))
+    twin = deepcopy(rows)
+    with torch.no_grad():
+        whole.weight.fill_(7)
+    assert (twin.state_dict()["weight"][10:] == 7).all()
+    assert torch.equal(twin.state_dict()["weight"][:10], rows.weight)
+    twin.load_state_dict({"weight": torch.full((1000, 4), 3.0)})
+    assert twin.weight.shape == (10, 4)
+    assert (twin.weight == 3).all()
+    assert (twin.state_dict()["weight"][:10] == 3).all()
