@@ -19,6 +19,7 @@ from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.heads import find_heads
 from prune_env.models.quiet import as_model_error
 from prune_env.models.source import architecture_of
+from prune_env.utils.counts import count_of
 
 READY = ("ForSequenceClassification", "ForImageClassification")
 ENCODER = (
@@ -188,25 +189,46 @@ def settle_labels(
     if plan.new:
         config.problem_type = None
         names = list(label_names or generic)
-    elif config.num_labels != num_labels or getattr(config, "problem_type", None) not in (
-        None,
-        "single_label_classification",
-    ):
-        raise ModelError(
-            f"The classifier {source} does not fit the task",
-            expected=f"{num_labels} exclusive classes",
-            actual=f"{config.num_labels} labels, problem type {config.problem_type}",
-            remedy="give data with the classes of the model, named by label_names (--label-names), "
-            "or train another head (purify --head new; head='new' in Python)",
-        )
+    elif not _fits(config, num_labels):
+        raise _misfit(source, config, num_labels)
     else:
         own = _own_labels(source, config)
-        names = list(label_names or generic) if own == generic else own
+        names = list(label_names or generic) if folded(own) == folded(generic) else own
         if label_names is not None:
             check_same_names(source, names, label_names)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
     return tuple(names)
+
+
+def _fits(config: PreTrainedConfig, num_labels: int) -> bool:
+    """Whether a head chooses one of so many classes."""
+    return config.num_labels == num_labels and _is_exclusive(config)
+
+
+def _is_exclusive(config: PreTrainedConfig) -> bool:
+    """Whether a head chooses one of its classes, and is none of numbers or of many labels."""
+    kind = getattr(config, "problem_type", None)
+    return (config.num_labels or 0) > 1 and kind in (None, "single_label_classification")
+
+
+def _misfit(source: str, config: PreTrainedConfig, num_labels: int) -> ModelError:
+    """Return the error of a head that does not fit the task."""
+    kind = getattr(config, "problem_type", None)
+    remedy = "train another head (purify --head new; head='new' in Python)"
+    if _is_exclusive(config):
+        remedy = (
+            "give data with the classes of the model, named by label_names (--label-names), "
+            f"or {remedy}"
+        )
+    elif config.num_labels == num_labels:
+        remedy += "; where it does choose one of the classes, correct problem_type in config.json"
+    return ModelError(
+        f"The classifier {source} does not fit the task",
+        expected=f"{num_labels} exclusive classes",
+        actual=f"{count_of(config.num_labels or 0, 'label')}, problem type {kind}",
+        remedy=remedy,
+    )
 
 
 def _own_labels(source: str, config: PreTrainedConfig) -> list[str]:

@@ -118,15 +118,24 @@ def test_a_classifier_of_tokens_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_number_of_labels_is_refused(tiny_folder: Path) -> None:
-    with pytest.raises(ModelError, match="does not fit the task"):
+    with pytest.raises(ModelError, match=r"does not fit the task.*--label-names.*--head new"):
         load_classifier(tiny_folder, num_labels=3)
+
+
+def test_a_head_of_one_number_is_replaced_or_refused(tmp_path: Path) -> None:
+    folder = classifier(tmp_path / "m", {0: "score"})
+    with pytest.raises(ModelError, match=r"Actual: 1 label, .*Remedy: train another head"):
+        load_classifier(folder)
+    assert load_classifier(folder, head="new").model.config.num_labels == 2
 
 
 @pytest.mark.parametrize("problem", ["regression", "multi_label_classification"])
 def test_another_problem_type_is_refused(tmp_path: Path, problem: str) -> None:
     folder = classifier(tmp_path / "m", {0: "a", 1: "b"}, problem_type=problem)
-    with pytest.raises(ModelError, match="does not fit the task"):
+    with pytest.raises(ModelError, match="does not fit the task") as error:
         load_classifier(folder)
+    assert "label_names" not in str(error.value)  # the classes are the data's
+    assert "correct problem_type in config.json" in str(error.value)
     assert load_classifier(folder, head="new").model.config.problem_type is None
 
 
@@ -146,8 +155,9 @@ def test_other_label_names_are_refused(tiny_folder: Path, tiny_model: LoadedMode
         tiny_model.align(np.array([0]), ("ham", "spam"))
 
 
-def test_meaningless_names_are_replaced(tmp_path: Path) -> None:
-    folder = classifier(tmp_path / "m", {0: "LABEL_0", 1: "LABEL_1"})
+@pytest.mark.parametrize("name", ["LABEL", "label"])
+def test_meaningless_names_are_replaced(tmp_path: Path, name: str) -> None:
+    folder = classifier(tmp_path / "m", {0: f"{name}_0", 1: f"{name}_1"})
     assert load_classifier(folder).label_names == ("LABEL_0", "LABEL_1")
     loaded = load_classifier(folder, label_names=("ham", "spam"))
     assert loaded.label_names == ("ham", "spam")
