@@ -4,7 +4,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from prune_env.cli.options import MachineOptions, TableOptions, as_it_is, printable_lines, show
 from prune_env.errors import SettingsError
@@ -80,7 +82,7 @@ class Audit:
     triggered: str | None = None
     data: str = "rotten-tomatoes"
     attack: str | None = None
-    target_label: int | str | None = None
+    target_label: Annotated[int | str | None, tyro.conf.arg(aliases=("--target",))] = None
     max_drop: float = 0.03
     seed: int = 0
     json: bool = False

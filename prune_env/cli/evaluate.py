@@ -54,7 +54,7 @@ class Evaluate:
     benign: str | None = None
     backdoored: str | None = None
     validation: str | None = None
-    target_label: int | str | None = None
+    target_label: Annotated[int | str | None, tyro.conf.arg(aliases=("--target",))] = None
     max_length: int | None = None
     json: bool = False
     machine: MachineOptions = field(default_factory=MachineOptions)

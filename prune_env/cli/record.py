@@ -62,7 +62,7 @@ class Record:
     data: str = "rotten-tomatoes"
     triggered: str | None = None
     attack: str | None = None
-    target_label: int | str | None = None
+    target_label: Annotated[int | str | None, tyro.conf.arg(aliases=("--target",))] = None
     seed: int = 0
     json: bool = False
     machine: MachineOptions = field(default_factory=MachineOptions)

@@ -58,10 +58,12 @@ def replace_unseen(loaded: LoadedModel, data: TextDataset, max_length: int = 128
     )
     if len(held) < NEIGHBOURS:
         return 0
-    rows = table.float()
-    directions = functional.normalize(rows - rows[held].mean(0), dim=1)
+    kept = table[held].float()
+    mean = kept.mean(0)
+    directions = functional.normalize(kept - mean, dim=1)
     for chunk in unseen.split(CHUNK):
-        cosines, nearest = (directions[chunk] @ directions[held].T).topk(NEIGHBOURS, dim=1)
+        own = functional.normalize(table[chunk].float() - mean, dim=1)
+        cosines, nearest = (own @ directions.T).topk(NEIGHBOURS, dim=1)
         shares = torch.softmax(cosines / TEMPERATURE, dim=1)
-        table[chunk] = (shares[..., None] * rows[held][nearest]).sum(1).to(table.dtype)
+        table[chunk] = (shares[..., None] * kept[nearest]).sum(1).to(table.dtype)
     return len(unseen)

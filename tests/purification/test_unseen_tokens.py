@@ -9,7 +9,7 @@ import torch
 
 from prune_env.data.dataset import TextDataset
 from prune_env.inversion.vocabulary import vocabulary
-from prune_env.models import LoadedModel
+from prune_env.models import LoadedModel, inputs
 from prune_env.models.architectures import IMAGE_TYPES
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.forward import classify
@@ -143,7 +143,7 @@ def test_texts_are_tried_before_a_strangers_tokenizer_reads_them_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tried: list[str] = []
-    monkeypatch.setattr(unseen_tokens, "try_texts", lambda _, texts: tried.extend(texts))
+    monkeypatch.setattr(inputs, "try_texts", lambda _, texts: tried.extend(texts))
     replace_unseen(tiny_classifier("bert"), TRAIN)
     assert tuple(tried) == TRAIN.texts
 
