@@ -3,6 +3,8 @@
 import warnings
 
 from prune_env.data.dataset import TextDataset
+from prune_env.data.pairs import is_pair
+from prune_env.data.unlabelled import Unlabelled
 from prune_env.errors import DataError
 
 
@@ -40,3 +42,22 @@ def require_all_labels(dataset: TextDataset) -> None:
             actual=", ".join(f"{name}: {count}" for name, count in dataset.counts.items()),
             remedy="bring data of every class, or correct the label names",
         )
+
+
+def require_one_form(*parts: TextDataset | Unlabelled) -> None:
+    """Raise unless all texts are pairs, or none is: a model reads either one text or two.
+
+    Raises:
+        DataError: Some are and some are not.
+    """
+    pairs = is_pair(parts[0].texts[0])
+    for part in parts:
+        others = sum(is_pair(text) != pairs for text in part.texts)
+        if others:
+            what = ("single texts", "pairs of texts")
+            raise DataError(
+                f"{part.source} holds {what[not pairs]} beside {what[pairs]} of {parts[0].source}",
+                expected=f"{what[pairs]} alone",
+                actual=f"{others:,} of {len(part):,} are {what[not pairs]}",
+                remedy="read all of them with the same columns (pair_column), or by text_pair",
+            )

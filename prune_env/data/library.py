@@ -8,7 +8,7 @@ from typing import Any
 from prune_env.data.class_names import class_names
 from prune_env.data.dataset import TextDataset
 from prune_env.data.readers import LabelParser, OnBadRow, collect, column_names
-from prune_env.data.tables import Row
+from prune_env.data.tables import COLUMN_OPTIONS, Row
 from prune_env.data.text import folded
 from prune_env.errors import DataError
 from prune_env.utils.limits import FOLDER_FILES, TABLE_BYTES, TABLE_LINES
@@ -76,7 +76,7 @@ def _check_columns(table: Any, columns: tuple[str, ...], source: str) -> None:
             f"{source}: no column {', '.join(missing)}",
             expected=f"the columns {', '.join(columns)}",
             actual=", ".join(table.column_names),
-            remedy="name them: --text-column, or --image-column of images, and --label-column",
+            remedy=f"name them: {COLUMN_OPTIONS}",
         )
 
 

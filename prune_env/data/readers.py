@@ -9,7 +9,7 @@ import numpy as np
 from prune_env.data.class_names import class_names
 from prune_env.data.dataset import DEFAULT_LABEL_NAMES, TextDataset
 from prune_env.data.pairs import BETWEEN, text_pair
-from prune_env.data.tables import Row, table_rows
+from prune_env.data.tables import COLUMN_OPTIONS, Row, table_rows
 from prune_env.data.text import NESTED, is_whole_number, text_problem
 from prune_env.errors import DataError, SettingsError
 from prune_env.utils.counts import count_of
@@ -163,8 +163,7 @@ def column_names(text: str, pair: str | None, label: str) -> tuple[str, ...]:
                 "Texts and labels cannot stand in one column",
                 expected=f"{len(names)} names",
                 actual=", ".join(map(str, names)),
-                remedy="name them: --text-column, or --image-column of images, --label-column, "
-                "and --pair-column of a second text",
+                remedy=f"name them: {COLUMN_OPTIONS}",
             )
     return names
 

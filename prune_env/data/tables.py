@@ -30,6 +30,7 @@ CONVERSIONS = {
     ".gz": "unpack it",
 }
 """What to do about files that often hold data and are not read, by how their names end."""
+COLUMN_OPTIONS = "--text-column (--image-column, --pair-column) and --label-column"
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def _remedy(found: list[str], columns: tuple[str, ...]) -> str:
     asked = f", as the table spells them ({', '.join(alike)})" if alike else ""
     if len(columns) == 1:  # the option names the column of the labelled table too
         return f"rename the column{asked}, or bring a .txt file, one text a line"
-    return f"name them{asked}: --text-column, or --image-column of images, and --label-column"
+    return f"name them{asked}: {COLUMN_OPTIONS}"
 
 
 def _header(lines: Iterable[list[str]]) -> int:

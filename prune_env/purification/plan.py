@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from prune_env.data.checks import overlap, require_all_labels
+from prune_env.data.checks import overlap, require_all_labels, require_one_form
 from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset
 from prune_env.data.unlabelled import Unlabelled
@@ -136,6 +136,8 @@ class Plan:
         reward = make_reward(self.chosen.search.reward)
         if self.mask is None:
             reward.check_data(self.train, self.validation)
+        more = () if self.unlabelled is None else (self.unlabelled,)
+        require_one_form(self.train, self.validation, *more)
         overlap(self.train, self.validation)
         _check_export(self.export, onnx=self.onnx, members=members)
         download, revision = self.loading.allow_download, self.loading.revision

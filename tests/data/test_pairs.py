@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from prune_env import load_data, read_unlabelled
+from prune_env.data.checks import require_one_form
 from prune_env.data.dataset import TextDataset, write_jsonl
 from prune_env.data.pairs import BETWEEN, as_arguments, first_and_second, is_pair, shown, text_pair
 from prune_env.data.table_format import TableFormat
+from prune_env.data.unlabelled import Unlabelled
 from prune_env.errors import DataError, SettingsError
 
 PAIRS = (("a man sleeps", "nobody is awake"), ("it rains", "it is dry"))
@@ -107,3 +109,16 @@ def test_the_library_datasets_gives_pairs_too(tmp_path: Path) -> None:
     datasets.Dataset.from_dict(table).save_to_disk(str(tmp_path / "saved"))
     data = load_data(tmp_path / "saved", **COLUMNS)
     assert tuple(map(first_and_second, data.texts)) == PAIRS  # type: ignore[union-attr]
+
+
+def test_pairs_and_single_texts_do_not_mix() -> None:
+    pairs = TextDataset([text_pair(*pair) for pair in PAIRS], [1, 0], source="here")
+    single = TextDataset(["it rains", "it is dry"], [1, 0], source="there")
+    require_one_form(pairs, pairs)
+    require_one_form(single, single, Unlabelled(("so",)))
+    with pytest.raises(DataError, match="there holds single texts beside pairs of texts of here"):
+        require_one_form(pairs, single)
+    with pytest.raises(DataError, match=r"1 of 1 are pairs of texts.*pair_column"):
+        require_one_form(single, Unlabelled((text_pair("a", "b"),)))
+    with pytest.raises(DataError, match="2 of 4 are single texts"):
+        require_one_form(pairs.joined(single))

@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from prune_env import purify
 from prune_env.data.dataset import TextDataset
 from prune_env.data.pairs import first_and_second, text_pair
+from prune_env.errors import DataError
 from prune_env.settings import FineTuneSettings
 from prune_env.training.fine_tuning import fine_tune
 from tests.models.tiny import tiny_classifier
@@ -73,3 +74,11 @@ def test_it_answers_pairs_as_the_report_says(
         [first_and_second(text)[0] for text in validation.texts], validation.labels
     )
     assert _accuracy(tmp_path / "out", halved) < 0.75
+
+
+def test_single_texts_to_validate_on_are_refused(source: Path, tmp_path: Path) -> None:
+    pairs = _pairs(60, 2)
+    firsts = [first_and_second(text)[0] for text in pairs.texts]
+    with pytest.raises(DataError, match="single texts beside pairs"):
+        purify(source, pairs, TextDataset(firsts, pairs.labels), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
