@@ -100,14 +100,14 @@ def fine_tune(
     """
     features, truncated, collator = _read(tokenizer, dataset, settings.max_length)
     steps = settings.epochs * -(-len(dataset) // settings.batch_size)
+    save = resumable and folder is not None
     with (
         _place_of(folder) as output,
         progress(description, steps) as bar,
         _left_as_found(model, mask),
-        only_rows_read(model, features, tokenizer),
+        nullcontext() if save else only_rows_read(model, features, tokenizer),
         _write_events(folder) as written,
     ):
-        save = resumable and folder is not None
         arguments = _arguments(settings, output, steps, seed=seed, save=save, steady=average > 0)
         _set_batches(arguments, model, features)
         steps, loss, metrics = _Trainer(

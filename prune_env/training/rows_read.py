@@ -31,31 +31,9 @@ class RowsRead(nn.Embedding):
         self.register_buffer("rows", rows, persistent=False)
         self._padding = None if whole.padding_idx is None else int(place[whole.padding_idx])
 
-        # A checkpoint holds the whole, as any model's does. Whoever averages the weights copies
-        # this layer with all its attributes, and a function not.
-        def save(part: nn.Module, state: dict[str, torch.Tensor], prefix: str, *_: Any) -> None:
-            assert isinstance(part, RowsRead)
-            state[f"{prefix}weight"] = part.merged_into(whole.weight.detach().clone())
-
-        self.register_state_dict_post_hook(save)
-        self.register_load_state_dict_pre_hook(_take_rows)
-
-    def merged_into(self, whole: torch.Tensor) -> torch.Tensor:
-        """Write the rows into the whole (V, D), and return it."""
-        with torch.no_grad():
-            whole[self.rows.to(whole.device)] = self.weight.to(whole.device)
-        return whole
-
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the embeddings (..., D) of tokens (...), numbered as in the whole."""
         return functional.embedding(self.place[input], self.weight, self._padding)
-
-
-def _take_rows(part: nn.Module, state: dict[str, torch.Tensor], prefix: str, *_: Any) -> None:
-    """Leave the rows alone of the whole embedding in a state that is loaded."""
-    assert isinstance(part, RowsRead)
-    whole = state[f"{prefix}weight"]
-    state[f"{prefix}weight"] = whole[part.rows.to(whole.device)]
 
 
 @contextmanager
@@ -66,7 +44,8 @@ def only_rows_read(
 
     The others have no gradient, and would still have moments and be read and written at each step:
     of a multilingual model they are most of its weights. They stay as they are, to the bit, where
-    weight decay would shrink them. An embedding that other layers share is trained whole.
+    weight decay would shrink them. An embedding that other layers share is trained whole. Not for
+    trainings that save checkpoints: those number moments by place, and would not fit other texts.
 
     Args:
         model: A sequence classifier, any of images too, which is left alone.
@@ -88,7 +67,9 @@ def only_rows_read(
     try:
         yield
     finally:
-        part.merged_into(whole.to(part.weight.device).weight)
+        whole.to(part.weight.device)
+        with torch.no_grad():
+            whole.weight[part.rows] = part.weight
         setattr(parent, name, whole)
 
 
