@@ -11,6 +11,7 @@ from prune_env.data.readers import (
     OnBadRow,
     cell_problem,
     column_name,
+    column_names,
     one_text,
     remedy_for,
     unreadable,
@@ -106,26 +107,19 @@ def read_unlabelled(
         DataError: The file or a row cannot be read, or no text is left.
     """
     path = as_path(path, "path")
-    columns = [column_name(each) for each in (text_column, pair_column) if each is not None]
-    if path.suffix.lower() == ".txt":
-        lines = enumerate(text_lines(path), start=1)
-        if len(columns) > 1:
-            raise DataError(
-                f"{path} holds one text a line, and pairs of texts were asked for",
-                expected=f"a table with the columns {', '.join(columns)}",
-                remedy="write the pairs as .jsonl, .csv or .tsv",
-            )
-        rows: Iterable[Row] = (Row(number, number, {text_column: line}) for number, line in lines)
-    else:
-        rows = table_rows(path, tuple(columns))
+    columns = [column_name(text_column)]
+    if pair_column is not None:
+        columns = list(column_names(text_column, None, pair_column))
+    rows = _rows(path, columns)
     texts: dict[str, None] = {}
     skipped = 0
     for row in rows:
         cells = [] if row.cells is None else [row.cells[column] for column in columns]
-        problems = [cell_problem(cell) if cell != "" else "" for cell in cells] or [row.problem]
+        if cells and not any(str(cell).strip() for cell in cells):
+            continue
+        problems = [cell_problem(cell) for cell in cells] or [row.problem]
         if not any(problems):
-            if all(map(str.strip, cells)):
-                texts[one_text(cells)] = None
+            texts[one_text(cells)] = None
         elif on_bad_row == "skip":
             skipped += 1
         else:
@@ -145,3 +139,17 @@ def read_unlabelled(
             remedy="check how the file was written",
         )
     return Unlabelled(tuple(texts), str(path), skipped)
+
+
+def _rows(path: Path, columns: list[str]) -> Iterable[Row]:
+    """Return the lines of a text file, or the rows of a table; errors as those of both."""
+    if path.suffix.lower() != ".txt":
+        return table_rows(path, tuple(columns))
+    if len(columns) > 1:
+        raise DataError(
+            f"{path} holds one text a line, and pairs of texts were asked for",
+            expected=f"a table with the columns {', '.join(columns)}",
+            remedy="write the pairs as .jsonl, .csv or .tsv",
+        )
+    lines = enumerate(text_lines(path), start=1)
+    return (Row(number, number, {columns[0]: line}) for number, line in lines)

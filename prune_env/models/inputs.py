@@ -12,7 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset, open_image
-from prune_env.data.pairs import as_arguments
+from prune_env.data.pairs import as_arguments, first_and_second, shown
 from prune_env.errors import DataError
 from prune_env.models.tokenizer_trial import try_texts
 from prune_env.settings import check_length
@@ -78,7 +78,7 @@ class TokenRows(Rows):
             raise DataError(
                 f"Row {empty[0] + 1} has no token",
                 expected="at least one token per text",
-                actual=repr(texts[empty[0]]),
+                actual=repr(shown(texts[empty[0]])),
                 remedy="remove blank texts, for this tokenizer adds no special tokens to them",
             )
         encodings = encoded.encodings or ()
@@ -210,12 +210,12 @@ def check_kind(processor: Any, data: TextDataset) -> None:
             expected=f"a table of {'paths of images' if images else 'texts'} and labels",
             remedy=f"{column}, or choose another data set",
         )
-    blank = [] if images else [text for text in data.texts if not text.strip()]
-    if blank and not all(processor(blank)["input_ids"]):
+    blank = [] if images else [text for text in data.texts if not any(first_and_second(text))]
+    if blank and not all(processor(*as_arguments(blank))["input_ids"]):
         raise DataError(
             f"{data.source} holds {count_of(len(blank), 'blank text')}, "
             "of which this tokenizer makes no token",
             expected="at least one token per text",
-            actual=repr(blank[0]),
+            actual=repr(shown(blank[0])),
             remedy="remove their rows",
         )

@@ -83,13 +83,19 @@ def test_columns_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
 
 def test_pairs_without_labels_come_from_a_table(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(
-        ROWS["a.jsonl"] + '{"premise": "so", "hypothesis": " ", "label": 0}\n'
+        ROWS["a.jsonl"] + '{"premise": "", "hypothesis": " ", "label": 0}\n'
     )
     found = read_unlabelled(tmp_path / "a.jsonl", **COLUMNS)
     assert tuple(map(first_and_second, found.texts)) == PAIRS
     (tmp_path / "a.txt").write_text("it rains\n")
     with pytest.raises(DataError, match="one text a line, and pairs of texts were asked for"):
         read_unlabelled(tmp_path / "a.txt", **COLUMNS)
+    with pytest.raises(SettingsError, match=r"2 names.*premise, premise"):
+        read_unlabelled(tmp_path / "a.jsonl", text_column="premise", pair_column="premise")
+    (tmp_path / "c.jsonl").write_text(ROWS["a.jsonl"] + '{"premise": "so", "hypothesis": ""}\n')
+    with pytest.raises(DataError, match=r"row 3.*column 'hypothesis'.*an empty text"):
+        read_unlabelled(tmp_path / "c.jsonl", **COLUMNS)
+    assert read_unlabelled(tmp_path / "c.jsonl", **COLUMNS, on_bad_row="skip").skipped == 1
     (tmp_path / "b.jsonl").write_text('{"premise": "so", "hypothesis": 3}\n')
     with pytest.raises(DataError, match=r"row 1 \(line 1\).*column 'hypothesis'.*int 3"):
         read_unlabelled(tmp_path / "b.jsonl", **COLUMNS)

@@ -122,3 +122,11 @@ def test_of_a_pair_the_tokenizer_gets_both_texts() -> None:
     cut = TokenRows([text_pair("the film", "funny , not moving , it is")], tokenizer, 8)
     assert cut.truncated == 1
     assert tokenizer.decode(cut.row(0)["input_ids"]) == "[CLS] the film [SEP] funny , not [SEP]"
+
+
+def test_a_pair_of_blank_texts_is_refused_as_a_blank_text_is() -> None:
+    bare = tiny_tokenizer()
+    bare.backend_tokenizer.post_processor = None
+    data = TextDataset([text_pair("film", "film"), text_pair("", "")], [0, 1], source="FILE")
+    with pytest.raises(DataError, match=r"FILE holds 1 blank text.*Actual: ' / '"):
+        check_kind(bare, data)
