@@ -6,9 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
-
-from prune_env.cli.options import MachineOptions, TableOptions, facts, show
+from prune_env.cli.options import TARGET_ALIAS, MachineOptions, TableOptions, facts, show
 from prune_env.errors import SettingsError
 from prune_env.research.attacks.own_files import PoisonFile
 from prune_env.settings import FineTuneSettings
@@ -62,7 +60,7 @@ class Attack:
     triggered: Path | None = None
     poison: PoisonFile = "mixed"
     rate: float | None = None
-    target_label: Annotated[int | str, tyro.conf.arg(aliases=("--target",))] = 1
+    target_label: Annotated[int | str, TARGET_ALIAS] = 1
     seed: int = 0
     json: bool = False
     machine: MachineOptions = field(default_factory=MachineOptions)

@@ -6,9 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
-
-from prune_env.cli.options import MachineOptions, TableOptions, as_it_is, printable_lines, show
+from prune_env.cli.options import (
+    TARGET_ALIAS,
+    MachineOptions,
+    TableOptions,
+    as_it_is,
+    printable_lines,
+    show,
+)
 from prune_env.errors import SettingsError
 from prune_env.utils.counts import count_of
 
@@ -82,7 +87,7 @@ class Audit:
     triggered: str | None = None
     data: str = "rotten-tomatoes"
     attack: str | None = None
-    target_label: Annotated[int | str | None, tyro.conf.arg(aliases=("--target",))] = None
+    target_label: Annotated[int | str | None, TARGET_ALIAS] = None
     max_drop: float = 0.03
     seed: int = 0
     json: bool = False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from prune_env.cli.options import MachineOptions, TableOptions, facts, show
+from prune_env.cli.options import TARGET_ALIAS, MachineOptions, TableOptions, facts, show
 from prune_env.utils.counts import count_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Evaluate:
     benign: str | None = None
     backdoored: str | None = None
     validation: str | None = None
-    target_label: Annotated[int | str | None, tyro.conf.arg(aliases=("--target",))] = None
+    target_label: Annotated[int | str | None, TARGET_ALIAS] = None
     max_length: int | None = None
     json: bool = False
     machine: MachineOptions = field(default_factory=MachineOptions)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import tyro
 from rich.console import Console, RenderableType
 
 from prune_env import errors
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from prune_env.research.attacks import AttackFiles, AttackSources
 
+
+TARGET_ALIAS = tyro.conf.arg(aliases=("--target",))
+"""The short name of `--target-label`, for every verb that has it."""
 
 MOST_THREADS = 1024
 """More than this is a slip of the pen, and may be more than the system starts."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from prune_env.cli.options import MachineOptions, TableOptions, facts, show
+from prune_env.cli.options import TARGET_ALIAS, MachineOptions, TableOptions, facts, show
 from prune_env.settings import Pruned, UnitSettings
 from prune_env.utils.counts import count_of
 
@@ -62,7 +62,7 @@ class Record:
     data: str = "rotten-tomatoes"
     triggered: str | None = None
     attack: str | None = None
-    target_label: Annotated[int | str | None, tyro.conf.arg(aliases=("--target",))] = None
+    target_label: Annotated[int | str | None, TARGET_ALIAS] = None
     seed: int = 0
     json: bool = False
     machine: MachineOptions = field(default_factory=MachineOptions)

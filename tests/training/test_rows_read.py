@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from prune_env.data.dataset import TextDataset
@@ -30,6 +31,19 @@ def _trained(
 ) -> PreTrainedModel:
     fine_tune(loaded.model, loaded.tokenizer, DATA, settings, **more)
     return loaded.model
+
+
+def _seen_in_training(loaded: LoadedModel) -> nn.Module:
+    """The word embedding that every step of a training has."""
+    seen = set()
+
+    def look(model: PreTrainedModel, *_: Any) -> torch.Tensor:
+        seen.add(model.get_input_embeddings())
+        return torch.zeros(())
+
+    _trained(loaded, penalty=look)
+    (embedding,) = seen
+    return embedding
 
 
 def _answers(loaded: LoadedModel) -> torch.Tensor:
@@ -76,17 +90,11 @@ def test_rows_that_no_text_reads_stay_to_the_bit() -> None:
 
 def test_only_rows_that_are_read_are_handed_to_the_optimiser() -> None:
     loaded = tiny_classifier("bert")
-    seen = []
-
-    def look(model: PreTrainedModel, *_: Any) -> torch.Tensor:
-        seen.append(model.get_input_embeddings())
-        return torch.zeros(())
-
     whole = loaded.model.get_input_embeddings()
-    _trained(loaded, penalty=look)
-    assert isinstance(seen[0], RowsRead)
-    assert len(seen[0].weight) < whole.num_embeddings
-    assert seen[0].padding_idx == whole.padding_idx
+    trained = _seen_in_training(loaded)
+    assert isinstance(trained, RowsRead)
+    assert len(trained.weight) < whole.num_embeddings
+    assert trained.padding_idx == whole.padding_idx
     assert loaded.model.get_input_embeddings() is whole
     assert "place" not in "".join(loaded.model.state_dict())
 
@@ -104,15 +112,7 @@ def test_a_training_that_fails_leaves_the_whole_embedding() -> None:
 
 
 def test_an_embedding_that_layers_share_is_trained_whole() -> None:
-    loaded = tiny_classifier("t5")
-    seen = []
-
-    def look(model: PreTrainedModel, *_: Any) -> torch.Tensor:
-        seen.append(model.get_input_embeddings())
-        return torch.zeros(())
-
-    _trained(loaded, penalty=look)
-    assert not any(isinstance(each, RowsRead) for each in seen)
+    assert not isinstance(_seen_in_training(tiny_classifier("t5")), RowsRead)
 
 
 def test_embeddings_that_are_not_trained_are_left_alone() -> None:
