@@ -1,7 +1,8 @@
 """A game of a suite, made: the model to play, and what masks of it are worth."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Final
 
 import numpy as np
@@ -28,20 +29,34 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class MaskValues:
-    """What masks are worth.
+    """What masks are worth; rewards and LFR cost a pass each, and are computed when first read.
 
     Attributes:
         accuracy: Float64 (N,), on clean validation data.
-        gained: Float64 (N,), the reward of the mask minus that of the unpruned model: the return
-            of an episode that leaves it.
-        spared: Float64 (N,), 1 - LFR, calibrated; None where it is not known.
         legal: Bool (N,); what is not legal is worth as much as the unpruned model.
+        rewards: Returns the rewards (1 + N,) of the unpruned model and the masks.
+        rates: Returns their calibrated LFR (1 + N,); None where it is not known.
     """
 
     accuracy: Floats
-    gained: Floats
-    spared: Floats | None
     legal: npt.NDArray[np.bool_]
+    rewards: Callable[[], Floats]
+    rates: Callable[[], Floats] | None
+
+    @cached_property
+    def gained(self) -> Floats:
+        """Float64 (N,), the reward of the mask minus that of the unpruned model.
+
+        It is the return of an episode that leaves the mask.
+        """
+        rewards = self.rewards()
+        gained: Floats = rewards[1:] - rewards[0]
+        return gained
+
+    @cached_property
+    def spared(self) -> Floats | None:
+        """Float64 (N,), 1 - LFR, calibrated; None where it is not known."""
+        return None if self.rates is None else 1 - self.rates()[1:]
 
 
 class TaskGame:
@@ -95,10 +110,13 @@ class TaskGame:
         legal = accuracy >= self.tau
         legal &= np.array([units.keeps(mask, self._least) for mask in masks])
         worth = np.where(legal[:, None, None], masks, masks[:1])
-        reward = self._reward.score(self.subject, worth, np.where(legal, accuracy, accuracy[0]))
-        total = reward.sum(axis=1)
-        spared = None if self._rate is None else 1 - self._rate(worth)[1:]
-        return MaskValues(accuracy[1:], total[1:] - total[0], spared, legal[1:])
+        known = np.where(legal, accuracy, accuracy[0])
+        return MaskValues(
+            accuracy[1:],
+            legal[1:],
+            lambda: self._reward.score(self.subject, worth, known).sum(axis=1),
+            None if self._rate is None else partial(self._rate, worth),
+        )
 
 
 def _unseen(subject: Subject) -> Subject:

@@ -5,7 +5,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,8 @@ SAVE_EVERY = 20.0
 Rank = tuple[float, float]
 """Value and accuracy of a mask."""
 ILLEGAL: Rank = (-np.inf, 0.0)
+ENDS = ("gained", "spared")
+"""What is searched for its best masks, by its name in `MaskValues`; the second may be unknown."""
 LEAST = 1e-6
 """Room between the two ends below which a score would be noise."""
 
@@ -97,25 +98,26 @@ def find_reference(game: TaskGame) -> TaskReference:
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     folder = cache_folder() / "score" / f"v{VERSION}"
     require_own(folder)
-    path, asked = folder / f"{name}.json", folder / f"{name}.asked.json"
+    path = folder / f"{name}.json"
+    known = {end: _KnownMasks(game, end, folder / f"{name}.{end}.json") for end in ENDS}
     if not path.exists():
         check_writable(path, "set PRUNE_ENV_CACHE to a folder that can be written")
         tell(f"Searching for the best masks of {game.task.name}, once on this machine.")
-        write_json(path, asdict(_compute(game, _KnownMasks(game, asked))))
-    if asked.exists():  # where nothing can be written, what is not there cannot go either
-        asked.unlink(missing_ok=True)
+        write_json(path, asdict(_compute(game, known)))
+    for each in known.values():
+        each.forget()
     content: Any = read_json(path)
     return from_plain(TaskReference, content, str(path))
 
 
-def _compute(game: TaskGame, known: "_KnownMasks") -> TaskReference:
+def _compute(game: TaskGame, known: dict[str, "_KnownMasks"]) -> TaskReference:
     masks = [
         search(game.subject, "random", game.task.search, seed=seed).mask for seed in RANDOM_SEEDS
     ]
     random = game.values(np.stack(masks))
     ends = {}
-    for name in ("gained", "spared") if game.knows_hidden else ("gained",):
-        best = max(climb(game, partial(known, name), seed) for seed in ORACLE_SEEDS)
+    for name in ENDS if game.knows_hidden else ENDS[:1]:
+        best = max(climb(game, known[name], seed) for seed in ORACLE_SEEDS)
         ends[name] = EndPoints(float(getattr(random, name).mean()), best)
     return TaskReference(ends["gained"], ends.get("spared"))
 
@@ -147,10 +149,10 @@ class AskedMasks:
     """What masks are worth that were asked for.
 
     Attributes:
-        known: By mask (its bits, packed, in hex), by column; empty where the mask is not legal.
+        known: By mask (its bits, packed, in hex); None where the mask is not legal.
     """
 
-    known: dict[str, dict[str, Rank]]
+    known: dict[str, Rank | None]
 
 
 class _KnownMasks:
@@ -158,33 +160,39 @@ class _KnownMasks:
 
     A search of a real model takes hours, so what was asked is kept in a file: a search that was
     killed goes the same way again, and asks for no mask twice.
+
+    Args:
+        game: Whose masks they are.
+        end: What they are worth of, one of `ENDS`; the other is not computed.
+        path: Of the file.
     """
 
-    def __init__(self, game: TaskGame, path: Path) -> None:
-        self._game = game
-        self._path = path
-        self._known: dict[str, dict[str, Rank]] = {}
+    def __init__(self, game: TaskGame, end: str, path: Path) -> None:
+        self._game, self._end, self._path = game, end, path
+        self._known: dict[str, Rank | None] = {}
         if path.exists():
             self._known = from_plain(AskedMasks, read_json(path), str(path)).known
         self._saved = time.monotonic()
 
-    def __call__(self, name: str, masks: Mask) -> list[Rank]:
+    def __call__(self, masks: Mask) -> list[Rank]:
         """Return value and accuracy of masks (N, L, H); -inf for what is not legal."""
         keys = [np.packbits(mask).tobytes().hex() for mask in masks]
         new = {key: mask for key, mask in zip(keys, masks, strict=True) if key not in self._known}
         if new:
             values = self._game.values(np.stack(list(new.values())))
-            worth = {"gained": values.gained, "spared": values.spared}
+            worth, accuracy = getattr(values, self._end), values.accuracy
             for row, key in enumerate(new):
-                self._known[key] = {
-                    column: (float(each[row]), float(values.accuracy[row]))
-                    for column, each in worth.items()
-                    if each is not None and values.legal[row]
-                }
+                rank = (float(worth[row]), float(accuracy[row]))
+                self._known[key] = rank if values.legal[row] else None
             if time.monotonic() > self._saved + SAVE_EVERY:
                 write_json(self._path, asdict(AskedMasks(self._known)))
                 self._saved = time.monotonic()
-        return [self._known[key].get(name, ILLEGAL) for key in keys]
+        return [self._known[key] or ILLEGAL for key in keys]
+
+    def forget(self) -> None:
+        """Delete the file, if there is one: the end is known."""
+        if self._path.exists():  # where nothing can be written, what is not there cannot go either
+            self._path.unlink(missing_ok=True)
 
 
 def _neighbours(

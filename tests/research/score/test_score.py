@@ -138,7 +138,7 @@ def test_the_search_for_the_ends_goes_on_after_a_kill(monkeypatch: pytest.Monkey
     after = sum(asked[10:])
     asked.clear()
     folder = cache_folder() / "score"
-    assert not [*folder.glob("**/*.asked.json")]
+    assert len([*folder.glob("**/*.json")]) == 1  # what was asked is gone
     shutil.rmtree(folder)
     assert find_reference(TaskGame(TASK)) == ends
     assert sum(asked[1:]) == before + after
@@ -461,6 +461,20 @@ def test_every_kind_of_policy_plays_a_record_and_its_lfr_is_scored(record: str) 
     spared = game.values(masks).spared
     np.testing.assert_allclose(spared, 1 - subject.evaluator.column("lfr_calibrated", masks))
     assert pruned_heads(masks[0]) == {"1": [2]}
+
+
+def test_a_search_of_one_end_pays_for_no_pass_of_the_other() -> None:
+    def never() -> Any:
+        raise AssertionError("asked")
+
+    masks = np.ones((1, 3, 4), bool)
+    values = TaskGame(TASK).values(masks)
+    assert replace(values, rates=never).gained.tolist() == [0]
+    other = replace(values, rewards=never, rates=lambda: np.array([0.5, 0.25]))
+    assert other.spared is not None
+    assert other.spared.tolist() == [0.75]
+    with pytest.raises(AssertionError, match="asked"):
+        other.gained  # noqa: B018 - it is computed when read
 
 
 def test_a_submission_keeps_its_masks_and_overwrites_nobody(tmp_path: Path) -> None:
