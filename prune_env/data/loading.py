@@ -137,6 +137,13 @@ def load_data(
     path = as_path(name_or_path, "name_or_path", "give the path of a table, or a name")
     _check_part(part)
     if str(name_or_path) in DATASETS:
+        if pair_column is not None:  # other columns are of the files that go with the data
+            raise SettingsError(
+                f"{name_or_path} holds single texts or images, not pairs",
+                expected="no pair_column, as the data set of a name knows its own columns",
+                actual=pair_column,
+                remedy="leave it out, or name the file of the pairs",
+            )
         splits = load_named(str(name_or_path), folder, allow_download=allow_download)
         return splits if part is None else getattr(splits, part)
     settings: dict[str, Any] = {
