@@ -137,13 +137,7 @@ def load_data(
     path = as_path(name_or_path, "name_or_path", "give the path of a table, or a name")
     _check_part(part)
     if str(name_or_path) in DATASETS:
-        if pair_column is not None:  # other columns are of the files that go with the data
-            raise SettingsError(
-                f"{name_or_path} holds single texts or images, not pairs",
-                expected="no pair_column, as the data set of a name knows its own columns",
-                actual=pair_column,
-                remedy="leave it out, or name the file of the pairs",
-            )
+        _require_no_pairs(str(name_or_path), pair_column)
         splits = load_named(str(name_or_path), folder, allow_download=allow_download)
         return splits if part is None else getattr(splits, part)
     settings: dict[str, Any] = {
@@ -158,6 +152,20 @@ def load_data(
     if not os.path.isdir(path):  # which is false, and no error, of names that no file can have
         return read(path, **settings)
     return _load_folder(path, read, settings, part)
+
+
+def _require_no_pairs(name: str, pair_column: str | None) -> None:
+    """Raise a `SettingsError` where second texts are asked of a data set of the catalog.
+
+    Other columns may be those of the files that go with it.
+    """
+    if pair_column is not None:
+        raise SettingsError(
+            f"{name} holds single texts or images, not pairs",
+            expected="no pair_column, as the data set of a name knows its own columns",
+            actual=pair_column,
+            remedy="leave it out, or name the file of the pairs",
+        )
 
 
 def _reader(

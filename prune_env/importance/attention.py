@@ -128,7 +128,7 @@ def forward_maps(probe: Probe, batch: LabelledBatch) -> Iterator[tuple[LayerHead
     Raises:
         UnsupportedModelError: The maps do not match the layers that were found.
     """
-    layers = [layer for layer in probe.heads.layers for _ in range(layer.calls)]
+    layers = probe.heads.in_call_order
     maps = returned_maps(probe.model(**batch.inputs))
     if len(maps) != len(layers):
         raise UnsupportedModelError(

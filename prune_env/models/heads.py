@@ -112,9 +112,19 @@ class HeadMap:
 
     Attributes:
         layers: One entry per attention module, which is one per layer unless layers share it.
+        inner: Attention modules that run in turn where layers share them (ALBERT's
+            `inner_group_num`).
     """
 
     layers: tuple[LayerHeads, ...]
+    inner: int = 1
+
+    @property
+    def in_call_order(self) -> tuple[LayerHeads, ...]:
+        """The layers as one forward pass runs them, shared ones as often as it does."""
+        places = range(0, len(self.layers), self.inner)
+        groups = (self.layers[place : place + self.inner] for place in places)
+        return tuple(layer for group in groups for layer in group * group[0].calls)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -151,6 +161,8 @@ def find_heads(model: nn.Module) -> HeadMap:
     found = tuple(_attention_modules(model))
     expected = getattr(config, "num_hidden_layers", None)
     expected = getattr(getattr(config, "vision_config", None), "num_hidden_layers", expected)
+    inner = getattr(config, "inner_group_num", 1)
+    expected = expected and expected * inner
     if not found or (expected is not None and expected % len(found)):
         raise UnsupportedModelError(
             f"The attention heads of {type(model).__name__} cannot be found",
@@ -164,11 +176,8 @@ def find_heads(model: nn.Module) -> HeadMap:
             f"{type(model).__name__} has attention in {len(found)} of {expected} layers only",
             remedy="use a supported architecture; `load_classifier` names them",
         )
-    return HeadMap(
-        tuple(
-            _layer(model, index, name, parent, calls) for index, (name, parent) in enumerate(found)
-        )
-    )
+    layers = (_layer(model, index, name, each, calls) for index, (name, each) in enumerate(found))
+    return HeadMap(tuple(layers), inner)
 
 
 def encoder_of(model: PreTrainedModel) -> PreTrainedModel:

@@ -122,6 +122,14 @@ def test_the_library_datasets_gives_pairs_too(tmp_path: Path) -> None:
     assert tuple(map(first_and_second, data.texts)) == PAIRS  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("wrong", [None, float("nan"), 3, text_pair("a", "b")])
+def test_what_is_no_text_makes_no_pair(wrong: object) -> None:
+    with pytest.raises(DataError, match="made of two texts"):
+        text_pair("a man sleeps", wrong)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="made of two texts"):
+        text_pair(wrong, "a man sleeps")  # type: ignore[arg-type]
+
+
 def test_pairs_and_single_texts_do_not_mix() -> None:
     pairs = TextDataset([text_pair(*pair) for pair in PAIRS], [1, 0], source="here")
     single = TextDataset(["it rains", "it is dry"], [1, 0], source="there")

@@ -74,14 +74,26 @@ def test_the_row_is_that_of_the_token_that_the_classifier_reads() -> None:
     assert torch.equal(summary_row(causal, left)[0, 0], causal[0, 0, 3].double())
 
 
-def test_layers_that_share_a_module_are_averaged(tiny_data: TextDataset) -> None:
+@pytest.mark.parametrize(
+    ("layers", "groups", "inner", "calls"),
+    [
+        (3, 1, 1, [[0, 1, 2]]),
+        (4, 2, 1, [[0, 1], [2, 3]]),
+        (4, 2, 2, [[0, 2], [1, 3], [4, 6], [5, 7]]),  # a group runs its two in turn
+    ],
+)
+def test_layers_that_share_a_module_are_averaged(
+    layers: int, groups: int, inner: int, calls: list[list[int]], tiny_data: TextDataset
+) -> None:
     subject = classifier()
     torch.manual_seed(0)
     config = AlbertConfig(
         vocab_size=len(subject.tokenizer),
         embedding_size=16,
         hidden_size=32,
-        num_hidden_layers=3,
+        num_hidden_layers=layers,
+        num_hidden_groups=groups,
+        inner_group_num=inner,
         num_attention_heads=4,
         intermediate_size=32,
         initializer_range=0.3,
@@ -90,6 +102,6 @@ def test_layers_that_share_a_module_are_averaged(tiny_data: TextDataset) -> None
     data = tiny_data.select([0])
     actual = head_importance(model, subject.tokenizer, data, ["attention_entropy"])
     maps = rows(Classifier(model, subject.tokenizer), data.texts[0])
-    expected = -(maps * np.log(maps)).sum(-1).mean((0, 2))
-    assert actual.shape == (1, 4, 1)
-    np.testing.assert_allclose(actual[0, :, 0], expected, rtol=1e-4)
+    entropy = -(maps * np.log(maps)).sum(-1).mean(2)
+    expected = [entropy[own].mean(0) for own in calls]
+    np.testing.assert_allclose(actual[..., 0], expected, rtol=1e-4)

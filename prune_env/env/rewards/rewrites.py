@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from prune_env.data.dataset import Rewrite
+from prune_env.data.pairs import in_each
 from prune_env.errors import SettingsError
 from prune_env.utils.registry import Registry
 
@@ -43,7 +44,10 @@ class WordDrop:
         _check_share(self.share)
 
     def __call__(self, text: str) -> str:
-        """Return the text with words left out; one word always stays."""
+        """Return the text with words left out; one word always stays, and of a pair one of each."""
+        return in_each(text, self._drop)
+
+    def _drop(self, text: str) -> str:
         draw = random.Random(f"{self.seed} {text}")
         words = text.split()
         kept = [word for word in words if draw.random() >= self.share]
@@ -73,7 +77,10 @@ class LocalShuffle:
             raise SettingsError("window is out of range", expected=">= 2", actual=self.window)
 
     def __call__(self, text: str) -> str:
-        """Return the words of the text in another order."""
+        """Return the words of the text in another order; of a pair, each in its own text."""
+        return in_each(text, self._shuffle)
+
+    def _shuffle(self, text: str) -> str:
         draw = random.Random(f"{self.seed} {text}")
         words = text.split()
         moved: list[str] = []

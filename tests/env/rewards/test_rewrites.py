@@ -2,6 +2,7 @@
 
 import pytest
 
+from prune_env.data.pairs import first_and_second, text_pair
 from prune_env.env.rewards.rewrites import (
     REWRITES,
     ClauseFrame,
@@ -33,6 +34,17 @@ def test_a_shuffle_keeps_the_words_and_their_windows():
     moved = LocalShuffle(3)(TEXT).split()
     for start in range(0, len(words), 3):
         assert sorted(moved[start : start + 3]) == sorted(words[start : start + 3])
+
+
+@pytest.mark.parametrize("entry", list(REWRITES), ids=lambda entry: entry.name)
+def test_a_pair_stays_a_pair_and_no_word_changes_sides(entry):
+    rewrite = type(entry.load())
+    for seed in range(9):
+        first, second = first_and_second(rewrite(seed=seed)(text_pair("a b c d e", "v w x y z")))
+        assert set(first.split()) & set("abcde")
+        assert not set(first.split()) & set("vwxyz")
+        assert not set(second.split()) & set("abcde")
+        assert set(second.split()) & set("vwxyz")
 
 
 def test_split_words_only_gain_spaces():
