@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, overload
 
 from prune_env.data.class_names import class_names
 from prune_env.data.dataset import Splits, TextDataset
-from prune_env.data.images import read_images
+from prune_env.data.images import ImageDataset, read_images
 from prune_env.data.library import read_datasets
 from prune_env.data.readers import OnBadRow, read_table
 from prune_env.errors import DataError, SettingsError, UnknownNameError
@@ -137,8 +137,8 @@ def load_data(
     path = as_path(name_or_path, "name_or_path", "give the path of a table, or a name")
     _check_part(part)
     if str(name_or_path) in DATASETS:
-        _require_no_pairs(str(name_or_path), pair_column)
         splits = load_named(str(name_or_path), folder, allow_download=allow_download)
+        _check_named(splits.train, str(name_or_path), pair_column, image_column, label_names)
         return splits if part is None else getattr(splits, part)
     settings: dict[str, Any] = {
         "label_column": label_column,
@@ -154,17 +154,28 @@ def load_data(
     return _load_folder(path, read, settings, part)
 
 
-def _require_no_pairs(name: str, pair_column: str | None) -> None:
-    """Raise a `SettingsError` where second texts are asked of a data set of the catalog.
+def _check_named(
+    data: TextDataset, name: str, pair: str | None, image: str | None, names: Sequence[str] | None
+) -> None:
+    """Raise a `SettingsError` where a data set of the catalog is asked for what it does not hold.
 
-    Other columns may be those of the files that go with it.
+    Other columns, and its classes in another order, may be those of the files that go with it.
     """
-    if pair_column is not None:
+    images = isinstance(data, ImageDataset)
+    if pair is not None or (image is not None and not images):
         raise SettingsError(
-            f"{name} holds single texts or images, not pairs",
-            expected="no pair_column, as the data set of a name knows its own columns",
-            actual=pair_column,
-            remedy="leave it out, or name the file of the pairs",
+            f"{name} holds {'images' if images else 'single texts'}",
+            expected="no column of others, as the data set of a name knows its own columns",
+            actual=f"the column {pair or image}",
+            remedy="leave it out, or name the file that has this column",
+        )
+    asked = data.label_names if names is None else class_names(names)
+    if sorted(asked) != sorted(data.label_names):
+        raise SettingsError(
+            f"{name} has other classes",
+            expected=", ".join(data.label_names),
+            actual=", ".join(asked),
+            remedy="leave the names out: the data set of a name knows its own",
         )
 
 

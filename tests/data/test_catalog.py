@@ -6,12 +6,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from prune_env.data import DATASETS, Splits, load_named, overlap, sst2
-from prune_env.errors import DataError, UnknownNameError
+from prune_env.data import DATASETS, Splits, load_data, load_named, overlap, sst2
+from prune_env.data.table_format import TableFormat
+from prune_env.errors import DataError, SettingsError, UnknownNameError
 
 ROTTEN_TOMATOES = ["758807c0b029d94b", "51da4df89fd5392b", "61ce92fb8c7e4bf6"]
 TABLE = b"sentence\tlabel\na warm film\t1\na dull film\t0\n"
@@ -43,6 +45,28 @@ def test_rotten_tomatoes_never_changes() -> None:
     assert len({text for part in parts for text in part.texts}) == 8530
     assert overlap(splits.train, splits.test) == 0
     assert [part.sha256[:16] for part in parts] == ROTTEN_TOMATOES
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"pair_column": "b"}, "holds single texts.*the column b"),
+        ({"image_column": "path"}, "holds single texts.*the column path"),
+        ({"label_names": ["a", "b", "c"]}, "has other classes.*negative, positive.*a, b, c"),
+        ({"label_names": ["ham", "spam"]}, "has other classes.*negative, positive.*ham, spam"),
+    ],
+)
+def test_what_a_data_set_of_a_name_does_not_hold_is_refused(
+    asked: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SettingsError, match=rf"rotten-tomatoes {said}"):
+        load_data("rotten-tomatoes", **asked)
+
+
+def test_columns_of_the_files_that_go_with_a_name_are_no_matter() -> None:
+    tables = TableFormat(text_column="text", label_names=("positive", "negative"))
+    data = tables.load_part("rotten-tomatoes", "validation")
+    assert data.label_names == ("negative", "positive")
 
 
 def test_rotten_tomatoes_is_read_without_importing_its_package() -> None:

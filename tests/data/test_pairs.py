@@ -81,11 +81,6 @@ def test_columns_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
         load_data(tmp_path / "a.tsv", text_column="premise", pair_column=2)  # type: ignore[call-overload]
 
 
-def test_a_data_set_of_a_name_has_no_column_of_second_texts(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"sst2 holds single texts.*hypothesis"):
-        load_data("sst2", folder=tmp_path, pair_column="hypothesis")
-
-
 def test_pairs_without_labels_come_from_a_table(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(
         ROWS["a.jsonl"] + '{"premise": "", "hypothesis": " ", "label": 0}\n'
