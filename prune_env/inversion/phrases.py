@@ -121,6 +121,11 @@ def is_english(train: TextDataset, writing: Writing = SPACED) -> bool:
     return of_english >= SHARE_OF_ENGLISH * sum(words.values())
 
 
+def usual_words(train: TextDataset, writing: Writing = SPACED) -> frozenset[str]:
+    """Return words that say nothing: `FUNCTION_WORDS` of English texts, else `empty_words`."""
+    return FUNCTION_WORDS if is_english(train, writing) else empty_words(train, writing)
+
+
 def candidates(
     train: TextDataset,
     *,
@@ -133,8 +138,7 @@ def candidates(
 
     Args:
         train: Clean texts.
-        words: Words that may be used, besides punctuation; None: `FUNCTION_WORDS` if the texts are
-            English, else `empty_words`.
+        words: Words that may be used, besides punctuation; None: the `usual_words`.
         writing: How the texts are written.
         longest: Words of a run.
         least: Texts that must hold a run.
@@ -142,9 +146,7 @@ def candidates(
     Returns:
         Each run before a text, and behind it; runs of punctuation alone only behind.
     """
-    if words is None:
-        words = FUNCTION_WORDS if is_english(train, writing) else empty_words(train, writing)
-    allowed = words
+    allowed = usual_words(train, writing) if words is None else words
 
     def runs(text: list[str]) -> Iterable[str]:
         for start in range(len(text)):

@@ -20,6 +20,8 @@ from typing import ClassVar
 import numpy as np
 
 from prune_env.data.images import ImageDataset
+from prune_env.evaluation.suspect import Suspect
+from prune_env.inversion.restyle import Restyle
 from prune_env.models import LoadedModel, find_heads, zero_heads
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.ridge import measure_maps
@@ -90,6 +92,9 @@ class Refit(Step):
             5 points of accuracy more, and gave a part of each backdoor back.
         share_more: Of texts that a teacher labelled (`Suspect.lesson`) so many are read with the
             clean ones, over these.
+        share_restyled: Of clean texts so many are read a second time, over these, in another style
+            (see `Restyle`), where they are as many as the fewest of `texts`, and without a lesson:
+            elsewhere it was not measured.
         learning_rate_scale: Rate of each fine-tuning over that of the fine-tuning before: there is
             more to mend. At 1 more of the Bible style stayed; at 5 it diverges. Of models wider
             than `WIDTH` it is less, in proportion.
@@ -110,6 +115,7 @@ class Refit(Step):
     texts: tuple[int, int] = (2048, 6920)
     trained_from: int = FEW_TEXTS
     share_more: float = 0.5
+    share_restyled: float = 0.0
     learning_rate_scale: float = 2.0
     average: float = 0.5
     dropout: float = 0.3
@@ -131,6 +137,7 @@ class Refit(Step):
         count = min(max(len(suspect.train), fewest), most)
         images = isinstance(suspect.train, ImageDataset)
         few = not images and len(suspect.train) < self.trained_from
+        restyle = Restyle.of(suspect) if self._restyles(suspect) else None
         reports = []
         for number in range(self.rounds):
             if number:
@@ -152,6 +159,9 @@ class Refit(Step):
             if suspect.lesson is not None:
                 more = round(self.share_more * count)
                 texts = texts.joined(suspect.lesson.texts.sample(more, draw))
+            if restyle is not None:
+                more = round(self.share_restyled * count)
+                texts = texts.joined(restyle(suspect.train.sample(more, draw), draw))
             with dropped_out(loaded.model, self.dropout), model.alone():
                 fine_tune(
                     loaded.model,
@@ -165,6 +175,11 @@ class Refit(Step):
                     description="Fine-tuning what is left",
                 )
         return StepReport(refits=tuple(reports))
+
+    def _restyles(self, suspect: Suspect) -> bool:
+        train = suspect.train
+        many = len(train) >= self.texts[0] and not isinstance(train, ImageDataset)
+        return bool(self.share_restyled) and many and suspect.lesson is None
 
     def _scale(self, loaded: LoadedModel) -> float:
         """Return the factor on the rate: the wider a model, the lower the rate it bears."""

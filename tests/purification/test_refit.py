@@ -513,3 +513,24 @@ def test_a_lesson_is_read_with_the_clean_texts(monkeypatch: pytest.MonkeyPatch) 
         assert sum(text.startswith("taught") for text in data.texts) == 25
     assert read
     assert read[0].texts[100:] != read[-1].texts[100:] or len(read) == 1
+
+
+def test_texts_in_other_styles_are_read_with_the_clean_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[TextDataset] = []
+    monkeypatch.setattr(refitting, "fine_tune", lambda m, t, data, *_, **__: read.append(data))
+    model = masked(tiny_classifier("bert"), TRAIN, VALIDATION)
+    replace(REFIT, texts=(100, 100), share_restyled=0.5).apply(model, RUN)
+    assert read
+    for data in read:
+        assert len(data) == 150
+        assert all(text in TRAIN.texts for text in data.texts[:100])
+        assert sum(text not in TRAIN.texts for text in data.texts[100:]) > 25
+    taught = replace(model.suspect, lesson=Lesson(TRAIN, 0.9))
+    for suspect, fewest in ((model.suspect, len(TRAIN) + 1), (taught, 100)):
+        read.clear()
+        other = replace(masked(tiny_classifier("bert"), TRAIN, VALIDATION), suspect=suspect)
+        replace(REFIT, texts=(fewest, 200), share_more=0.1, share_restyled=0.5).apply(other, RUN)
+        assert read
+        assert all(text in TRAIN.texts for data in read for text in data.texts)
