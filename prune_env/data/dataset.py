@@ -145,7 +145,7 @@ class TextDataset:
             count: Number of rows; of fewer, each is there several times.
             draw: Decides which.
         """
-        passes = [draw.permutation(len(self)) for _ in range(-(-count // len(self)))]
+        passes = [draw.permutation(len(self)) for _ in range(max(1, -(-count // len(self))))]
         return self.select(np.sort(np.concatenate(passes)[:count]))
 
     def joined(self, other: "TextDataset") -> "TextDataset":

@@ -41,6 +41,7 @@ COSTLY = (
     "share_of_few",
     "share_of_words",
     "learning_rate_scale",
+    "scale_of_few",
     "rate_on_images",
 )
 """Fields of steps that trade accuracy for removal of the backdoor; force is a factor on them."""

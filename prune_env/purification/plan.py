@@ -254,7 +254,7 @@ def _check_unlabelled(healing: Healing, train: TextDataset) -> None:
         )
     if len(train) < FEW_TEXTS:
         raise SettingsError(
-            "Of so few clean texts nothing is trained between a refit and unlearning",
+            "Of so few clean texts a linear model learns too little to label others",
             expected=f"{FEW_TEXTS} or more to train on, with unlabelled texts",
             actual=len(train),
             remedy="leave the unlabelled texts out",

@@ -5,8 +5,8 @@ clean data does not hold is read along the others too. So every linear map is fi
 regression, to its own answers on clean inputs (see `ridge`). Weights that clean data asks for stay,
 the rest fades; no gradient, no trigger and no label is needed. lambda is chosen by how well clean
 rows are told apart. Fine-tuning on clean data then mends what clean data misses, and hardly regrows
-the rest, since its gradients lie in the directions that clean data uses. Of few texts it would
-learn those by heart, and is left out.
+the rest, since its gradients lie in the directions that clean data uses. Few texts it would learn
+by heart, and so reads most of them in other styles.
 
 Source: Fine-Pruning (Liu et al., RAID 2018) prunes the neurons that clean data leaves dormant; the
 same is done here to directions, as in SliceGPT (Ashkboos et al., ICLR 2024), and softly. Weight
@@ -19,6 +19,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from prune_env.data.dataset import TextDataset
 from prune_env.data.images import ImageDataset
 from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion.restyle import Restyle
@@ -62,7 +63,7 @@ WIDTH = 384
 
 @dataclass(frozen=True)
 class Refit(Step):
-    """Refit the layers to clean data and fine-tune them, a few times; of few texts, refit once.
+    """Refit the layers to clean data and fine-tune them, a few times; of few texts, once.
 
     Before it, tokens that clean data does not hold are replaced by their neighbours, where that
     costs little.
@@ -86,18 +87,18 @@ class Refit(Step):
         rounds: How often the two are done; it ends before, where no strength is left to a refit
             (of 500 sentences, half a point of accuracy and 20 seconds went for nothing).
         texts: Fewest and most that are fine-tuned on after each refit: all of the training data,
-            but for these bounds; of fewer, each is read several times.
-        trained_from: Texts (images always are) from which on there is fine-tuning; of fewer, one
-            refit is all: read so often, they are learned by heart. Of 512, fine-tuning took 0.3 to
-            5 points of accuracy more, and gave a part of each backdoor back.
+            but for these bounds; of fewer, texts are read several times.
+        trained_from: Texts from which on they are fine-tuned on as they are. Of fewer there is one
+            refit, and each is read once as it is and then in styles drawn anew (see `Restyle`), up
+            to the fewest of `texts`: read so often as they are, they are learned by heart. Of 512
+            of HiddenKiller and poetry that left 6 and 12 points less than reading them five times.
         share_more: Of texts that a teacher labelled (`Suspect.lesson`) so many are read with the
             clean ones, over these.
-        share_restyled: Of clean texts so many are read a second time, over these, in another style
-            (see `Restyle`), where they are as many as the fewest of `texts`, and without a lesson:
-            elsewhere it was not measured.
         learning_rate_scale: Rate of each fine-tuning over that of the fine-tuning before: there is
             more to mend. At 1 more of the Bible style stayed; at 5 it diverges. Of models wider
             than `WIDTH` it is less, in proportion.
+        scale_of_few: The same where texts are few; at 2, 0.6 to 1.3 points of accuracy less came
+            back, for 1 to 3.5 points less of a backdoor.
         average: Share of the steps of each fine-tuning whose weights are averaged, the last: the
             rate then need not fall, and a point of accuracy more comes back.
         dropout: Probability of dropout in each fine-tuning, of models that drop anything out at
@@ -115,8 +116,8 @@ class Refit(Step):
     texts: tuple[int, int] = (2048, 6920)
     trained_from: int = FEW_TEXTS
     share_more: float = 0.5
-    share_restyled: float = 0.0
     learning_rate_scale: float = 2.0
+    scale_of_few: float = 1.0
     average: float = 0.5
     dropout: float = 0.3
 
@@ -127,19 +128,13 @@ class Refit(Step):
         before, shared = rows.separation(), min(len(suspect.train.label_names) - 1, SHARED)
         replaced = self._replace_unseen(model, rows, least=before - self.max_drop_unseen / shared)
         least = _least(before, self.max_drop / shared)
-        tuning = replace(
-            run.settings,
-            epochs=1,
-            learning_rate=self._scale(loaded) * run.settings.learning_rate,
-        )
-        draw = np.random.default_rng(run.seed)
-        fewest, most = self.texts
-        count = min(max(len(suspect.train), fewest), most)
         images = isinstance(suspect.train, ImageDataset)
         few = not images and len(suspect.train) < self.trained_from
-        restyle = Restyle.of(suspect) if self._restyles(suspect) else None
+        rate = self._scale(loaded, few=few) * run.settings.learning_rate
+        tuning = replace(run.settings, epochs=1, learning_rate=rate)
+        draw = np.random.default_rng(run.seed)
         reports = []
-        for number in range(self.rounds):
+        for number in range(1 if few else self.rounds):
             if number:
                 before = rows.separation()
                 least = min(least, _least(before, self.max_drop_again / shared))
@@ -153,15 +148,9 @@ class Refit(Step):
             )
             reports.append(report)
             zero_heads(loaded.model, model.mask)
-            if few or (number and not report.strength):
+            if number and not report.strength:
                 break  # training would mend nothing
-            texts = suspect.train.sample(count, draw)
-            if suspect.lesson is not None:
-                more = round(self.share_more * count)
-                texts = texts.joined(suspect.lesson.texts.sample(more, draw))
-            if restyle is not None:
-                more = round(self.share_restyled * count)
-                texts = texts.joined(restyle(suspect.train.sample(more, draw), draw))
+            texts = self._restyled(suspect, draw) if few else self._texts(suspect, draw)
             with dropped_out(loaded.model, self.dropout), model.alone():
                 fine_tune(
                     loaded.model,
@@ -176,14 +165,25 @@ class Refit(Step):
                 )
         return StepReport(refits=tuple(reports))
 
-    def _restyles(self, suspect: Suspect) -> bool:
-        train = suspect.train
-        many = len(train) >= self.texts[0] and not isinstance(train, ImageDataset)
-        return bool(self.share_restyled) and many and suspect.lesson is None
+    def _texts(self, suspect: Suspect, draw: np.random.Generator) -> TextDataset:
+        """Return what a fine-tuning reads: clean texts, and some that a teacher labelled."""
+        fewest, most = self.texts
+        count = min(max(len(suspect.train), fewest), most)
+        texts = suspect.train.sample(count, draw)
+        if suspect.lesson is None:
+            return texts
+        return texts.joined(suspect.lesson.texts.sample(round(self.share_more * count), draw))
 
-    def _scale(self, loaded: LoadedModel) -> float:
+    def _restyled(self, suspect: Suspect, draw: np.random.Generator) -> TextDataset:
+        """Return what it reads of few: each text once as it is, then in styles drawn anew."""
+        more = max(0, self.texts[0] - len(suspect.train))
+        restyle = Restyle.of(suspect)
+        return suspect.train.joined(restyle(suspect.train.sample(more, draw), draw))
+
+    def _scale(self, loaded: LoadedModel, *, few: bool) -> float:
         """Return the factor on the rate: the wider a model, the lower the rate it bears."""
-        return self.learning_rate_scale * min(1.0, WIDTH / find_heads(loaded.model).width)
+        scale = self.scale_of_few if few else self.learning_rate_scale
+        return scale * min(1.0, WIDTH / find_heads(loaded.model).width)
 
     def refit(
         self,

@@ -18,7 +18,7 @@ from prune_env.settings import Guard
 from prune_env.training.phases import TrainingRun
 
 FEW_TEXTS = 1024
-"""Of fewer clean texts a refit is not trained upon: read so often, they are learned by heart."""
+"""Of fewer clean texts a fine-tuning after a refit would learn by heart what it reads as it is."""
 
 
 @dataclass(frozen=True, eq=False)

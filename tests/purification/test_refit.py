@@ -250,8 +250,8 @@ def test_what_faded_is_trained_at_a_higher_rate(monkeypatch: pytest.MonkeyPatch)
         assert len(often) == len(TRAIN)
 
 
-@pytest.mark.parametrize(("rows", "trained"), [(199, 0), (200, 2)])
-def test_few_texts_are_not_read_until_they_are_known_by_heart(
+@pytest.mark.parametrize(("rows", "trained"), [(199, 1), (200, 2)])
+def test_few_texts_are_refitted_once(
     rows: int, trained: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
@@ -260,13 +260,33 @@ def test_few_texts_are_not_read_until_they_are_known_by_heart(
     mask[0, 1] = False
     step = replace(REFIT, trained_from=200)
     done = step.apply(masked(loaded, TRAIN.select(np.arange(rows)), VALIDATION, mask), RUN).refits
-    assert len(read) == trained
-    assert len(done) == max(trained, 1)
+    assert len(done) == len(read) == trained
     assert done[0].strength > 0
     assert not find_heads(loaded.model).layers[0].output_weight()[:, 1].any()
 
 
-def test_where_rows_for_validation_are_few_others_are_asked_too() -> None:
+def test_few_texts_are_read_in_other_styles(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[TextDataset, FineTuneSettings]] = []
+    monkeypatch.setattr(refitting, "fine_tune", lambda m, t, *how, **_: read.append(how[:2]))
+    few = TRAIN.select(np.arange(40))
+    model = masked(tiny_classifier("bert"), few, VALIDATION)
+    replace(Refit(), texts=(100, 200), scale_of_few=0.5).apply(model, RUN)
+    ((data, tuning),) = read
+    assert len(data) == 100
+    assert data.texts[:40] == few.texts
+    assert sum(text not in few.texts for text in data.texts[40:]) > 45
+    assert data.labels[:40].tolist() == few.labels.tolist()
+    assert tuning.epochs == 1
+    assert tuning.learning_rate == pytest.approx(0.5 * TUNING.learning_rate)
+    read.clear()
+    replace(Refit(), texts=(30, 30)).apply(masked(tiny_classifier("bert"), few, VALIDATION), RUN)
+    assert read[0][0].texts == few.texts
+
+
+def test_where_rows_for_validation_are_few_others_are_asked_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(refitting, "fine_tune", lambda *_, **__: None)
     loaded = tiny_classifier("bert")
     few, validation = answered(loaded).select(np.arange(40)), VALIDATION.select([0, 1])
     texts, labels = (*few.texts, *validation.texts), np.append(few.labels, validation.labels)
@@ -513,24 +533,3 @@ def test_a_lesson_is_read_with_the_clean_texts(monkeypatch: pytest.MonkeyPatch) 
         assert sum(text.startswith("taught") for text in data.texts) == 25
     assert read
     assert read[0].texts[100:] != read[-1].texts[100:] or len(read) == 1
-
-
-def test_texts_in_other_styles_are_read_with_the_clean_ones(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    read: list[TextDataset] = []
-    monkeypatch.setattr(refitting, "fine_tune", lambda m, t, data, *_, **__: read.append(data))
-    model = masked(tiny_classifier("bert"), TRAIN, VALIDATION)
-    replace(REFIT, texts=(100, 100), share_restyled=0.5).apply(model, RUN)
-    assert read
-    for data in read:
-        assert len(data) == 150
-        assert all(text in TRAIN.texts for text in data.texts[:100])
-        assert sum(text not in TRAIN.texts for text in data.texts[100:]) > 25
-    taught = replace(model.suspect, lesson=Lesson(TRAIN, 0.9))
-    for suspect, fewest in ((model.suspect, len(TRAIN) + 1), (taught, 100)):
-        read.clear()
-        other = replace(masked(tiny_classifier("bert"), TRAIN, VALIDATION), suspect=suspect)
-        replace(REFIT, texts=(fewest, 200), share_more=0.1, share_restyled=0.5).apply(other, RUN)
-        assert read
-        assert all(text in TRAIN.texts for data in read for text in data.texts)
