@@ -11,6 +11,7 @@ from prune_env.data.dataset import write_jsonl
 from prune_env.errors import DataError, SettingsError
 from prune_env.purification.cautions import warn_of_contradictions
 from prune_env.settings import SEEDS
+from tests.support import tiny_dataset
 
 
 def make(labels: list[int], **fields: object) -> TextDataset:
@@ -233,3 +234,9 @@ def test_of_two_texts_with_many_rows_one_is_on_either_side() -> None:
     data = TextDataset(("a",) * 40 + ("b",) * 30, np.zeros(70, np.int64), ("x", "y"))
     rest, part = data.split(0.1, 0)
     assert (set(rest.texts), set(part.texts)) == ({"a"}, {"b"})
+
+
+def test_a_sample_may_be_of_no_row() -> None:
+    data = tiny_dataset(5, 0)
+    assert len(data.sample(0, np.random.default_rng(0))) == 0
+    assert data.joined(data.sample(0, np.random.default_rng(0))).texts == data.texts

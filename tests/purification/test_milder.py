@@ -108,7 +108,7 @@ def test_force_scales_what_costs_accuracy() -> None:
     drops = {"max_drop": 0.04, "max_drop_again": 0.12, "max_drop_unseen": 0.08}
     (refit,) = milder((Refit(**drops, learning_rate_scale=2.0),), 0.25)
     quarter = {name: drop / 4 for name, drop in drops.items()}
-    assert refit == Refit(**quarter, learning_rate_scale=0.5)
+    assert refit == Refit(**quarter, learning_rate_scale=0.5, scale_of_few=0.25)
     assert milder((Refit(), Unlearn()), 1.0) == (Refit(), Unlearn())
 
 
