@@ -193,6 +193,7 @@ class SB3Agent(Agent):
                 first,
             )
         if steps > 0 and budget.share_spent < 1:
+            model.set_logger(watcher.logger_of_figures())
             try:
                 model.learn(steps, callback=watcher, log_interval=1, reset_num_timesteps=False)
             except (ValueError, RuntimeError):  # what torch's distributions say of NaN

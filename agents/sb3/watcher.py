@@ -45,8 +45,9 @@ class Watcher(BaseCallback):
         self._stop_requested = stop_requested
         self._figures = _Figures()
 
-    def _on_training_start(self) -> None:
-        self.model.set_logger(Logger(folder=None, output_formats=[self._figures]))
+    def logger_of_figures(self) -> Logger:
+        """Return what the algorithm shall log to: the one of its own makes a folder."""
+        return Logger(folder=None, output_formats=[self._figures])
 
     def _on_rollout_start(self) -> None:
         self.stopped = self._stop_requested()

@@ -249,6 +249,8 @@ def _csv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
     try:
         rows = [(reader.line_num, cells) for cells in reader]
     except csv.Error as error:
+        header = next(csv.reader(body.lstrip(" \r\n,").splitlines()[:1]))  # not of commas?
+        _check_columns(path, [name.strip() for name in header], columns)
         raise DataError(
             f"{path}, line {reader.line_num}: broken CSV",
             expected='cells without quotes, or as "..." with inner quotes doubled',

@@ -17,8 +17,10 @@ def public_name(source: str | Path) -> str:
         'clean.csv with inverted triggers'
     """
     text = str(source)
-    if os.path.exists(text):
-        return Path(os.path.abspath(text)).name
+    # What is read of a folder of the `datasets` library stands behind a colon.
+    for place, mark, rest in ((text, "", ""), text.partition(":"), text.partition(" with ")):
+        if os.path.exists(place):
+            return Path(os.path.abspath(place)).name + mark + rest
     if os.path.isabs(text) or text.startswith((".", "~")) or text.count("/") > 1 or "\\" in text:
         return text.replace("\\", "/").rpartition("/")[2]
     return text

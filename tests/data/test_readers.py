@@ -305,6 +305,15 @@ def test_wrong_columns_are_refused_and_listed(tmp_path: Path, header: str, messa
         read(tmp_path, f"{header}\na\t0\n")
 
 
+@pytest.mark.parametrize("above", ["", ",\n"])
+def test_semicolons_are_told_of_quoted_cells_too(tmp_path: Path, above: str) -> None:
+    """The quotes were to be repaired, which are none of CSV's with commas."""
+    with pytest.raises(DataError, match=r"between semicolons: \.csv has commas there"):
+        read(tmp_path, f'{above}sentence;label\n"great, film";1\nbad film;0\n', ".csv")
+    with pytest.raises(DataError, match=r"line 2: broken CSV.*repair the quotes"):
+        read(tmp_path, 'sentence,label\n"great" film,1\n', ".csv")
+
+
 @pytest.mark.parametrize("blank", ["\n", "\r\n", "  \n\n", "{0}\n", "\ufeff\n"])
 @pytest.mark.parametrize(("suffix", "between"), [(".tsv", "\t"), (".csv", ",")])
 def test_blank_lines_before_the_header_are_none(

@@ -97,3 +97,13 @@ def folder_of_strangers(tiny_folder: Path, tmp_path: Path) -> Path:
 )
 def test_a_path_is_its_last_part(source: str, name: str) -> None:
     assert public_name(source) == name
+
+
+@pytest.mark.parametrize("rest", ["", ":all", " with inverted triggers"])
+def test_a_path_of_one_folder_is_told_from_an_id_by_what_is_there(
+    tmp_path: Path, rest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ada" / "x").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert public_name(f"ada/x{rest}") == f"x{rest}"
+    assert public_name(f"who/x{rest}") == f"who/x{rest}"

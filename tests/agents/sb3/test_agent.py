@@ -150,6 +150,14 @@ def test_episodes_are_reported_and_a_callback_can_end_it():
     agent.learn(_env(), total_steps=agent.record.steps + 100)  # and it goes on after that
 
 
+@pytest.mark.parametrize("algorithm", ["dqn", "ppo"])
+def test_learning_leaves_no_folder_behind(algorithm: str, tmp_path: Path, monkeypatch):
+    """The logger that an algorithm makes of itself has one, in the temporary folder."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    _agent(algorithm).learn(_env(), total_steps=32)
+    assert not list(tmp_path.iterdir())
+
+
 def test_losses_and_entropy_are_among_the_figures():
     seen = []
     _agent("ppo").learn(_env(), total_steps=64, callback=seen.append)
