@@ -270,16 +270,16 @@ def test_few_texts_are_read_in_other_styles(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(refitting, "fine_tune", lambda m, t, *how, **_: read.append(how[:2]))
     few = TRAIN.select(np.arange(40))
     model = masked(tiny_classifier("bert"), few, VALIDATION)
-    replace(Refit(), texts=(100, 200), scale_of_few=0.5).apply(model, RUN)
+    Refit(scale_of_few=0.5, styles=2).apply(model, RUN)
     ((data, tuning),) = read
-    assert len(data) == 100
+    assert len(data) == 120
     assert data.texts[:40] == few.texts
-    assert sum(text not in few.texts for text in data.texts[40:]) > 45
+    assert sum(text not in few.texts for text in data.texts[40:]) > 60
     assert data.labels[:40].tolist() == few.labels.tolist()
     assert tuning.epochs == 1
     assert tuning.learning_rate == pytest.approx(0.5 * TUNING.learning_rate)
     read.clear()
-    replace(Refit(), texts=(30, 30)).apply(masked(tiny_classifier("bert"), few, VALIDATION), RUN)
+    Refit(styles=0).apply(masked(tiny_classifier("bert"), few, VALIDATION), RUN)
     assert read[0][0].texts == few.texts
 
 
