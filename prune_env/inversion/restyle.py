@@ -1,8 +1,8 @@
 """Clean texts in other styles: the words that say nothing of the label are drawn anew.
 
 What a text says stays, and its label; how it says it, in which function words and in which order,
-becomes a matter of chance. A model that is trained on such texts beside the clean ones has less
-use for syntax and style, which is where triggers of words that judge nothing live.
+becomes a matter of chance. A model that reads few texts many times cannot learn such ones by heart,
+and has less use for syntax and style, which is where triggers of words that judge nothing live.
 
 Source: noise in word order and word dropout are those of EDA (Wei and Zou, EMNLP 2019); there any
 word may go, and a synonym come.

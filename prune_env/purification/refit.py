@@ -92,15 +92,15 @@ class Refit(Step):
             refit, and each is read once as it is and then in `styles` drawn anew (see `Restyle`):
             read so often as they are, they are learned by heart.
         styles: Readings of each of few texts in other styles. Of 512 four left 6 and 12 points less
-            (HiddenKiller, poetry) than reading them five times as they are; three left 4 and 6 more
-            than four, eight took 4 points of accuracy.
+            (HiddenKiller, poetry) than reading them five times as they are; eight, of 400, took 4
+            points of accuracy.
         share_more: Of texts that a teacher labelled (`Suspect.lesson`) so many are read with the
             clean ones, over these.
         learning_rate_scale: Rate of each fine-tuning over that of the fine-tuning before: there is
             more to mend. At 1 more of the Bible style stayed; at 5 it diverges. Of models wider
             than `WIDTH` it is less, in proportion.
-        scale_of_few: The same where texts are few; at 2, 0.6 to 1.3 points of accuracy less came
-            back, for 1 to 3.5 points less of a backdoor.
+        scale_of_few: The same where texts are few; at 2, up to a point of accuracy less came back,
+            for 0.6 to 3.5 points less of a backdoor.
         average: Share of the steps of each fine-tuning whose weights are averaged, the last: the
             rate then need not fall, and a point of accuracy more comes back.
         dropout: Probability of dropout in each fine-tuning, of models that drop anything out at
