@@ -52,6 +52,7 @@ class Options:
         target: The attacker's label; published attacks fix it.
         kind: The attacker's classifier as it is, or the encoder, which is fine-tuned first.
         sentences: Clean sentences of the defender.
+        unknown: Whether they are of the development set, which the attacker never read.
         healings: Names of `HEALINGS`.
         seed: Of models, of the draw of sentences and of everything random.
         data: Folder of SST-2.
@@ -62,6 +63,7 @@ class Options:
     target: int = 1
     kind: Literal["classifier", "encoder"] = "classifier"
     sentences: int = 500
+    unknown: bool = False
     healings: tuple[str, ...] = ("default",)
     seed: int = 0
     data: Path = DEFAULT_DATA
@@ -83,7 +85,8 @@ def main(options: Options) -> None:
         sources=AttackSources(options.data),
         cache=options.cache,
     )
-    _, own = models.clean.train.split(options.sentences / len(models.clean.train), options.seed)
+    clean = models.clean.validation if options.unknown else models.clean.train
+    _, own = clean.split(options.sentences / len(clean), options.seed)
     train, validation = own.split(0.2, options.seed)
     source: Path = getattr(models.backdoored, options.kind)
     run = TrainingRun(FineTuneSettings(), seed=options.seed)
