@@ -148,9 +148,13 @@ def cls_vectors(
 
     That token ([CLS] where there is one) has read the text; of decoders, the last one has.
     """
-    rows = make_rows(texts, tokenizer, max_length)
+    return vectors(model, make_rows(texts, tokenizer, max_length))
+
+
+def vectors(model: PreTrainedModel, samples: Rows) -> Floats:
+    """Return the vectors of `cls_vectors` of samples, float32 (S, D)."""
     width = int(encoder_of(model).config.hidden_size)
-    return forward(model, rows, vector_reader(model), width)
+    return forward(model, samples, vector_reader(model), width)
 
 
 def vector_reader(model: PreTrainedModel) -> Callable[[dict[str, torch.Tensor]], torch.Tensor]:

@@ -9,7 +9,7 @@ from prune_env.evaluation.metrics import calibrated_shifts, mcnemar
 from prune_env.evaluation.quick import QuickAnswers
 from prune_env.evaluation.separation import separation
 from prune_env.models import LoadedModel
-from prune_env.models.forward import Floats
+from prune_env.models.forward import Floats, vectors
 from prune_env.models.inputs import make_rows
 from prune_env.settings import Guard
 
@@ -36,6 +36,7 @@ class Judge:
     def __init__(
         self, loaded: LoadedModel, data: TextDataset, max_length: int, guard: Guard = "accuracy"
     ) -> None:
+        self._model = loaded.model
         self._answers = QuickAnswers(loaded.model)
         self._guard: Guard = guard
         self._labels = data.labels
@@ -89,3 +90,7 @@ class Judge:
     def logits(self) -> npt.NDArray[np.float32]:
         """Return the logits (N, C) of every row."""
         return self._answers(self._rows)
+
+    def vectors(self) -> Floats:
+        """Return the encoder's last vector of every row, float32 (N, D), see `cls_vectors`."""
+        return vectors(self._model, self._rows)

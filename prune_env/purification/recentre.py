@@ -9,15 +9,27 @@ from torch import nn
 
 from prune_env.models import LoadedModel
 from prune_env.models.forward import class_count
+from prune_env.models.moments import Moments, Spectrum
 from prune_env.purification.judge import Judge
 
 log = logging.getLogger(__name__)
 
+SHRINKAGE = 0.1
+"""Of the covariance of what a head reads, over its mean variance. On SmolLM2, found on 128 texts,
+the product with 1,821 others is 1.00 with a deviation of 0.04, whether this is 0.001 or 1."""
 
-def recentre(loaded: LoadedModel, judge: Judge) -> npt.NDArray[np.float32]:
-    """Move the last bias until each class is answered as often as it is the label, in place.
+SLACK = 0.1
+"""By how much, of their deviation, logits may differ from those of the states that a head reads:
+searches ask in bf16."""
 
-    On few rows only if they show that some are not, see `Judge.shifts`.
+Logits = npt.NDArray[np.float32]
+
+
+def recentre(loaded: LoadedModel, judge: Judge) -> Logits:
+    """Make a classifier answer each class as often as it is the label, in place.
+
+    The last bias is moved. Decoders have none: there the last weights change along what all texts
+    have in common. On few rows only if they show a preference, see `Judge.shifts`.
 
     Args:
         loaded: A classifier.
@@ -27,17 +39,52 @@ def recentre(loaded: LoadedModel, judge: Judge) -> npt.NDArray[np.float32]:
         Its logits (N, C) on that data as they are then.
     """
     logits = judge.logits()
-    classes = class_count(loaded.model)
-    biases = [
-        module.bias
-        for module in loaded.model.modules()
-        if isinstance(module, nn.Linear) and module.out_features == classes
-    ]
-    bias = biases[-1] if biases else None
-    if bias is None:
-        log.info("The classifier has no bias: its preference for some classes is left as it is")
+    shifts, head = judge.shifts(logits), _head(loaded)
+    if head is None or not shifts.any():
         return logits
-    shifts = judge.shifts(logits)
+    bias: torch.Tensor | None = head.bias
+    if bias is None:
+        return _without_bias(head, judge, logits, shifts)
     with torch.no_grad():
         bias.sub_(torch.from_numpy(shifts).to(bias))
     return (logits - shifts).astype(np.float32)
+
+
+def _head(loaded: LoadedModel) -> nn.Linear | None:
+    """Return the last map, whose outputs are the logits; of those without a bias, one with it."""
+    classes = class_count(loaded.model)
+    heads = [
+        module
+        for module in loaded.model.modules()
+        if isinstance(module, nn.Linear) and module.out_features == classes
+    ]
+    return heads[-1] if heads else None
+
+
+def _without_bias(
+    head: nn.Linear, judge: Judge, logits: Logits, shifts: npt.NDArray[np.float64]
+) -> Logits:
+    """Move the logits of a head without a bias; return those on the data as they are then."""
+    states = judge.vectors()
+    weight = head.weight.detach().float().cpu().numpy()
+    told = states @ weight.T if states.shape[1] == weight.shape[1] else None
+    if told is None or np.abs(told - logits).mean() > SLACK * logits.std():
+        log.info("The classifier has no bias: its preference for some classes is left as it is")
+        return logits
+    steady = _steady(torch.from_numpy(states))
+    with torch.no_grad():
+        head.weight.sub_(torch.outer(torch.from_numpy(shifts).float(), steady).to(head.weight))
+    return judge.logits()
+
+
+def _steady(states: torch.Tensor) -> torch.Tensor:
+    """Return the vector (D,) whose product with states (N, D) is 1 in the mean, and varies least.
+
+    As a portfolio of least variance: the inverse covariance, shrunk, times the mean.
+    """
+    moments = Moments(states.shape[1], states.device)
+    moments.read(states, None)
+    spectrum = Spectrum.of(moments, centred=True)
+    along = spectrum.mean @ spectrum.directions
+    steady = spectrum.directions @ (along / (spectrum.variances + SHRINKAGE * spectrum.scale))
+    return steady / (steady @ spectrum.mean)

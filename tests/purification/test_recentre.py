@@ -1,13 +1,12 @@
 """The preference for some classes is taken out of the last bias."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from prune_env.data.dataset import TextDataset
 from prune_env.models import LoadedModel, forward
+from prune_env.models.architectures import CAUSAL
 from prune_env.purification.judge import Judge
 from prune_env.purification.recentre import recentre
 from tests.models.tiny import tiny_classifier
@@ -42,14 +41,43 @@ def test_the_bias_is_taken_out(data: TextDataset, monkeypatch: pytest.MonkeyPatc
     assert answers(loaded, data) == list(data.counts.values())
 
 
-def test_a_classifier_without_a_bias_is_left_as_it_is() -> None:
+@pytest.mark.parametrize("model_type", sorted(CAUSAL))
+def test_without_a_bias_the_last_weights_change(
+    model_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRUNE_ENV_PRECISION", "fp32")
+    loaded = tiny_classifier(model_type)
+    head = loaded.model.score
+    assert head.bias is None
+    texts, others = VALIDATION, tiny_dataset(60, 2)
+    judge = Judge(loaded, texts, 128)
+    mean = torch.from_numpy(judge.vectors().mean(axis=0))
+    with torch.no_grad():
+        head.weight[1] += 3 * mean / (mean @ mean)
+    before, elsewhere = judge.logits(), Judge(loaded, others, 128).logits()
+    shifts = judge.shifts(before)
+    assert shifts[1] > 0.5
+    weights = {name: value.clone() for name, value in loaded.model.state_dict().items()}
+    after = recentre(loaded, judge)
+    np.testing.assert_array_equal(after, judge.logits())
+    np.testing.assert_allclose((before - after).mean(axis=0), shifts, atol=0.05)
+    moved = elsewhere - Judge(loaded, others, 128).logits()
+    np.testing.assert_allclose(moved.mean(axis=0), shifts, atol=0.2 * shifts[1])
+    changed = loaded.model.state_dict()
+    assert {n for n, old in weights.items() if not torch.equal(old, changed[n])} == {"score.weight"}
+
+
+def test_a_head_that_reads_something_else_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny_classifier("gpt2")
-    before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
-    data = replace(VALIDATION)
-    judge = Judge(loaded, data, 128)
-    assert np.array_equal(recentre(loaded, judge), judge.logits())
-    after = loaded.model.state_dict()
-    assert all(torch.equal(value, before[name]) for name, value in after.items())
+    judge = Judge(loaded, VALIDATION, 128)
+    with torch.no_grad():
+        mean = torch.from_numpy(judge.vectors().mean(axis=0))
+        loaded.model.score.weight[1] += 3 * mean / (mean @ mean)
+    monkeypatch.setattr(Judge, "vectors", lambda self: np.ones((len(VALIDATION), 8), np.float32))
+    before = judge.logits()
+    assert judge.shifts(before).any()
+    assert np.array_equal(recentre(loaded, judge), before)
+    assert np.array_equal(judge.logits(), before)
 
 
 def test_few_rows_must_show_a_preference_before_it_is_taken_out() -> None:
