@@ -9,17 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prune_env.data.text_file import decoded, lines_of
 from prune_env.errors import DataError
 from prune_env.utils.counts import count_of
-from prune_env.utils.limits import (
-    STATE_ENTRIES,
-    TABLE_BYTES,
-    TABLE_COLUMNS,
-    TABLE_LINE,
-    TABLE_LINES,
-    TEXT,
-)
-from prune_env.utils.reading import parse_json, read_bounded
+from prune_env.utils.limits import STATE_ENTRIES, TABLE_COLUMNS, TEXT
+from prune_env.utils.reading import parse_json
 
 CONVERSIONS = {
     ".parquet": "write it with pandas: read_parquet(FILE).to_json(NAME.jsonl, orient='records', "
@@ -75,82 +69,7 @@ def table_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
             actual=found if there else "no such file",
             remedy=CONVERSIONS.get(suffix, usual) if there else usual,
         )
-    return readers[suffix](path, _decoded(path), columns)
-
-
-def text_lines(path: Path) -> list[str]:
-    """Return the lines of a text file; errors as those of `table_rows`."""
-    return _lines(path, _decoded(path, "one text a line"))
-
-
-def _decoded(path: Path, content: str = "a header and rows") -> str:
-    try:
-        raw = read_bounded(path, TABLE_BYTES, DataError)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read",
-            expected="a readable file",
-            actual="no such file" if isinstance(error, FileNotFoundError) else error.strerror,
-            remedy="check the path and its permissions",
-        ) from error
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        problem, line = "UTF-16 or UTF-32", 1
-    elif b"\0" in raw:
-        problem, line = "a NUL byte", raw.count(b"\n", 0, raw.index(b"\0")) + 1
-    else:
-        try:
-            text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = error.object.count(b"\n", 0, error.start) + 1
-            problem = f"byte 0x{error.object[error.start]:02x}, which is not UTF-8"
-        else:
-            if text.strip():
-                return text
-            raise DataError(
-                f"{path} is empty",
-                expected=content,
-                actual=f"{len(raw)} bytes, no text",
-                remedy="check how the file was written",
-            )
-    raise DataError(
-        f"{path}, line {line}: the encoding is wrong",
-        expected="UTF-8 text",
-        actual=problem,
-        remedy=_conversion(raw),
-    )
-
-
-def _conversion(raw: bytes) -> str:
-    """Return what to do about bytes that are no UTF-8."""
-    low, high = raw[:2] + raw[4:6], raw[2:4] + raw[6:8]  # halves of the header's first two letters
-    if raw.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
-        coded = "UTF-32"
-    elif b"\0" * 4 in (low, high):
-        coded = "UTF-32BE" if high.strip(b"\0") else "UTF-32LE"
-    elif raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        coded = "UTF-16"
-    elif b"\0" in raw[:2]:  # the other half of the header's first letter
-        coded = "UTF-16BE" if raw.startswith(b"\0") else "UTF-16LE"
-    elif b"\0" in raw:
-        return "check how the file was written"
-    else:
-        coded = "LATIN1"
-    return f"convert it, for example with `iconv -f {coded} -t UTF-8`"
-
-
-def _lines(path: Path, text: str) -> list[str]:
-    """Split at LF or CRLF only, or at CR where there is no LF, as old spreadsheets write it.
-
-    str.splitlines also cuts at U+2028, U+0085 and form feeds. Blank lines at the end are none.
-    """
-    end = "\n" if "\n" in text else "\r"
-    TABLE_LINES.check(text.count(end), f"{path} has too many lines", DataError)
-    lines = text.split(end)
-    while not lines[-1].strip(" \r"):
-        lines.pop()
-    longest = max(map(len, lines))
-    TABLE_LINE.check(longest, f"{path} holds too long a line", DataError)
-    return [line.removesuffix("\r") for line in lines]
+    return readers[suffix](path, decoded(path), columns)
 
 
 def _check_columns(path: Path, found: list[str], columns: tuple[str, ...]) -> None:
@@ -204,7 +123,7 @@ def _cells(header: list[str], cells: list[str], number: int, line: int) -> Row:
 
 def _tsv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
     """Cells lie between tabs; a quote is a character like any other."""
-    lines = _lines(path, text)
+    lines = lines_of(path, text)
     first = _header(line.split("\t") for line in lines)
     names = [name.strip() for name in lines[first].split("\t")]
     _check_columns(path, names, columns)
@@ -240,7 +159,7 @@ def _looks_quoted(cell: str) -> bool:
 def _csv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
     """RFC 4180: a cell in double quotes may hold commas and line ends; "" is one quote."""
     # newline="" keeps the line ends inside quoted cells as they are.
-    _lines(path, text)  # before the library takes them apart
+    lines_of(path, text)  # before the library takes them apart
     body = text.rstrip(" \r\n")
     behind = text[len(body) :]
     blank = len(behind) - len(behind.lstrip(" "))  # a text of the last row may be blank
@@ -268,7 +187,14 @@ def _csv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
 
 def _jsonl_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
     """One JSON object a line."""
-    for number, line in enumerate(_lines(path, text), start=1):
+    if text.strip()[0] + text.strip()[-1] == "[]":
+        raise DataError(
+            f"{path} holds a list in place of one object a line",
+            expected='a line such as {"sentence": "...", "label": 0} for each row',
+            actual=f"{text.strip():.40}",
+            remedy=CONVERSIONS[".json"].partition("; else ")[2],
+        )
+    for number, line in enumerate(lines_of(path, text), start=1):
         if not line.strip():
             yield Row(number, number, None, "a blank line")
             continue

@@ -16,8 +16,9 @@ from prune_env.data.readers import (
     remedy_for,
     unreadable,
 )
-from prune_env.data.tables import Row, table_rows, text_lines
+from prune_env.data.tables import Row, table_rows
 from prune_env.data.text import hash_texts, normalised
+from prune_env.data.text_file import text_lines
 from prune_env.errors import DataError
 from prune_env.utils.counts import count_of
 from prune_env.utils.paths import as_path

@@ -1,4 +1,5 @@
 import csv
+import gzip
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prune_env.data import TextDataset, read_table, read_unlabelled
+from prune_env.data.readers import OnBadRow
 from prune_env.data.tables import table_rows
 from prune_env.errors import DataError, SettingsError
 
@@ -468,6 +470,30 @@ def test_other_files_are_told_how_to_be_converted(tmp_path: Path, suffix: str, r
 def test_other_kinds_of_file_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"ends in .tsv, .csv, .jsonl"):
         read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(gzip.compress(b"sentence,label\na,0\n"), "gzip"), (b"PK\x03\x04\x14\0", "xlsx")],
+)
+def test_a_packed_file_under_another_name_is_told_so(
+    tmp_path: Path, content: bytes, kind: str
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"(?s)is packed.*{kind}.*unpack it"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("on_bad_row", ["error", "skip"])
+def test_a_json_list_is_no_json_lines(
+    tmp_path: Path, indent: int | None, on_bad_row: OnBadRow
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps([{"sentence": "a", "label": 0}], indent=indent) + "\n")
+    with pytest.raises(DataError, match=r"(?s)holds a list.*read_json"):
+        read_table(path, on_bad_row=on_bad_row)
 
 
 def test_the_extension_may_be_in_capitals(tmp_path: Path) -> None:
