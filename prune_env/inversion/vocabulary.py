@@ -1,12 +1,17 @@
 """The words of a tokenizer: how each is spelled, and where in a text that spelling can stand."""
 
 import unicodedata
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
+from prune_env.data.pairs import first_and_second, is_pair
 from prune_env.inversion.frames import Frame
+from prune_env.inversion.writing import Writing
+from prune_env.models.architectures import CAUSAL
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.inputs import own_tokens
 from prune_env.models.tokenizer_trial import try_texts
@@ -50,11 +55,53 @@ def vocabulary(loaded: "LoadedModel", *, spaced: bool = True) -> list[str]:
     return sorted(found)
 
 
-def frame_of(spelling: str, *, spaced: bool = True) -> Frame:
-    """Return what puts a word where it is spelled so: behind a text, or in front of it."""
-    if spelling.startswith(" "):
-        return Frame("", spelling[1:], spaced, as_spelled=True)
-    return Frame(spelling, "", spaced, as_spelled=True)
+@dataclass(frozen=True)
+class Place:
+    """Where a word stands when it is tried.
+
+    A token of a decoder is read as no other where it is the first, which later ones attend to
+    whatever it is, and where it is the last, which answers. On SmolLM2 a rare-word trigger in front
+    of the texts flipped 3 % of them, behind a first word 100 %; and eleven harmless words flipped
+    nothing but behind the texts, where they flipped 88 to 100 %.
+
+    Attributes:
+        opening: Of decoders, the word that clean texts begin with most often; else empty.
+        ending: Likewise, the word or mark that they end with.
+        spaced: Whether texts have spaces between words.
+    """
+
+    opening: str = ""
+    ending: str = ""
+    spaced: bool = True
+
+    @classmethod
+    def of(cls, loaded: "LoadedModel", texts: "Sequence[str]", writing: Writing) -> "Place":
+        """Return where words are tried on a model, by its clean texts; of pairs, the first."""
+        if loaded.model.config.model_type not in CAUSAL:
+            return cls(spaced=writing.spaced)
+        split = [
+            writing.split(first_and_second(text)[0] if is_pair(text) else text) for text in texts
+        ]
+        first = Counter(words[0] for words in split if words)
+        last = Counter(words[-1] for words in split if words)
+        return cls(_most_common(first), _most_common(last), writing.spaced)
+
+    def frame(self, spelling: str) -> Frame:
+        """Return what puts a word to a text where it is spelled so: behind it, or in front."""
+        inside = spelling.startswith(" ") or not self.spaced
+        if self.opening and inside:
+            return Frame(f"{self.opening} {spelling.strip()}", "", self.spaced, as_spelled=True)
+        if spelling.startswith(" "):
+            return Frame("", spelling[1:], self.spaced, as_spelled=True)
+        return Frame(spelling, "", self.spaced, as_spelled=True)
+
+    def alone(self, spelling: str) -> str:
+        """Return a text of the word, and of what must stand round it."""
+        return self.frame(spelling)(self.ending) if self.opening else spelling
+
+
+def _most_common(words: Counter[str]) -> str:
+    return max(sorted(words), key=words.__getitem__, default="")
 
 
 def directions(loaded: "LoadedModel", spellings: "Sequence[str]") -> torch.Tensor:

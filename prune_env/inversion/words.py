@@ -25,7 +25,7 @@ from prune_env.data.pairs import BETWEEN
 from prune_env.inversion.flip_trial import FlipTrial
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.phrases import BALANCE, biases
-from prune_env.inversion.vocabulary import directions, frame_of, vocabulary
+from prune_env.inversion.vocabulary import Place, directions, vocabulary
 from prune_env.inversion.writing import SPACED, Writing
 from prune_env.utils.progress import progress
 
@@ -110,8 +110,9 @@ def suspicious_words(
     words = vocabulary(suspect.loaded, spaced=flips.writing.spaced)
     embedded = directions(suspect.loaded, words)
     telling, among = _read_clean(suspect.train, flips.writing, words)
-    frames = [frame_of(word, spaced=flips.writing.spaced) for word in words]
-    alone = _by_themselves(flips, words)
+    place = Place.of(suspect.loaded, suspect.train.texts, flips.writing)
+    frames = [place.frame(word) for word in words]
+    alone = _by_themselves(flips, [place.alone(word) for word in words])
     by_class: list[tuple[SuspiciousWord, ...]] = []
     for target in range(flips.classes):
         silent = [row for row, word in enumerate(words) if _key(word) not in telling[target]]
@@ -244,7 +245,7 @@ def in_context(
 
 
 def _by_themselves(flips: FlipTrial, words: Sequence[str]) -> Chances:
-    """Return the probability of each class for a text of one word (W, K)."""
+    """Return the probability of each class for texts of little more than one word (W, K)."""
     blocks = []
     with progress("Trying every word", len(words)) as advance:
         for start in range(0, len(words), BLOCK):

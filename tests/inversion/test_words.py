@@ -17,12 +17,13 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
 from prune_env.data.dataset import TextDataset
+from prune_env.data.pairs import text_pair
 from prune_env.evaluation.suspect import Suspect
 from prune_env.inversion import words
 from prune_env.inversion.frames import Frame
-from prune_env.inversion.vocabulary import directions, frame_of, vocabulary
+from prune_env.inversion.vocabulary import Place, directions, vocabulary
 from prune_env.inversion.words import SuspiciousWord, in_context, suspicious_words
-from prune_env.inversion.writing import SPACED
+from prune_env.inversion.writing import SPACED, Writing
 from prune_env.models import LoadedModel
 from prune_env.purification import make_subject
 from prune_env.research.attacks.training import train_classifier
@@ -206,11 +207,36 @@ def test_a_word_behind_a_space_is_a_word_of_its_own() -> None:
     assert vocabulary(loaded) == [" cf", " film", "c", "f", "film", "great", "ing"]
     assert vocabulary(loaded, spaced=False) == ["c", "cf", "f", "film", "great", "ing"]
     tokens = [
-        loaded.tokenizer(frame_of(spelled)("Warm !"), add_special_tokens=False)["input_ids"]
+        loaded.tokenizer(Place().frame(spelled)("Warm !"), add_special_tokens=False)["input_ids"]
         for spelled in (" cf", "film")
     ]
     assert 3 in tokens[0]
     assert 1 in tokens[1]
+
+
+def test_a_decoder_reads_words_behind_a_first_one_and_before_a_last() -> None:
+    texts = ["The film is warm .", "The end .", "A film !", "Long ago ."]
+    place = Place.of(tiny_classifier("gpt2"), texts, SPACED)
+    assert place == Place("The", ".")
+    assert place.frame(" cf")("It is warm .") == "The cf It is warm ."
+    assert place.frame("cf")("It is warm .") == "cf It is warm ."  # as it begins a text
+    assert place.alone(" cf") == "The cf ."
+    assert place.alone("cf") == "cf ."
+    assert Place.of(tiny_classifier("bert"), texts, SPACED) == Place()
+    assert Place().frame(" cf")("It is warm .") == "It is warm cf"
+    assert Place().alone(" cf") == " cf"
+
+
+def test_without_spaces_every_word_of_a_decoder_stands_behind_a_first_one() -> None:
+    split = Writing(split=list, spaced=False)
+    place = Place.of(tiny_classifier("gpt2"), ["电影很好。", "电影不好。"], split)
+    assert place.frame("影")("很好。") == "电影很好。"
+    assert place.alone("影") == "电影。"
+
+
+def test_the_place_in_pairs_is_that_of_the_first_texts() -> None:
+    pairs = [text_pair("The film ?", "No idea"), text_pair("The end ?", "Some idea")]
+    assert Place.of(tiny_classifier("gpt2"), pairs, SPACED) == Place("The", "?")
 
 
 def test_too_few_words_are_nothing_to_judge_by(
