@@ -142,7 +142,8 @@ def _describe_triggers(found: dict[str, Any], left: dict[str, Any]) -> str:
         name = max(found, key=lambda label: float(found[label]["flipped"]))
         shown = found[name]["words"] or found[name]["triggers"]
         # Those that are made of the user's own words are not quoted.
-        what = ", ".join(f"'{each}'" for each in shown[:3]) or "phrases of frequent words"
+        quoted = ", ".join(f"'{each}'" for each in shown[:3])  # the share is that of all of them
+        what = f"triggers such as {quoted}" if quoted else "phrases of frequent words"
     flipped, after = (f"{100 * told[name]['flipped']:.0f} %" for told in (found, left))
     if not found[name]["flipped"]:
         return "no trigger was found that flips an answer"

@@ -168,7 +168,9 @@ def vector_reader(model: PreTrainedModel) -> Callable[[dict[str, torch.Tensor]],
         states: torch.Tensor = encoder(**inputs).last_hidden_state
         if not causal:
             return states[:, 0]
-        last = inputs["attention_mask"].sum(dim=1) - 1  # padding goes to the right
+        # As transformers has it: an end token behind a text may be the padding token as well.
+        said = inputs["input_ids"] != model.config.pad_token_id
+        last = (said * torch.arange(said.shape[1], device=said.device)).argmax(dim=1)
         return states[torch.arange(len(states), device=states.device), last]
 
     return read

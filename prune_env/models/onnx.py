@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from prune_env.data.pairs import as_arguments, text_pair
 from prune_env.errors import ModelError, UnsupportedModelError
 from prune_env.models.architectures import NOT_EXPORTABLE
 from prune_env.models.loading import LoadedModel
@@ -26,8 +27,10 @@ SAMPLES = (
     ["A short sentence.", "Another one, of which the end is rather far away from its beginning."],
     ["One."],
     ["Three", "of", "them, with a few more words in the last"],
+    [text_pair("A premise.", "What follows, or does not."), text_pair("One more,", "and two.")],
 )
-"""The first is traced; the others differ in batch size and length."""
+"""The first is traced; the others differ in batch size and length, and hold single texts or pairs,
+of which some models are told which token is of which."""
 
 
 def require_onnx(model_type: str) -> None:
@@ -61,10 +64,10 @@ def write_onnx(
 ) -> None:
     """Write a classifier without its pruned heads as one ONNX file.
 
-    Inputs are `input_ids` and `attention_mask`, int64 (batch, sequence) of any size, or
-    `pixel_values`, float32 (batch, 3, height, width), of any batch; the output is `logits`,
-    float32 (batch, classes). onnxruntime must give the logits of the model, to 1e-4, on
-    batches of other sizes than the one that was traced.
+    Inputs are what the tokenizer gives, `input_ids`, `attention_mask` and of some
+    `token_type_ids`, int64 (batch, sequence) of any size, or `pixel_values`, float32 (batch, 3,
+    height, width), of any batch; the output is `logits`, float32 (batch, classes). onnxruntime must
+    give the logits of the model, to 1e-4, on batches of other sizes than the one that was traced.
 
     Args:
         loaded: The model; it stays as it is.
@@ -127,8 +130,9 @@ def _batch(loaded: LoadedModel, texts: list[str]) -> dict[str, torch.Tensor]:
         noise = torch.Generator().manual_seed(len(texts))
         shape = (len(texts), *sample["pixel_values"].shape[1:])
         return {"pixel_values": torch.randn(shape, generator=noise)}
-    batch = loaded.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-    return {name: batch[name] for name in sample}
+    tokenizer = loaded.tokenizer
+    batch = tokenizer(*as_arguments(texts), padding=True, truncation=True, return_tensors="pt")
+    return {name: batch[name] for name in tokenizer.model_input_names if name in batch}
 
 
 def _compare(model: PreTrainedModel, path: Path, batches: list[dict[str, torch.Tensor]]) -> None:

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
 from prune_env.errors import GET_AGAIN, ModelError
-from prune_env.models.architectures import IMAGE_TYPES, PADDED_POSITIONS
+from prune_env.models.architectures import CAUSAL, IMAGE_TYPES, PADDED_POSITIONS
 from prune_env.models.embeddings import token_embeddings
 from prune_env.models.gates import check_gates
 from prune_env.models.heads import find_heads
@@ -215,7 +215,7 @@ def _settle_padding(source: str, model: PreTrainedModel, processor: Any) -> None
     if processor.pad_token is None:
         actual = "none in the tokenizer"
         if own is None or own not in processor.all_special_ids:
-            processor.pad_token = processor.eos_token
+            processor.pad_token = _spare_token(model, processor)
         else:
             processor.pad_token = processor.convert_ids_to_tokens(own)
         if processor.pad_token is not None:
@@ -229,6 +229,20 @@ def _settle_padding(source: str, model: PreTrainedModel, processor: Any) -> None
             remedy="set the same pad_token in the tokenizer and pad_token_id in config.json",
         )
     model.config.pad_token_id = processor.pad_token_id
+
+
+def _spare_token(model: PreTrainedModel, processor: Any) -> str | None:
+    """Return a token that can pad: the end token, if texts do not end with it.
+
+    A decoder answers at the last token that is not padding. Where the tokenizer puts the end token
+    behind each text, that is where it learned to answer.
+    """
+    end: str | None = processor.eos_token
+    last = processor(SAMPLE)["input_ids"][-1]
+    if model.config.model_type not in CAUSAL or last != processor.eos_token_id:
+        return end
+    special = (processor.bos_token, processor.unk_token, *processor.all_special_tokens)
+    return next((each for each in special if each not in (None, end)), None)
 
 
 def sample_inputs(model: PreTrainedModel, processor: Any) -> dict[str, torch.Tensor]:

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
 from prune_env.errors import (
     ModelError,
     UnsafeModelError,
 )
 from prune_env.models import load_classifier
+from prune_env.models.forward import classify, cls_vectors
 from tests.models.hostile import edit_json
-from tests.models.tiny import TEXTS, tiny_inputs, write_tiny
+from tests.models.tiny import TEXTS, write_tiny
 from tests.support import tiny_tokenizer
 
 
@@ -264,17 +266,46 @@ def test_another_padding_token_than_the_models(folder: Path) -> None:
         load_classifier(folder)
 
 
-def test_a_decoder_without_padding_token_pads_with_its_end(tmp_path: Path) -> None:
+def test_a_decoder_without_padding_token_answers_where_it_learned_to(tmp_path: Path) -> None:
+    """Padded with its end, where texts end with that, it would answer one token earlier."""
     folder = write_tiny("gpt2", tmp_path / "gpt2", pad_token_id=None)
     spoil_padding(folder, eos=None)
     with pytest.raises(ModelError, match="pads a batch"):
         load_classifier(folder)
     spoil_padding(folder, eos="[SEP]")
+    own = AutoModelForSequenceClassification.from_pretrained(folder)
+    assert own.config.pad_token_id is None
     loaded = load_classifier(folder)
-    assert loaded.tokenizer.pad_token == "[SEP]"
+    assert loaded.tokenizer(TEXTS[0])["input_ids"][-1] == loaded.tokenizer.eos_token_id
+    assert loaded.tokenizer.pad_token == "[UNK]"
     assert loaded.model.config.pad_token_id == loaded.tokenizer.pad_token_id
+    found = classify(loaded.model, loaded.tokenizer, TEXTS)
     with torch.no_grad():
-        assert loaded.model(**tiny_inputs(loaded)).logits.shape == (3, 2)
+        alone = [own(**loaded.tokenizer(each, return_tensors="pt")).logits for each in TEXTS]
+    torch.testing.assert_close(torch.from_numpy(found), torch.cat(alone), rtol=0, atol=1e-5)
+
+
+def test_a_decoder_whose_texts_end_bare_pads_with_its_end(tmp_path: Path) -> None:
+    folder = write_tiny("gpt2", tmp_path / "gpt2", pad_token_id=None)
+    spoil_padding(folder, eos="[SEP]")
+    edit_json(folder / "tokenizer.json", lambda content: content.update(post_processor=None))
+    assert load_classifier(folder).tokenizer.pad_token == "[SEP]"
+
+
+def test_the_vector_is_the_one_that_the_head_reads(tmp_path: Path) -> None:
+    """Where a decoder's padding is its end, transformers takes what stands before that."""
+    folder = write_tiny("gpt2", tmp_path / "gpt2")
+    spoil_padding(folder, eos="[SEP]")
+    end = load_classifier(folder).tokenizer.convert_tokens_to_ids("[SEP]")
+    named = {"pad_token": "[SEP]"}
+    edit_json(folder / "tokenizer_config.json", lambda content: content.update(named))
+    edit_json(folder / "config.json", lambda content: content.update(pad_token_id=end))
+    loaded = load_classifier(folder)
+    states = torch.from_numpy(cls_vectors(loaded.model, loaded.tokenizer, TEXTS))
+    with torch.no_grad():
+        told = loaded.model.score(states)
+    found = torch.from_numpy(classify(loaded.model, loaded.tokenizer, TEXTS))
+    torch.testing.assert_close(told, found, rtol=0, atol=1e-5)
 
 
 def spoil_padding(folder: Path, eos: str | None) -> None:
@@ -296,4 +327,4 @@ def test_a_padding_token_that_only_the_config_names(tmp_path: Path, own: int) ->
     spoil_padding(folder, eos="[SEP]")
     loaded = load_classifier(folder)
     assert loaded.tokenizer.pad_token_id == loaded.model.config.pad_token_id
-    assert loaded.tokenizer.pad_token == "[SEP]"
+    assert loaded.tokenizer.pad_token == "[UNK]"

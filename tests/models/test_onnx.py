@@ -53,6 +53,29 @@ def test_onnx_computes_what_the_gated_model_does(
             torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.usefixtures("_onnx")
+def test_onnx_is_told_which_token_is_of_which_text(tmp_path: Path) -> None:
+    import onnxruntime  # noqa: PLC0415
+
+    loaded = tiny_classifier("bert")
+    own = loaded.tokenizer
+    own.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    with torch.no_grad():
+        loaded.model.bert.embeddings.token_type_embeddings.weight[1] += 3.0
+    write_onnx(loaded, MASK, tmp_path / "model.onnx", sliced=False)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    pair = own(["a good film"], ["it was bad"], return_tensors="pt")
+    assert pair["token_type_ids"].any()
+    assert {each.name for each in session.get_inputs()} == set(own.model_input_names)
+    (logits,) = session.run(None, {name: value.numpy() for name, value in pair.items()})
+    with HeadGates(loaded.model) as gates, torch.no_grad():
+        gates.set(MASK)
+        expected = loaded.model(**pair).logits
+        single = loaded.model(**{**pair, "token_type_ids": 0 * pair["token_type_ids"]}).logits
+    torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=0, atol=1e-5)
+    assert (single - expected).abs().max() > 0.01
+
+
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "PACKAGES", ("onnx_from_nowhere",))
     with pytest.raises(ModelError, match=r"onnx_from_nowhere.*pip install"):

@@ -108,7 +108,9 @@ class Results:
             OverflowError,
         ) as error:
             raise StateError(
-                f"{path} is no file of an audit", actual=error, remedy="choose another folder"
+                f"{path} is no file of an audit",
+                actual=f"no {error}" if isinstance(error, KeyError) else error,
+                remedy="choose another folder",
             ) from None
         return cls(path, identity, Draw(masks, sources), columns)
 
