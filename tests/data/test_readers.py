@@ -475,6 +475,7 @@ def test_other_kinds_of_file_are_refused(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("content", "kind"),
     [(gzip.compress(b"sentence,label\na,0\n"), "gzip"), (b"PK\x03\x04\x14\0", "xlsx")],
+    ids=["gzip", "zip"],  # what is packed holds the time of day
 )
 def test_a_packed_file_under_another_name_is_told_so(
     tmp_path: Path, content: bytes, kind: str
