@@ -15,11 +15,15 @@ from prune_env.utils.counts import count_of
 from prune_env.utils.limits import STATE_ENTRIES, TABLE_COLUMNS, TEXT
 from prune_env.utils.reading import parse_json
 
+WRITE_LINES = (
+    "write it so: pandas has read_json(FILE).to_json(NAME.jsonl, orient='records', lines=True)"
+)
+"""What to do about JSON that is one list."""
+
 CONVERSIONS = {
     ".parquet": "write it with pandas: read_parquet(FILE).to_json(NAME.jsonl, orient='records', "
     "lines=True)",
-    ".json": "with one object a line call it .jsonl; else write it so: pandas has "
-    "read_json(FILE).to_json(NAME.jsonl, orient='records', lines=True)",
+    ".json": f"with one object a line call it .jsonl; else {WRITE_LINES}",
     ".xlsx": "save it as .csv, in UTF-8",
     ".gz": "unpack it",
 }
@@ -192,7 +196,7 @@ def _jsonl_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row
             f"{path} holds a list in place of one object a line",
             expected='a line such as {"sentence": "...", "label": 0} for each row',
             actual=f"{text.strip():.40}",
-            remedy=CONVERSIONS[".json"].partition("; else ")[2],
+            remedy=WRITE_LINES,
         )
     for number, line in enumerate(lines_of(path, text), start=1):
         if not line.strip():

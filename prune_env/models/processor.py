@@ -238,8 +238,9 @@ def _spare_token(model: PreTrainedModel, processor: Any) -> str | None:
     behind each text, that is where it learned to answer.
     """
     end: str | None = processor.eos_token
-    last = processor(SAMPLE)["input_ids"][-1]
-    if model.config.model_type not in CAUSAL or last != processor.eos_token_id:
+    if model.config.model_type not in CAUSAL:
+        return end
+    if processor(SAMPLE)["input_ids"][-1:] != [processor.eos_token_id]:
         return end
     special = (processor.bos_token, processor.unk_token, *processor.all_special_tokens)
     return next((each for each in special if each not in (None, end)), None)
