@@ -108,7 +108,7 @@ def test_by_default_layers_are_refitted_and_inverted_triggers_unlearned(
     assert replaced > 0
     assert (
         f"refit-unlearn: {replaced:,} unseen tokens replaced by their neighbours; "
-        f"{share} of the squared weights kept; '{trigger}'"
+        f"{share} of the squared weights kept; triggers such as '{trigger}'"
     ) in told
 
 
