@@ -61,8 +61,8 @@ class Place:
 
     A token of a decoder is read as no other where it is the first, which later ones attend to
     whatever it is, and where it is the last, which answers. On SmolLM2 a rare-word trigger in front
-    of the texts flipped 3 % of them, behind a first word 100 %; and ten harmless words flipped little
-    but behind the texts, where they flipped 88 to 100 %.
+    of the texts flipped 3 % of them, behind a first word 100 %; and ten harmless words flipped
+    little but behind the texts, where they flipped 88 to 100 %.
 
     Attributes:
         opening: Of decoders, the word that clean texts begin with most often; else empty.
