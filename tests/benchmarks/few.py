@@ -50,6 +50,8 @@ class Options:
     Attributes:
         attack: A name of `prune-env list --kind attacks`.
         target: The attacker's label; published attacks fix it.
+        model: Clean encoder that is attacked; a folder or a name.
+        attacker_epochs: Of the attacker's training, and of the benign model's.
         kind: The attacker's classifier as it is, or the encoder, which is fine-tuned first.
         sentences: Clean sentences of the defender.
         unknown: Whether they are of the development set, which the attacker never read.
@@ -61,6 +63,8 @@ class Options:
 
     attack: str = "hiddenkiller"
     target: int = 1
+    model: str = "minilm"
+    attacker_epochs: int = 3
     kind: Literal["classifier", "encoder"] = "classifier"
     sentences: int = 500
     unknown: bool = False
@@ -76,9 +80,10 @@ def main(options: Options) -> None:
     attack = AttackSettings(options.attack, target_label=options.target, seed=options.seed)
     models = cached_models(
         ModelSettings(
+            model=options.model,
             attack=attack,
             train_sentences=0,
-            attacker=FineTuneSettings(epochs=3),
+            attacker=FineTuneSettings(epochs=options.attacker_epochs),
             seed=options.seed,
         ),
         load_named("sst2", options.data),
