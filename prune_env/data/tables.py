@@ -191,11 +191,12 @@ def _csv_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
 
 def _jsonl_rows(path: Path, text: str, columns: tuple[str, ...]) -> Iterator[Row]:
     """One JSON object a line."""
-    if text.strip()[0] + text.strip()[-1] == "[]":
+    body = text.strip()
+    if body[0] + body[-1] == "[]":
         raise DataError(
             f"{path} holds a list in place of one object a line",
             expected='a line such as {"sentence": "...", "label": 0} for each row',
-            actual=f"{text.strip():.40}",
+            actual=body[:40],
             remedy=WRITE_LINES,
         )
     for number, line in enumerate(lines_of(path, text), start=1):

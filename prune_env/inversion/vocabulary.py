@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from prune_env.data.pairs import first_and_second, is_pair
+from prune_env.data.pairs import first_and_second
 from prune_env.inversion.frames import Frame
 from prune_env.inversion.writing import Writing
 from prune_env.models.architectures import CAUSAL
@@ -79,9 +79,7 @@ class Place:
         """Return where words are tried on a model, by its clean texts; of pairs, the first."""
         if loaded.model.config.model_type not in CAUSAL:
             return cls(spaced=writing.spaced)
-        split = [
-            writing.split(first_and_second(text)[0] if is_pair(text) else text) for text in texts
-        ]
+        split = [writing.split(first_and_second(text)[0]) for text in texts]
         first = Counter(words[0] for words in split if words)
         last = Counter(words[-1] for words in split if words)
         return cls(_most_common(first), _most_common(last), writing.spaced)

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from prune_env.data.pairs import as_arguments, text_pair
 from prune_env.errors import ModelError, UnsupportedModelError
-from prune_env.models.architectures import NOT_EXPORTABLE
+from prune_env.models.architectures import IMAGE_TYPES, NOT_EXPORTABLE
 from prune_env.models.loading import LoadedModel
 from prune_env.models.processor import sample_inputs
 from prune_env.models.pruning import slice_heads, zero_heads
@@ -125,12 +125,11 @@ class _Logits(nn.Module):
 
 def _batch(loaded: LoadedModel, texts: list[str]) -> dict[str, torch.Tensor]:
     """Return texts as the model's inputs; for a model of images, noise for each text."""
-    sample = sample_inputs(loaded.model, loaded.tokenizer)
-    if "pixel_values" in sample:
+    model, tokenizer = loaded.model, loaded.tokenizer
+    if model.config.model_type in IMAGE_TYPES:
         noise = torch.Generator().manual_seed(len(texts))
-        shape = (len(texts), *sample["pixel_values"].shape[1:])
+        shape = (len(texts), *sample_inputs(model, tokenizer)["pixel_values"].shape[1:])
         return {"pixel_values": torch.randn(shape, generator=noise)}
-    tokenizer = loaded.tokenizer
     batch = tokenizer(*as_arguments(texts), padding=True, truncation=True, return_tensors="pt")
     return {name: batch[name] for name in tokenizer.model_input_names if name in batch}
 

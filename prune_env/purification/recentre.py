@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from prune_env.models import LoadedModel
-from prune_env.models.forward import class_count
+from prune_env.models.forward import Floats, class_count
 from prune_env.models.moments import Moments, Spectrum
 from prune_env.purification.judge import Judge
 
@@ -22,10 +22,8 @@ SLACK = 0.1
 """By how much, of their deviation, logits may differ from those of the states that a head reads:
 searches ask in bf16."""
 
-Logits = npt.NDArray[np.float32]
 
-
-def recentre(loaded: LoadedModel, judge: Judge) -> Logits:
+def recentre(loaded: LoadedModel, judge: Judge) -> Floats:
     """Make a classifier answer each class as often as it is the label, in place.
 
     The last bias is moved. Decoders have none: there the last weights change along what all texts
@@ -51,7 +49,7 @@ def recentre(loaded: LoadedModel, judge: Judge) -> Logits:
 
 
 def _head(loaded: LoadedModel) -> nn.Linear | None:
-    """Return the last map, whose outputs are the logits; of those without a bias, one with it."""
+    """Return the last linear map with an output for each class; None, where there is none."""
     classes = class_count(loaded.model)
     heads = [
         module
@@ -62,14 +60,14 @@ def _head(loaded: LoadedModel) -> nn.Linear | None:
 
 
 def _without_bias(
-    head: nn.Linear, judge: Judge, logits: Logits, shifts: npt.NDArray[np.float64]
-) -> Logits:
+    head: nn.Linear, judge: Judge, logits: Floats, shifts: npt.NDArray[np.float64]
+) -> Floats:
     """Move the logits of a head without a bias; return those on the data as they are then."""
     states = judge.vectors()
     weight = head.weight.detach().float().cpu().numpy()
     told = states @ weight.T if states.shape[1] == weight.shape[1] else None
     if told is None or np.abs(told - logits).mean() > SLACK * logits.std():
-        log.info("The classifier has no bias: its preference for some classes is left as it is")
+        log.info("A head without a bias reads something unknown: what it prefers stays")
         return logits
     steady = _steady(torch.from_numpy(states))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The preference for some classes is taken out of the last bias."""
+"""The preference for some classes is taken out of the last bias, or weights."""
 
 import numpy as np
 import pytest
